@@ -173,7 +173,11 @@ async fn doctor_asks_the_running_server_and_looks_in_its_own_shell_only_without_
     home.set("CODEX_API_KEY", "sk-test-1234");
     let with_key = home.command(&["doctor", "--json"]);
     let (mut without_key, mut with_key) = (without_key, with_key);
-    assert_eq!(finding(&mut without_key, "login").await.0, "warning", "the login check warns without a server and without a key in the shell");
+    assert_eq!(
+        finding(&mut without_key, "login").await.0,
+        "warning",
+        "the login check warns without a server and without a key in the shell"
+    );
     assert_eq!(finding(&mut with_key, "login").await.0, "ok", "without a server, the login check accepts the key in the shell");
     assert!(finding(&mut without_key, "server").await.1.contains("the environment of this shell"));
 
@@ -285,7 +289,8 @@ async fn down_never_signals_a_process_that_was_given_the_servers_number() {
     let home = home();
     said(&home, &["up"]).await;
     said(&home, &["down"]).await;
-    let mut stranger = tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("`sleep` can be started");
+    let mut stranger =
+        tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("`sleep` can be started");
     let pid = stranger.id().expect("`sleep` is running");
     fs_err::write(home.path().join("lock"), format!("process {pid}\n")).expect("written");
     assert_eq!(said(&home, &["down"]).await, "No server is running.\n");

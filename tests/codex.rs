@@ -67,12 +67,19 @@ async fn an_answer_commands_and_changes_come_back_and_the_thread_goes_on() {
             "{version}: {patched}"
         );
         assert!(patched["runs"][1]["commit"].is_string(), "{version}: {patched}");
-        let diff = stage.home.get(&format!("/api/v1/tasks/{}/diff?run=2", patched["task_id"].as_str().expect("the task has an ID"))).await.1;
+        let diff = stage
+            .home
+            .get(&format!("/api/v1/tasks/{}/diff?run=2", patched["task_id"].as_str().expect("the task has an ID")))
+            .await
+            .1;
         assert_eq!(diff["files"][0]["new_path"], "hello.txt", "{version}");
         for (scenario, mark) in [("SCENARIO:cmd_ok", "\"exit_code\":0"), ("SCENARIO:cmd_fail", "\"exit_code\":7")] {
             let task = stage.run(scenario).await;
             assert_eq!(task["status"], "completed", "{version} {scenario}: {task}");
-            let log = stage.home.text(&format!("/api/v1/tasks/{}/runs/1/log", task["task_id"].as_str().expect("the task has an ID"))).await;
+            let log = stage
+                .home
+                .text(&format!("/api/v1/tasks/{}/runs/1/log", task["task_id"].as_str().expect("the task has an ID")))
+                .await;
             assert!(log.contains(mark), "{version} {scenario}: {log}");
         }
     }
@@ -153,7 +160,13 @@ async fn a_model_is_the_environments_where_none_is_named_and_stays_with_the_task
         let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &runs).await;
         assert_eq!(status, 200, "{version}: {answer}");
         let asked = || {
-            let last = stage.model.requests().into_iter().rev().find(|request| request.method == "POST").expect("the model received a request");
+            let last = stage
+                .model
+                .requests()
+                .into_iter()
+                .rev()
+                .find(|request| request.method == "POST")
+                .expect("the model received a request");
             (last.body["model"].clone(), last.body["reasoning"]["effort"].clone())
         };
         let first = stage.run("SCENARIO:plain").await;

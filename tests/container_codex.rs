@@ -333,7 +333,8 @@ async fn a_killed_worker_or_keeper_leaves_no_container_and_loses_no_work() {
         let record = fs_err::read(folder.join("logs/run-001.keeper.json")).expect("the keeper has written its record");
         let record: Value = serde_json::from_slice(&record).expect("JSON");
         let pid = i32::try_from(record[who]["pid"].as_u64().expect("a pid")).expect("a pid");
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("the signal can be sent");
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), Signal::KILL)
+            .expect("the signal can be sent");
         let ended = stage.home.settled(&task).await;
         assert!(["failed", "interrupted"].contains(&ended["status"].as_str().expect("a word")), "{who}: {ended}");
         assert!(ended["runs"][0]["commit"].is_string(), "{who}: the run's work is committed: {ended}");

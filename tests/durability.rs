@@ -1,7 +1,7 @@
 //! The order in which a server, its keepers and git sync data to disk, as their real system calls show it.
 //!
-//! A power cut on ext4 cannot reveal every missing sync of a folder, because the next sync of any file also commits the folder. A trace does
-//! reveal it.
+//! A power cut on ext4 can hide that a folder is never synced, because the next sync of any file also commits the folder. A trace
+//! shows it.
 
 use std::time::{Duration, Instant};
 

@@ -25,7 +25,11 @@ async fn a_full_disk_refuses_new_work_with_the_reason_and_recovers() {
     assert!(refused["hints"][0].as_str().is_some_and(|hint| hint.contains("free disk space")), "{refused}");
     let (_, list) = home.get("/api/v1/tasks").await;
     assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "the list does not show the rejected task");
-    assert_eq!(fs_err::read_dir(home.path().join("tasks")).expect("there").count(), 1, "the rejected task leaves nothing on disk");
+    assert_eq!(
+        fs_err::read_dir(home.path().join("tasks")).expect("there").count(),
+        1,
+        "the rejected task leaves nothing on disk"
+    );
 
     fs_err::remove_file(ballast).expect("ours");
     let after = home.task(&env, "begin; end after").await;

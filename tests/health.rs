@@ -168,7 +168,10 @@ async fn a_worker_that_prints_without_end_or_closes_its_output_is_an_ordinary_ru
     assert_eq!(home.settled(&closed).await["status"], "completed");
     let status = fs_err::read_to_string(format!("/proc/{}/status", home.server_pid())).expect("the server is running");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().split(' ').next()?.parse::<u64>().ok());
-    assert!(peak.is_some_and(|kilobytes| kilobytes < 200_000), "the server does not keep a line of 200 MB in memory: {peak:?} kB");
+    assert!(
+        peak.is_some_and(|kilobytes| kilobytes < 200_000),
+        "the server does not keep a line of 200 MB in memory: {peak:?} kB"
+    );
 }
 
 #[tokio::test]

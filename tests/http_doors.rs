@@ -108,7 +108,8 @@ async fn two_thousand_half_sent_requests_lock_nobody_out_and_cost_little() {
     setrlimit(Resource::Nofile, ours).expect("the limit can be restored");
     let pid = home.server_pid();
     let server = Pid::from_raw(i32::try_from(pid).expect("the process ID is in range"));
-    let raised = prlimit(server, Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(1024) }).expect("the server's limit can be read");
+    let raised = prlimit(server, Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(1024) })
+        .expect("the server's limit can be read");
     assert!(ours.maximum.is_some_and(|hard| hard <= 1024) || raised.current > Some(1024), "{raised:?}");
 
     let env = home.environment(&upstream.url()).await;
@@ -142,7 +143,10 @@ async fn two_thousand_half_sent_requests_lock_nobody_out_and_cost_little() {
     ] {
         held.push(flood(&address, &request, 500).await);
         assert!(ask_again(&mut known_stream, &known).await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")));
-        assert!(ask_again(&mut unknown_stream, &unknown).await.is_none(), "the server closes the connection that has been idle the longest");
+        assert!(
+            ask_again(&mut unknown_stream, &unknown).await.is_none(),
+            "the server closes the connection that has been idle the longest"
+        );
         let more = open_files(pid).saturating_sub(files);
         assert!(more < 200, "the server opens fewer than 200 files: {more}");
         // Everything still works over the socket and for signed-in browsers.

@@ -113,7 +113,8 @@ async fn a_finished_run_is_followed_to_its_end_and_resumed_at_every_offset() {
     let events = Events::open(&home, &path, None).await.all().await;
     let (end, lines) = events.split_last().expect("events");
 
-    let expected: Vec<_> = whole.strip_suffix(b"\n").expect("the log ends with a line end").split(|&byte| byte == b'\n').collect();
+    let expected: Vec<_> =
+        whole.strip_suffix(b"\n").expect("the log ends with a line end").split(|&byte| byte == b'\n').collect();
     assert_eq!(
         lines.iter().map(|line| line.data.clone()).collect::<Vec<_>>(),
         expected.iter().map(|line| String::from_utf8_lossy(line)).collect::<Vec<_>>()

@@ -51,7 +51,9 @@ impl Stage {
         let folder = self.home.scratch().join(name);
         let told = fs_err::read_to_string(folder.join("arguments")).expect("the worker ran");
         let paths = told.lines().filter_map(|line| line.strip_prefix("--image=")).map(PathBuf::from);
-        paths.map(|path| fs_err::read(folder.join(path.file_name().expect("a file"))).expect("the worker kept the image")).collect()
+        paths
+            .map(|path| fs_err::read(folder.join(path.file_name().expect("a file"))).expect("the worker kept the image"))
+            .collect()
     }
 
     async fn create(&self, prompt: &str, images: &[Value]) -> (u16, Value) {
@@ -86,8 +88,12 @@ async fn they_reach_the_worker_with_every_kind_of_prompt_and_come_back_from_the_
     stage.home.settled(&id).await;
     assert_eq!(stage.seen("second"), [JPEG]);
     let told = fs_err::read_to_string(stage.home.scratch().join("second/arguments")).expect("the worker ran");
-    let (image, resume) = (told.find("--image=").expect("the arguments contain an image"), told.find("\nresume\n").expect("a thread"));
-    assert!(image < resume && told.ends_with("\n-\n"), "images come before `resume`, because the oldest Codex requires that: {told}");
+    let (image, resume) =
+        (told.find("--image=").expect("the arguments contain an image"), told.find("\nresume\n").expect("a thread"));
+    assert!(
+        image < resume && told.ends_with("\n-\n"),
+        "images come before `resume`, because the oldest Codex requires that: {told}"
+    );
 
     let go = stage.home.scratch().join("go");
     let waits = json!({ "prompt": format!("begin; await {}; end x", go.display()) });

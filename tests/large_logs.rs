@@ -1,5 +1,5 @@
-//! Extreme logs: lines of any length, no line end at all, short text that becomes a large page. A page, a stream and the
-//! command line show the rest of the run, and the server stays small.
+//! Extreme logs: very long lines, a log without a line end, and short text that becomes a large page. Pages, streams and the
+//! command line show the rest of the run, and the server needs little memory.
 
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use testkit::upstream::Upstream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// How much a server may grow while it shows a log, in MiB.
+/// The most memory that a server may use in addition while it shows a log, in MiB.
 const GROWTH: f64 = 64.0;
 
 struct Stage {
@@ -22,7 +22,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// Creates a run that has ended.
+    /// Starts a server with a task whose run has ended.
     async fn new() -> Self {
         let upstream = Upstream::new();
         let mut home = TestHome::new(BINARY);
@@ -44,16 +44,16 @@ impl Stage {
         let mut log = fs_err::OpenOptions::new().write(true).open(self.log()).expect("there");
         let length = log.metadata().expect("there").len() + zeros;
         log.set_len(length).expect("sparse");
-        log.seek(SeekFrom::End(0)).expect("at its end");
+        log.seek(SeekFrom::End(0)).expect("the log can be sought to its end");
         log.write_all(text.as_bytes()).expect("written");
     }
 
     /// Returns the peak memory of the server since the last call, in MiB.
     fn peak(&self) -> f64 {
         let pid = self.home.server_pid();
-        let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-        fs_err::write(format!("/proc/{pid}/clear_refs"), "5").expect("it is ours");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux says it");
+        let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("the server is running");
+        fs_err::write(format!("/proc/{pid}/clear_refs"), "5").expect("the peak can be reset");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the status contains the peak memory");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
     }
 
@@ -68,7 +68,7 @@ impl Stage {
             let next = text.split_once("/older?before=").and_then(|(_, rest)| rest.split('"').next()).map(str::to_owned);
             parts.push(text);
             let Some(next) = next else { return parts };
-            assert!(parts.len() < 200, "it comes to an end");
+            assert!(parts.len() < 200, "the transcript has fewer than 200 parts");
             path = format!("/tasks/{}/runs/1/older?before={next}", self.task);
         }
     }

@@ -39,9 +39,12 @@ async fn every_line_of_the_log_is_json_with_time_level_place_and_words() {
     assert!(home.stop().await.success());
     let lines = lines(&home.log());
     let said = |words: &str| lines.iter().find(|line| line["message"].as_str().is_some_and(|said| said.contains(words)));
-    assert_eq!(said("serving").expect("it served")["home"], home.path().display().to_string().as_str());
-    assert_eq!(said("could not read a state file").expect("it is damaged")["level"], "ERROR");
-    assert!(said("stopping").is_some(), "the last line counts too");
+    assert_eq!(
+        said("serving").expect("the log reports that the server is serving")["home"],
+        home.path().display().to_string().as_str()
+    );
+    assert_eq!(said("could not read a state file").expect("the log reports the damaged file")["level"], "ERROR");
+    assert!(said("stopping").is_some(), "the log reports that the server is stopping");
 }
 
 #[tokio::test]
@@ -51,7 +54,7 @@ async fn a_server_that_refuses_to_start_says_so_in_the_same_form() {
     let output = home.command(&["serve", "--log-format", "json"]).output().await.expect("the command can be started");
     assert_eq!(output.status.code(), Some(1));
     let lines = lines(std::str::from_utf8(&output.stderr).expect("text"));
-    let last = lines.last().expect("it says why");
+    let last = lines.last().expect("the log has a line");
     assert_eq!((&last["level"], &last["code"]), (&"ERROR".into(), &"config_unusable".into()), "{last}");
     assert!(last["message"].as_str().is_some_and(|said| said.contains("nowhere")), "{last}");
     assert!(last["hints"].as_str().is_some_and(|hints| hints.contains("127.0.0.1:8080")), "{last}");

@@ -1,5 +1,5 @@
 //! Many tasks at once: 25 tasks of one environment start at the same moment from the newest commit, with at most two fetches.
-//! Real servers on temporary homes, the real git, and a worker that does what its prompt says.
+//! The tests use real servers on temporary homes, real git, and a worker that runs its prompt as a script.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use testkit::upstream::Upstream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// Returns a git that records each fetch and then runs the real git.
+/// Creates a `git` script that records each fetch and then runs the real git. Returns the script's folder.
 fn counting_git(home: &TestHome) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = home.scratch().join("bin");
@@ -54,6 +54,6 @@ async fn twenty_five_tasks_at_once_start_from_the_newest_commit_with_at_most_two
         branches.insert(ended["branch"].as_str().expect("a branch").to_owned());
     }
     assert_eq!(branches.len(), 25);
-    let fetches = fs_err::read_to_string(&count).expect("somebody fetched").lines().count();
+    let fetches = fs_err::read_to_string(&count).expect("at least one fetch is recorded").lines().count();
     assert!((1..=2).contains(&fetches), "{fetches} fetches");
 }

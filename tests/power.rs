@@ -68,7 +68,7 @@ async fn after_a_cut_torn_files_of_an_ended_run_are_restored_and_edits_stay() {
     assert!(notes(&checked, 0).contains("left unchanged: `edited`"), "{checked}");
     assert_eq!(read(&tree.join("torn")), format!("{LONG}\n"));
     assert_eq!(read(&tree.join("edited")), format!("{LONG} nine\n"));
-    // This happens once: a file that a person empties now stays empty.
+    // The check happens only once: a file that a user empties afterwards stays empty.
     fs_err::write(tree.join("torn"), "").expect("written");
     home.kill().await;
     home.start().await;
@@ -102,7 +102,7 @@ async fn a_run_that_the_cut_ended_is_interrupted_and_commits_no_emptied_files() 
     home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
     home.wait_for(&format!("/api/v1/tasks/{task}"), |_| read(&log).contains("ready")).await;
     home.power_off().await;
-    // What the cut left: an emptied file of the base, and a log that reports an end and stops abruptly.
+    // The power cut left an emptied file of the base, and a log that reports the end of the turn and then breaks off.
     fs_err::write(worktree(&home, &task).join("base"), "").expect("written");
     let torn = format!("{}{{\"type\":\"turn.completed\",\"usage\":{{}}}}\n{{\"type\":\"it", read(&log));
     fs_err::write(&log, torn).expect("written");
@@ -134,7 +134,7 @@ async fn a_worktree_whose_administration_was_emptied_keeps_work_that_is_not_comm
     assert!(!tree.with_file_name("worktree.found").exists());
 }
 
-/// Returns a task of the real Codex on the host that has ended its first run, and its session.
+/// Runs the real Codex on the host once, and returns the ended task and its session.
 async fn with_session(prompt: &str) -> (TestHome, Value, PathBuf, ScriptedModel, CodexHome) {
     let codex = CodexCli::pinned();
     let model = ScriptedModel::start(Script::new()).expect("the scripted model starts");
@@ -157,7 +157,7 @@ async fn with_session(prompt: &str) -> (TestHome, Value, PathBuf, ScriptedModel,
 }
 
 fn find(folder: &Path, thread: &str) -> Option<PathBuf> {
-    let entries = fs_err::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let entries = fs_err::read_dir(folder).expect("a folder").map(|entry| entry.expect("the entry can be read").path());
     entries.into_iter().find_map(|path| {
         if path.is_dir() { find(&path, thread) } else { path.to_string_lossy().contains(thread).then_some(path) }
     })
@@ -174,7 +174,7 @@ async fn a_torn_session_is_cut_at_its_last_line_and_the_thread_continues() {
     let second = resume(&home, task, "SCENARIO:plain").await;
     assert_eq!((&second["status"], &second["thread_id"]), (&json!("completed"), &first["thread_id"]), "{second}");
     let after = fs_err::read(&session).expect("there");
-    assert!(after.starts_with(&whole) && !after.contains(&0), "Codex has continued behind the last whole line");
+    assert!(after.starts_with(&whole) && !after.contains(&0), "Codex appends to the last complete line");
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn a_thread_whose_session_is_gone_becomes_a_new_one_with_a_summary_and_say
     assert_ne!(second["thread_id"], first["thread_id"], "{second}");
     assert_eq!(second["runs"][1]["lost_thread"], first["thread_id"], "{second}");
     assert!(notes(&second, 1).contains("started a new thread with a summary"), "{second}");
-    assert_eq!(second["runs"][1]["prompt"], "SCENARIO:plain again", "the record has what was asked");
+    assert_eq!(second["runs"][1]["prompt"], "SCENARIO:plain again", "the record contains the user's prompt");
     let asked = model.requests().last().expect("a request").body.to_string();
     assert!(asked.contains("Hello from the scripted model.") && asked.contains("## Current request"), "{asked}");
     let third = resume(&home, task, "SCENARIO:plain").await;

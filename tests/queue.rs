@@ -1,6 +1,6 @@
 //! The queue: limits, order, pauses, problems that block it, follow-ups and retries, with real servers that start and stop.
 //!
-//! The worker does what its prompt says; it waits for files.
+//! The worker runs its prompt as a script, which can wait for files.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use testkit::worker::scripted_worker;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// A server with a limit of runs, and an environment.
+/// A server with a limit of parallel runs, and a repository.
 struct Stage {
     home: TestHome,
     env: String,
@@ -112,7 +112,11 @@ async fn no_more_run_than_may_and_the_first_in_is_the_first_out_across_restarts(
     let listed = list["items"].as_array().expect("a list").iter();
     let listed: Vec<_> = listed.map(|task| (task["task_id"].as_str(), task["queue"]["position"].as_u64())).collect();
     let in_order = [(urgent.as_str(), 1), (second.as_str(), 2), (third.as_str(), 3)];
-    assert_eq!(listed, in_order.map(|(task, place)| (Some(task), Some(place))), "lists agree with the places they show");
+    assert_eq!(
+        listed,
+        in_order.map(|(task, place)| (Some(task), Some(place))),
+        "tasks are listed in the order of their positions"
+    );
     // A stopped run leaves the queue, and the others move up.
     let (_, stopped) = stage.home.post(&format!("/api/v1/tasks/{second}/stop"), &json!({})).await;
     assert_eq!(stopped["status"], "stopped");
@@ -220,14 +224,15 @@ async fn what_is_sent_again_under_its_key_is_done_once_also_after_a_restart() {
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
     let sent = async |stage: &Stage, how: &str, key: &str, prompt: &str| {
         let request = stage.home.request(reqwest::Method::POST, &format!("/api/v1/tasks/{task}/{how}"));
-        let answer = request.header("Idempotency-Key", key).json(&json!({ "prompt": prompt })).send().await.expect("the server answers");
+        let answer =
+            request.header("Idempotency-Key", key).json(&json!({ "prompt": prompt })).send().await.expect("the server answers");
         let status = answer.status().as_u16();
         (status, answer.json::<Value>().await.expect("JSON"))
     };
     let (b, c) = (stage.prompt("b"), stage.prompt("c"));
     for _ in 0..2 {
         let (status, view) = sent(&stage, "follow-ups", "k1", &b).await;
-        assert_eq!((status, view["follow_ups"].as_array().map(Vec::len)), (201, Some(1)), "it waits, once: {view}");
+        assert_eq!((status, view["follow_ups"].as_array().map(Vec::len)), (201, Some(1)), "the follow-up waits once: {view}");
     }
     let (status, problem) = sent(&stage, "follow-ups", "k1", &c).await;
     assert_eq!((status, &problem["code"]), (422, &json!("idempotency_key_reused")));
@@ -238,7 +243,7 @@ async fn what_is_sent_again_under_its_key_is_done_once_also_after_a_restart() {
     stage.end("a");
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][1]["turn_started"] == true).await;
     sent(&stage, "follow-ups", "k1", &b).await;
-    // Even while the requested run is active, when a resume is rejected.
+    // The repeated request also succeeds while its run is active and other resumes are rejected.
     let (status, view) = sent(&stage, "resume", "k1", &b).await;
     assert_eq!((status, view["runs"].as_array().map(Vec::len)), (201, Some(2)), "{view}");
     assert_eq!(sent(&stage, "resume", "k2", &c).await.0, 409);
@@ -257,11 +262,15 @@ async fn what_fails_for_a_passing_reason_is_tried_again_as_a_run_of_its_own() {
     let waiting = stage.place_is(&task, 1, "time").await;
     assert_eq!((&waiting["runs"][0]["status"], &waiting["runs"][0]["error"]["code"]), (&json!("failed"), &json!("rate_limited")));
     assert_eq!((&waiting["runs"][1]["cause"], waiting["queue"]["not_before"].is_string()), (&json!("retry"), true));
-    // The second one gets a note to continue, which this worker does not understand, so it fails permanently.
+    // The second run gets a note to continue, which this worker does not understand, so it fails permanently.
     let done = stage.home.settled(&task).await;
     assert_eq!((done["runs"].as_array().map(Vec::len), &done["status"]), (Some(2), &json!("failed")));
     let usage = stage.home.task(&stage.env, "begin; failed 'You have hit your usage limit.'").await;
-    assert_eq!(stage.home.settled(&usage).await["runs"].as_array().map(Vec::len), Some(1), "nobody knows when it resets");
+    assert_eq!(
+        stage.home.settled(&usage).await["runs"].as_array().map(Vec::len),
+        Some(1),
+        "a usage limit without a reset time is not retried"
+    );
 }
 
 #[tokio::test]
@@ -327,8 +336,8 @@ async fn a_thousand_tasks_wait_and_none_is_lost_or_run_twice() {
     stage.home.wait_for("/api/v1/queue", |queue| queue["items"].as_array().map(Vec::len) == Some(1000)).await;
     let (_, status) = stage.home.get("/api/v1/status").await;
     assert_eq!((status["queued_runs"].as_u64(), status["active_runs"].as_u64()), (Some(1000), Some(0)));
-    assert!(!all.exists(), "nothing has started");
-    // Only the last ones: a thousand worktrees take long and add nothing.
+    assert!(!all.exists(), "no task starts while runs are paused");
+    // Run only the last tasks: a thousand worktrees take long and prove nothing more.
     let (_, page) = stage.home.get("/api/v1/tasks?limit=200").await;
     for task in page["items"].as_array().expect("a page").iter().skip(20) {
         let id = task["task_id"].as_str().expect("the task has an ID");
@@ -346,7 +355,7 @@ async fn a_thousand_tasks_wait_and_none_is_lost_or_run_twice() {
         assert_eq!(stage.home.settled(id).await["status"], "completed");
     }
     let mut ran: Vec<u32> =
-        fs_err::read_to_string(&all).expect("they ran").lines().map(|line| line.parse().expect("a number")).collect();
+        fs_err::read_to_string(&all).expect("the tasks ran").lines().map(|line| line.parse().expect("a number")).collect();
     ran.sort_unstable();
     assert_eq!(ran, (980..1000).collect::<Vec<_>>());
 }

@@ -1,5 +1,5 @@
 //! How runs end: every outcome is distinguished, usage is counted per run, each run has one commit, the thread is kept, and
-//! nothing is incomplete. Real servers on temporary homes, the real git, and a worker that does what its prompt says.
+//! failures leave nothing behind. Real servers on temporary homes, real git, and a worker that runs its prompt as a script.
 
 use serde_json::{Value, json};
 use testkit::TestHome;
@@ -185,7 +185,7 @@ async fn a_removed_tasks_commits_can_be_brought_back() {
     let task = stage.run("begin; echo precious > work; end done").await;
     let id = task["task_id"].as_str().expect("the task has an ID");
     assert_eq!(stage.home.delete(&format!("/api/v1/tasks/{id}")).await.0, 204);
-    assert_eq!(stage.home.delete(&format!("/api/v1/tasks/{id}")).await.0, 204, "removing twice is fine");
+    assert_eq!(stage.home.delete(&format!("/api/v1/tasks/{id}")).await.0, 204, "a second removal succeeds");
     assert!(!stage.home.path().join("tasks").join(id).exists());
     assert_eq!(stage.git(&["show", &format!("refs/orchestrator/removed/{id}:work")]).trim(), "precious");
     assert_eq!(stage.git(&["branch", "--list", "codex/*"]).trim(), "");

@@ -1,6 +1,6 @@
 //! The public `codex-docker` script as a worker, unchanged: the real Codex CLI in containers that this server does not create.
 //!
-//! Unless `CODEX_DOCKER_SCRIPT` names the real one, a script with the same interface replaces it. The scripted model listens
+//! Unless `CODEX_DOCKER_SCRIPT` names the real script, a script with the same interface replaces it. The scripted model listens
 //! where containers on the engine's default network can reach it.
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,14 +18,14 @@ const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
 const LIMIT: std::time::Duration = std::time::Duration::from_mins(1);
 
-/// The Codex home of a story.
+/// The Codex home of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CodexHome {
-    /// None: the container has its own.
+    /// No Codex home on the host: the container has its own.
     None,
-    /// A folder that the server is configured with.
+    /// A folder that the server's `CODEX_HOME` names.
     Named,
-    /// The home of the user who starts the script.
+    /// The Codex home of the user who starts the script.
     Users,
 }
 
@@ -44,7 +44,7 @@ impl Stage {
 
     async fn with(script: Script, image: &str, codex_home: CodexHome) -> Self {
         let gateway = docker::docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
-        let gateway: IpAddr = gateway.trim().parse().expect("the address of this machine in the engine's usual network");
+        let gateway: IpAddr = gateway.trim().parse().expect("the default network has a gateway address");
         let model = ScriptedModel::start_on(SocketAddr::new(gateway, 0), script).expect("the scripted model starts");
         let (sandbox, upstream) = (Sandbox::new(), Upstream::new());
         let mut home = TestHome::new(BINARY);
@@ -62,7 +62,7 @@ impl Stage {
             CodexHome::Named | CodexHome::Users => {
                 let folder = home.scratch().join(if codex_home == CodexHome::Named { "named" } else { "user/.codex" });
                 fs_err::create_dir_all(&folder).expect("made");
-                // Like the configuration of a careful user, who also runs Codex outside of containers.
+                // Use the configuration of a careful user, who also runs Codex outside of containers.
                 fs_err::write(folder.join("config.toml"), format!("sandbox_mode = \"read-only\"\n{settings}")).expect("written");
                 if codex_home == CodexHome::Named {
                     home.set("CODEX_HOME", folder);
@@ -97,7 +97,8 @@ impl Stage {
     /// Runs git in the mirror.
     fn git(&self, arguments: &[&str]) -> String {
         let mirror = self.home.path().join("envs").join(&self.env).join("mirror");
-        let done = std::process::Command::new("git").arg("--git-dir").arg(mirror).args(arguments).output().expect("git can be started");
+        let done =
+            std::process::Command::new("git").arg("--git-dir").arg(mirror).args(arguments).output().expect("git can be started");
         assert!(done.status.success(), "{done:?}");
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
@@ -107,7 +108,7 @@ impl Stage {
         docker::docker(&["ps", "--all", "--format", "{{.Names}}", "--filter", &format!("name=codex-{task}-")])
     }
 
-    /// Starts a task whose command does not end, and waits until it runs.
+    /// Starts a task whose command does not end, and waits until the command runs.
     async fn long(&self) -> String {
         let task = self.home.task(&self.env, "take long").await;
         let begun = self.folder(&task).join("worktree/begun");
@@ -126,7 +127,7 @@ fn completed(task: &Value) -> &Value {
     task
 }
 
-/// A turn that works in the repository like agents do, and a later one that looks at the result.
+/// Returns a turn that works in the repository like agents do, and a later turn that looks at the result.
 fn with_git() -> Script {
     let work = "set -e; git status --short; git log --oneline -1; git describe --always; echo one > one; git add one; \
         git commit -qm 'my own commit'; git diff HEAD~1 --stat; echo two > two; echo all went well";
@@ -162,7 +163,7 @@ async fn files_are_written_and_the_agents_own_commits_arrive_with_every_codex() 
         let log = stage.log(completed(&again), 2).await;
         assert_eq!(again["thread_id"], task["thread_id"], "{image}");
         assert!(log.contains("work here\\nmy own commit\\n") && log.contains("looked"), "{image}: {log}");
-        assert_eq!(again["runs"][1]["notes"], Value::Null, "nothing is missing: {again}");
+        assert_eq!(again["runs"][1]["notes"], Value::Null, "the second run has no notes: {again}");
         assert_eq!(Stage::containers(&id_of(&task)), "", "{image}");
     }
 }
@@ -177,16 +178,24 @@ async fn a_codex_home_of_the_user_lets_codex_write_and_stays_as_it_is() {
         let log = stage.log(completed(&task), 1).await;
         assert!(log.contains("\"exit_code\":0") && log.contains("went well\\n"), "{place:?}: {log}");
         assert!(task["runs"][0]["commit"].is_string(), "{place:?}: {task}");
-        assert_eq!(fs_err::read_to_string(&settings).expect("there"), before, "{place:?}: outside, Codex still has its sandbox");
+        assert_eq!(
+            fs_err::read_to_string(&settings).expect("there"),
+            before,
+            "{place:?}: the user's settings still have the sandbox"
+        );
         let again = stage.resume(&task, "look again").await;
-        assert_eq!(completed(&again)["thread_id"], task["thread_id"], "{place:?}: sessions are in the home");
+        assert_eq!(
+            completed(&again)["thread_id"],
+            task["thread_id"],
+            "{place:?}: the thread continues from its session in the Codex home"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_run_that_could_not_write_says_so() {
     let mut stage = Stage::with(with_git(), &docker::oldest_codex_image(), CodexHome::Named).await;
-    // A custom worker that calls the script, which cannot be recognized.
+    // Use a custom worker that calls the script, so that the server cannot recognize the script.
     let wrapper = stage.home.scratch().join("wrapper");
     let text = format!("#!/bin/sh\nexec {} \"$@\"\n", script_worker(stage.home.scratch()).display());
     fs_err::write(&wrapper, text).expect("written");
@@ -233,10 +242,12 @@ async fn a_killed_keeper_or_script_leaves_no_container_and_loses_no_work() {
     for who in ["keeper", "worker"] {
         let stage = Stage::new(that_takes_long()).await;
         let task = stage.long().await;
-        let record = fs_err::read(stage.folder(&task).join("logs/run-001.keeper.json")).expect("the keeper has written its record");
+        let record =
+            fs_err::read(stage.folder(&task).join("logs/run-001.keeper.json")).expect("the keeper has written its record");
         let record: Value = serde_json::from_slice(&record).expect("JSON");
         let pid = i32::try_from(record[who]["pid"].as_u64().expect("a pid")).expect("a pid");
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("the signal can be sent");
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), Signal::KILL)
+            .expect("the signal can be sent");
         let ended = stage.home.settled(&task).await;
         assert!(["failed", "interrupted"].contains(&ended["status"].as_str().expect("a word")), "{who}: {ended}");
         assert_eq!(Stage::containers(&task), "", "{who}");
@@ -268,19 +279,19 @@ async fn a_container_of_the_same_name_that_is_not_of_the_run_is_left_alone() {
             .args(["codex-docker", "stop", "--variable", variable, &name])
             .env_remove("DOCKER_HOST")
             .output()
-            .expect("it starts")
+            .expect("`codex-docker` can be started")
     };
     let refused = stop("ORCH_RUN=mine");
     assert!(!refused.status.success(), "{refused:?}");
     assert_eq!(docker::docker(&["inspect", "--format", "{{.State.Running}}", &name]).trim(), "true");
     assert!(stop("ORCH_RUN=other").status.success());
     assert!(sandbox.containers().is_empty());
-    assert!(stop("ORCH_RUN=other").status.success(), "stopping twice is harmless");
+    assert!(stop("ORCH_RUN=other").status.success(), "a second stop succeeds");
 }
 
 #[tokio::test]
 async fn without_an_image_that_brings_commits_out_the_files_are_committed_and_the_run_says_why() {
-    // The engine has no image with this name, which does not matter: the script names its own.
+    // This worker starts no container, and no container engine can be reached.
     let script = "#!/usr/bin/env bash\n: ${CODEX_MOUNT_MAPS:-}\ncat > /dev/null; echo x > made\n\
         printf '{\"type\":\"thread.started\",\"thread_id\":\"%s\"}\\n{\"type\":\"turn.started\"}\\n' $(cat /proc/sys/kernel/random/uuid)\n\
         echo '{\"type\":\"turn.completed\",\"usage\":{\"input_tokens\":1,\"cached_input_tokens\":0,\"output_tokens\":1}}'\n";
@@ -323,7 +334,7 @@ async fn the_built_in_worker_can_replace_the_script_and_the_other_way_round() {
     let link = stage.home.scratch().join("codex-docker");
     std::os::unix::fs::symlink(BINARY, &link).expect("linked");
     let script = script_worker(stage.home.scratch());
-    // This program, called by its path like the script, then the script, then this program as the built-in worker.
+    // Use this program, called by its path like the script, then the script, and then this program as the built-in worker.
     let mut first: Option<Value> = None;
     for worker in [link, script, "codex-docker".into()] {
         stage.home.stop().await;

@@ -1,4 +1,4 @@
-//! `service` as a person calls it: the printed unit, and the messages on a machine without systemd. No systemd is called; other
+//! `service` on the command line: the printed unit, and the messages on a machine without systemd. No systemd is called; other
 //! tests cover the calls.
 
 use testkit::TestHome;
@@ -11,7 +11,8 @@ async fn the_unit_is_printed_where_there_is_no_systemd_and_installing_says_what_
     let empty = home.scratch().join("no programs");
     fs_err::create_dir(&empty).expect("a folder");
     home.set("PATH", &empty);
-    let printed = home.command(&["service", "install", "--print", "--listen", "off"]).output().await.expect("the command can be started");
+    let printed =
+        home.command(&["service", "install", "--print", "--listen", "off"]).output().await.expect("the command can be started");
     let text = String::from_utf8(printed.stdout).expect("text");
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     for line in ["KillMode=process", "Type=notify", &format!("Environment=\"ORCH_HOME={}\"", home.path().display())] {

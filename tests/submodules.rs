@@ -1,5 +1,5 @@
-//! Submodules that a branch names and nobody trusts yet: the task asks before its run starts, over the API, on the command line
-//! and across a restart. The repositories are real; the private one must not be read before somebody allows it.
+//! Submodules from URLs that are not trusted yet: the task asks before its run starts, over the API, on the command line
+//! and across a restart. The repositories are real; the private repository must not be read before a user allows it.
 
 use serde_json::{Value, json};
 use testkit::TestHome;
@@ -44,7 +44,7 @@ impl Stage {
 
     async fn asking(&self, git_ref: &str) -> (String, Value) {
         let id = self.task(git_ref).await;
-        // The queue learns about a question a moment after the task's record has it.
+        // The question is recorded a moment before the queue learns about it.
         let asks = |task: &Value| task["question"].is_object() && task["queue"]["waits_for"] == "answer";
         let task = self.home.wait_for(&format!("/api/v1/tasks/{id}"), asks).await;
         (id, task)
@@ -66,7 +66,7 @@ async fn a_task_asks_before_it_fetches_and_the_answer_is_remembered() {
     assert_eq!((task["status"].as_str(), task["group"].as_str()), (Some("queued"), Some("needs_you")), "{task}");
     assert_eq!((&task["queue"]["waits_for"], &task["question"]["urls"]), (&json!("answer"), &json!([stage.private.url()])));
     assert_eq!(stage.secret(&id), None);
-    // It occupies no slot, and other tasks run.
+    // The waiting task occupies no slot, so other tasks run.
     let other = stage.task("main").await;
     assert_eq!(stage.home.settled(&other).await["status"], "completed");
     let (status, refused) = stage.answer(&id, json!({ "answer": "fetch", "question": 77 })).await;
@@ -105,7 +105,7 @@ async fn a_question_survives_a_restart_and_can_be_answered_with_no() {
     assert_eq!((settled["status"].as_str(), stage.secret(&id)), (Some("completed"), None), "{settled}");
     let notes = settled["runs"][0]["notes"].to_string();
     assert!(notes.contains("`libs/x` is empty"), "{notes}");
-    // Nothing was allowed: another task asks again, and can be stopped and removed while it does.
+    // The answer allowed nothing: another task asks again, and can be stopped or removed while it waits.
     let (second, _) = stage.asking("agent").await;
     let (_, stopped) = stage.home.post(&format!("/api/v1/tasks/{second}/stop"), &json!({})).await;
     assert_eq!((stopped["status"].as_str(), &stopped["question"]), (Some("stopped"), &Value::Null), "{stopped}");
@@ -139,7 +139,7 @@ async fn the_command_line_shows_the_question_takes_the_answer_and_trusts_branche
     assert!(run(&["task", "answer", &id, "skip"]).await.contains("Skipped /"));
     stage.home.settled(&id).await;
     assert_eq!(stage.secret(&id), None);
-    // This branch is trusted by name from now on.
+    // The branch is now trusted by its name.
     let shown = run(&["env", "edit", &stage.env, "--trust-branch", "ag*"]).await;
     assert!(shown.contains("ag*"), "{shown}");
     let task = stage.task("agent").await;

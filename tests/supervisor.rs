@@ -1,4 +1,4 @@
-//! The server under a supervisor: what it reports, and what its children do not get. Real servers, and a real socket in place
+//! The server under a supervisor: what the server reports, and what its children do not get. Real servers, and a real socket in place
 //! of the supervisor.
 
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use tokio::net::UnixDatagram;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// Far longer than anything here takes.
+/// The time limit of every wait, far longer than needed.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A supervisor that listens.
+/// A supervisor that listens for the server's messages.
 struct Supervisor {
     door: UnixDatagram,
     path: PathBuf,
@@ -23,17 +23,17 @@ struct Supervisor {
 impl Supervisor {
     fn of(home: &TestHome) -> Self {
         let path = home.scratch().join("notify");
-        Self { door: UnixDatagram::bind(&path).expect("a free path"), path }
+        Self { door: UnixDatagram::bind(&path).expect("the path is free"), path }
     }
 
     async fn hears(&self) -> String {
         let mut bytes = [0; 512];
         let received = tokio::time::timeout(LIMIT, self.door.recv(&mut bytes)).await;
-        let length = received.expect("a message arrives in time").expect("our own socket can be read");
+        let length = received.expect("a message arrives in time").expect("the socket can be read");
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     }
 
-    /// Reads the messages so far.
+    /// Discards the messages that have arrived so far.
     fn catches_up(&self) {
         while self.door.try_recv(&mut [0; 512]).is_ok() {}
     }
@@ -74,7 +74,7 @@ async fn the_doors_are_open_when_the_server_says_that_it_is_ready() {
     let (home, supervisor) = supervised(LIMIT);
     let mut server = home.command(&["serve"]).kill_on_drop(true).spawn().expect("the binary can be started");
     assert!(supervisor.hears().await.starts_with("READY=1"));
-    assert_eq!(home.get("/healthz").await.0, 200, "asked once, at once");
+    assert_eq!(home.get("/healthz").await.0, 200, "the first request after `READY` succeeds");
     server.kill().await.expect("ours");
 }
 
@@ -83,15 +83,15 @@ async fn a_server_that_answers_nobody_falls_silent_and_comes_back() {
     let patience = Duration::from_millis(100);
     let (mut home, supervisor) = supervised(patience);
     home.start().await;
-    // Clients cannot reach the socket. The process itself and its timers run.
+    // Clients cannot reach the socket, but the process and its timers run.
     let away = home.scratch().join("away");
     fs_err::rename(home.socket(), &away).expect("ours");
-    // At most one message was on its way.
-    testkit::until(LIMIT, "the log tells it", || home.log().contains("does not answer its own health check"));
+    // Discard a message that was already on its way.
+    testkit::until(LIMIT, "the log reports the problem", || home.log().contains("does not answer its own health check"));
     supervisor.catches_up();
     let silent_since = Instant::now();
     let heard = tokio::time::timeout(5 * patience, supervisor.door.recv(&mut [0; 512])).await;
-    assert!(heard.is_err(), "it said that it lives {:?} after it did not", silent_since.elapsed());
+    assert!(heard.is_err(), "an unreachable server sends no watchdog message: {:?}", silent_since.elapsed());
     fs_err::rename(&away, home.socket()).expect("ours");
     assert_eq!(supervisor.hears().await, "WATCHDOG=1");
 }
@@ -105,7 +105,7 @@ async fn no_run_hears_of_the_supervisor() {
     let task = home.task(&env, "begin; env > seen; tr '\\0' '\\n' < /proc/$PPID/environ >> seen; end done").await;
     assert_eq!(home.settled(&task).await["status"], "completed");
     let seen = home.text(&format!("/api/v1/tasks/{task}/diff?format=patch")).await;
-    assert!(seen.contains("PATH="), "the environment was seen: {seen}");
+    assert!(seen.contains("PATH="), "the run records its environment: {seen}");
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         assert!(!seen.contains(name), "{name}: {seen}");
     }
@@ -118,9 +118,9 @@ async fn a_supervisor_that_went_away_holds_nothing_up() {
     home.start().await;
     assert!(supervisor.hears().await.starts_with("READY=1"));
     drop(supervisor);
-    testkit::until(LIMIT, "it is noticed", || home.log().contains("could not notify systemd"));
+    testkit::until(LIMIT, "the log reports the problem", || home.log().contains("could not notify systemd"));
     assert_eq!(home.get("/api/v1/status").await.0, 200);
-    let pid = i32::try_from(home.server_pid()).ok().and_then(Pid::from_raw).expect("a server runs");
+    let pid = i32::try_from(home.server_pid()).ok().and_then(Pid::from_raw).expect("a server is running");
     kill_process(pid, Signal::TERM).expect("ours");
-    testkit::until(LIMIT, "it ends", || !home.socket().exists());
+    testkit::until(LIMIT, "the server ends", || !home.socket().exists());
 }

@@ -1,6 +1,6 @@
-//! What survives: a killed server, a killed keeper, a worker that does not end, and a home with a damaged file.
+//! What survives a killed server, a killed keeper, a worker that does not end, and a damaged file.
 //!
-//! Real servers and keepers are killed with SIGKILL. The worker does what its prompt says; it waits for files.
+//! Real servers and keepers are killed with SIGKILL. The worker runs its prompt as a script, which can wait for files.
 
 use std::path::Path;
 
@@ -55,7 +55,7 @@ async fn a_run_goes_on_without_its_server_and_the_next_one_adopts_it() {
     assert!(ended["runs"][0]["commit"].is_string(), "{ended}");
     let log = home.text(&format!("/api/v1/tasks/{task}/runs/1/log")).await;
     let said: Vec<_> = log.lines().filter(|line| line.contains("\"line ")).collect();
-    assert_eq!(said.len(), 1000, "every line once");
+    assert_eq!(said.len(), 1000, "every line is recorded once");
     assert!(log.ends_with("}}\n") && log.contains("half"));
 }
 
@@ -78,7 +78,7 @@ async fn the_new_program_adopts_the_runs_of_the_one_that_it_replaced() {
     };
     let ends_by_itself = run(&home, &first).await;
     let is_stopped = run(&home, &second).await;
-    // Like an upgrade: the file is replaced while the old server and its keepers still run from the old one.
+    // Do what an upgrade does: replace the program while the old server and its keepers still run.
     fs_err::rename(&new, &installed).expect("replaced");
     assert!(home.stop().await.success());
     home.start().await;
@@ -104,7 +104,7 @@ async fn a_run_that_ended_while_no_server_lived_is_finished_by_the_next_one() {
     let (keeper, _) = holders(&home, &task);
     home.kill().await;
     create(&go);
-    keeper.wait_until_gone().await.expect("it ends");
+    keeper.wait_until_gone().await.expect("the keeper ends");
     home.start().await;
     let ended = home.settled(&task).await;
     assert_eq!((&ended["status"], &ended["runs"][0]["usage"]["input_tokens"]), (&json!("completed"), &json!(7)));
@@ -124,10 +124,10 @@ async fn a_killed_keeper_leaves_no_process_and_the_run_is_interrupted_and_can_be
     keeper.signal(Signal::KILL).expect("the signal can be sent");
     let ended = home.settled(&task).await;
     assert_eq!((&ended["status"], &ended["runs"][0]["error"]["code"]), (&json!("interrupted"), &json!("interrupted")));
-    assert!(!worker.is_alive().expect("it can be asked"), "the worker outlived its keeper");
-    let left = processes_with_environment("ORCH_RUN", &format!("{task}/1/1")).expect("the system can be asked");
+    assert!(!worker.is_alive().expect("/proc can be read"), "the worker ends with its keeper");
+    let left = processes_with_environment("ORCH_RUN", &format!("{task}/1/1")).expect("/proc can be read");
     assert!(left.is_empty(), "{left:?}");
-    assert!(ended["runs"][0]["commit"].is_string(), "what was done is committed: {ended}");
+    assert!(ended["runs"][0]["commit"].is_string(), "the work of the interrupted run is committed: {ended}");
 
     let asked = json!({ "prompt": "begin; end 'went on'" });
     assert_eq!(home.post(&format!("/api/v1/tasks/{task}/resume"), &asked).await.0, 201);
@@ -148,7 +148,7 @@ async fn a_keeper_killed_after_the_end_of_its_turn_costs_nothing() {
     let mut events =
         home.request(reqwest::Method::GET, &format!("/api/v1/tasks/{task}/runs/1/events")).send().await.expect("a stream");
     while !fs_err::read_to_string(&journal).expect("there").contains("turn.completed") {
-        events.chunk().await.expect("it continues");
+        events.chunk().await.expect("the stream can be read");
     }
     keeper.signal(Signal::KILL).expect("the signal can be sent");
     let ended = home.settled(&task).await;
@@ -175,9 +175,9 @@ async fn a_worker_that_ignores_all_but_kill_is_stopped_with_its_children() {
     let second = home.post(&path, &Value::Null).await;
     assert_eq!((first.0, second.0, &first.1["status"]), (200, 200, &json!("stopping")));
     assert_eq!(home.settled(&task).await["status"], "stopped");
-    let left = processes_with_environment("ORCH_RUN", &format!("{task}/1/1")).expect("the system can be asked");
+    let left = processes_with_environment("ORCH_RUN", &format!("{task}/1/1")).expect("/proc can be read");
     assert!(left.is_empty(), "{left:?}");
-    assert_eq!(home.post(&path, &Value::Null).await.1["status"], "stopped", "stopping what is stopped is fine");
+    assert_eq!(home.post(&path, &Value::Null).await.1["status"], "stopped", "stopping a stopped task succeeds");
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn a_run_ends_at_its_time_limit_and_a_lingering_worker_after_its_grace() {
     assert_eq!((&lingered["status"], &lingered["runs"][0]["exit_code"]), (&json!("completed"), &Value::Null), "{lingered}");
     let limited = home.settled(&endless).await;
     assert_eq!((&limited["status"], &limited["runs"][0]["error"]["code"]), (&json!("failed"), &json!("time_limit")));
-    assert!(limited["runs"][0]["commit"].is_string(), "what was done is committed: {limited}");
+    assert!(limited["runs"][0]["commit"].is_string(), "the work of the run is committed: {limited}");
 }
 
 #[tokio::test]
@@ -216,7 +216,7 @@ async fn a_damaged_task_is_shown_and_hides_no_other() {
     assert_eq!(list["damaged"][0]["path"], meta.display().to_string());
     let (status, problem) = home.get(&format!("/api/v1/tasks/{damaged}")).await;
     assert_eq!((status, &problem["code"]), (409, &json!("damaged")));
-    assert_eq!(fs_err::read_to_string(&meta).expect("there"), newer, "it is left as it is");
+    assert_eq!(fs_err::read_to_string(&meta).expect("there"), newer, "the damaged record is unchanged");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Exporting a task's commits without a Git host: a bundle, mails, and a fetch from the mirror.
 //!
-//! Real servers, real git on both sides; the worker does what its prompt says.
+//! Real servers, real git on both sides, and a worker that runs its prompt as a script.
 
 use testkit::TestHome;
 use testkit::upstream::Upstream;
@@ -25,7 +25,7 @@ async fn done(home: &TestHome, env: &str, prompt: &str) -> String {
     task
 }
 
-/// Creates a clone, as a person has it.
+/// Creates a clone like that of a user.
 fn clone(upstream: &Upstream, home: &TestHome, name: &str) -> std::path::PathBuf {
     let folder = home.scratch().join(name);
     upstream.git_in(home.scratch(), &["clone", "-q", &upstream.url(), name]);
@@ -35,7 +35,7 @@ fn clone(upstream: &Upstream, home: &TestHome, name: &str) -> std::path::PathBuf
     folder
 }
 
-/// Runs a command of the program, and returns its stdout.
+/// Runs `codex-orchestrator` with these arguments, and returns its stdout.
 async fn ran(home: &TestHome, arguments: &[&str]) -> Vec<u8> {
     let output = home.command(arguments).output().await.expect("the command can be started");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -55,13 +55,13 @@ async fn a_bundle_brings_the_branch_and_nothing_of_its_base() {
     let mirror = home.path().join("envs").join(&env).join("mirror");
     let tip = |folder: &std::path::Path, name: &str| upstream.git_in(folder, &["rev-parse", name]);
     assert_eq!(tip(&mine, "taken"), tip(&mirror, &format!("codex/{task}")));
-    // The output to a pipe is the same.
+    // Without `-o`, the bundle is written to stdout.
     let piped = ran(&home, &["task", "bundle", &task]).await;
     assert!(piped.starts_with(b"# v2 git bundle\n"), "{} bytes", piped.len());
-    // It also works without the program: `task show` tells how.
+    // Users can also fetch from the mirror with the command that `task show` prints.
     let shown = String::from_utf8(ran(&home, &["task", "show", &task]).await).expect("text");
-    let fetch = shown.lines().find_map(|line| line.strip_prefix("fetch:    git fetch ")).expect("it is shown");
-    let (path, branch) = fetch.split_once(' ').expect("two words");
+    let fetch = shown.lines().find_map(|line| line.strip_prefix("fetch:    git fetch ")).expect("`task show` prints the command");
+    let (path, branch) = fetch.split_once(' ').expect("the command has a path and a branch");
     upstream.git_in(&mine, &["fetch", "-q", path, &format!("{branch}:fetched")]);
     assert_eq!(tip(&mine, "fetched"), tip(&mine, "taken"));
 }
@@ -69,7 +69,7 @@ async fn a_bundle_brings_the_branch_and_nothing_of_its_base() {
 #[tokio::test]
 async fn mails_become_the_same_commits() {
     let (upstream, home, env) = stage().await;
-    // Settings for mails that a user may have.
+    // Use git settings that change patches, as a user may have.
     let taste = "[format]\n\tattach\n\tcoverLetter = true\n\tsignOff = true\n\tnotes = true\n\tsubjectPrefix = X\n\
         [diff]\n\tnoprefix = true\n\texternal = false\n\tmnemonicPrefix = true\n[color]\n\tui = always\n";
     fs_err::create_dir_all(home.scratch().join("user")).expect("a folder");
@@ -81,7 +81,11 @@ async fn mails_become_the_same_commits() {
     upstream.git_in(&mine, &["am", "-q", "--keep-cr", "--keep-non-patch", file.to_str().expect("text")]);
     let mirror = home.path().join("envs").join(&env).join("mirror");
     let told = |folder: &std::path::Path, range: &str| upstream.git_in(folder, &["log", "--format=%an <%ae> %ad%n%B%T", range]);
-    assert_eq!(told(&mine, "origin/main..HEAD"), told(&mirror, &format!("main..codex/{task}")), "authors, messages and trees");
+    assert_eq!(
+        told(&mine, "origin/main..HEAD"),
+        told(&mirror, &format!("main..codex/{task}")),
+        "the commits have the same authors, messages and trees"
+    );
     assert!(told(&mine, "origin/main..HEAD").contains("Änne A. <a@b>"));
 }
 
@@ -95,6 +99,10 @@ async fn a_task_without_commits_of_its_own_is_refused_with_a_reason() {
         assert!(refused["hints"].as_array().is_some_and(|hints| !hints.is_empty()), "{refused}");
     }
     let missing = home.scratch().join("task.bundle");
-    let output = home.command(&["task", "bundle", &task, "-o", missing.to_str().expect("text")]).output().await.expect("the command can be started");
-    assert!(!output.status.success() && !missing.exists(), "no file is left behind");
+    let output = home
+        .command(&["task", "bundle", &task, "-o", missing.to_str().expect("text")])
+        .output()
+        .await
+        .expect("the command can be started");
+    assert!(!output.status.success() && !missing.exists(), "a failed export leaves no file");
 }

@@ -1,7 +1,7 @@
-//! The trash: removed items are restored completely until they are permanently deleted, and nothing that was never acknowledged
-//! is missed.
+//! The trash: removed items can be restored completely until they are permanently deleted, even if the server is
+//! killed in between.
 //!
-//! Real servers, real git; the worker does what its prompt says.
+//! Real servers, real git, and a worker that runs its prompt as a script.
 
 use serde_json::{Value, json};
 use testkit::TestHome;
@@ -45,7 +45,7 @@ async fn restored(home: &TestHome, path: &str) -> Value {
     view
 }
 
-/// Returns everything in a task's view except its time of last change.
+/// Returns a task's view without the time of its last change.
 fn essence(view: &Value) -> Value {
     let mut view = view.clone();
     view["updated_at"] = Value::Null;
@@ -65,21 +65,21 @@ async fn a_removed_task_comes_back_whole() {
     assert_eq!((found.len(), &found[0]["kind"], &found[0]["id"]), (1, &json!("task"), &json!(task)));
     let mirror = home.path().join("envs").join(&env).join("mirror");
     let branches = || upstream.git_in(&mirror, &["for-each-ref", "--format=%(refname)", "refs/heads/codex"]);
-    assert_eq!(branches(), "", "its branch is out of the way");
+    assert_eq!(branches(), "", "the removed task's branch is deleted");
     let heads = upstream.git_in(&mirror, &["bundle", "list-heads", folder.join("branch.bundle").to_str().expect("text")]);
     assert!(heads.contains(&format!("refs/heads/codex/{task}")), "{heads}");
-    // A restart changes nothing.
+    // A restart does not change the trash.
     home.kill().await;
     home.start().await;
     let view = restored(&home, &path).await;
     assert_eq!(essence(&view), essence(&before));
-    assert_eq!(essence(&restored(&home, &path).await), essence(&before), "twice is fine");
+    assert_eq!(essence(&restored(&home, &path).await), essence(&before), "a second restore succeeds");
     assert_eq!(home.text(&format!("{path}/diff?format=patch")).await, changes);
     assert_eq!(home.text(&format!("{path}/runs/1/log")).await, log);
     let worktree = home.path().join("tasks").join(&task).join("worktree");
-    assert_eq!(fs_err::read_to_string(worktree.join("build/junk")).expect("ignored files too"), "junk\n");
+    assert_eq!(fs_err::read_to_string(worktree.join("build/junk")).expect("ignored files are restored"), "junk\n");
     assert!(trash(&home).await.is_empty());
-    // Its thread, its branch and its worktree still work.
+    // The task's thread, branch and worktree still work.
     let prompt = "begin; git status --short | grep -q . && exit 1; echo three > three.txt; end done";
     let (status, answer) = home.post(&format!("{path}/resume"), &json!({ "prompt": prompt })).await;
     assert_eq!(status, 201, "{answer}");
@@ -115,7 +115,7 @@ async fn a_removal_or_a_restore_that_was_cut_off_is_finished_or_as_before() {
     assert_eq!(branches(), "");
     assert_eq!(essence(&restored(&home, &path).await)["runs"], before["runs"]);
     assert_eq!(home.text(&format!("{path}/diff?format=patch")).await.matches("diff --git").count(), 3);
-    // The mirror lost the branch, but the bundle has it.
+    // The mirror has lost the branch, but the bundle contains it.
     removed(&home, &path).await;
     upstream.git_in(&mirror, &["update-ref", "-d", &removed_ref]);
     restored(&home, &path).await;
@@ -139,7 +139,11 @@ async fn an_environment_comes_back_with_the_tasks_that_went_with_it() {
     assert_eq!((&view["status"], &view["tasks"]), (&json!("ready"), &json!(1)));
     assert_eq!(home.get(&format!("/api/v1/tasks/{later}")).await.0, 200);
     let kept = trash(&home).await;
-    assert_eq!((kept.len(), &kept[0]["id"]), (1, &json!(earlier)), "it was removed separately, before");
+    assert_eq!(
+        (kept.len(), &kept[0]["id"]),
+        (1, &json!(earlier)),
+        "a task that was removed before the repository stays in the trash"
+    );
     restored(&home, &format!("/api/v1/tasks/{earlier}")).await;
     let (more, _) = done(&home, &env).await;
     assert_eq!(home.get(&format!("/api/v1/tasks/{more}")).await.0, 200);
@@ -155,14 +159,14 @@ async fn what_cannot_be_deleted_is_named_and_keeps_nothing_else_back() {
         tasks.push(task);
     }
     tasks.sort();
-    // A file system that is mounted there cannot be deleted, not even by root.
+    // Not even root can delete the mount point of a mounted file system.
     let disk = SmallDisk::mount(&home.path().join("trash").join(&tasks[0]).join("busy"), 1);
     let (status, done) = home.post("/api/v1/gc", &json!({ "older_than_days": 0 })).await;
     assert_eq!((status, done["items"].as_array().map(Vec::len)), (200, Some(2)), "{done}");
     assert_eq!((done["failed"].as_array().map(Vec::len), &done["failed"][0]["id"]), (Some(1), &json!(tasks[0])), "{done}");
     assert!(done["failed"][0]["detail"].as_str().is_some_and(|detail| detail.len() < 300), "{done}");
     let (status, answer) = home.post("/api/v1/gc", &json!({ "older_than_days": 0, "id": tasks[0] })).await;
-    assert_eq!(status, 500, "a thing that was named and cannot be deleted is an error: {answer}");
+    assert_eq!(status, 500, "a named item that cannot be deleted is an error: {answer}");
     drop(disk);
     let (_, done) = home.post("/api/v1/gc", &json!({ "older_than_days": 0 })).await;
     assert_eq!((done["items"].as_array().map(Vec::len), &done["failed"]), (Some(1), &json!(null)), "{done}");
@@ -178,10 +182,10 @@ async fn what_is_deleted_for_good_is_gone_and_what_is_young_stays() {
         assert_eq!(status, 200, "{answer}");
         answer
     };
-    assert_eq!(gc(json!({})).await["items"], json!([]), "it is not old enough");
+    assert_eq!(gc(json!({})).await["items"], json!([]), "an item that has not expired is kept");
     let said = gc(json!({ "older_than_days": 0, "dry_run": true })).await;
     assert!(said["items"].as_array().map(Vec::len) == Some(1) && said["bytes"].as_u64() > Some(0), "{said}");
-    assert_eq!(trash(&home).await.len(), 1, "it was only said");
+    assert_eq!(trash(&home).await.len(), 1, "a dry run deletes nothing");
     gc(json!({ "older_than_days": 0 })).await;
     assert!(trash(&home).await.is_empty());
     let (status, answer) = home.post(&format!("/api/v1/tasks/{task}/restore"), &json!({})).await;
@@ -205,7 +209,7 @@ async fn a_folder_without_a_record_is_put_away_and_not_deleted() {
     let found = trash(&home).await;
     assert_eq!((found.len(), &found[0]["kind"]), (1, &json!("other")));
     let kept = home.path().join("trash").join(found[0]["id"].as_str().expect("a name")).join("worktree/one.txt");
-    assert_eq!(fs_err::read_to_string(kept).expect("nothing is lost"), "one\n");
+    assert_eq!(fs_err::read_to_string(kept).expect("the task's files are kept"), "one\n");
 }
 
 #[tokio::test]
@@ -226,24 +230,24 @@ async fn one_thing_is_deleted_for_good_and_the_others_stay() {
     let (_, done) = home.post("/api/v1/gc", &json!({ "older_than_days": 0, "id": first })).await;
     assert_eq!((&done["items"][0]["id"], done["items"].as_array().map(Vec::len)), (&json!(first), Some(1)), "{done}");
     let (_, none) = home.post("/api/v1/gc", &json!({ "older_than_days": 0, "id": first })).await;
-    assert_eq!(none["items"], json!([]), "doing it twice is harmless");
-    assert_eq!(home.post(&format!("/api/v1/tasks/{second}/restore"), &json!({})).await.0, 200, "the other one is whole");
+    assert_eq!(none["items"], json!([]), "a second deletion succeeds");
+    assert_eq!(home.post(&format!("/api/v1/tasks/{second}/restore"), &json!({})).await.0, 200, "the other task can be restored");
 }
 
-/// Moves the time at which a repack found objects unreachable back by a number of days.
+/// Makes unreachable objects look as if a repack had found them a number of days earlier.
 fn age(mirror: &std::path::Path, days: u32) {
-    for entry in fs_err::read_dir(mirror.join("objects/pack")).expect("the file exists") {
-        let path = entry.expect("it can be read").path();
+    for entry in fs_err::read_dir(mirror.join("objects/pack")).expect("the folder exists") {
+        let path = entry.expect("the entry can be read").path();
         if path.extension().is_none_or(|extension| extension != "mtimes") {
             continue;
         }
-        let mut bytes = fs_err::read(&path).expect("it can be read");
+        let mut bytes = fs_err::read(&path).expect("the file can be read");
         let end = bytes.len() - 40;
         for time in bytes[12..end].chunks_exact_mut(4) {
             let seconds = u32::from_be_bytes(time.try_into().expect("4 bytes")) - days * 24 * 60 * 60;
             time.copy_from_slice(&seconds.to_be_bytes());
         }
-        fs_err::remove_file(&path).expect("it is ours");
+        fs_err::remove_file(&path).expect("the file can be removed");
         fs_err::write(&path, bytes).expect("written");
     }
 }
@@ -266,9 +270,9 @@ async fn a_mirror_shrinks_two_weeks_after_a_task_was_deleted() {
     let disk = async || home.get("/api/v1/disk").await.1;
     removed(&home, &format!("/api/v1/tasks/{task}")).await;
     let done = collect(json!({})).await;
-    assert_eq!(done["mirrors"][0]["unreachable"], json!(0), "it can still be restored: {done}");
+    assert_eq!(done["mirrors"][0]["unreachable"], json!(0), "the objects of a task in the trash are reachable: {done}");
     let said = collect(json!({ "older_than_days": 0, "dry_run": true })).await;
-    assert_eq!(said["mirrors"], json!([]), "there is nothing to repack yet: {said}");
+    assert_eq!(said["mirrors"], json!([]), "a dry run plans no repack before the deletion: {said}");
     let done = collect(json!({ "older_than_days": 0 })).await;
     let view = &done["mirrors"][0];
     assert_eq!((&view["state"], &view["env_id"]), (&json!("done"), &json!(env)), "{done}");
@@ -279,8 +283,8 @@ async fn a_mirror_shrinks_two_weeks_after_a_task_was_deleted() {
         "{shown}"
     );
     age(&mirror, 13);
-    assert!(collect(json!({})).await["mirrors"][0]["after"].as_u64() > Some(BIG), "not yet");
-    // More than the last day: git counts in seconds, and all of this takes less than one.
+    assert!(collect(json!({})).await["mirrors"][0]["after"].as_u64() > Some(BIG), "unreachable objects are kept for 13 days");
+    // Add two days instead of one: git compares seconds, and this test may take less than one.
     age(&mirror, 2);
     let said = collect(json!({ "dry_run": true })).await;
     assert_eq!(said["mirrors"][0]["state"], "planned", "{said}");

@@ -1,6 +1,6 @@
 //! Updating a task: its branch, its worktree and its record follow the base, and no uncommitted change is lost.
 //!
-//! Real servers, real git; the worker does what its prompt says.
+//! Real servers, real git, and a worker that runs its prompt as a script.
 
 use serde_json::{Value, json};
 use testkit::TestHome;
@@ -59,7 +59,7 @@ impl Stage {
         self.home.text(&format!("/api/v1/tasks/{task}/diff?format=patch{query}")).await
     }
 
-    /// Changes from the base are not among the task's changes.
+    /// Checks that the diffs contain the task's own changes and none from the base.
     async fn check_diffs(&self, task: &str, own: &[&str]) {
         let all = self.patch(task, "").await;
         assert!(!all.contains("base.txt"), "{all}");
@@ -87,7 +87,7 @@ async fn a_task_follows_its_base_and_its_diffs_show_only_its_own_work() {
         assert!(worktree.join("base.txt").exists() && worktree.join("one.txt").exists());
         assert_eq!(stage.upstream.git_in(&worktree, &["status", "--porcelain"]), "");
         stage.check_diffs(&task, &["one.txt"]).await;
-        // It continues from there, and again.
+        // Codex continues on the updated branch, and the task is updated again.
         stage
             .resumed(&task, "begin; git status --short | grep -q . && exit 1; test -e base.txt; echo two > two.txt; end done")
             .await;
@@ -100,7 +100,7 @@ async fn a_task_follows_its_base_and_its_diffs_show_only_its_own_work() {
         runs.sort_unstable();
         assert_eq!(runs, ["1", "2"], "the trailers are kept");
         stage.git(&["fsck", "--strict", "--no-dangling"]);
-        // The trash knows about it.
+        // A restored task keeps its update.
         let path = format!("/api/v1/tasks/{task}");
         assert_eq!(stage.home.delete(&path).await.0, 204);
         assert_eq!(stage.home.post(&format!("{path}/restore"), &json!({})).await.0, 200);
@@ -141,7 +141,7 @@ async fn it_is_refused_while_a_run_is_active_and_before_there_is_a_branch() {
     stage.home.settled(&task).await;
     let (status, refused) = stage.update(&task, &json!({ "strategy": "squash" })).await;
     assert!(matches!(status, 400 | 422), "{refused}");
-    // Its ref never existed.
+    // The ref of this task has never existed.
     let asked = json!({ "env_id": stage.env, "prompt": "begin; end done", "ref": "nowhere" });
     let (_, created) = stage.home.post("/api/v1/tasks", &asked).await;
     let task = created["task_id"].as_str().expect("the task has an ID").to_owned();
@@ -174,13 +174,17 @@ async fn what_is_not_committed_stays_or_is_named() {
 #[tokio::test]
 async fn conflicts_are_listed_and_given_to_the_agent() {
     let stage = Stage::new().await;
-    // The follow-up's prompt is not a script: this worker merges when its prompt asks it to.
+    // The follow-up's prompt is not a script. The test's worker merges only in a later run, whose prompt is a script.
     let task = stage.done("begin; echo mine > README.md; echo one > one.txt; end done").await;
     let other = stage.done("begin; echo other > one.txt; end done").await;
     let commit = stage.upstream.commit("main", &[("README.md", "theirs\n"), ("base.txt", "1\n")], "meanwhile");
     let conflicts = format!("/api/v1/tasks/{task}/conflicts");
     let (_, before) = stage.home.get(&conflicts).await;
-    assert_eq!((&before["behind"], &before["conflicts"]), (&json!(0), &json!([])), "nothing was fetched: {before}");
+    assert_eq!(
+        (&before["behind"], &before["conflicts"]),
+        (&json!(0), &json!([])),
+        "a check without a fetch does not know the new commit: {before}"
+    );
     let (status, found) = stage.home.get(&format!("{conflicts}?fetch=true")).await;
     assert_eq!(status, 200, "{found}");
     assert_eq!((&found["base"]["commit"], &found["behind"], &found["looked_at"]), (&json!(commit), &json!(1), &json!(1)));
@@ -194,7 +198,11 @@ async fn conflicts_are_listed_and_given_to_the_agent() {
         assert_eq!((status, refused["code"].as_str()), (409, Some("update_conflicts")), "{refused}");
         assert_eq!((&refused["conflicts"], &refused["base"]["commit"]), (&found["conflicts"], &json!(commit)));
     }
-    assert_eq!((seen(), stage.home.get(&format!("/api/v1/tasks/{task}")).await), before, "nothing was changed");
+    assert_eq!(
+        (seen(), stage.home.get(&format!("/api/v1/tasks/{task}")).await),
+        before,
+        "an update with conflicts changes nothing"
+    );
     let output = stage.home.command(&["task", "update", &task]).output().await.expect("the command can be started");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("`README.md` (content)") && said.contains("--hand-over"), "{said}");
@@ -209,7 +217,7 @@ async fn conflicts_are_listed_and_given_to_the_agent() {
     let prompt = run["prompt"].as_str().expect("text");
     assert!(prompt.contains(&format!("git merge {commit}")) && prompt.contains("- README.md (content)"), "{prompt}");
     assert_eq!(run["cause"], "follow_up", "{run}");
-    // What an agent does then, and the result of an update.
+    // Merge like an agent would, and update again.
     let merge = format!(
         "begin; git -c user.name=a -c user.email=a@b merge -q {commit} || true; echo both > README.md; git add -A; \
          git -c user.name=a -c user.email=a@b commit -qm 'Merge the base'; end done"
@@ -264,7 +272,7 @@ async fn many_at_once_move_it_once_and_no_run_begins_on_half_of_it() {
         let (status, view) = stage.update(&task, &asked).await;
         assert_eq!(status, 200, "{view}");
         let moves = view["task"]["updates"].as_array().map(Vec::len);
-        assert_eq!(moves, Some(round), "once each: {view}");
+        assert_eq!(moves, Some(round), "each new commit causes one update: {view}");
         assert_eq!(stage.upstream.git_in(&stage.worktree(&task), &["status", "--porcelain"]), "");
     }
     stage.check_diffs(&task, &["one.txt", "1.txt", "2.txt", "3.txt"]).await;
@@ -277,11 +285,11 @@ async fn a_remote_that_is_gone_changes_nothing() {
     let task = stage.done("begin; echo one > one.txt; end done").await;
     let before = stage.git(&["for-each-ref"]);
     let aside = stage.upstream.path().with_extension("aside");
-    fs_err::rename(stage.upstream.path(), &aside).expect("moved away");
+    fs_err::rename(stage.upstream.path(), &aside).expect("the remote can be moved away");
     let (status, refused) = stage.update(&task, &json!({})).await;
     assert_eq!((status, refused["code"].as_str()), (503, Some("fetch_failed")), "{refused}");
     assert_eq!(stage.git(&["for-each-ref"]), before);
     let (status, found) = stage.home.get(&format!("/api/v1/tasks/{task}/conflicts")).await;
-    assert_eq!((status, &found["conflicts"]), (200, &json!([])), "what is known can be looked at: {found}");
-    fs_err::rename(aside, stage.upstream.path()).expect("moved back");
+    assert_eq!((status, &found["conflicts"]), (200, &json!([])), "conflicts can be checked without the remote: {found}");
+    fs_err::rename(aside, stage.upstream.path()).expect("the remote can be moved back");
 }

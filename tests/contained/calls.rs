@@ -153,8 +153,8 @@ async fn the_container_of_a_killed_keeper_is_swept_up_by_the_server() {
     let mut stage = Stage::new().await;
     let task = stage.home.task(&stage.env, "begin; sleep 600").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
-    let record =
-        fs_err::read(stage.home.path().join(format!("tasks/{task}/logs/run-001.keeper.json"))).expect("the keeper has written its record");
+    let record = fs_err::read(stage.home.path().join(format!("tasks/{task}/logs/run-001.keeper.json")))
+        .expect("the keeper has written its record");
     let record: Value = serde_json::from_slice(&record).expect("JSON");
     let identity = |name: &str| -> ProcessIdentity { serde_json::from_value(record[name].clone()).expect("a process") };
     stage.home.kill().await;

@@ -40,7 +40,9 @@ async fn a_server_without_an_engine_starts_says_why_no_task_can_and_notices_when
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(30), ready).await.expect("the server notices that the container engine works");
+    tokio::time::timeout(std::time::Duration::from_secs(30), ready)
+        .await
+        .expect("the server notices that the container engine works");
     assert_eq!(home.get("/readyz").await.0, 200);
 }
 

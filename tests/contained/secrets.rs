@@ -128,5 +128,9 @@ async fn a_secret_that_cannot_be_kept_is_refused_and_not_repeated() {
         assert!(!problem.to_string().contains("hunter2"), "{problem}");
     }
     let (_, shown) = stage.home.get(&format!("/api/v1/envs/{}", stage.env)).await;
-    assert_eq!((&shown["secrets"], &shown["container"]["network"]), (&json!([]), &json!("open")), "rejected settings change nothing");
+    assert_eq!(
+        (&shown["secrets"], &shown["container"]["network"]),
+        (&json!([]), &json!("open")),
+        "rejected settings change nothing"
+    );
 }

@@ -14,7 +14,11 @@ fn arguments_folder_streams_and_exit_code_pass_through() {
     assert_eq!((said.code, said.stdout.as_str()), (Some(7), "out\n/workspace/work\nthere\n"));
     assert_eq!(said.stderr, "err\n");
     assert_eq!(fs_err::read_to_string(hand.work().join("made")).expect("made"), "made\n");
-    assert!(hand.containers().is_empty() && hand.folders().is_empty(), "no container and no folder is left: {:?}", hand.folders());
+    assert!(
+        hand.containers().is_empty() && hand.folders().is_empty(),
+        "no container and no folder is left: {:?}",
+        hand.folders()
+    );
 }
 
 #[test]

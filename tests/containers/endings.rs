@@ -38,7 +38,11 @@ fn who_does_not_listen_is_killed_at_once_when_asked_twice() {
     // The second signal is handled even if the first one was already processed.
     running.signal(Signal::TERM);
     assert_eq!(running.end().code.map(|code| code > 128), Some(true));
-    assert!(before.elapsed() < std::time::Duration::from_secs(8), "the second signal shortens the grace period: {:?}", before.elapsed());
+    assert!(
+        before.elapsed() < std::time::Duration::from_secs(8),
+        "the second signal shortens the grace period: {:?}",
+        before.elapsed()
+    );
     assert!(hand.containers().is_empty());
 }
 

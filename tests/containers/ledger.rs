@@ -107,7 +107,11 @@ fn each_state_folder_has_its_own_containers() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     assert_eq!(reap_there(&[]), "", "`reap` does not end the container of another state folder");
-    assert_eq!(reap_there(&["--label", &hand.label()]), "", "a label does not make `reap` end a container of another state folder");
+    assert_eq!(
+        reap_there(&["--label", &hand.label()]),
+        "",
+        "a label does not make `reap` end a container of another state folder"
+    );
     // A copy of a home has the same markers. The container belongs to the original.
     let copied = std::process::Command::new("cp").arg("-a").arg(hand.state()).arg(&other).status().expect("cp can be started");
     assert!(copied.success());
@@ -159,10 +163,17 @@ fn a_container_of_an_older_version_is_ended_and_its_folder_stays() {
     let labels = ["--label", "codex-docker.managed=true", "--label", &state, "--label", &label];
     let run = ["run", "--detach", "--network=none", "--name", &name, "--mount", &mount];
     docker(&[&run[..], &labels, &[BASE_IMAGE, "sleep", "1000000"]].concat());
-    assert_eq!(hand.run(["reap", "--label", &hand.label()]).well(), "", "`reap` keeps a container that an older `codex-docker` holds");
+    assert_eq!(
+        hand.run(["reap", "--label", &hand.label()]).well(),
+        "",
+        "`reap` keeps a container that an older `codex-docker` holds"
+    );
     drop(lock);
     let elsewhere = hand.command(["reap"]).env("CODEX_DOCKER_STATE", hand.root().join("other-state")).output();
-    assert!(elsewhere.expect("`codex-docker` can be started").status.success() && is_running(&name), "`reap` keeps a container of another state folder");
+    assert!(
+        elsewhere.expect("`codex-docker` can be started").status.success() && is_running(&name),
+        "`reap` keeps a container of another state folder"
+    );
     let reaped = hand.run(["reap", "--label", &hand.label()]);
     assert_eq!(reaped.well().trim(), name);
     assert!(reaped.stderr.contains("was not deleted"), "{reaped:?}");

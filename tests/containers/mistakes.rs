@@ -35,7 +35,11 @@ fn the_default_image_is_never_pulled_because_nobody_publishes_it() {
     let failed =
         Hand::new().with("DOCKER_HOST", "unix:///nowhere/docker.sock").with("IMAGE_NAME", DEFAULT_IMAGE).run(["image", "pull"]);
     assert_eq!(failed.code, Some(125));
-    assert!(failed.stderr.contains("this project publishes no image"), "the command fails without asking a container engine: {}", failed.stderr);
+    assert!(
+        failed.stderr.contains("this project publishes no image"),
+        "the command fails without asking a container engine: {}",
+        failed.stderr
+    );
     assert!(failed.stderr.contains("hint: build it: codex-orchestrator codex-docker image build"), "{}", failed.stderr);
 }
 

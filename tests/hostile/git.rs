@@ -70,7 +70,11 @@ async fn nested_repositories_are_left_out_and_not_entered() {
         git -C $d add f .gitattributes; git -C $d -c user.name=a -c user.email=b -c core.fsmonitor= commit -qm x; done; echo x > work";
     let attacked = stage.attack(&(planted(&stage) + script)).await;
     attacked.completed();
-    assert!(attacked.task["runs"][0]["notes"].to_string().contains("nested"), "the notes name the nested repositories: {}", attacked.task);
+    assert!(
+        attacked.task["runs"][0]["notes"].to_string().contains("nested"),
+        "the notes name the nested repositories: {}",
+        attacked.task
+    );
     stage.lives_on(&attacked).await;
 }
 

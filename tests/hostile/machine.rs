@@ -98,7 +98,11 @@ async fn the_usual_ways_out_of_a_container_are_closed() {
     let attacked = stage.attack(script).await;
     attacked.completed();
     assert!(!attacked.log.contains("WENT"), "{}", attacked.log);
-    assert!(attacked.said("PROCESSES").parse::<u32>().expect("a number") < 20, "the processes of the host are not visible: {}", attacked.log);
+    assert!(
+        attacked.said("PROCESSES").parse::<u32>().expect("a number") < 20,
+        "the processes of the host are not visible: {}",
+        attacked.log
+    );
     assert!(attacked.said("CAPS").ends_with("00000000000000fb"), "{}", attacked.log);
     stage.lives_on(&attacked).await;
 }

@@ -89,7 +89,10 @@ async fn nothing_planted_in_the_agents_repository_takes_effect_in_the_next_run()
     assert_eq!(task["status"], "completed", "{task}");
     let log = stage.home.text(&format!("/api/v1/tasks/{}/runs/2/log", id_of(&task))).await;
     assert!(log.contains("over") && !log.contains("RAN"), "{log}");
-    assert!(log.contains("LOG second") && log.contains("LOG mine"), "the agent's repository has the commits of the first run: {log}");
+    assert!(
+        log.contains("LOG second") && log.contains("LOG mine"),
+        "the agent's repository has the commits of the first run: {log}"
+    );
     assert!(log.contains("NAME Codex"), "{log}");
     assert!(log.contains("ALTERNATES /git/objects\n"), "{log}");
     for planted in ["hooks", "config.worktree", "modules", "worktrees", "planted", "commondir", "more"] {

@@ -1,5 +1,5 @@
-//! Notifications: what a webhook, ntfy and a browser's push service receive when a task ends, and what they do not. Real
-//! servers and receivers; the worker does what its prompt says.
+//! Notifications: what a webhook, ntfy and a browser's push service receive when a task ends, and what they do not receive. Real
+//! servers and receivers; the worker runs its prompt as a script.
 
 mod push;
 mod settings;
@@ -52,8 +52,8 @@ async fn ends_are_told_to_a_webhook_and_to_ntfy_once_each() {
     let last = home.task(&env, "begin; end last").await;
     home.settled(&last).await;
     let told: Value = serde_json::from_str(&webhook.next().await.body).expect("JSON");
-    assert_eq!(told["task_id"], last, "who stopped a run knows it");
-    assert!(webhook.already().is_none(), "each once");
+    assert_eq!(told["task_id"], last, "a run that the user stopped causes no notification");
+    assert!(webhook.already().is_none(), "each notification is sent once");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Web Push end to end: a browser subscribes on the page, and a push service verifies and decrypts what it receives. The tests'
-//! push service uses different cryptography code than the server.
+//! push service does not use the server's cryptography code.
 
 use serde_json::json;
 use testkit::TestHome;
@@ -50,14 +50,14 @@ async fn the_end_of_a_task_is_pushed_once_sealed_signed_and_with_its_link() {
     assert_eq!((pushed.headers["ttl"].as_str(), pushed.headers["urgency"].as_str()), ("86400", "normal"));
     assert_eq!(pushed.headers["topic"], task.replace('-', ""));
     assert_eq!(pushed.claims["sub"], "mailto:nobody@example.com");
-    // The key survives the server.
+    // The server's key survives a restart.
     home.stop().await;
     home.start().await;
     let failed = home.task(&env, "begin; failed no").await;
     home.settled(&failed).await;
     let pushed = service.next().await;
     assert_eq!((&pushed.message["tag"], pushed.headers["urgency"].as_str()), (&json!(failed), "high"));
-    assert!(service.already().is_none() && service.asked() == 2, "each once");
+    assert!(service.already().is_none() && service.asked() == 2, "each notification is sent once");
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_push_service_that_asks_for_patience_gets_it() {
     home.settled(&task).await;
     let begun = std::time::Instant::now();
     assert_eq!(service.next().await.message["tag"], task);
-    assert!(begun.elapsed().as_secs() >= 3, "it came after {:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() >= 3, "the server waits before it retries: {:?}", begun.elapsed());
     assert_eq!(service.asked(), 2);
     // A message that would arrive an hour later is dropped.
     service.refuse_for(503, 3600);
@@ -116,7 +116,7 @@ async fn a_test_arrives_at_its_device_alone_and_the_page_says_so() {
     assert!(pages.get(PAGE).await.1.contains("The last notification was sent"));
     assert_eq!(pages.post(PAGE, &format!("{PAGE}/devices/{id}/remove"), &[]).await, 303);
     assert_eq!(devices(&pages).await, 1);
-    assert_eq!(pages.post(PAGE, &format!("{PAGE}/devices/{id}/test"), &[]).await, 409, "nobody is there");
+    assert_eq!(pages.post(PAGE, &format!("{PAGE}/devices/{id}/test"), &[]).await, 409, "a removed device cannot be tested");
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn a_device_that_is_gone_is_forgotten_and_the_others_hear() {
     home.stop().await;
     home.start().await;
     let pages = device(&home, &service, "laptop").await;
-    assert_eq!(devices(&pages).await, 1, "and stays forgotten");
+    assert_eq!(devices(&pages).await, 1, "the removed device stays removed after a restart");
     let task = home.task(&env, "begin; end done").await;
     assert_eq!((service.next().await.message["tag"].as_str(), service.asked()), (Some(task.as_str()), 2));
 }
@@ -146,11 +146,11 @@ async fn who_is_signed_out_gets_nothing() {
     assert_eq!(devices(&stays).await, 3);
     assert_eq!(out.post(PAGE, "/sign-out", &[]).await, 303);
     let (_, text) = stays.get("/settings").await;
-    // Newest first: the own session is first, and has no such form.
+    // The newest session comes first. It is the browser's own, which has no form to revoke it.
     let id = text.split_once("/settings/sessions/").and_then(|(_, rest)| rest.split_once("/revoke")).expect("a session").0;
     assert_eq!(stays.post("/settings", &format!("/settings/sessions/{id}/revoke"), &[]).await, 303);
     assert_eq!(devices(&stays).await, 1);
-    assert_eq!(revoked.get(PAGE).await.0, 303, "it is signed out");
+    assert_eq!(revoked.get(PAGE).await.0, 303, "the revoked browser is signed out");
     let file = fs_err::read_to_string(home.path().join("devices.json")).expect("there");
     assert!(file.contains("/send/stays") && !file.contains("/send/out") && !file.contains("/send/revoked"), "{file}");
     let task = home.task(&env, "begin; end done").await;

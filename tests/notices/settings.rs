@@ -20,7 +20,7 @@ fn now_and_around() -> (String, String) {
 
 fn event(body: &str) -> String {
     let notice: Value = serde_json::from_str(body).expect("JSON");
-    notice["event"].as_str().expect("an event").to_owned()
+    notice["event"].as_str().expect("the notification has an event").to_owned()
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn what_the_page_sets_takes_effect_at_once_and_lasts() {
     let failed = home.task(&env, "begin; failed no").await;
     home.settled(&failed).await;
     let told = webhook.next().await;
-    assert_eq!(event(&told.body), "failed", "who wants to hear of failures alone");
+    assert_eq!(event(&told.body), "failed", "only failures are sent if the user selects only failures");
     assert!(told.header("x-codex-orchestrator-signature").is_some());
     assert!(webhook.already().is_none());
     let pages = Pages::sign_in(&home).await;
@@ -74,7 +74,7 @@ async fn what_the_file_says_stands_above_the_page() {
     let done = home.task(&env, "begin; end done").await;
     home.settled(&done).await;
     assert_eq!(event(&file.next().await.body), "finished");
-    assert_eq!(page.next().await.body, "Run 1 completed.", "by ntfy, which the file leaves open");
+    assert_eq!(page.next().await.body, "Run 1 completed.", "the page's ntfy URL applies, because the file sets none");
     assert!(page.already().is_none());
 }
 
@@ -94,8 +94,8 @@ async fn quiet_hours_hold_back_and_tell_in_one_when_they_end() {
     }
     let failed = home.task(&env, "begin; failed no").await;
     home.settled(&failed).await;
-    assert_eq!(event(&webhook.next().await.body), "failed", "it is let through");
-    testkit::until(std::time::Duration::from_mins(1), "both are kept", || {
+    assert_eq!(event(&webhook.next().await.body), "failed", "failures pass during quiet hours");
+    testkit::until(std::time::Duration::from_mins(1), "both notifications are held", || {
         let held = fs_err::read_to_string(home.path().join("held-notices.json")).unwrap_or_default();
         held.matches("\"finished\"").count() == 2
     });
@@ -103,7 +103,7 @@ async fn quiet_hours_hold_back_and_tell_in_one_when_they_end() {
     assert!(text.contains("Notifications are paused until") && text.contains("2 held."), "{text}");
     home.kill().await;
     home.start().await;
-    assert!(webhook.already().is_none(), "also over a restart");
+    assert!(webhook.already().is_none(), "held notifications are not sent after a restart");
     let pages = Pages::sign_in(&home).await;
     assert_eq!(pages.post(PAGE, PAGE, &base).await, 303);
     let told = webhook.next().await;
@@ -112,7 +112,7 @@ async fn quiet_hours_hold_back_and_tell_in_one_when_they_end() {
     let last = home.task(&env, "begin; end last").await;
     home.settled(&last).await;
     assert_eq!(event(&webhook.next().await.body), "finished");
-    assert!(webhook.already().is_none(), "each once");
+    assert!(webhook.already().is_none(), "each notification is sent once");
 }
 
 #[tokio::test]
@@ -127,12 +127,12 @@ async fn what_was_held_is_told_again_where_nobody_knows_that_it_was() {
     let task = home.task(&env, "begin; end one").await;
     home.settled(&task).await;
     let held = home.path().join("held-notices.json");
-    testkit::until(std::time::Duration::from_mins(1), "it is kept", || held.exists());
+    testkit::until(std::time::Duration::from_mins(1), "the notification is held", || held.exists());
     home.stop().await;
     home.set("ORCH_CRASH_AT", "held-told");
     home.start().await;
     let pages = Pages::sign_in(&home).await;
-    // It may be killed before it answers.
+    // The server may be killed before it answers.
     let ended = tokio::spawn(async move { pages.post(PAGE, PAGE, &[("webhook_url", &url), ("tell_finished", "yes")]).await });
     let told = webhook.next().await;
     home.ended().await;
@@ -142,9 +142,9 @@ async fn what_was_held_is_told_again_where_nobody_knows_that_it_was() {
     assert_eq!(
         (webhook.next().await.body, event(&told.body).as_str()),
         (told.body, "finished"),
-        "a single one is sent unchanged"
+        "a single held notification is sent unchanged"
     );
-    testkit::until(std::time::Duration::from_mins(1), "it is let go", || {
+    testkit::until(std::time::Duration::from_mins(1), "the held notification is removed", || {
         fs_err::read_to_string(&held).is_ok_and(|text| !text.contains("finished"))
     });
     assert!(webhook.already().is_none());

@@ -1,4 +1,4 @@
-//! An agent that runs thousands of commands at once: an open page stays usable, shows the end of the run, and loses nothing.
+//! An agent that runs thousands of commands at once: an open page stays usable, follows the end of the run, and loses no entry.
 //! Frames are timed in the page itself, with `requestAnimationFrame` and the browser's own list of long tasks.
 
 use std::fmt::Write as _;
@@ -11,10 +11,10 @@ use super::Stage;
 
 const COMMANDS: usize = 5_000;
 
-/// More entries than a page keeps, and far fewer than a burst has.
+/// An upper bound for the entries that a page keeps, far below those of a burst.
 const MOST_ENTRIES: u64 = 700;
 
-/// Records the longest gap between two frames and the longest task from now on.
+/// A script that records the longest gap between two frames and the longest task from now on.
 const WATCH: &str = "(() => {
     window.longest = { frame: 0, task: 0 };
     let last = performance.now();
@@ -27,7 +27,7 @@ const WATCH: &str = "(() => {
 const NUMBERS: &str =
     "[...document.querySelectorAll('#transcript .command .text')].map((it) => Number(it.innerText.split(' ')[1]))";
 
-/// How often a burst is measured until it stays within the limit. On a machine that is busy with other work, most attempts are slow.
+/// The most attempts to measure a burst within the limit. On a machine that is busy with other work, most attempts are slow.
 const ATTEMPTS: usize = 8;
 
 const ENTRIES: &str = "document.querySelectorAll('#transcript > li.entry').length";
@@ -65,7 +65,7 @@ async fn burst(stage: &mut Stage, screen: Screen, slower: u32, before: &str, lim
     panic!("longest frames and tasks: {measured:?} ms");
 }
 
-/// Returns how long the longest frame or task took.
+/// Returns the duration of the longest frame or task, in milliseconds.
 async fn measure(stage: &mut Stage, screen: Screen, slower: u32, before: &str, n: usize) -> f64 {
     let (go, log) = (stage.home.scratch().join(format!("go-{n}")), commands(stage.home.scratch()));
     let prompt = format!("begin; await {}; cat {}; say \"that was all\"; complete", go.display(), log.display());
@@ -82,7 +82,7 @@ async fn measure(stage: &mut Stage, screen: Screen, slower: u32, before: &str, n
     stage.browser.value("Math.max(longest.frame, longest.task)").await.as_f64().expect("a number")
 }
 
-/// Loads what the page dropped, step by step, until every command is there.
+/// Loads the entries that the page dropped, step by step, until every command is shown.
 async fn each_once(stage: &mut Stage) {
     let links = "document.querySelectorAll('#transcript > li.older').length";
     for _ in 0..50 {
@@ -95,10 +95,14 @@ async fn each_once(stage: &mut Stage) {
         stage.browser.click("#transcript > li.older a").await;
         stage.browser.until(&format!("{shape} !== {before}")).await;
     }
-    assert_eq!(stage.browser.value(links).await, 0, "nothing is left to load");
-    assert_eq!(stage.browser.value(NUMBERS).await, json!((0..COMMANDS).collect::<Vec<_>>()), "each command once, in order");
+    assert_eq!(stage.browser.value(links).await, 0, "no dropped entries are left to load");
+    assert_eq!(
+        stage.browser.value(NUMBERS).await,
+        json!((0..COMMANDS).collect::<Vec<_>>()),
+        "each command is shown once and in order"
+    );
     let running = stage.browser.value("document.querySelectorAll('#transcript [data-open]').length").await;
-    assert_eq!(running, 0, "every command has its end");
+    assert_eq!(running, 0, "no command is shown as running");
 }
 
 #[tokio::test]
@@ -108,7 +112,10 @@ async fn five_thousand_commands_at_once_do_not_freeze_an_open_page() {
     let last = "[...document.querySelectorAll('#transcript .agent')].pop().innerText.trim()";
     assert_eq!(stage.browser.value(last).await, "that was all");
     let gap = "document.documentElement.scrollHeight - innerHeight - scrollY";
-    assert!(stage.browser.value(gap).await.as_f64().is_some_and(|gap| gap < 2.0), "it followed the end");
+    assert!(
+        stage.browser.value(gap).await.as_f64().is_some_and(|gap| gap < 2.0),
+        "the page has followed the end of the transcript"
+    );
     assert!(stage.browser.value(ENTRIES).await.as_u64().is_some_and(|count| count < MOST_ENTRIES));
     each_once(&mut stage).await;
     stage.content();
@@ -126,7 +133,7 @@ async fn a_slow_phone_keeps_up_with_five_thousand_commands() {
 async fn a_reader_further_up_stays_there_and_finds_everything() {
     let mut stage = Stage::new().await;
     let small = Screen { height: 120, ..PHONE };
-    // The prompt alone is taller than this screen.
+    // The prompt is taller than this screen.
     burst(&mut stage, small, 1, "scrollTo(0, 0)", 250.0).await;
     assert_eq!(stage.browser.value("scrollY").await, 0);
     let pill = stage.browser.value("document.querySelector('#more').innerText").await;

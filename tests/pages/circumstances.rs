@@ -1,5 +1,5 @@
-//! Pages in unusual situations: several tabs, a reload in between, no network for a while, no script. What was written in the
-//! meantime is there afterwards, exactly once.
+//! Pages in unusual situations: several tabs, a reload, no network for a while, no scripts. Everything that an agent wrote in the
+//! meantime is shown afterwards, exactly once.
 
 use serde_json::{Value, json};
 use testkit::browser::{Browser, DESK, PHONE};
@@ -52,7 +52,7 @@ async fn who_was_offline_is_told_so_and_catches_up() {
     stage.browser.until(&format!("{SAID}.join() === '0'")).await;
     stage.browser.offline(true).await;
     stage.browser.until("document.querySelector('#connection').innerText.includes('Offline')").await;
-    // A sleeping phone receives nothing.
+    // Pretend that the phone sleeps, so that its page receives nothing.
     let sleep = |hidden: bool| {
         format!(
             "Object.defineProperty(document, 'hidden', {{ configurable: true, get: () => {hidden} }}); \
@@ -67,14 +67,14 @@ async fn who_was_offline_is_told_so_and_catches_up() {
     stage.browser.offline(false).await;
     stage.browser.value(&sleep(false)).await;
     stage.browser.until("document.querySelector('.run-end') && document.querySelector('#state .s-completed') !== null").await;
-    assert_eq!(stage.browser.value(SAID).await, json!(["0", "1", "done"]), "each once");
+    assert_eq!(stage.browser.value(SAID).await, json!(["0", "1", "done"]), "each message is shown once");
     stage.browser.until("document.querySelector('#connection').hidden").await;
 }
 
 #[tokio::test]
 async fn a_form_that_is_sent_again_does_it_once_and_a_changed_one_is_something_new() {
     let mut stage = Stage::new().await;
-    // Like a browser whose answer was lost, or that kept the page for going back.
+    // Send a form repeatedly, like a browser that lost the answer or went back to the page.
     let sent = |form: &str, prompts: [&str; 3]| {
         format!(
             "(async () => {{ const form = document.querySelector('{form}'); const seen = []; \
@@ -101,7 +101,7 @@ async fn a_form_that_is_sent_again_does_it_once_and_a_changed_one_is_something_n
     assert_eq!(told, ["begin; end two", "begin; end again", "begin; end more"]);
 }
 
-/// Shows that a browser could not reach the server.
+/// An expression that is true if the browser could not reach the server.
 const NOWHERE: &str = "location.protocol === 'chrome-error:'";
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn what_could_not_be_sent_is_still_there_and_what_was_sent_is_not() {
     assert_eq!(stage.browser.value("document.querySelector('#say').value").await, "");
     assert_eq!(stage.browser.value(drafts).await, 0);
 
-    // A rejected form was not sent either.
+    // The draft of a rejected form is kept, too.
     stage.open("/tasks/new").await;
     stage.browser.write("#prompt", "What do I do?").await;
     stage.browser.write("#ref", "nowhere").await;
@@ -169,12 +169,12 @@ async fn without_a_script_links_and_forms_do_the_work() {
     stage.home.settled(&task).await;
     stage.open(&format!("/tasks/{task}")).await;
     assert_eq!(stage.browser.value("document.querySelector('.agent em').innerText").await, "done");
-    assert_eq!(stage.browser.value("typeof htmx").await, "undefined", "no script runs");
+    assert_eq!(stage.browser.value("typeof htmx").await, "undefined", "the browser runs no script");
     stage.browser.value(&fill("#say", "begin; echo two > two.txt; end more")).await;
     stage.browser.click(".composer button.primary").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][1]["status"] == "completed").await;
     stage.open(&format!("/tasks/{task}")).await;
-    // The transcript of the first run is one link away.
+    // The page links to the transcript of the first run.
     stage.browser.click("li.older a").await;
     stage.browser.until("document.readyState === 'complete' && location.pathname.endsWith('/older')").await;
     assert!(stage.text().await.contains("All done."), "{}", stage.text().await);
@@ -203,7 +203,7 @@ async fn pages_stay_where_they_are_while_they_load() {
                 for (const it of list.getEntries()) if (!it.hadRecentInput) sum += it.value;
             }).observe({ type: 'layout-shift', buffered: true }); setTimeout(() => done(sum), 300); })";
             let shift = stage.browser.value(shift).await;
-            // The limit that is considered good.
+            // This is the limit for a good layout shift score.
             assert!(shift.as_f64().is_some_and(|shift| shift < 0.1), "{path}: {shift}");
         }
     }

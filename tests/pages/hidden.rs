@@ -1,4 +1,4 @@
-//! Changes that an agent made to be overlooked, or to be too large. A reviewer sees everything, or reads what is not shown and
+//! Changes that an agent tries to hide, and changes that are too large. A reviewer sees everything, or reads what is not shown and
 //! why.
 
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use testkit::browser::{DESK, PHONE, Screen};
 
 use super::Stage;
 
-/// Reads the changes as a reviewer sees them.
+/// An expression for the changed lines as a reviewer sees them.
 const TEXT: &str = "[...document.querySelectorAll('.diff .code')].map((it) => it.innerText).join('\\n')";
 
 impl Stage {
@@ -21,7 +21,7 @@ impl Stage {
 #[tokio::test]
 async fn everything_that_runs_is_shown() {
     let mut stage = Stage::new().await;
-    // In `printf` notation: what a terminal takes for the start of a title, and code after it that runs.
+    // These are control sequences, in `printf` notation, that make a terminal hide the code that follows them.
     let openers =
         ["\\033]", "\\033P", "\\033X", "\\033^", "\\033_", "\\302\\220", "\\302\\230", "\\302\\235", "\\302\\236", "\\302\\237"];
     let mut script = "begin; ".to_owned();
@@ -49,7 +49,7 @@ async fn everything_that_runs_is_shown() {
             assert!(text.contains(words), "{words}: {text}");
         }
         assert!(!text.contains(['\u{1b}', '\u{9d}', '\u{202e}', '\u{200b}']));
-        // Literal letters of a mark are not a mark.
+        // Text that only looks like a mark is not styled as a mark.
         let marks = "[...document.querySelectorAll('[data-path=\"odd.txt\"] .unseen')].map((it) => it.textContent)";
         assert_eq!(stage.browser.value(marks).await, serde_json::json!(["␍", "<U+202E>", "<U+200B>", "<0xFF>"]));
         let flags = |path: &str| {
@@ -70,7 +70,7 @@ async fn everything_that_runs_is_shown() {
             assert_eq!(stage.browser.value(&flags(path)).await, expected, "{path}");
         }
         let wide = stage.browser.value("document.documentElement.scrollWidth <= innerWidth").await;
-        assert_eq!(wide, true, "it scrolls sideways");
+        assert_eq!(wide, true, "the page does not scroll sideways");
         stage.accessible().await;
     }
     stage.content();
@@ -107,14 +107,18 @@ async fn too_many_files_and_too_large_ones_leave_the_rest_usable() {
     assert!(stage.text().await.contains("602 files (500 on this page)"));
     let size = stage.browser.value("performance.getEntriesByType('navigation')[0].decodedBodySize").await;
     assert!(size.as_u64().is_some_and(|size| size < 1_500_000), "{size}");
-    assert_eq!(stage.browser.value("!!document.querySelector('[data-all-viewed]')").await, false, "there is more to look at");
+    assert_eq!(
+        stage.browser.value("!!document.querySelector('[data-all-viewed]')").await,
+        false,
+        "the first page has no button that marks all changes as viewed"
+    );
     let text = stage.hidden(&task, "?page=2").await;
     assert!(text.contains("last"), "{text}");
     assert_eq!(stage.browser.value(heads).await, 102);
     let note = "document.querySelector('[data-path=\"large.bin\"] .flag').textContent";
     assert_eq!(stage.browser.value(note).await, "40.0 MiB, too large to show");
     assert_eq!(stage.browser.value("!!document.querySelector('[data-all-viewed]')").await, true);
-    // A comment finds its file on any page.
+    // A comment can be on a file of any page.
     stage.browser.click("[data-path='z.txt'] tr.add .code, [data-path='z.txt'] td.add").await;
     stage.browser.write(".note textarea", "Why?").await;
     stage.browser.click(".composer button").await;

@@ -1,9 +1,9 @@
-//! What a hostile agent plants in prompts, output, messages, names and diffs: nothing runs, nothing breaks out, nothing is
-//! loaded.
+//! Markup that a hostile agent plants in prompts, output, messages, names and diffs: it never runs, changes the page or loads
+//! anything.
 
 use super::Stage;
 
-/// Each of these would set `window.caught` or load something if it were more than text.
+/// Texts that would set `window.caught` or load something if they were treated as markup.
 const PLANTED: [&str; 7] = [
     "<script>window.caught=1</script>",
     "<img src=x onerror=window.caught=1>",
@@ -37,7 +37,7 @@ async fn nothing_that_is_planted_does_anything() {
     let name = "<img src=x onerror=window.caught=1>.html";
     let prompt = format!("begin\n{lines}\ncat > '{name}' <<'FILE'\n{all}\nFILE\nend done\n# {all}");
     let task = stage.task(&prompt).await;
-    // A hostile file name in a comment box, and in the saved draft.
+    // Show a hostile file name in a comment box and in the saved draft.
     stage.open(&format!("/tasks/{task}/changes")).await;
     for n in 0..PLANTED.len() {
         stage.browser.value(&format!("document.querySelectorAll('.diff tr.add, .diff td.add')[{n}].click()")).await;
@@ -107,7 +107,7 @@ async fn a_long_run_opens_at_its_end_and_older_parts_come_when_asked_for() {
     stage.browser.value("scrollTo(0, 0)").await;
     stage.browser.click("#transcript .older a").await;
     stage.browser.until(&format!("{shown} > {first}")).await;
-    assert_eq!(stage.browser.value("location.pathname").await, format!("/tasks/{task}"), "no other page was loaded");
+    assert_eq!(stage.browser.value("location.pathname").await, format!("/tasks/{task}"), "the browser stays on the page");
     stage.content();
 }
 
@@ -134,7 +134,7 @@ async fn ten_megabytes_in_a_line_are_told_of_and_load_nothing() {
     stage.open(&format!("/tasks/{task}")).await;
     let text = stage.text().await;
     assert!(text.contains("at last") && !text.contains('\u{1b}'), "{}", text.chars().take(3000).collect::<String>());
-    // Earlier entries are loaded step by step, and are just as small.
+    // Earlier entries are loaded step by step in parts of limited size.
     let mut step = 0;
     while stage.browser.value("!!document.querySelector('#transcript .older a')").await == true {
         step += 1;
@@ -148,6 +148,9 @@ async fn ten_megabytes_in_a_line_are_told_of_and_load_nothing() {
         stage.browser.until("!document.querySelector('.htmx-request')").await;
     }
     assert!((1..4).contains(&step), "{step} steps");
-    assert!(stage.text().await.contains("a line of 9.5 MiB is not shown here; see the raw log"), "it is mentioned");
+    assert!(
+        stage.text().await.contains("a line of 9.5 MiB is not shown here; see the raw log"),
+        "the page reports the long line"
+    );
     stage.content();
 }

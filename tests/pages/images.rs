@@ -12,14 +12,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{BINARY, Stage};
 
-/// A session without a browser, to test pages without scripts.
+/// A signed-in client without a browser, to test pages without scripts.
 struct Plain {
     client: reqwest::Client,
     url: String,
     cookie: String,
 }
 
-/// An answer: status, headers and body.
+/// The status, headers and body of an answer.
 type Answer = (u16, HeaderMap, Vec<u8>);
 
 impl Plain {
@@ -37,7 +37,7 @@ impl Plain {
     async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
         let answer = request.header(COOKIE, &self.cookie).send().await.expect("the server answers");
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        (status, headers, answer.bytes().await.expect("all of it").to_vec())
+        (status, headers, answer.bytes().await.expect("the body can be read").to_vec())
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -122,7 +122,7 @@ async fn images_are_pasted_dropped_chosen_taken_out_sent_and_shown() {
     stage.browser.until(&format!("{LISTED}.startsWith('evil<') && {LISTED}.endsWith('chosen.gif✕|late.png✕')")).await;
     stage.browser.until("[...document.querySelectorAll('form .images img')].every((img) => img.naturalWidth)").await;
     let wide = stage.browser.value("document.documentElement.scrollWidth").await;
-    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "it scrolls sideways: {wide}");
+    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "the page does not scroll sideways: {wide}");
     let small = "[...document.querySelectorAll('form .images button, .attach')].some((it) => it.offsetHeight < 44 || it.offsetWidth < 44)";
     assert_eq!(stage.browser.value(small).await, false);
     for screen in [PHONE, Screen { dark: true, ..PHONE }] {
@@ -130,7 +130,7 @@ async fn images_are_pasted_dropped_chosen_taken_out_sent_and_shown() {
         stage.accessible().await;
     }
     stage.browser.click("form button.primary").await;
-    // The same file under two names is one image.
+    // The page recognizes the same file under two names as one image.
     stage.browser.until("document.querySelectorAll('#transcript .run-head .images img').length === 2").await;
     let names = "[...document.querySelectorAll('#transcript .images img')].map((img) => img.alt).join('|')";
     assert_eq!(stage.browser.value(names).await, "evil<img src=x onerror=window.caught=1>.png|chosen.gif");
@@ -145,19 +145,19 @@ async fn images_are_pasted_dropped_chosen_taken_out_sent_and_shown() {
     stage.browser.until(&format!("{LISTED} === 'more.png✕'")).await;
     stage.browser.until(&format!("!({small})")).await;
     let room = stage.browser.value("document.querySelector('#say').clientWidth").await;
-    assert!(room.as_u64().is_some_and(|room| room > 200), "room to write: {room}");
+    assert!(room.as_u64().is_some_and(|room| room > 200), "the text field is wide enough: {room}");
     stage.browser.click(".composer button.primary").await;
     stage.browser.until("document.querySelector('#run-2 .images img')?.alt === 'more.png'").await;
     stage.browser.until("document.querySelector('#state .s-running') !== null").await;
     stage.browser.write("#say", "begin; end last").await;
     let tall = stage.browser.value("document.querySelector('#say').clientHeight").await;
-    assert!(tall.as_u64().is_some_and(|tall| tall < 80), "one line: {tall}");
+    assert!(tall.as_u64().is_some_and(|tall| tall < 80), "the empty text field has one line: {tall}");
     stage.browser.choose("input[name=images]", &[&file]).await;
     stage.browser.until(&format!("{LISTED} === 'chosen.gif✕'")).await;
     stage.browser.click(".composer button.primary").await;
     stage.browser.until("document.querySelector('.to-come')?.innerText.includes('1 image')").await;
     fs_err::write(&go, "").expect("written");
-    // Without a reload.
+    // The image appears without a reload.
     stage.browser.until("document.querySelector('#run-3 .images img')?.naturalWidth").await;
     stage.content();
 }
@@ -183,7 +183,7 @@ async fn what_is_no_image_or_is_text_too_is_left_to_the_browser_and_too_much_is_
     assert_eq!(stage.browser.value("document.querySelector('form.stack').checkValidity()").await, false);
     stage.browser.click("form .images button").await;
     stage.browser.until("document.querySelector('form.stack').checkValidity()").await;
-    // The browser sees the answer, because the server reads everything that it sends.
+    // The browser shows the answer, because the server reads everything that the browser sends.
     let huge = stage.home.scratch().join("huge.png");
     fs_err::write(&huge, png_of(60 << 20)).expect("written");
     stage.open("/tasks/new").await;
@@ -206,16 +206,20 @@ async fn without_a_script_a_form_with_images_is_sent_and_is_under_the_same_check
     let created = plain.send("/tasks", &fields, &files).await;
     assert_eq!(created.0, 303, "{}", text(&created));
     let place = created.1["location"].to_str().expect("text").to_owned();
-    // A double tap.
+    // A double tap sends the form twice.
     assert_eq!(plain.send("/tasks", &fields, &files).await.1["location"], place);
     let other = plain.send("/tasks", &fields, &files[..1]).await;
-    assert!(other.0 == 303 && other.1["location"] != place.as_str(), "with other images it is something else: {}", text(&other));
+    assert!(
+        other.0 == 303 && other.1["location"] != place.as_str(),
+        "a form with other images creates another task: {}",
+        text(&other)
+    );
     let id = place.strip_prefix("/tasks/").expect("a task");
     let task = home.settled(id).await;
     assert_eq!((&task["runs"][0]["prompt"], &task["title"]), (&json!("begin; end x\n# two"), &json!("begin; end x")));
     assert_eq!(task["runs"][0]["images"].as_array().map(Vec::len), Some(2), "{task}");
 
-    // A browser sends an empty file if none was chosen.
+    // A browser sends an empty file if the user chose none.
     let say = format!("{place}/say");
     let fields = [("form_token", token.as_str()), ("prompt", "begin; end y")];
     assert_eq!(plain.send(&say, &fields, &[("", b"")]).await.0, 303);
@@ -227,7 +231,11 @@ async fn without_a_script_a_form_with_images_is_sent_and_is_under_the_same_check
         assert!(refused.0 == 400 && text(&refused).contains("another session"), "{}", text(&refused));
     }
     let refused = plain.send(&say, &fields[..1], &[]).await;
-    assert!(refused.0 == 400 && text(&refused).contains("could not read the form"), "no prompt: {}", text(&refused));
+    assert!(
+        refused.0 == 400 && text(&refused).contains("could not read the form"),
+        "a form without a prompt is rejected: {}",
+        text(&refused)
+    );
     let nobody = Plain { cookie: "orch_session=x".to_owned(), client: plain.client.clone(), url: plain.url.clone() };
     let refused = nobody.send(&say, &fields, &[("a.png", PNG)]).await;
     let sign_in = format!("/sign-in?next=%2Ftasks%2F{id}");
@@ -252,18 +260,18 @@ async fn what_cannot_be_taken_is_said_on_a_page_however_much_it_is() {
         assert!(answer.0 == status && said.contains(words) && said.contains("role=\"alert\""), "{}: {said}", answer.0);
         assert!(!said.contains("<b>x"), "{said}");
     }
-    // A client that reads nothing before it has sent everything gets an answer too.
-    let (host, address) = (plain.url.strip_prefix("http://").expect("no https here"), home.tcp_address().await);
+    // A client that sends everything before it reads gets an answer, too.
+    let (host, address) = (plain.url.strip_prefix("http://").expect("the URL starts with http://"), home.tcp_address().await);
     let head = format!(
         "POST /tasks HTTP/1.1\r\nHost: {host}\r\nCookie: {}\r\nContent-Type: multipart/form-data; boundary=b\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n",
         plain.cookie,
         huge.len()
     );
-    let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
-    stream.write_all(&[head.as_bytes(), &huge].concat()).await.expect("everything is accepted");
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
+    stream.write_all(&[head.as_bytes(), &huge].concat()).await.expect("the server accepts the whole request");
     let mut answer = vec![];
-    stream.read_to_end(&mut answer).await.expect("it answers");
+    stream.read_to_end(&mut answer).await.expect("the server answers");
     assert!(answer.starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&answer));
     assert_eq!(home.get("/api/v1/tasks").await.1["items"], json!([]));
 }
@@ -294,14 +302,18 @@ async fn an_image_is_served_as_nothing_but_an_image_to_who_is_signed_in() {
     let folder = home.path().join("tasks").join(id).join("images");
     fs_err::write(folder.join("0123456789abcdef.png"), PNG).expect("written");
     for name in ["0123456789abcdef.png", "..%2Fmeta.json", "..%2f..%2f..%2ftoken", "%00.png", "x"] {
-        assert_eq!(plain.get(&format!("/tasks/{id}/images/{name}")).await.0, 404, "{name}: no record names it");
+        assert_eq!(
+            plain.get(&format!("/tasks/{id}/images/{name}")).await.0,
+            404,
+            "{name}: a file that no record names is not served"
+        );
     }
     let nobody = Plain { cookie: String::new(), client: plain.client.clone(), url: plain.url.clone() };
     assert_eq!(nobody.get(&format!("/tasks/{id}/images/{}", name(0))).await.0, 303);
     let (status, other) = home.post("/api/v1/tasks", &json!({ "env_id": env, "prompt": "begin; end x" })).await;
     assert_eq!(status, 201, "{other}");
     let other = other["task_id"].as_str().expect("the task has an ID");
-    assert_eq!(plain.get(&format!("/tasks/{other}/images/{}", name(0))).await.0, 404, "it is another task's");
+    assert_eq!(plain.get(&format!("/tasks/{other}/images/{}", name(0))).await.0, 404, "an image of another task is not served");
 }
 
 #[tokio::test]
@@ -311,7 +323,7 @@ async fn where_no_script_hides_it_the_field_fits_a_narrow_phone() {
     stage.browser.look(Screen { width: 320, ..PHONE }).await;
     for path in ["/tasks/new".to_owned(), format!("/tasks/{task}")] {
         stage.open(&path).await;
-        // The state before the script has loaded.
+        // Restore the state before the script has loaded.
         stage.browser.value("document.querySelector('input[name=images]').className = ''").await;
         let wide = stage.browser.value("document.documentElement.scrollWidth").await;
         assert_eq!(wide, 320, "{path}");

@@ -24,18 +24,18 @@ async fn several_tasks_are_archived_brought_back_and_removed_at_once() {
     assert_eq!(titles(&mut stage, "Needs your attention").await.len(), 3);
     assert!(stage.text().await.contains("+1 −0"), "{}", stage.text().await);
     let bar = "getComputedStyle(document.querySelector('#selected')).display";
-    assert_eq!(stage.browser.value(bar).await, "none", "nothing is selected");
+    assert_eq!(stage.browser.value(bar).await, "none", "the bar is hidden while nothing is selected");
     stage.browser.click("li.task:nth-of-type(1) .pick input").await;
     stage.browser.click("li.task:nth-of-type(2) .pick input").await;
     assert_eq!(stage.browser.value(bar).await, "flex");
-    // Another task changes the list, and selected tasks stay selected.
+    // Another task changes the list, but selected tasks stay selected.
     stage.task("begin; end four").await;
     stage.browser.until("document.querySelectorAll('li.task').length === 4").await;
     assert_eq!(stage.browser.value("document.querySelectorAll('.pick input:checked').length").await, 2);
     stage.browser.click("#selected button[value=archive]").await;
     stage.browser.until("document.readyState === 'complete' && document.querySelectorAll('li.task').length === 2").await;
     stage.open("/?archived=only").await;
-    assert_eq!(titles(&mut stage, "Done").await.len(), 2, "who puts a task away has seen it");
+    assert_eq!(titles(&mut stage, "Done").await.len(), 2, "archived tasks need no attention");
     stage.browser.click("li.task:nth-of-type(1) .pick input").await;
     stage.browser.click("#selected button[value=unarchive]").await;
     stage.browser.until("document.readyState === 'complete' && document.querySelectorAll('li.task').length === 1").await;
@@ -84,7 +84,7 @@ async fn queued_tasks_are_listed_in_the_order_of_the_places_they_show() {
     let text = stage.text().await;
     let places: Vec<_> = ["1st", "2nd", "3rd", "4th"]
         .into_iter()
-        .map(|place| text.find(&format!("{place} in queue")).expect("it is shown"))
+        .map(|place| text.find(&format!("{place} in queue")).expect("the page shows the position"))
         .collect();
     assert!(places.is_sorted(), "{text}");
     stage.content();
@@ -102,17 +102,17 @@ async fn an_old_task_that_needs_somebody_is_on_the_first_page() {
         stage.home.settled(task).await;
         stage.home.post(&format!("/api/v1/tasks/{task}/archive"), &serde_json::Value::Null).await;
     }
-    // A task that was archived and unarchived is seen and done.
+    // Unarchived tasks count as seen, so they are in the group `Done`.
     for task in &made {
         stage.home.post(&format!("/api/v1/tasks/{task}/unarchive"), &serde_json::Value::Null).await;
     }
     stage.open("/").await;
     assert_eq!(titles(&mut stage, "Needs your attention").await.len(), 1);
-    assert_eq!(titles(&mut stage, "Done").await.len(), 50, "a page of them");
+    assert_eq!(titles(&mut stage, "Done").await.len(), 50, "the first page has 50 tasks");
     stage.browser.click("section[aria-label=Done] > a.button").await;
     stage.browser.until("document.readyState === 'complete' && location.search.includes('group=done')").await;
-    assert_eq!(titles(&mut stage, "Done").await.len(), 2, "the rest");
-    assert!(!stage.text().await.contains("out of luck"), "{old} is of another group");
+    assert_eq!(titles(&mut stage, "Done").await.len(), 2, "the last page has the remaining tasks");
+    assert!(!stage.text().await.contains("out of luck"), "the group does not contain the failed task {old}");
     stage.content();
 }
 
@@ -129,7 +129,7 @@ async fn ten_thousand_tasks_are_searched_and_leafed_through() {
     stage.home.start().await;
     stage.task("begin; failed \"a needle in the hay\"").await;
     stage.open("/").await;
-    // The previous page lost its server.
+    // Ignore the complaint that the page lost its connection when the server stopped.
     stage.browser.complaints.clear();
     assert_eq!((titles(&mut stage, "Needs your attention").await.len(), titles(&mut stage, "Done").await.len()), (1, 50));
     for _ in 0..3 {
@@ -168,7 +168,7 @@ async fn a_row_says_what_its_agent_does_as_it_does_it() {
 async fn an_answer_that_is_late_takes_nothing_away_again() {
     let mut stage = Stage::new().await;
     stage.open("/").await;
-    // The first answer is held back until the test releases it. The page itself receives the same events as the list.
+    // Hold back the first answer until the test releases it, and listen to the same events as the list.
     let slow = "(async () => { const real = fetch; let asked = 0; window.through = new Promise((done) => { window.let_through = done; }); \
         window.fetch = async (...what) => { const answer = await real(...what); if (!asked++) { window.held = 1; await through; } \
         return answer; }; window.looked = () => real(location.href); window.heard = 0; \
@@ -181,10 +181,10 @@ async fn an_answer_that_is_late_takes_nothing_away_again() {
     let heard = stage.browser.value("heard").await;
     stage.home.task(&stage.env, "await /never").await;
     stage.browser.until(&format!("heard > {heard}")).await;
-    // Wait as long as a second request would take, if the list had already sent one.
+    // Wait as long as a second request of the list would take.
     stage.browser.value("looked().then(() => let_through())").await;
     stage.browser.until("document.querySelectorAll('#list li.task').length === 2").await;
-    // The pending answer has arrived: a new request gives the same.
+    // The held answer has arrived, and the list still shows both tasks.
     let same = "looked().then((it) => it.text()).then(() => document.querySelectorAll('#list li.task').length)";
     assert_eq!(stage.browser.value(same).await, 2);
     stage.content();

@@ -1,4 +1,4 @@
-//! URLs that lead to no page, and returning after sign-in. Browsers get pages and redirects; programs and the API get
+//! URLs without a page, and returning to a page after sign-in. Browsers get pages and redirects; programs and API clients get
 //! problem+json.
 
 use reqwest::{Method, Response, header};
@@ -97,7 +97,11 @@ async fn an_address_that_leads_nowhere_is_a_page_with_a_way_back() {
             let answer = ask(Method::GET, &format!("{}{path}", stage.url), accept, cookies, "").await;
             match (path, accept) {
                 ("/nowhere", BROWSER) => {
-                    assert_eq!(text(&answer, &header::LOCATION), "/sign-in?next=%2Fnowhere", "outsiders learn nothing");
+                    assert_eq!(
+                        text(&answer, &header::LOCATION),
+                        "/sign-in?next=%2Fnowhere",
+                        "visitors who are not signed in do not learn which paths exist"
+                    );
                 }
                 _ => {
                     assert_eq!(
@@ -125,7 +129,7 @@ async fn signing_in_with_a_link_leads_to_the_page_that_was_asked_for() {
     assert_eq!(browser.value("location.pathname").await, "/sign-in");
     sign_in(&stage.home, &mut browser).await;
     assert_eq!(browser.value("location.pathname + location.search").await, page.as_str());
-    // The page is forgotten then.
+    // The requested page is used only once.
     sign_in(&stage.home, &mut browser).await;
     assert_eq!(browser.value("location.pathname").await, "/");
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
@@ -154,7 +158,11 @@ async fn signing_in_with_a_password_leads_back_too_and_a_form_leads_to_its_page(
     browser.value(enter).await;
     browser.click("form button.primary").await;
     browser.until(&format!("location.pathname === '/tasks/{task}'")).await;
-    assert_eq!(stage.home.get(&format!("/api/v1/tasks/{task}")).await.1["archived_at"], json!(null), "nobody was signed in");
+    assert_eq!(
+        stage.home.get(&format!("/api/v1/tasks/{task}")).await.1["archived_at"],
+        json!(null),
+        "a form without a session changes nothing"
+    );
 }
 
 #[tokio::test]
@@ -187,5 +195,5 @@ async fn no_sign_in_leads_to_another_server() {
     }
     let answer =
         ask(Method::POST, &url, BROWSER, "orch_next=%2Ftrash", "password=correct+horse&next=%2Ftasks%2Fnew%3Fa%3Db").await;
-    assert_eq!(text(&answer, &header::LOCATION), "/tasks/new?a=b", "the form counts more than the cookie");
+    assert_eq!(text(&answer, &header::LOCATION), "/tasks/new?a=b", "the form takes precedence over the cookie");
 }

@@ -1,4 +1,4 @@
-//! The pages as people use them: in a real Chromium, on a phone's and a desktop's screen, with a real server. Complaints of the
+//! The pages in a real Chromium on the screens of a phone and a desktop, with a real server. Complaints of the
 //! browser, such as a violation of a page's policy, fail a test.
 
 mod burst;
@@ -26,7 +26,7 @@ use testkit::worker::scripted_worker;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// A server with pages, an environment, and a signed-in browser.
+/// A server with pages, a repository, and a signed-in browser.
 struct Stage {
     upstream: Upstream,
     home: TestHome,
@@ -72,7 +72,7 @@ impl Stage {
 
     /// Checks the accessibility of the open page.
     async fn accessible(&mut self) {
-        let rules = testkit::npm::accessibility_rules().expect("npm brings it");
+        let rules = testkit::npm::accessibility_rules().expect("the accessibility rules can be installed with npm");
         self.browser.value(&fs_err::read_to_string(rules).expect("a script")).await;
         let found = self.browser.value(
             "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then((found) => \
@@ -84,14 +84,14 @@ impl Stage {
         assert_eq!(found, serde_json::json!([]), "{shown}");
     }
 
-    /// Checks that the browser did not complain.
+    /// Checks that the browser has not complained.
     #[track_caller]
     fn content(&self) {
         assert!(self.browser.complaints.is_empty(), "{:#?}", self.browser.complaints);
     }
 }
 
-/// Signs in, and returns the URL of the pages.
+/// Signs a browser in, and returns the URL of the pages.
 async fn sign_in(home: &TestHome, browser: &mut Browser) -> String {
     browser.sign_in(home).await
 }

@@ -12,7 +12,7 @@ use super::Stage;
 
 const PAGE: &str = "/settings/notices";
 
-/// Replaces the browser's own connection to its push service.
+/// Makes the browser subscribe to this push service instead of its own.
 async fn reach(stage: &mut Stage, service: &PushService, name: &str) {
     let key = stage.browser.value("document.querySelector('#subscribe').server_key.value").await;
     let wish = service.subscribe(name, key.as_str().expect("a key"));
@@ -25,8 +25,8 @@ async fn reach(stage: &mut Stage, service: &PushService, name: &str) {
     stage.browser.value(&stub).await;
 }
 
-/// Returns the notifications in the browser, once its service worker has shown this many. It asks only once, because a Chromium
-/// that is asked forgets notifications that it is about to show.
+/// Returns the browser's notifications once its service worker has shown this many. It asks the browser only once, because Chromium
+/// then forgets notifications that it is about to show.
 async fn shown(stage: &mut Stage, count: usize) -> Value {
     let looked = format!(
         "(async () => {{ while (shown.length < {count}) await new Promise((done) => setTimeout(done, 20)); await Promise.all(shown); \
@@ -61,9 +61,13 @@ async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
     let path = format!("/tasks/{task}");
     let notice = json!([[title, "Run 1 completed.", task, path]]);
     assert_eq!(shown(&mut stage, 1).await, notice);
-    assert_eq!(stage.browser.value_in_worker("refused").await, json!([]), "its icon is within its policy");
+    assert_eq!(
+        stage.browser.value_in_worker("refused").await,
+        json!([]),
+        "the policy of the service worker allows the notification's icon"
+    );
 
-    // When the browser removes a notification is its own decision; the test checks that it was asked to.
+    // The browser decides when it removes a notification, so the test checks only that the script closes the notification.
     let tap = "(async () => { let went, closed; clients.openWindow = async (url) => { went = 'opens ' + url; }; \
         WindowClient.prototype.focus = async function () { went = 'goes to ' + this.url; }; \
         const [notification] = await registration.getNotifications(); \
@@ -76,7 +80,7 @@ async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
     assert_eq!(shown(&mut stage, 2).await, notice);
     assert_eq!(stage.browser.value_in_worker(tap).await, json!(["closes", format!("goes to {url}{path}")]));
 
-    // A browser whose push address changed reports it.
+    // A browser whose push endpoint has changed shows a notification.
     stage.browser.value_in_worker("dispatchEvent(new ExtendableEvent('pushsubscriptionchange')); 0").await;
     let again = json!(["Notifications stopped", "Tap to subscribe again.", "again", PAGE]);
     assert!(shown(&mut stage, 3).await.as_array().is_some_and(|all| all.contains(&again)));

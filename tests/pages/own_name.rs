@@ -1,4 +1,4 @@
-//! The host name of the pages on this machine: how a browser gets there, that its session is not sent elsewhere, and that
+//! The pages' own host name on this machine: how a browser gets there, that its session is not sent elsewhere, and that
 //! strangers never learn the name. Tested with a real browser, and with a program that writes its requests byte by byte.
 
 use std::sync::{Arc, Mutex};
@@ -13,14 +13,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{BINARY, Stage, sign_in};
 
-/// Another program on this machine that serves pages: an application of the agent or of a different user.
+/// Another program on this machine that serves pages, such as an application of the agent or of a different user.
 struct Elsewhere {
     port: u16,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
 impl Elsewhere {
-    /// Serves this page at every path, and keeps every request.
+    /// Starts a program that serves this page at every path and keeps every request.
     async fn start(page: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let port = listener.local_addr().expect("the listener has an address").port();
@@ -37,7 +37,7 @@ impl Elsewhere {
                         "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{page}",
                         page.len()
                     );
-                    // A browser that has disconnected needs no answer.
+                    // A disconnected browser needs no answer.
                     stream.write_all(answer.as_bytes()).await.ok();
                 });
             }
@@ -64,21 +64,21 @@ async fn link(home: &TestHome) -> String {
 
 /// Returns the host name of the pages, without the port.
 fn own_name(home: &TestHome) -> String {
-    fs_err::read_to_string(home.path().join("pages-host")).expect("a started server has one").trim().to_owned()
+    fs_err::read_to_string(home.path().join("pages-host")).expect("a started server has a host name").trim().to_owned()
 }
 
 /// Returns the complete answer to a request.
 async fn raw(port: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).await.expect("the server listens");
-    stream.write_all(request.as_bytes()).await.expect("it reads");
+    stream.write_all(request.as_bytes()).await.expect("the server reads the request");
     let mut answer = vec![];
-    stream.read_to_end(&mut answer).await.expect("it answers and closes");
+    stream.read_to_end(&mut answer).await.expect("the server answers and closes the connection");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
 async fn set_password(home: &TestHome, password: &str) {
     let set = home.request(Method::PUT, "/api/v1/password").json(&json!({ "password": password })).send().await;
-    assert_eq!(set.expect("an answer").status(), 204);
+    assert_eq!(set.expect("the server answers").status(), 204);
 }
 
 async fn open_home() -> TestHome {
@@ -126,7 +126,7 @@ async fn a_link_at_localhost_leads_to_the_pages_own_name_also_without_a_script()
         assert_eq!(browser.value("location.host").await, json!(format!("{name}:{port}")), "{at}");
         assert_eq!(browser.cookies(&format!("http://{at}:{port}/")).await, "", "no cookie is set at {at}");
         assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
-        // The code was used up at the host name of the pages, and not before.
+        // The code was redeemed at the pages' own name, and not before.
         browser.open(&format!("http://{at}:{port}{path}")).await;
         browser.until("document.body.innerText.includes('already used')").await;
     }
@@ -161,10 +161,10 @@ async fn no_program_at_another_port_receives_the_session() {
     let mut stage = Stage::new().await;
     let (name, port) = (own_name(&stage.home), port(&stage.home).await);
     let secret = stage.browser.cookies(&stage.url).await;
-    let secret = secret.strip_prefix("orch_session=").expect("signed in").to_owned();
+    let secret = secret.strip_prefix("orch_session=").expect("the browser is signed in").to_owned();
     assert_eq!(secret.len(), 64);
     let third = Elsewhere::start("<p>third".to_owned()).await;
-    // What such a page can do: set cookies, and make the browser send requests to other ports in every way.
+    // The page does everything that it can: it sets cookies, and makes the browser send all kinds of requests to other ports.
     let page = format!(
         "<p>other<img src='http://localhost:{port}/sign-in'><img src='http://127.0.0.1:{third}/image'>\
          <form method=post action='http://localhost:{third}/form'><button>send</button></form>\
@@ -188,7 +188,7 @@ async fn no_program_at_another_port_receives_the_session() {
     for request in &heard {
         assert!(!request.contains(&secret) && !request.contains(&name), "{request}");
     }
-    // The planted cookie neither overwrites the session nor hides it.
+    // The planted cookie does not overwrite or hide the session.
     stage.browser.complaints.clear();
     stage.open("/settings").await;
     stage.browser.until(&format!("{SIGNED_IN} === '/settings'")).await;
@@ -206,7 +206,7 @@ async fn a_session_is_worth_nothing_at_a_name_that_programs_share() {
         raw(&port, &request).await
     };
     assert!(ask(&format!("{name}:{port}"), &cookie).await.starts_with("HTTP/1.1 200"));
-    // Other values do not matter, whichever comes first.
+    // Other cookies with the same name are ignored, in any order.
     for planted in [format!("orch_session=planted; {cookie}"), format!("{cookie}; orch_session=planted; orch_session=")] {
         assert!(ask(&format!("{name}:{port}"), &planted).await.starts_with("HTTP/1.1 200"), "{planted}");
     }
@@ -215,7 +215,7 @@ async fn a_session_is_worth_nothing_at_a_name_that_programs_share() {
         assert!(answer.starts_with("HTTP/1.1 303") && answer.contains("location: /sign-in?next=%2Fsettings\r\n"), "{answer}");
         assert!(!answer.contains("set-cookie"), "{answer}");
     }
-    // Somebody who signed in there with an earlier version is told what to do.
+    // A user who signed in at this name with an earlier version is told what to do.
     let request =
         format!("GET /sign-in HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: orch_session=old\r\nConnection: close\r\n\r\n");
     let page = raw(&port, &request).await;
@@ -274,7 +274,7 @@ async fn strangers_never_learn_the_pages_own_name() {
             assert!(!answer.contains(&name), "{request}{answer}");
         }
     }
-    // A page of a different origin learns nothing either, even with a code.
+    // A page of another origin does not learn the name, even with a code.
     let path = link(&stage.home).await;
     for site in ["cross-site", "same-site"] {
         let request = format!(
@@ -303,7 +303,7 @@ async fn strangers_never_learn_the_pages_own_name() {
 async fn the_pages_are_reached_through_a_tunnel_from_another_port() {
     let home = open_home().await;
     let (name, address) = (own_name(&home), home.tcp_address().await);
-    // Like `ssh -L` on the other machine.
+    // Forward the port, like `ssh -L` on another machine.
     let tunnel = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let port = tunnel.local_addr().expect("the listener has an address").port();
     tokio::spawn(async move {
@@ -319,14 +319,18 @@ async fn the_pages_are_reached_through_a_tunnel_from_another_port() {
     browser.open(&format!("http://localhost:{port}/")).await;
     let text = browser.value("document.body.innerText").await;
     assert!(text.as_str().expect("text").contains(&format!("sign-in --address http://localhost:{port}")), "{text}");
-    let output = home.command(&["sign-in", "--address", &format!("http://localhost:{port}")]).output().await.expect("the command can be started");
+    let output = home
+        .command(&["sign-in", "--address", &format!("http://localhost:{port}")])
+        .output()
+        .await
+        .expect("the command can be started");
     let link = String::from_utf8(output.stdout).expect("text").trim().to_owned();
     assert!(link.starts_with(&format!("http://{name}:{port}/sign-in?code=")), "{link}");
     browser.open(&link).await;
     browser.click("form button.primary").await;
     browser.until(&format!("{SIGNED_IN} === '/'")).await;
     assert_eq!(browser.value("location.host").await, json!(format!("{name}:{port}")));
-    // The first page was rejected, and so was everything that it loads.
+    // Ignore the complaints about the first page, which was rejected with everything that it loads.
     let refused = format!("'http://localhost:{port}/");
     browser.complaints.retain(|complaint| !complaint.contains("403 (Forbidden)") && !complaint.contains(&refused));
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
@@ -364,17 +368,17 @@ async fn behind_https_the_cookie_is_bound_to_the_host_and_to_https() {
     assert!(https.contains("HttpOnly; SameSite=Strict") && !https.to_lowercase().contains("domain"), "{https}");
     let secret = value(&https);
     assert_eq!(status("codex.example", &format!("__Host-orch_session={secret}")).await, "200");
-    // Another port can set the plain name, so it does not count.
+    // A program at another port can set a cookie with the plain name, so that cookie is ignored.
     assert_eq!(status("codex.example", &format!("orch_session={secret}")).await, "303");
     let both = format!("orch_session=planted; __Host-orch_session={secret}");
     assert_eq!(status("codex.example", &both).await, "200");
-    // A session is valid at one host name.
+    // A session is valid only at one host name.
     for host in ["box.lan".to_owned(), format!("localhost:{port}"), format!("{}:{port}", own_name(&home))] {
         for name in ["orch_session", "__Host-orch_session"] {
             assert_eq!(status(&host, &format!("{name}={secret}")).await, "303", "{name} at {host}");
         }
     }
-    // A host name without https works as long as its owner allows it.
+    // A host name without HTTPS works if the configuration allows it.
     let plain = signed_in("box.lan", "http://box.lan").await;
     assert!(plain.starts_with("orch_session=") && !plain.contains("Secure"), "{plain}");
     assert_eq!(status("box.lan", &format!("orch_session={}", value(&plain))).await, "200");
@@ -395,5 +399,9 @@ async fn a_browser_that_is_signed_in_at_the_pages_own_name_is_a_secure_place() {
     let mut other = Browser::start().await;
     sign_in(&stage.home, &mut other).await;
     other.open(&format!("http://localhost:{}/sign-in", port(&stage.home).await)).await;
-    assert_eq!(other.value("document.querySelector('link[rel=manifest]')").await, json!(null), "nothing to install there");
+    assert_eq!(
+        other.value("document.querySelector('link[rel=manifest]')").await,
+        json!(null),
+        "the page at the shared name has no manifest"
+    );
 }

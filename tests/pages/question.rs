@@ -6,7 +6,7 @@ use testkit::upstream::Upstream;
 
 use super::Stage;
 
-/// Creates a branch with a submodule from a private repository, whose URL looks like a different one.
+/// Creates a branch with two submodules from a private repository. Returns the second URL, which contains hidden characters.
 fn branch(stage: &Stage, private: &Upstream) -> String {
     let url = format!("{}/\u{202e}\u{200b}<b>x", private.url());
     let config =
@@ -45,8 +45,8 @@ async fn a_task_asks_on_its_page_and_starts_when_it_is_answered() {
     let done = stage.home.settled(&id).await;
     assert_eq!(done["status"], "completed", "{done}");
     let folder = stage.home.path().join("tasks").join(&id).join("worktree/x");
-    assert!(!folder.join("README.md").exists(), "nothing was fetched");
-    // Without a script, and with the other answer.
+    assert!(!folder.join("README.md").exists(), "a skipped submodule is not fetched");
+    // Give the other answer without a script.
     let id = asking(&stage).await;
     stage.browser.without_scripts().await;
     stage.open(&format!("/tasks/{id}")).await;
@@ -55,7 +55,7 @@ async fn a_task_asks_on_its_page_and_starts_when_it_is_answered() {
     assert_eq!(done["status"], "completed", "{done}");
     let folder = stage.home.path().join("tasks").join(&id).join("worktree/x");
     assert!(folder.join("README.md").exists(), "{done}");
-    // The settings show what was allowed, and it can be revoked there.
+    // The settings show the allowed URLs, which users can revoke there.
     stage.open(&format!("/environments/{}", stage.env)).await;
     let allowed = stage.browser.value("document.querySelector('[name=allowed_urls]').value").await;
     assert!(allowed.as_str().is_some_and(|urls| urls.contains(&private.url())), "{allowed}");

@@ -1,5 +1,5 @@
-//! Repositories on a phone: adding, cloning, settings, fetching, choosing a ref, removing and restoring. Everything that works
-//! without a script is tested with a client that has none.
+//! Repositories on a phone: adding, cloning, editing, fetching, choosing a ref, removing and restoring. Everything that works
+//! without scripts is tested with a client that runs none.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -30,32 +30,36 @@ async fn a_repository_is_added_on_a_phone_and_is_seen_to_become_ready() {
         )
         .await;
     assert_eq!(stage.browser.value("document.querySelector('#variables').value").await, "CI=1");
-    // An open list shows what somebody else adds.
+    // An open list shows a repository that another client adds.
     stage.open("/environments").await;
     stage.home.environment(&Upstream::new().url()).await;
     stage.browser.until("document.querySelectorAll('#list .s-ready').length === 3").await;
     let wide = stage.browser.value("document.documentElement.scrollWidth").await;
-    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "it scrolls sideways: {wide}");
+    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "the page does not scroll sideways: {wide}");
 }
 
 #[tokio::test]
 async fn a_clone_is_followed_and_one_that_fails_can_be_tried_again() {
     let mut stage = Stage::new().await;
     stage.browser.look(PHONE).await;
-    // A remote that never answers, until it disappears.
+    // The remote accepts connections but never answers.
     let remote = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/repo.git", remote.local_addr().expect("the listener has an address"));
     stage.open("/environments").await;
     stage.browser.write("#repo_url", &url).await;
     stage.browser.click("form[action='/environments'] button.primary").await;
-    let (connection, _) = remote.accept().await.expect("git comes");
+    let (connection, _) = remote.accept().await.expect("git connects");
     stage.browser.until("document.querySelector('#list progress') && document.querySelector('#list .s-cloning')").await;
     drop((connection, remote));
     stage.browser.until("document.querySelector('#list .s-failed') && document.querySelector('#list .error')").await;
     assert!(stage.text().await.contains("Try again"));
     stage.browser.click("form[action$='/retry'] button").await;
     stage.browser.until("document.querySelector('#list .s-failed')").await;
-    assert_eq!(stage.browser.value("!!document.querySelector('form[action$=\"/fetch\"]')").await, false, "nothing to fetch");
+    assert_eq!(
+        stage.browser.value("!!document.querySelector('form[action$=\"/fetch\"]')").await,
+        false,
+        "a repository that is not cloned cannot be fetched"
+    );
 }
 
 #[tokio::test]
@@ -106,9 +110,9 @@ async fn every_setting_is_on_the_page_and_no_secret_is() {
         "lots1.5"
     );
     let html = stage.browser.value("document.documentElement.outerHTML").await.to_string();
-    assert!(!html.contains("hunter2") && !html.contains("t0ken"), "a secret came back");
+    assert!(!html.contains("hunter2") && !html.contains("t0ken"), "the page contains no secret");
     let (_, before) = stage.home.get(&format!("/api/v1/envs/{}", stage.env)).await;
-    assert_eq!((&before["secrets"], &before["runs"]), (&json!([]), &json!({})), "nothing was changed");
+    assert_eq!((&before["secrets"], &before["runs"]), (&json!([]), &json!({})), "rejected settings change nothing");
     for (name, text) in [("memory", "4g"), ("secret_value", "hunter2-hunter2"), ("forge_token", "t0ken-t0ken")] {
         stage.browser.write(&format!("#{name}"), text).await;
     }
@@ -133,8 +137,11 @@ async fn every_setting_is_on_the_page_and_no_secret_is() {
     assert_eq!(view["forge"], json!({ "kind": "forgejo", "project": "me/app", "api_url": "https://git.example/api/v1" }));
     assert_eq!(view["has_forge_token"], true);
     let html = stage.browser.value("fetch(location.href).then((it) => it.text())").await.to_string();
-    assert!(!html.contains("hunter2") && !html.contains("t0ken") && html.contains("API_KEY"), "only its name");
-    // Emptied fields have their defaults again, and checked boxes are reset.
+    assert!(
+        !html.contains("hunter2") && !html.contains("t0ken") && html.contains("API_KEY"),
+        "the page shows only the name of the secret"
+    );
+    // Emptied fields get their defaults again, and checked boxes delete the secret and the token.
     for name in
         ["image", "allow_hosts", "hosted_tools", "memory", "cpus", "pids", "token_budget", "max_parallel_runs", "forge_project"]
     {
@@ -173,7 +180,7 @@ async fn what_was_fetched_is_offered_and_a_slip_is_told() {
     stage.open(&format!("/tasks/new?env={}", stage.env)).await;
     assert_eq!(stage.browser.value(offered).await, json!(["\"><img/src=x/onerror=alert(1)>", "main", "release/2.1"]));
     assert_eq!(stage.browser.value("document.querySelectorAll('main img').length").await, 0);
-    // A different repository has other branches.
+    // Another repository suggests its own branches.
     let choose = |env: &str| {
         format!(
             "(() => {{ const it = document.querySelector('#env_id'); it.value = '{env}'; \
@@ -191,8 +198,8 @@ async fn what_was_fetched_is_offered_and_a_slip_is_told() {
     assert_eq!(stage.browser.value("document.querySelector('#prompt').value").await, "begin; cat new.txt; end done");
     assert_eq!(stage.browser.value("document.querySelector('#ref').value").await, "realease/2.1");
     let (_, tasks) = stage.home.get("/api/v1/tasks").await;
-    assert_eq!(tasks["items"], json!([]), "no task was started");
-    // Something newer than the last fetch is still found.
+    assert_eq!(tasks["items"], json!([]), "the rejected form starts no task");
+    // A branch that is newer than the last fetch is found.
     stage.upstream.commit("just-pushed", &[("z", "z\n")], "z");
     stage.browser.write("#ref", "just-pushed").await;
     stage.browser.click("form.stack button.primary").await;
@@ -216,7 +223,7 @@ async fn a_task_shows_how_far_it_is_before_it_begins() {
 #[tokio::test]
 async fn a_task_that_waits_for_its_remote_says_so() {
     let mut stage = Stage::new().await;
-    // Readers of the remote block at its HEAD.
+    // Replace the remote's HEAD with a pipe, so that readers block.
     let file = |name: &str| stage.upstream.path().join(name);
     let (head, away, gate) = (file("HEAD"), file("HEAD.away"), file("HEAD.gate"));
     fs_err::rename(&head, &away).expect("the test's folder is writable");
@@ -224,17 +231,17 @@ async fn a_task_that_waits_for_its_remote_says_so() {
     let task = stage.home.task(&stage.env, "begin; end done").await;
     stage.open(&format!("/tasks/{task}")).await;
     stage.browser.until("document.querySelector('.steps [aria-current=step]')?.innerText.includes('Fetching')").await;
-    assert_eq!(stage.browser.value("document.querySelectorAll('.steps .done').length").await, 1, "it waits no more in the queue");
+    assert_eq!(stage.browser.value("document.querySelectorAll('.steps .done').length").await, 1, "the step in the queue is done");
     fs_err::rename(&head, &gate).expect("the test's folder is writable");
     fs_err::rename(&away, &head).expect("the test's folder is writable");
     tokio::task::spawn_blocking(move || fs_err::write(&gate, "ref: refs/heads/main\n"))
         .await
-        .expect("it ends")
-        .expect("git reads it");
+        .expect("the thread does not panic")
+        .expect("git reads the pipe");
     stage.browser.until("document.querySelector('#state .s-completed') !== null && !document.querySelector('.steps')").await;
 }
 
-/// A browser without scripts: a client with a cookie that reads and sends forms.
+/// A client that reads and sends forms with a cookie, like a browser without scripts.
 struct Plain {
     client: reqwest::Client,
     url: String,
@@ -255,8 +262,12 @@ impl Plain {
 
     async fn ask(&self, method: Method, path: &str, body: String) -> (u16, String) {
         let request = self.client.request(method, format!("{}{path}", self.url)).header("cookie", &self.cookie);
-        let answer =
-            request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.expect("the server answers");
+        let answer = request
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body)
+            .send()
+            .await
+            .expect("the server answers");
         let status = answer.status().as_u16();
         let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).map(str::to_owned);
         (status, to.unwrap_or(answer.text().await.expect("text")))
@@ -268,9 +279,12 @@ impl Plain {
         page
     }
 
-    /// Sends the form of a page with this `action`, and returns where it led.
+    /// Sends the form with this `action` of a page, and returns the path that it redirects to.
     async fn send(&self, page: &str, action: &str) -> String {
-        let form = page.split("<form").find(|form| form.contains(&format!("action=\"{action}\""))).expect("there is such a form");
+        let form = page
+            .split("<form")
+            .find(|form| form.contains(&format!("action=\"{action}\"")))
+            .expect("the page has a form with this action");
         let token = form.split("name=\"form_token\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a token");
         let (status, to) = self.ask(Method::POST, action, format!("form_token={token}")).await;
         assert_eq!(status, 303, "{to}");
@@ -288,11 +302,15 @@ async fn nothing_is_removed_or_stopped_without_a_second_question_also_without_a_
     let stop = format!("/tasks/{task}/stop");
     assert!(
         page.contains(&format!("href=\"{stop}\"")) && !page.contains(&format!("action=\"{stop}\"")),
-        "a link to the question"
+        "the page links to the question"
     );
     let question = plain.page(&stop).await;
     assert!(question.contains("Stop this run?"));
-    assert_eq!(stage.home.get(&format!("/api/v1/tasks/{task}")).await.1["status"], "running", "asking does nothing");
+    assert_eq!(
+        stage.home.get(&format!("/api/v1/tasks/{task}")).await.1["status"],
+        "running",
+        "opening the question does not stop the run"
+    );
     plain.send(&question, &stop).await;
     assert_eq!(stage.home.settled(&task).await["status"], "stopped");
     let remove = format!("/environments/{}/remove", stage.env);
@@ -320,13 +338,17 @@ async fn what_was_removed_is_brought_back_or_deleted_for_good() {
     stage.browser.click("a[href='/trash']").await;
     stage.browser.until("document.querySelectorAll('li.thing').length === 2").await;
     let wide = stage.browser.value("document.documentElement.scrollWidth").await;
-    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "it scrolls sideways: {wide}");
+    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "the page does not scroll sideways: {wide}");
     stage.browser.click(&format!("form[action='/trash/tasks/{kept}/restore'] button")).await;
     stage.browser.until("document.querySelector('#state .s-completed') !== null").await;
     stage.open("/trash").await;
     stage.browser.click(&format!("a[href$='id={lost}']")).await;
     stage.browser.until("document.querySelector('h1')?.innerText === 'Delete permanently?'").await;
-    assert_eq!(stage.home.get("/api/v1/trash").await.1["items"].as_array().map(Vec::len), Some(1), "asking deletes nothing");
+    assert_eq!(
+        stage.home.get("/api/v1/trash").await.1["items"].as_array().map(Vec::len),
+        Some(1),
+        "opening the question deletes nothing"
+    );
     stage.browser.click("form button.danger").await;
     stage.browser.until("document.querySelector('.empty')").await;
     assert_eq!(stage.home.post(&format!("/api/v1/tasks/{lost}/restore"), &json!({})).await.0, 404);
@@ -345,13 +367,17 @@ async fn what_was_removed_is_brought_back_or_deleted_for_good() {
 async fn the_page_says_what_doctor_says() {
     let mut stage = Stage::new().await;
     stage.open("/settings").await;
-    assert_eq!(stage.browser.value("!!document.querySelector('#findings')").await, false, "only when asked for");
+    assert_eq!(
+        stage.browser.value("!!document.querySelector('#findings')").await,
+        false,
+        "the page runs the checks only on request"
+    );
     stage.browser.click("form[action='/settings/check'] button").await;
     stage.browser.until("document.querySelectorAll('#findings li').length > 3").await;
     let shown = stage.browser.value("document.querySelector('#findings').innerText").await.to_string();
     let output = stage.home.command(&["doctor", "--json"]).output().await.expect("the command can be started");
     let findings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    // The free disk space may have changed in between.
+    // The free disk space may have changed in the meantime.
     for finding in findings.as_array().expect("findings").iter().filter(|finding| finding["check"] != "disk") {
         let said = finding["found"].as_str().expect("text");
         assert!(shown.contains(said), "{said} is not in {shown}");
@@ -391,7 +417,7 @@ async fn what_stands_on_these_pages_is_usable_for_everybody() {
             let wide = stage.browser.value("document.documentElement.scrollWidth").await;
             assert!(wide.as_u64().is_some_and(|wide| wide <= u64::from(screen.width)), "{path} at {}: {wide}", screen.width);
         }
-        // A rejected form.
+        // Check a rejected form, too.
         stage.open(&environment).await;
         stage.browser.write("#memory", "lots").await;
         stage.browser.click("form.stack button.primary").await;

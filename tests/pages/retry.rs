@@ -8,7 +8,7 @@ use super::Stage;
 
 const NOTE: &str = "Your previous turn was interrupted (";
 
-/// A program that does what the file says while it exists, and otherwise what the rest of the prompt says.
+/// Returns a prompt that runs `first` until a file marks the problem as fixed, and completes after that.
 fn prompt(stage: &Stage, first: &str) -> String {
     let fixed = stage.home.scratch().join("fixed");
     format!("[ -e {0} ] || {{ {first}; }}; begin; end \"It works now.\"", fixed.display())
@@ -37,7 +37,11 @@ async fn a_task_that_failed_before_its_thread_runs_its_prompt_again_without_a_sc
     assert_eq!((done["runs"][1]["prompt"].as_str(), &done["runs"][1]["cause"]), (Some(prompt.as_str()), &json!("retry")));
     stage.open(&format!("/tasks/{id}")).await;
     assert!(stage.text().await.contains("It works now."));
-    assert_eq!(stage.browser.value("document.querySelectorAll('form[action$=\"/retry\"]').length").await, 0, "it did not fail");
+    assert_eq!(
+        stage.browser.value("document.querySelectorAll('form[action$=\"/retry\"]').length").await,
+        0,
+        "a completed task has no button to retry"
+    );
     stage.content();
 }
 
@@ -46,7 +50,7 @@ async fn a_task_that_failed_in_its_thread_continues_it_and_a_double_tap_retries_
     let mut stage = Stage::new().await;
     let id = stage.task("begin; failed 'stream disconnected'").await;
     stage.open(&format!("/tasks/{id}")).await;
-    // Sending it twice is one retry. The scripted worker does not understand the note, and fails again.
+    // Sending the form twice retries once. The scripted worker does not understand the note, and fails again.
     let twice = "Promise.all([0, 1].map(() => { const form = document.querySelector('form[action$=\"/retry\"]'); \
         return fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)) }); })) \
         .then((all) => all.map((answer) => answer.status))";

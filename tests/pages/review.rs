@@ -1,5 +1,5 @@
-//! Reviewing: colored lines, comments that arrive with their code, changes since the last review, images, and large files that
-//! load when they are opened. On a phone, and on a desktop with only the keyboard.
+//! Reviewing: coloured lines, comments that quote their code, changes since the last review, images, and large files that
+//! load when they are opened. The tests use a phone, and a desktop with only the keyboard.
 
 use serde_json::{Value, json};
 use testkit::browser::{DESK, PHONE, Screen};
@@ -41,18 +41,22 @@ async fn on_a_phone_two_lines_are_commented_on_and_sent_together() {
     stage.value("document.querySelectorAll('tr.add')[1].querySelector('.code').click()").await;
     assert_eq!(stage.value("document.querySelectorAll('.note').length").await, 2);
     stage.value("document.querySelectorAll('tr.add')[2].querySelector('.code').click()").await;
-    assert_eq!(stage.value("document.querySelectorAll('.note').length").await, 2, "an empty box makes place for the next");
+    assert_eq!(
+        stage.value("document.querySelectorAll('.note').length").await,
+        2,
+        "an empty comment box is replaced by the next one"
+    );
     stage.browser.type_text("Three is too many.").await;
     let words = "document.querySelector('.composer button').textContent";
     assert_eq!(stage.value(words).await, "Send 2 comments");
     stage.changes(&task, "").await;
-    assert_eq!(stage.value(words).await, "Send 2 comments", "they are kept");
+    assert_eq!(stage.value(words).await, "Send 2 comments", "drafts survive a reload");
     assert_eq!(
         stage.value("document.querySelectorAll('tr.add')[2].nextSibling.querySelector('textarea').value").await,
         "Three is too many."
     );
     let wide = stage.value("document.documentElement.scrollWidth").await;
-    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "it scrolls sideways: {wide}");
+    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "the page does not scroll sideways: {wide}");
     stage.browser.click(".composer button").await;
     assert_eq!(
         stage.second_prompt(&task).await,
@@ -69,7 +73,7 @@ async fn what_is_selected_is_commented_on_as_a_whole() {
     let mut stage = Stage::new().await;
     stage.upstream.commit("main", &[("work.txt", "one\ntwo\nthree\nfour\n")], "work");
     let task = stage.task("begin; printf 'one\n2\n3\nfour\nfive\n' > work.txt; echo x > other.txt; end done").await;
-    // Selects from the start of one line to the start of another.
+    // Select from the start of one line to the start of another.
     let select = |from: &str, to: &str| {
         format!(
             "(() => {{ const text = (words) => {{ const code = [...document.querySelectorAll('.diff .code')] \
@@ -83,7 +87,7 @@ async fn what_is_selected_is_commented_on_as_a_whole() {
     for (screen, query) in [(PHONE, ""), (DESK, "?view=split")] {
         stage.browser.look(screen).await;
         stage.changes(&task, query).await;
-        assert_eq!(stage.value(pill).await, false, "nothing is selected");
+        assert_eq!(stage.value(pill).await, false, "the button is hidden while nothing is selected");
         for (from, to, expected) in [
             ("2", "five", "work.txt:2–5"),
             ("two", "three", "work.txt:2–3 (old)"),
@@ -93,12 +97,12 @@ async fn what_is_selected_is_commented_on_as_a_whole() {
             stage.value(&select(from, to)).await;
             stage.browser.until(pill).await;
             let tap = "document.querySelector('#selected').dispatchEvent(new PointerEvent('pointerdown', { cancelable: true }))";
-            assert_eq!(stage.value(tap).await, false, "the tap does nothing else");
+            assert_eq!(stage.value(tap).await, false, "the tap does not clear the selection");
             assert_eq!(stage.value(place).await, expected, "{query} {from} to {to}");
             stage.browser.until(&format!("!({pill})")).await;
         }
     }
-    // The keyboard uses a key to comment; text that is not a line of a file cannot be commented on.
+    // On a keyboard, a key starts the comment. Text outside of a file's lines cannot be commented on.
     stage.value(&select("one", "four")).await;
     stage.browser.until(pill).await;
     stage.browser.press("c").await;
@@ -174,7 +178,7 @@ async fn since_somebody_looked_only_what_is_new_is_shown() {
     let task = stage.task("begin; echo one > one.txt; end done").await;
     let files = "[...document.querySelectorAll('.file')].map((it) => it.dataset.path)";
     stage.changes(&task, "?since=viewed").await;
-    assert!(stage.text().await.contains("have not reviewed"), "nobody looked yet");
+    assert!(stage.text().await.contains("have not reviewed"), "the page says that the changes have not been reviewed");
     assert_eq!(stage.value(files).await, json!(["one.txt"]));
     let head = "document.querySelector('[data-all-viewed] [name=head]').value";
     stage.value(&format!("{head} = '{}'", "1".repeat(40))).await;
@@ -195,7 +199,8 @@ async fn since_somebody_looked_only_what_is_new_is_shown() {
         stage.value("[...document.querySelectorAll('[data-viewed]')].map((it) => it.checked)").await,
         json!([true, false])
     );
-    let output = stage.home.command(&["task", "diff", "--since-viewed", &task]).output().await.expect("the command can be started");
+    let output =
+        stage.home.command(&["task", "diff", "--since-viewed", &task]).output().await.expect("the command can be started");
     let patch = String::from_utf8_lossy(&output.stdout);
     assert!(patch.contains("two.txt") && !patch.contains("one.txt"), "{patch}");
     stage.upstream.commit("main", &[("other.txt", "x\n")], "elsewhere");
@@ -206,7 +211,7 @@ async fn since_somebody_looked_only_what_is_new_is_shown() {
     stage.changes(&task, "?since=viewed").await;
     let text = stage.text().await;
     assert!(text.contains("rebased since your last review"), "{text}");
-    assert_eq!(stage.value(files).await, json!(["other.txt", "two.txt"]), "and what came from the base");
+    assert_eq!(stage.value(files).await, json!(["other.txt", "two.txt"]), "the page also shows changes from the base");
     stage.content();
 }
 
@@ -253,7 +258,7 @@ async fn pictures_stand_side_by_side_and_can_do_nothing() {
     assert_eq!(
         stage.value("document.querySelector('img[alt*=gif]')?.naturalWidth ?? 0").await,
         0,
-        "it is not an image, whatever its name"
+        "a file that is not an image is not shown as an image"
     );
     assert_eq!(stage.value("window.caught ?? null").await, Value::Null);
 }
@@ -271,7 +276,11 @@ async fn a_large_file_comes_when_it_is_opened() {
     stage.value("document.querySelectorAll('#file-0 tr.add')[14999].querySelector('.code').click()").await;
     assert_eq!(stage.value("document.querySelector('.note .where').textContent").await, "big.txt:15000");
     stage.changes(&task, "/part?view=unified&path=big.txt").await;
-    assert_eq!(stage.value("document.querySelectorAll('#file-0 tr.add').length").await, 20000, "without a script it is a page");
+    assert_eq!(
+        stage.value("document.querySelectorAll('#file-0 tr.add').length").await,
+        20000,
+        "without scripts, the lines are a page of their own"
+    );
     stage.content();
 }
 

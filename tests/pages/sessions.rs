@@ -1,5 +1,5 @@
-//! Access to the pages: a link works once, a session can be revoked, and forms without a session are rejected. Tested with a
-//! browser and with a program without cookies.
+//! Access to the pages: a link works once, a session can be revoked, and forms without a session are rejected. The tests use a
+//! browser and a program without cookies.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -36,7 +36,7 @@ async fn without_a_session_there_is_only_the_way_to_one() {
     let (status, text) = plain(&format!("{}/sign-in", stage.url), Method::POST, &form, "code=guessed").await;
     assert!(status == 401 && text.contains("already used"), "{text}");
     let (status, _) = plain(&format!("{}/tasks", stage.url), Method::POST, &form, "env_id=x&prompt=y").await;
-    assert_eq!(status, 303, "not signed in");
+    assert_eq!(status, 303, "a form without a session is redirected to sign-in");
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn a_link_signs_one_browser_in_and_a_revoked_one_is_out() {
     let mut other = Browser::start().await;
     sign_in(&stage.home, &mut other).await;
     let cookie = other.value("document.cookie").await;
-    assert_eq!(cookie, "", "no script sees the cookie");
+    assert_eq!(cookie, "", "scripts cannot read the cookie");
     stage.open("/settings").await;
     assert_eq!(stage.browser.value("document.querySelectorAll('form[action*=revoke]').length").await, 1);
     stage.browser.click("form[action*=revoke] button").await;
@@ -71,7 +71,10 @@ async fn a_password_signs_in_where_there_is_one_and_guesses_are_limited() {
     let stage = Stage::new().await;
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let address = format!("{}/sign-in", stage.url);
-    assert!(!plain(&address, Method::GET, &[], "").await.1.contains("type=\"password\""), "there is none yet");
+    assert!(
+        !plain(&address, Method::GET, &[], "").await.1.contains("type=\"password\""),
+        "the page has no password field before a password is set"
+    );
     let (status, _) = plain(&address, Method::POST, &form, "password=").await;
     assert_eq!(status, 401);
     let (done, text) = password(&stage.home, &["password", "set"], "short\n").await;
@@ -89,11 +92,15 @@ async fn a_password_signs_in_where_there_is_one_and_guesses_are_limited() {
     }
     let (status, text) = plain(&address, Method::POST, &form, "password=correct+horse+battery").await;
     assert!(status == 429 && text.contains("too many wrong passwords"), "{status} {text}");
-    // A link still works, and existing sessions stay valid.
+    // Sign-in links still work, and existing sessions stay valid.
     sign_in(&stage.home, &mut browser).await;
     let home = stage.home.path();
-    let found = std::process::Command::new("grep").args(["-rlE", "horse|wrong-guess"]).arg(home).output().expect("the command can be started");
-    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "neither is kept anywhere");
+    let found = std::process::Command::new("grep")
+        .args(["-rlE", "horse|wrong-guess"])
+        .arg(home)
+        .output()
+        .expect("the command can be started");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "no file contains the password or the guess");
     assert!(password(&stage.home, &["password", "remove"], "").await.0);
     let (status, _) = plain(&address, Method::POST, &form, "password=correct+horse+battery").await;
     assert_eq!(status, 401);
@@ -116,7 +123,7 @@ async fn who_is_signed_out_hears_no_more() {
     fs_err::write(&go, "").expect("written");
     other.until("document.querySelectorAll('#transcript .agent').length === 3").await;
     let heard = stage.browser.value("document.querySelectorAll('#transcript .agent').length").await;
-    assert_eq!(heard, 1, "who is signed in saw all three");
+    assert_eq!(heard, 1, "the revoked browser receives no more messages");
     let asked = format!("fetch('/tasks/{task}/live?run=1&offset=0', {{ redirect: 'manual' }}).then((answer) => answer.type)");
     assert_eq!(stage.browser.value(&asked).await, "opaqueredirect");
 }
@@ -162,5 +169,5 @@ async fn a_form_without_its_token_changes_nothing() {
     stage.browser.write("#prompt", "begin; end once").await;
     assert_eq!(stage.browser.value(twice).await, 2);
     let (_, page): (u16, Value) = stage.home.get("/api/v1/tasks").await;
-    assert_eq!(page["items"].as_array().map(Vec::len), Some(1), "a double tap makes one task");
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(1), "a double tap creates one task");
 }

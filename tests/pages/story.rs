@@ -1,5 +1,5 @@
-//! Handing work over, following it, answering, reviewing: without a reload, on a phone.
-//! What the browser complains about fails the story.
+//! Starting a task, following it, replying and reviewing on a phone, without a reload.
+//! Complaints of the browser fail a test.
 
 use serde_json::json;
 use testkit::browser::{DESK, PHONE, Screen};
@@ -34,7 +34,7 @@ async fn work_is_handed_over_followed_answered_and_reviewed() {
     stage.browser.click("#state a[href$='/changes']").await;
     stage.browser.until("document.readyState === 'complete' && document.querySelectorAll('.file').length === 2").await;
     let wide = stage.browser.value("document.documentElement.scrollWidth").await;
-    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "it scrolls sideways: {wide}");
+    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "the page does not scroll sideways: {wide}");
     stage.content();
 }
 
@@ -100,7 +100,7 @@ async fn a_page_catches_up_when_its_stream_was_cut() {
     fs_err::write(&two, "").expect("written");
     stage.browser.until("document.querySelector('.run-end') && document.querySelector('#state .s-completed') !== null").await;
     let said = stage.browser.value("[...document.querySelectorAll('#transcript .agent')].map((it) => it.innerText.trim())").await;
-    assert_eq!(said, json!(["before", "between", "after", "done"]), "each once");
+    assert_eq!(said, json!(["before", "between", "after", "done"]), "each message is shown once");
     stage.browser.until("document.querySelector('#connection').innerText.includes('Server restarted')").await;
 }
 
@@ -155,7 +155,7 @@ async fn a_command_says_how_long_it_took_as_it_runs_and_later() {
     stage.content();
 }
 
-/// Every page, with something on it.
+/// Returns the paths of all pages, each with some content.
 async fn every_page(stage: &mut Stage) -> Vec<String> {
     let removed = stage.task("begin; end removed").await;
     stage.home.delete(&format!("/api/v1/tasks/{removed}")).await;
@@ -166,7 +166,7 @@ async fn every_page(stage: &mut Stage) -> Vec<String> {
     let task = stage.task(&format!("begin; echo '{command}'; echo work > work.rs; end \"All **done**.\"")).await;
     stage.open(&format!("/tasks/{task}")).await;
     let output = stage.browser.value("document.querySelector('.command a.all')?.getAttribute('href') ?? null").await;
-    assert_eq!(output, json!(null), "a short output is all there");
+    assert_eq!(output, json!(null), "a short output has no link to the rest");
     let environment = format!("/environments/{}", stage.env);
     [
         "/",
@@ -233,12 +233,12 @@ async fn every_page_fits_a_narrow_phone_and_a_desk_and_obeys_its_policy() {
                  .filter((it) => it.checkVisibility() && !it.matches('.visually-hidden') && (it.getBoundingClientRect().height < 44 || parseFloat(getComputedStyle(it).fontSize) < 12))\
                  .map((it) => it.outerHTML)",
             );
-            assert_eq!(small.await, json!([]), "{path}: too small for a thumb");
+            assert_eq!(small.await, json!([]), "{path}: every control is large enough for a thumb");
             let tiny = stage.browser.value(
                 "[...document.querySelectorAll('input:not([type=checkbox]):not([type=hidden]), select, textarea')]\
                  .filter((it) => parseFloat(getComputedStyle(it).fontSize) < 16).map((it) => it.outerHTML)",
             );
-            assert_eq!(tiny.await, json!([]), "{path}: a phone would zoom in");
+            assert_eq!(tiny.await, json!([]), "{path}: no text field is so small that a phone zooms in");
             let unnamed = stage.browser.value(
                 "[...document.querySelectorAll('input:not([type=hidden]), select, textarea')].filter((it) => \
                  !it.labels?.length && !it.ariaLabel && !it.ariaHidden).map((it) => it.outerHTML)",

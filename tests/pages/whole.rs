@@ -1,5 +1,5 @@
-//! A complete story with the real Codex CLI, a real remote and a Git host: a task is started, watched, answered, reviewed and pushed.
-//! On a phone by taps, and at a desk by the keyboard alone. Only the model and the forge are simulated.
+//! A task from start to pull request, with the real Codex CLI and a real remote: it is started, watched, answered, reviewed and pushed.
+//! One test uses taps on a phone, and one uses only the keyboard of a desktop. Only the model and the Git host are simulated.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use testkit::upstream::Upstream;
 
 use super::BINARY;
 
-/// Two lines for a poem, which a command writes once it may.
+/// Returns the model's script. A command writes two lines of a poem once `go` exists.
 fn script(go: &Path) -> Script {
     let write =
         format!("until [ -e {} ]; do sleep 0.05; done; printf 'roses are blue\\nviolets are red\\n' > poem.txt", go.display());
@@ -71,14 +71,14 @@ impl Whole {
         self.browser.until(&said).await;
     }
 
-    /// Taps the line and types below it.
+    /// Taps a line and types a comment in the box below it.
     async fn comment(&mut self, line: usize, text: &str) {
         self.browser.value(&format!("document.querySelectorAll('tr.add')[{line}].querySelector('.code').click()")).await;
         self.browser.until("document.activeElement.matches('.note textarea')").await;
         self.browser.type_text(text).await;
     }
 
-    /// What was asked for is on the remote, and open on the forge.
+    /// Checks that the task's branch is on the remote, and that its pull request is open.
     async fn was_pushed(&self) {
         let task = self.task().await;
         assert_eq!(
@@ -124,7 +124,7 @@ async fn on_a_phone_by_taps() {
     whole.browser.until("document.querySelector('details.publish summary')?.innerText.includes('#1 · Open')").await;
     assert_eq!(whole.forge.pull_requests()[0].title, "A poem");
     let wide = "[...document.querySelectorAll('main *')].filter((it) => it.getBoundingClientRect().right > innerWidth && !it.closest('.visually-hidden')).map((it) => it.outerHTML.slice(0, 200))";
-    assert_eq!(whole.browser.value(wide).await, json!([]), "it scrolls sideways");
+    assert_eq!(whole.browser.value(wide).await, json!([]), "the page does not scroll sideways");
     whole.was_pushed().await;
 }
 

@@ -21,7 +21,7 @@ struct Reader {
     home: TestHome,
     url: String,
     cookie: String,
-    /// The program and the version of git.
+    /// The path and the version of git.
     git: (String, String),
     all: String,
 }
@@ -33,7 +33,10 @@ impl Reader {
         home.set("ORCH_LISTEN", "127.0.0.1:0");
         home.start().await;
         let (_, status) = home.get("/api/v1/status").await;
-        let git = status["git"].as_str().and_then(|git| git.trim_end_matches(')').split_once(" (")).expect("version and path");
+        let git = status["git"]
+            .as_str()
+            .and_then(|git| git.trim_end_matches(')').split_once(" ("))
+            .expect("the status has git's version and path");
         let git = (git.1.to_owned(), git.0.to_owned());
         let (url, cookie, all) = (String::new(), String::new(), String::new());
         let mut reader = Self { upstream: Upstream::new(), home, url, cookie, git, all };
@@ -70,11 +73,11 @@ impl Reader {
             (env!("CARGO_PKG_VERSION"), "VERSION"),
         ];
         let text = words(&html);
-        // The frame of pages has its own snapshot.
+        // Leave out the frame of the page, which has its own snapshot.
         let text = match (text.find("{aria-label: Main}"), text.find("{aria-label: Around}")) {
             (None, None) => text,
             (start, other) => {
-                let start = start.or(other).expect("one of them");
+                let start = start.or(other).expect("the page has a navigation");
                 let lines: Vec<_> = text[start..].lines().skip(1).collect();
                 let end = lines.iter().position(|line| line.starts_with("dialog") || line.contains("{aria-label: Key"));
                 let title = text.lines().next().unwrap_or_default();
@@ -90,7 +93,7 @@ impl Reader {
         self.note(&redacted(path, &[]), answer);
     }
 
-    /// Sends a form with the session's token.
+    /// Sends a form with the session's token, and notes the answer.
     async fn form(&mut self, path: &str, fields: &str) {
         let (_, page) = self.ask(Method::GET, &format!("{}/settings", self.url), &self.cookie, String::new()).await;
         let token = page.split_once("name=\"form_token\" value=\"").and_then(|(_, rest)| rest.split('"').next());
@@ -106,7 +109,7 @@ impl Reader {
     }
 }
 
-/// Removes disk sizes and durations from a line.
+/// Returns a line without disk sizes and durations.
 fn sizes(line: &str) -> String {
     let mut shown: Vec<&str> = vec![];
     for word in line.split(' ') {

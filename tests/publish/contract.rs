@@ -9,14 +9,14 @@ use testkit::forge::{Check, Comment, Exchange, Review};
 
 use super::{Stage, done, wanted};
 
-/// GitHub's description: `OpenAPI` 3.0.
+/// GitHub's published API description in `OpenAPI` 3.0.
 struct Description(Value);
 
 impl Description {
     fn published() -> Self {
-        let file = testkit::npm::github_description().expect("npm has GitHub's description");
+        let file = testkit::npm::github_description().expect("the description can be installed with npm");
         let text = fs_err::read_to_string(file).expect("the file exists");
-        let mut description: Value = serde_json::from_str(&text).expect("it is JSON");
+        let mut description: Value = serde_json::from_str(&text).expect("the description is JSON");
         speak_json_schema(&mut description["components"]["schemas"]);
         Self(description)
     }
@@ -29,15 +29,15 @@ impl Description {
             let known: Vec<&str> = path.split('/').collect();
             known.len() == asked.len() && known.iter().zip(&asked).all(|(known, asked)| known.starts_with('{') || known == asked)
         };
-        let path = paths.keys().find(fits).unwrap_or_else(|| panic!("GitHub has no {}", exchange.path));
+        let path = paths.keys().find(fits).unwrap_or_else(|| panic!("the description has no path {}", exchange.path));
         let operation = &self.0["paths"][path][exchange.method.to_lowercase()];
-        assert!(operation.is_object(), "GitHub has no {} {path}", exchange.method);
+        assert!(operation.is_object(), "the description has no operation {} {path}", exchange.method);
         (format!("{} {path}", exchange.method), operation)
     }
 
     fn resolved<'v>(&'v self, value: &'v Value) -> &'v Value {
         match value["$ref"].as_str() {
-            Some(reference) => self.0.pointer(reference.trim_start_matches('#')).expect("it leads somewhere"),
+            Some(reference) => self.0.pointer(reference.trim_start_matches('#')).expect("the reference exists"),
             None => value,
         }
     }
@@ -55,7 +55,7 @@ impl Description {
     fn check_query(&self, operation: &Value, exchange: &Exchange, what: &str) {
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         for pair in exchange.query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').expect("a name and a value");
+            let (name, value) = pair.split_once('=').expect("the parameter has a name and a value");
             let known = parameters.iter().map(|parameter| self.resolved(parameter)).find(|known| known["name"] == name);
             let known = known.unwrap_or_else(|| panic!("{what} has no parameter `{name}`"));
             let typed =
@@ -65,7 +65,7 @@ impl Description {
     }
 }
 
-/// `OpenAPI` 3.0 uses `nullable` where JSON Schema includes null in the types.
+/// Replaces `nullable` of `OpenAPI` 3.0 by a type that allows null, as in JSON Schema.
 fn speak_json_schema(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -80,7 +80,7 @@ fn speak_json_schema(schema: &mut Value) {
     }
 }
 
-/// Returns all requests that are ever sent to GitHub.
+/// Returns requests of every kind that the server sends to GitHub, with the answers.
 async fn exchanges() -> Vec<Exchange> {
     let stage = Stage::new().await;
     let mut tasks = vec![];
@@ -118,7 +118,7 @@ async fn all_that_is_asked_and_answered_is_in_githubs_description() {
     let description = Description::published();
     let mut seen = BTreeSet::new();
     for exchange in exchanges().await {
-        // The only GraphQL query, which has a different description, and the location of logs.
+        // Skip the only GraphQL query, which has a different description, and the URLs of logs.
         if exchange.path == "/graphql" || exchange.path.starts_with("/blobs/") {
             continue;
         }
@@ -130,17 +130,17 @@ async fn all_that_is_asked_and_answered_is_in_githubs_description() {
         if let Some(body) = &exchange.body {
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
             description.check(schema, body, &format!("the request of {name}"));
-            let known = description.resolved(schema)["properties"].as_object().expect("it names its fields");
+            let known = description.resolved(schema)["properties"].as_object().expect("the schema names its fields");
             let unknown: Vec<_> =
                 body.as_object().expect("the value is an object").keys().filter(|field| !known.contains_key(*field)).collect();
-            assert!(unknown.is_empty(), "{name} has no {unknown:?}");
+            assert!(unknown.is_empty(), "{name} has no fields {unknown:?}");
         }
-        // Any request may be answered this way if it asks whether something has changed.
+        // The description omits this status for some requests, but any conditional request can get it.
         if exchange.status == 304 {
             continue;
         }
         let answers = &operation["responses"][exchange.status.to_string()];
-        assert!(answers.is_object(), "{name} never answers {}", exchange.status);
+        assert!(answers.is_object(), "{name} has no answer with status {}", exchange.status);
         if let Some(answer) = &exchange.answer {
             let schema = &description.resolved(answers)["content"]["application/json"]["schema"];
             description.check(schema, answer, &format!("the {} of {name}", exchange.status));

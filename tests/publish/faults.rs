@@ -1,5 +1,5 @@
-//! Failures of a Git host, and what a person reads then. The branch is pushed in every case, and a new request continues there.
-//! The token appears nowhere.
+//! Failures of a Git host, and the errors that users see. The branch is pushed in every case, and a new request continues from there.
+//! The token appears in no output and no file.
 
 use serde_json::{Value, json};
 use testkit::forge::{Fault, TOKEN, Wrong};
@@ -52,9 +52,9 @@ async fn a_forge_that_has_enough_is_left_alone_until_it_says_so() {
     let asked = stage.forge.exchanges().len();
     let again = stage.push(&task, &wanted()).await;
     assert_eq!(failed(&again), "forge_rate_limited");
-    assert_eq!(stage.forge.exchanges().len(), asked, "it was not asked again");
+    assert_eq!(stage.forge.exchanges().len(), asked, "the Git host gets no more requests during the pause");
     let succeeded = async { while stage.push(&task, &wanted()).await["status"] != "done" {} };
-    tokio::time::timeout(std::time::Duration::from_secs(30), succeeded).await.expect("the pause ends");
+    tokio::time::timeout(std::time::Duration::from_secs(30), succeeded).await.expect("publishing succeeds after the pause");
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_short_failure_is_tried_over_and_makes_no_second_one() {
     stage.forge.fault(Fault { line: "POST".to_owned(), times: 1, what: Wrong::DoneAndGone });
     let published = stage.push(&task, &wanted()).await;
     assert_eq!(done(&published)["pull_request"]["number"], 1);
-    assert_eq!(stage.forge.pull_requests().len(), 1, "the one that was made without an answer was found");
+    assert_eq!(stage.forge.pull_requests().len(), 1, "the server finds the pull request that was created without an answer");
 }
 
 #[tokio::test]
@@ -146,6 +146,6 @@ async fn the_token_is_nowhere_after_a_whole_story() {
     for file in files(&stage.home.path()) {
         let bytes = fs_err::read(&file).unwrap_or_default();
         let found = bytes.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes());
-        assert!(!found, "the token is in {}", file.display());
+        assert!(!found, "{} contains the token", file.display());
     }
 }

@@ -1,4 +1,4 @@
-//! Following an open pull request: what is learned, and how few requests it takes. The Git host answers 304 if nothing has
+//! Following an open pull request: which changes the server notices, and how few requests it sends. The Git host answers 304 if nothing has
 //! changed.
 
 use serde_json::json;
@@ -40,7 +40,7 @@ async fn nothing_new_costs_one_call_a_tick_without_a_body_and_what_is_merged_non
         tasks.push(task);
     }
     let asked = || stage.forge.exchanges().into_iter().filter(|exchange| exchange.method == "GET").collect::<Vec<_>>();
-    // Each of them is requested in turn, and answered without a body.
+    // Wait until every pull request has been polled and has got answers without a body.
     let settled = async {
         loop {
             let all = asked();
@@ -52,7 +52,7 @@ async fn nothing_new_costs_one_call_a_tick_without_a_body_and_what_is_merged_non
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_mins(1), settled).await.expect("all of them are checked");
+    tokio::time::timeout(std::time::Duration::from_mins(1), settled).await.expect("all pull requests are polled");
     for number in 1..=5 {
         stage.forge.change(number, |made| "merged".clone_into(&mut made.state));
     }
@@ -61,9 +61,9 @@ async fn nothing_new_costs_one_call_a_tick_without_a_body_and_what_is_merged_non
         stage.home.wait_for(&path, |task| task["publication"]["pull_request"]["state"] == "merged").await;
     }
     let before = asked().len();
-    // Several ticks in which there is nothing to request.
+    // Wait for several polling intervals in which there is nothing to request.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    assert!(asked().len() <= before + 1, "a tick may have been under way");
+    assert!(asked().len() <= before + 1, "polling stops, except for a request that is under way");
 }
 
 #[tokio::test]
@@ -80,5 +80,5 @@ async fn who_looks_at_it_sees_it_as_it_is_now() {
     assert_eq!((&pull_request["mergeable"], &pull_request["checks"]["pending"]), (&json!(true), &json!(0)), "{view}");
     let calls = stage.forge.exchanges().len();
     stage.home.get(&format!("/api/v1/tasks/{task}/publication")).await;
-    assert_eq!(stage.forge.exchanges().len(), calls, "what is seconds old is fresh enough");
+    assert_eq!(stage.forge.exchanges().len(), calls, "a state that is seconds old is not read again");
 }

@@ -1,18 +1,18 @@
 //! The server is killed between an action and its record: after the commit, after the push, and after creating the pull
-//! request. In the end there is exactly one pull request, and the record is correct.
+//! request. Afterwards there is exactly one pull request, and the record is correct.
 
 use serde_json::{Value, json};
 
 use super::{Stage, done, wanted};
 
-/// Publishes with a server that is killed at this point. The next one continues automatically.
+/// Publishes with a server that is killed at this point. The next server continues automatically.
 async fn dies_at(point: &str) {
     let mut stage = Stage::new().await;
     let task = stage.task().await;
     stage.home.stop().await;
     stage.home.set("ORCH_CRASH_AT", point);
     stage.home.start().await;
-    // The kill may cut off the answer.
+    // The server may be killed before it answers.
     let asked = stage.home.request(reqwest::Method::POST, &format!("/api/v1/tasks/{task}/push")).json(&wanted()).send().await;
     assert!(asked.is_ok() || asked.is_err_and(|error| !error.is_builder()));
     stage.home.ended().await;

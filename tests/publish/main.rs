@@ -1,5 +1,5 @@
-//! Publishing, from the API and the command line to a real remote and a Git host that keeps state: what is pushed, what is
-//! opened, what fails on the way, and what a kill in between leaves.
+//! Publishing from the API and the command line to a real remote and a simulated Git host: what is pushed, what is
+//! opened, what fails, and what is left if the server is killed.
 
 mod contract;
 mod faults;
@@ -17,7 +17,7 @@ use testkit::worker::scripted_worker;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// A server with a Git host and its token, and an environment whose remote is a real repository.
+/// A server with a Git host and its token, and a repository with a real remote.
 struct Stage {
     upstream: Upstream,
     forge: FakeForge,
@@ -30,7 +30,7 @@ impl Stage {
         Self::with(&[("ORCH_GITHUB_TOKEN", TOKEN)]).await
     }
 
-    /// Adds these variables to the server's environment, besides the Git host's URL and the repository's name.
+    /// Creates a stage with these variables in the server's environment, in addition to the Git host's URL and the repository's name.
     async fn with(variables: &[(&str, &str)]) -> Self {
         let upstream = Upstream::new();
         let forge = FakeForge::start(Make::GitHub, &upstream).await;
@@ -58,7 +58,7 @@ impl Stage {
         task
     }
 
-    /// Requests publishing, and waits for the end.
+    /// Requests a push, waits until publishing has ended, and returns the publication.
     async fn push(&self, task: &str, asked: &Value) -> Value {
         let (status, answer) = self.home.post(&format!("/api/v1/tasks/{task}/push"), asked).await;
         assert_eq!(status, 202, "{answer}");
@@ -85,7 +85,7 @@ fn done(publication: &Value) -> &Value {
     publication
 }
 
-/// Returns the error code.
+/// Checks that publishing failed, and returns the error code.
 #[track_caller]
 fn failed(publication: &Value) -> String {
     assert_eq!(publication["status"], "failed", "{publication}");

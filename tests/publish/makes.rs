@@ -1,4 +1,4 @@
-//! GitLab and Forgejo: the same story with the same trait. Each environment has its own Git host and its own token.
+//! GitLab and Forgejo: the same steps as for GitHub. Each repository has its own Git host and its own token.
 
 use serde_json::{Value, json};
 use testkit::TestHome;
@@ -31,7 +31,7 @@ async fn the_story(make: Make, word: &str, draft_title: &str) {
     assert!(published["compare_url"].as_str().is_some_and(|url| url.contains(&task)), "{published}");
     let again = stage.push(&task, &json!({ "pull_request": true, "title": "Fix it well" })).await;
     done(&again);
-    let [found] = &stage.forge.pull_requests()[..] else { panic!("one, and only one") };
+    let [found] = &stage.forge.pull_requests()[..] else { panic!("exactly one pull request exists") };
     assert_eq!(found.title, draft_title);
     let sha = stage.remote_commit(&task).expect("pushed");
     let log = "the end of the log".to_owned();

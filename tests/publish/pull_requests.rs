@@ -1,4 +1,4 @@
-//! Pull requests: their text, that there is never a second one, and what happens if none can be opened. The Git host keeps real
+//! Pull requests: their text, that a task never gets a second one, and what happens if none can be opened. The Git host keeps real
 //! state for the branches of the real remote.
 
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ async fn a_second_push_renews_the_one_that_is_open_and_leaves_what_people_wrote(
         .await;
     stage.home.settled(&task).await;
     done(&stage.push(&task, &wanted()).await);
-    let [made] = &stage.forge.pull_requests()[..] else { panic!("one, and only one") };
+    let [made] = &stage.forge.pull_requests()[..] else { panic!("exactly one pull request exists") };
     assert_eq!(made.title, "A better title");
     assert!(made.body.starts_with("Please look at this first.") && made.body.contains("And more."), "{}", made.body);
     assert!(made.body.contains("2 files changed"), "{}", made.body);
@@ -61,7 +61,7 @@ async fn a_second_push_renews_the_one_that_is_open_and_leaves_what_people_wrote(
     stage.forge.change(1, |made| "closed".clone_into(&mut made.state));
     stage.home.post(&format!("/api/v1/tasks/{task}/resume"), &json!({ "prompt": "begin; echo 3 > three.txt; end 3" })).await;
     stage.home.settled(&task).await;
-    assert_eq!(done(&stage.push(&task, &wanted()).await)["pull_request"]["number"], 2, "a closed one stays closed");
+    assert_eq!(done(&stage.push(&task, &wanted()).await)["pull_request"]["number"], 2, "a closed pull request stays closed");
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn what_reviewers_and_checks_said_goes_to_the_agent() {
     stage.forge.review(review("CHANGES_REQUESTED", "Not like this."));
     let (status, view) = stage.home.post(&path, &json!({})).await;
     assert_eq!(status, 201, "{view}");
-    let prompt = view["runs"][1]["prompt"].as_str().expect("a new run").to_owned();
+    let prompt = view["runs"][1]["prompt"].as_str().expect("the task has a new run").to_owned();
     for part in ["ann on work.txt:1:\n> Rename this.", "> Not like this.", "test parser ... FAILED", "pull/1"] {
         assert!(prompt.contains(part), "{part}: {prompt}");
     }

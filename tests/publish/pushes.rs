@@ -9,7 +9,7 @@ use super::{Stage, done, failed};
 
 fn hook(stage: &Stage, name: &str, script: &str) {
     let path = stage.upstream.path().join("hooks").join(name);
-    fs_err::create_dir_all(path.parent().expect("below the repository")).expect("made");
+    fs_err::create_dir_all(path.parent().expect("the hook has a parent folder")).expect("made");
     fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
     fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
 }
@@ -32,7 +32,7 @@ async fn a_branch_is_pushed_and_pushing_again_is_fine() {
     let second = stage.push(&task, &json!({})).await;
     assert_ne!(done(&second)["pushed_sha"], first["pushed_sha"]);
     assert_eq!(stage.upstream.git(&["show", &format!("codex/{task}:more.txt")]).trim(), "more");
-    assert!(stage.forge.pull_requests().is_empty(), "nobody asked for one");
+    assert!(stage.forge.pull_requests().is_empty(), "a push without a request for a pull request opens none");
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn what_somebody_else_pushed_is_replaced_only_when_it_was_seen_and_asked_f
     let newer = stage.upstream.commit(&format!("codex/{task}"), &[("newer.txt", "x\n")], "newer, and not seen");
     let unseen = stage.push(&task, &json!({ "force_with_lease": true })).await;
     assert_eq!((failed(&unseen).as_str(), &unseen["remote_sha"]), ("remote_moved", &json!(newer)));
-    assert_eq!(stage.remote_commit(&task).as_ref(), Some(&newer), "it is still there");
+    assert_eq!(stage.remote_commit(&task).as_ref(), Some(&newer), "the newer commit is still on the remote");
     done(&stage.push(&task, &json!({ "force_with_lease": true })).await);
     assert!(stage.remote_commit(&task) != ours && stage.remote_commit(&task) != Some(newer));
 }
@@ -95,7 +95,7 @@ async fn what_somebody_else_pushed_can_be_kept_and_built_upon() {
     let (status, view) = stage.home.post(&update, &onto_remote).await;
     assert_eq!((status, &view["outcome"]), (200, &json!("updated")), "{view}");
     let base = view["task"]["base_sha"].as_str().map(str::to_owned);
-    assert_eq!(base, stage.upstream.commit_of("main"), "what came is of the branch itself");
+    assert_eq!(base, stage.upstream.commit_of("main"), "commits from the remote branch do not change the base");
     done(&stage.push(&task, &json!({})).await);
     for (file, content) in [("work.txt", "work"), ("theirs.txt", "theirs"), ("two.txt", "2")] {
         assert_eq!(stage.upstream.git(&["show", &format!("codex/{task}:{file}")]).trim(), content);
@@ -146,7 +146,7 @@ async fn a_remote_that_hangs_is_given_up() {
 async fn over_http_git_gets_the_token_and_keeps_it_nowhere() {
     let mut stage = Stage::new().await;
     stage.home.stop().await;
-    // A user whose own helper would store everything that git is given.
+    // The user has a credential helper that would store all credentials that git gets.
     let (kept, config) = (stage.home.scratch().join("kept"), stage.home.scratch().join("gitconfig"));
     fs_err::write(&config, format!("[credential]\n\thelper = store --file={}\n", kept.display())).expect("written");
     stage.home.set("GIT_CONFIG_GLOBAL", &config);
@@ -177,5 +177,5 @@ async fn large_files_are_uploaded_with_the_branch() {
     let pointer = stage.upstream.git(&["show", &format!("codex/{task}:a.bin")]);
     let name = pointer.lines().find_map(|line| line.strip_prefix("oid sha256:")).expect("a pointer").to_owned();
     let object = stage.upstream.path().join("lfs/objects").join(&name[..2]).join(&name[2..4]).join(&name);
-    assert_eq!(fs_err::read_to_string(object).expect("it was uploaded"), "large\n");
+    assert_eq!(fs_err::read_to_string(object).expect("the large file was uploaded"), "large\n");
 }
