@@ -1,4 +1,4 @@
-//! A user who calls `codex-docker`, with a folder and an environment of their own. No variable of the test machine is passed
+//! A user who calls `codex-docker`, with separate folders and environment variables. No variable of the test machine is passed
 //! on, and the folder and the containers are removed afterwards.
 
 use std::ffi::OsStr;

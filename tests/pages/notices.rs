@@ -12,7 +12,7 @@ use super::Stage;
 
 const PAGE: &str = "/settings/notices";
 
-/// Makes the browser subscribe to this push service instead of its own.
+/// Makes the browser subscribe to this push service instead of its vendor's.
 async fn reach(stage: &mut Stage, service: &PushService, name: &str) {
     let key = stage.browser.value("document.querySelector('#subscribe').server_key.value").await;
     let wish = service.subscribe(name, key.as_str().expect("a key"));

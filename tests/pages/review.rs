@@ -279,7 +279,7 @@ async fn a_large_file_comes_when_it_is_opened() {
     assert_eq!(
         stage.value("document.querySelectorAll('#file-0 tr.add').length").await,
         20000,
-        "without scripts, the lines are a page of their own"
+        "without scripts, the lines are on a separate page"
     );
     stage.content();
 }

@@ -1,5 +1,5 @@
-//! Following an open pull request: which changes the server notices, and how few requests it sends. The Git host answers 304 if nothing has
-//! changed.
+//! Following an open pull request: which changes the server notices, and how few requests it sends. The Git host answers 304 if
+//! nothing has changed.
 
 use serde_json::json;
 use testkit::forge::{Check, Review};
@@ -63,7 +63,7 @@ async fn nothing_new_costs_one_call_a_tick_without_a_body_and_what_is_merged_non
     let before = asked().len();
     // Wait for several polling intervals in which there is nothing to request.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    assert!(asked().len() <= before + 1, "polling stops, except for a request that is under way");
+    assert!(asked().len() <= before + 1, "polling stops, except for a request in progress");
 }
 
 #[tokio::test]

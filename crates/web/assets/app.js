@@ -95,7 +95,7 @@ const follow = (address, handlers, back) => {
   return () => source.close();
 };
 
-// Current activities of agents. They are kept, since a reloaded list can be older than the last event.
+// The current activities of agents, which are kept because a reloaded list can be older than the last event.
 const done = new Map();
 const doings = (list) => all("[data-activity]", list).forEach((row) => {
   row.textContent = done.get(row.dataset.activity) || row.textContent;

@@ -1,4 +1,4 @@
-// The transcript of a task: follows the end, shows readers further up the number of new events, and limits its size.
+// The transcript of a task: follows its end, shows the number of new events to readers further up, and limits its size.
 "use strict";
 (() => {
   const list = one("#transcript[data-live]");

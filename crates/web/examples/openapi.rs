@@ -1,6 +1,6 @@
-//! Writes the contract of the API to `docs/openapi.json`: what `cargo xtask openapi` runs.
+//! Writes the description of the API to `docs/openapi.json`.
 //!
-//! It writes nothing else, and the file is never edited by hand.
+//! `cargo xtask openapi` runs this example. Do not edit the file by hand.
 
 use std::io;
 use std::path::Path;

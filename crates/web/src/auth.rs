@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn the_token_opens_the_door() {
         assert!(admits(&["Bearer 5ec2e7"]));
-        assert!(admits(&["bearer 5ec2e7"]), "schemes have no case");
+        assert!(admits(&["bearer 5ec2e7"]), "the scheme is not case-sensitive");
     }
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
             assert!(!admits(&[value]), "{value:?}");
         }
         assert!(!admits(&[]));
-        assert!(!admits(&["Bearer 5ec2e7", "Bearer 5ec2e7"]), "two headers are ambiguous");
+        assert!(!admits(&["Bearer 5ec2e7", "Bearer 5ec2e7"]), "two headers are rejected");
     }
 
     #[test]

@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends a number of pieces, one per second. The rest of the body never arrives.
+    /// Sends this number of pieces, one per second. The rest of the body never arrives.
     async fn sent(bytes: usize, pieces: usize) -> (StatusCode, Duration) {
         let app = Router::new().route("/", post(async |all: Bytes| all.len().to_string())).layer(from_fn(in_time));
         let pieces = futures_util::stream::iter(0..pieces).then(move |_| async move {
@@ -138,7 +138,7 @@ mod tests {
         });
         let body = Body::from_stream(pieces.chain(futures_util::stream::pending()));
         let begun = Instant::now();
-        let response = app.oneshot(Request::post("/").body(body).expect("a request")).await.expect("an answer");
+        let response = app.oneshot(Request::post("/").body(body).expect("a request")).await.expect("the router answers");
         (response.status(), begun.elapsed())
     }
 
@@ -147,7 +147,7 @@ mod tests {
         for (bytes, pieces) in [(0, 0), (1, 1), (1, 10_000), (100, 10_000)] {
             let (status, took) = sent(bytes, pieces).await;
             assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
-            assert!(took <= GRACE + Duration::from_secs(2), "{bytes} bytes a second: {took:?}");
+            assert!(took <= GRACE + Duration::from_secs(2), "a body of {bytes} bytes per second is ended in time: {took:?}");
         }
     }
 
@@ -162,7 +162,8 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_came_is_answered() {
         let app = Router::new().route("/", post(async |all: Bytes| all.len().to_string())).layer(from_fn(in_time));
-        let response = app.oneshot(Request::post("/").body(Body::from("whole")).expect("a request")).await.expect("an answer");
+        let response =
+            app.oneshot(Request::post("/").body(Body::from("whole")).expect("a request")).await.expect("the router answers");
         assert_eq!(response.status(), StatusCode::OK);
     }
 }

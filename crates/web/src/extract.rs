@@ -1,7 +1,7 @@
 //! Extractors for handlers: JSON bodies, queries, path segments, idempotency keys and the position to resume a stream.
 //!
-//! Each rejects invalid requests with a problem instead of the framework's plain text. Invalid JSON is malformed (400), and JSON with an
-//! unexpected structure is unusable (422).
+//! Each extractor rejects invalid requests with a problem instead of the framework's plain text. Invalid JSON is malformed (400), and
+//! JSON with an unexpected structure is unusable (422).
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -22,7 +22,7 @@ pub(crate) const SMALL_BODY_LIMIT: usize = 64 << 10;
 /// The largest body with long texts: a prompt of 1 MiB with every byte escaped (`\u0001`), and other fields.
 pub(crate) const TEXT_BODY_LIMIT: usize = 8 << 20;
 
-/// The largest body with a prompt and images in Base64, which makes four bytes of three.
+/// The largest body with a prompt and images in Base64, which turns three bytes into four.
 pub(crate) const IMAGES_BODY_LIMIT: usize = TEXT_BODY_LIMIT + IMAGES_LIMIT_BYTES.div_ceil(3) * 4;
 
 /// The longest idempotency key, in characters.

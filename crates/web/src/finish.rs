@@ -51,7 +51,7 @@ mod tests {
         let client = tokio::spawn(app.oneshot(request));
         begun.notified().await;
         client.abort();
-        assert!(client.await.expect_err("it hung up").is_cancelled());
+        assert!(client.await.expect_err("the client's request is cancelled").is_cancelled());
         word.notify_one();
         tracker.close();
         tracker.wait().await;

@@ -221,7 +221,7 @@ mod tests {
         let guard = guard(door);
         let method = method.parse().expect("a method");
         let checked = guard.check(&method, &target.parse().expect("a target"), &headers);
-        checked.map(drop).map_err(|problem| problem.report.code.known().expect("a known code"))
+        checked.map(drop).map_err(|problem| problem.report.code.known().expect("the error code is known"))
     }
 
     fn host(door: Door, host: &str) -> Result<(), ErrorCode> {
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn only_names_that_no_other_program_serves_pages_at_have_sessions() {
-        let kind = |name: &str| guard(TCP).site(HostName::parse(name).expect("a host")).expect("over TCP").kind;
+        let kind = |name: &str| guard(TCP).site(HostName::parse(name).expect("a host")).expect("a TCP request has a site").kind;
         assert_eq!((kind(OWN), kind(&format!("{OWN}:9000"))), (NameKind::Own, NameKind::Own));
         for shared in ["localhost:8080", "127.0.0.1", "[::1]:8080", "localhost:9000", "orch.localhost", "127.0.0.2:8080"] {
             assert_eq!(kind(shared), NameKind::Shared, "{shared}");
@@ -373,7 +373,11 @@ mod tests {
         let hints = |origin: &'static str| {
             let headers = [(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, origin)];
             let headers = headers.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect();
-            guard(TCP).check(&Method::POST, &Uri::from_static("/"), &headers).expect_err("it is another origin").report.hints
+            guard(TCP)
+                .check(&Method::POST, &Uri::from_static("/"), &headers)
+                .expect_err("another origin is rejected")
+                .report
+                .hints
         };
         assert!(hints("https://box.example").iter().any(|hint| hint == PASS_HOST_ON));
         assert!(!hints("https://evil.example").iter().any(|hint| hint == PASS_HOST_ON));
@@ -412,14 +416,22 @@ mod tests {
             ask(TCP, method, "/", &lines)
         };
         for site in ["cross-site", "same-site"] {
-            assert_eq!(fetch("GET", site, "navigate", "document"), Ok(()), "a link");
-            assert_eq!(fetch("GET", site, "navigate", "iframe"), Err(ErrorCode::CrossSite), "a frame");
-            assert_eq!(fetch("GET", site, "no-cors", "image"), Err(ErrorCode::CrossSite), "an image");
-            assert_eq!(fetch("POST", site, "navigate", "document"), Err(ErrorCode::CrossSite), "a form");
-            assert_eq!(fetch("DELETE", site, "cors", "empty"), Err(ErrorCode::CrossSite), "a script");
+            assert_eq!(fetch("GET", site, "navigate", "document"), Ok(()), "links on {site} pages may lead here");
+            assert_eq!(
+                fetch("GET", site, "navigate", "iframe"),
+                Err(ErrorCode::CrossSite),
+                "frames on {site} pages are rejected"
+            );
+            assert_eq!(fetch("GET", site, "no-cors", "image"), Err(ErrorCode::CrossSite), "images on {site} pages are rejected");
+            assert_eq!(
+                fetch("POST", site, "navigate", "document"),
+                Err(ErrorCode::CrossSite),
+                "forms on {site} pages are rejected"
+            );
+            assert_eq!(fetch("DELETE", site, "cors", "empty"), Err(ErrorCode::CrossSite), "scripts of {site} pages are rejected");
         }
         for site in ["same-origin", "none"] {
-            assert_eq!(fetch("POST", site, "cors", "empty"), Ok(()), "our own page");
+            assert_eq!(fetch("POST", site, "cors", "empty"), Ok(()), "our own pages may send requests");
         }
     }
 }

@@ -124,7 +124,7 @@ async fn bind_all(address: SocketAddr) -> Result<Vec<TcpListener>, BindError> {
         match bind_tcp(SocketAddr::new(sibling, port)).await {
             Ok(listener) => all.push(listener),
             Err(taken @ BindError::Taken { .. }) => return Err(taken),
-            // Without IPv6, no other program can listen there either.
+            // Without IPv6, no other program can listen at this address, either.
             Err(error) => tracing::debug!(%error, "could not listen on this address; continuing without it"),
         }
     }
@@ -135,7 +135,7 @@ async fn bind_all(address: SocketAddr) -> Result<Vec<TcpListener>, BindError> {
 fn siblings(address: IpAddr) -> Vec<IpAddr> {
     let [four, six] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     match address {
-        // It includes both.
+        // This address includes both loopback addresses.
         IpAddr::V6(address) if address.is_unspecified() => vec![],
         IpAddr::V4(address) if address.is_unspecified() => vec![six],
         address if address.is_loopback() => [four, six].into_iter().filter(|sibling| *sibling != address).collect(),
@@ -208,7 +208,7 @@ mod tests {
     const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
     async fn connects(socket: &Path) -> bool {
-        let reachable = SocketPath::open(socket).await.expect("the folder is there");
+        let reachable = SocketPath::open(socket).await.expect("the folder exists");
         UnixStream::connect(reachable.as_path()).await.is_ok()
     }
 
@@ -216,7 +216,7 @@ mod tests {
     async fn the_socket_is_for_its_owner_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("orchestrator.sock");
-        let listeners = bind(&socket, None).await.expect("a free path");
+        let listeners = bind(&socket, None).await.expect("the path is free");
         let mode = tokio::fs::metadata(&socket).await.expect("the socket").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(listeners.tcp.is_empty() && listeners.address().is_none());
@@ -227,9 +227,9 @@ mod tests {
     async fn a_socket_that_a_dead_server_left_is_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("orchestrator.sock");
-        drop(bind(&socket, None).await.expect("a free path"));
-        assert!(!connects(&socket).await, "nobody listens");
-        let _listeners = bind(&socket, None).await.expect("a stale socket does not block it");
+        drop(bind(&socket, None).await.expect("the path is free"));
+        assert!(!connects(&socket).await, "no server listens");
+        let _listeners = bind(&socket, None).await.expect("a stale socket is replaced");
         assert!(connects(&socket).await);
     }
 
@@ -238,7 +238,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("orchestrator.sock");
         tokio::fs::write(&socket, "precious").await.expect("a file");
-        let error = bind(&socket, None).await.expect_err("a file is in the way");
+        let error = bind(&socket, None).await.expect_err("a file that is not a socket is an error");
         assert!(matches!(&error, BindError::InTheWay { path } if *path == socket), "{error}");
         assert_eq!(tokio::fs::read(&socket).await.expect("the file"), b"precious");
     }
@@ -249,9 +249,9 @@ mod tests {
         let deep = folder.path().join("d".repeat(120));
         tokio::fs::create_dir(&deep).await.expect("a folder");
         let socket = deep.join("orchestrator.sock");
-        let _listeners = bind(&socket, None).await.expect("a long path");
+        let _listeners = bind(&socket, None).await.expect("a long path can be bound");
         assert!(connects(&socket).await);
-        assert!(tokio::fs::symlink_metadata(&socket).await.is_ok(), "it has its real path");
+        assert!(tokio::fs::symlink_metadata(&socket).await.is_ok(), "the socket is at its real path");
     }
 
     #[tokio::test]
@@ -274,13 +274,13 @@ mod tests {
         for address in
             ["127.0.0.1:0", "0.0.0.0:0", "127.0.0.2:0", "[::1]:0", "[::]:0"].into_iter().take(if has_six { 5 } else { 3 })
         {
-            let listeners = bind(&socket, Some(address.parse().expect("the address is valid"))).await.expect("a free port");
+            let listeners = bind(&socket, Some(address.parse().expect("the address is valid"))).await.expect("a port is free");
             let port = listeners.address().expect("one").port();
             for loopback in ["127.0.0.1", "[::1]"].into_iter().take(if has_six { 2 } else { 1 }) {
                 let address: SocketAddr = format!("{loopback}:{port}").parse().expect("the address is valid");
-                let error = TcpListener::bind(address).await.expect_err("nobody else gets it");
+                let error = TcpListener::bind(address).await.expect_err("no other program can use the port");
                 assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{address}");
-                tokio::net::TcpStream::connect(address).await.expect("we listen there");
+                tokio::net::TcpStream::connect(address).await.expect("the server listens");
             }
         }
     }
@@ -291,8 +291,9 @@ mod tests {
         let socket = folder.path().join("orchestrator.sock");
         let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await else { return };
         let port = other.local_addr().expect("the listener has an address").port();
-        let error =
-            bind(&socket, Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))).await.expect_err("it would get our cookies");
+        let error = bind(&socket, Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+            .await
+            .expect_err("another program at the same port is an error");
         assert_eq!(error.to_string(), format!("[::1]:{port} is in use by another program"));
     }
 
@@ -300,7 +301,7 @@ mod tests {
     async fn a_missing_folder_is_an_error_with_the_path() {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("gone/orchestrator.sock");
-        let error = bind(&socket, None).await.expect_err("there is no folder");
+        let error = bind(&socket, None).await.expect_err("a missing folder is an error");
         assert!(error.to_string().contains("gone/orchestrator.sock"), "{error}");
     }
 }

@@ -269,8 +269,8 @@ mod tests {
         let contract = contract();
         let mut ids = std::collections::BTreeSet::new();
         for (method, path, operation) in operations(&contract) {
-            let id = operation["operationId"].as_str().expect("an ID").to_owned();
-            assert!(ids.insert(id.clone()), "{id} names two operations");
+            let id = operation["operationId"].as_str().expect("the operation has an ID").to_owned();
+            assert!(ids.insert(id.clone()), "the operation ID {id} is unique");
             assert!(operation["summary"].is_string(), "{method} {path}");
             if path != "/healthz" {
                 assert_eq!(

@@ -53,7 +53,7 @@ impl IntoResponse for ProblemResponse {
             tracing::error!(code = view.code.as_str(), detail = view.detail, "request failed");
         }
         let status = StatusCode::from_u16(view.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&view).expect("a problem is plain text");
+        let body = serde_json::to_vec(&view).expect("the problem can be written as JSON");
         (status, self.headers, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response()
     }
 }

@@ -91,7 +91,7 @@ mod tests {
             assert_eq!(Part::asked(range, 10), Part::Outside, "{range}");
         }
         for range in ["bytes=0-", "bytes=-5", "bytes=0-0"] {
-            assert_eq!(Part::asked(range, 0), Part::Outside, "{range} of an empty file");
+            assert_eq!(Part::asked(range, 0), Part::Outside, "{range} is outside of an empty file");
         }
     }
 

@@ -161,7 +161,7 @@ mod tests {
         for (name, value) in lines {
             request = request.header(*name, *value);
         }
-        toy(door).oneshot(request.body(body.into()).expect("a request")).await.expect("a router answers")
+        toy(door).oneshot(request.body(body.into()).expect("a request")).await.expect("the router answers")
     }
 
     async fn problem(response: Response<Body>) -> ProblemView {

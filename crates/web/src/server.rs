@@ -39,7 +39,7 @@ const HEADER_LIMIT_BYTES: usize = 32 << 10;
 /// The time that responses get to complete at shutdown.
 const CLOSING_GRACE: Duration = Duration::from_secs(3);
 
-/// The default for the most TCP connections.
+/// The default limit for TCP connections.
 const MOST_CONNECTIONS: usize = 512;
 
 /// Options for the server.
@@ -47,7 +47,7 @@ const MOST_CONNECTIONS: usize = 512;
 pub struct ServeOptions {
     /// Additional host names for TCP requests, each with one port or for every port.
     pub allowed_hosts: Vec<String>,
-    /// The most TCP connections. A quarter of them are for clients without a session or token.
+    /// The limit for TCP connections. A quarter of them are for clients without a session or token.
     pub most_connections: usize,
 }
 
@@ -177,7 +177,7 @@ mod tests {
 
     async fn rest(mut client: DuplexStream) -> String {
         let mut text = String::new();
-        client.read_to_string(&mut text).await.expect("the connection ends well");
+        client.read_to_string(&mut text).await.expect("the connection ends without an error");
         text
     }
 
@@ -202,7 +202,7 @@ mod tests {
         let begun = tokio::time::Instant::now();
         connection.await.expect("the task does not panic");
         assert_eq!(begun.elapsed().as_secs(), HEADER_LIMIT.as_secs());
-        assert!(rest(client).await.ends_with("hello"), "it was answered first");
+        assert!(rest(client).await.ends_with("hello"), "the server answers before it closes the connection");
     }
 
     #[tokio::test(start_paused = true)]
@@ -211,10 +211,10 @@ mod tests {
         client.write_all(b"GET / HTTP/1.1\r\n").await.expect("the pipe accepts the data");
         let line = [b"x: ".as_slice(), &[b'y'; 1000], b"\r\n"].concat();
         let mut sent = 0;
-        // Fails after the server closes the connection.
+        // Writing fails after the server closes the connection.
         while client.write_all(&line).await.is_ok() {
             sent += line.len();
-            assert!(sent < 4 * HEADER_LIMIT_BYTES, "the server keeps reading");
+            assert!(sent < 4 * HEADER_LIMIT_BYTES, "the server stops reading headers that never end");
         }
         connection.await.expect("the task does not panic");
         let (mut client, _closing, connection) = connect(Router::new());
@@ -255,7 +255,7 @@ mod tests {
         let (mut client, closing, connection) = connect(Router::new().route("/", get(async || "hello")));
         client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the pipe accepts the data");
         let mut first = [0; 12];
-        client.read_exact(&mut first).await.expect("an answer");
+        client.read_exact(&mut first).await.expect("the server answers");
         assert_eq!(&first, b"HTTP/1.1 200");
         let before = tokio::time::Instant::now();
         closing.cancel();
@@ -271,11 +271,11 @@ mod tests {
         let (mut client, closing, connection) = connect(app);
         client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the pipe accepts the data");
         let mut first = [0; 12];
-        client.read_exact(&mut first).await.expect("an answer before any event");
+        client.read_exact(&mut first).await.expect("the server answers before any event");
         events.cancel();
         closing.cancel();
         connection.await.expect("the task does not panic");
-        assert!(rest(client).await.ends_with("0\r\n\r\n"), "the chunked body has its end");
+        assert!(rest(client).await.ends_with("0\r\n\r\n"), "the chunked body is complete");
     }
 
     #[tokio::test(start_paused = true)]

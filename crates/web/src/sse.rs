@@ -34,7 +34,7 @@ pub(crate) fn named_event(name: &'static str, data: &impl Serialize) -> Event {
 }
 
 fn with_json(event: Event, data: &impl Serialize) -> Event {
-    event.json_data(data).expect("our own types are JSON")
+    event.json_data(data).expect("the data can be written as JSON")
 }
 
 /// Returns an event with a line of a log. Bytes that are not UTF-8 are replaced.
@@ -52,7 +52,7 @@ mod tests {
     async fn sent(events: Vec<Event>) -> String {
         let response = answer(futures_util::stream::iter(events), CancellationToken::new());
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("the stream ends");
-        String::from_utf8(bytes.to_vec()).expect("an event stream is UTF-8")
+        String::from_utf8(bytes.to_vec()).expect("the event stream is UTF-8")
     }
 
     #[tokio::test]

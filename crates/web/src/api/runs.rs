@@ -102,7 +102,7 @@ fn outside(length: u64) -> ProblemResponse {
 }
 
 fn content_range(range: &str, length: u64) -> HeaderValue {
-    HeaderValue::try_from(format!("bytes {range}/{length}")).expect("digits are a header's value")
+    HeaderValue::try_from(format!("bytes {range}/{length}")).expect("the range is a valid header value")
 }
 
 /// Stream a run
@@ -209,7 +209,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_range_after_the_end_is_refused_with_the_length() {
-        let refused = send(log_of(16).await, Some("bytes=16-")).await.expect_err("nothing there").into_response();
+        let refused =
+            send(log_of(16).await, Some("bytes=16-")).await.expect_err("the range is outside of the log").into_response();
         assert_eq!(refused.status(), 416);
         assert_eq!(refused.headers()[header::CONTENT_RANGE], "bytes */16");
     }

@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_server_without_a_worker_is_not_ready_and_has_hints() {
         assert_eq!(readiness(&status(None)), Ok("ready\n"));
-        let problem = readiness(&status(Some("codex-docker is not on PATH"))).expect_err("no worker");
+        let problem = readiness(&status(Some("codex-docker is not on PATH"))).expect_err("the worker is not usable");
         assert_eq!(problem.kind, ProblemKind::Unavailable);
         assert_eq!(problem.report.message, "tasks cannot start: codex-docker is not on PATH");
         assert_eq!(problem.report.hints, ["install it, or set ORCH_WORKER=host"]);
@@ -128,7 +128,8 @@ mod tests {
             detail: "no room".to_owned(),
             hints: vec!["make some".to_owned()],
         };
-        let both = readiness(&ServerStatus { troubles: vec![trouble], ..status(Some("no worker")) }).expect_err("two reasons");
+        let both = readiness(&ServerStatus { troubles: vec![trouble], ..status(Some("no worker")) })
+            .expect_err("two problems are reported together");
         assert_eq!((both.report.message.as_str(), both.report.hints.len()), ("tasks cannot start: no worker; no room", 2));
     }
 }

@@ -1,6 +1,6 @@
 //! `/api/v1/tasks/{task_id}/bundle` and `…/patches`: exports of a task's commits.
 //!
-//! Both are streamed as git writes them.
+//! Bundles and patches are streamed as git writes them.
 
 use axum::body::Body;
 use axum::extract::State;

@@ -68,7 +68,7 @@ pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> 
 
 /// Remove a task
 ///
-/// Its run is ended first. Answers when all of it is gone; doing it twice is harmless.
+/// Stops the active run, moves the task to the trash, and returns when that is done. The request can be repeated.
 #[utoipa::path(delete, path = "/tasks/{task_id}", operation_id = "remove_task", tag = "tasks",
     params(TaskPath),
     responses((status = 204, description = "The task was removed"), Refused, NotThere))]

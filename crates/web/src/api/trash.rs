@@ -13,7 +13,7 @@ use crate::openapi::{BadBody, EnvPath, NotThere, Refused, TaskPath};
 use crate::problem::ProblemResponse;
 use crate::router::Api;
 
-/// How long a request waits until mirrors are repacked.
+/// How long a request waits for mirrors to be repacked.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// List the trash

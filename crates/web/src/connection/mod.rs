@@ -70,12 +70,12 @@ struct Entry {
     evicted: CancellationToken,
 }
 
-/// The activity of a connection and its start.
+/// The activity of a connection, and the time at which it started.
 #[derive(Debug, Clone, Copy)]
 enum Doing {
-    /// It waits for a request or the rest of one.
+    /// The connection waits for a request or for the rest of one.
     Idle(Instant),
-    /// It is sending the response to a complete request.
+    /// The server is answering a complete request.
     Answering(Instant),
 }
 
@@ -102,7 +102,7 @@ impl State {
 /// The result of trying to admit a connection.
 enum Admission {
     Open(Connection),
-    /// Another connection is being closed. Try again after that.
+    /// Another connection is being closed. Try again when it has closed.
     Wait,
     /// All connections are in use.
     Refused,
@@ -219,7 +219,7 @@ impl Caller {
     }
 }
 
-/// The body of a response, which records its end.
+/// The body of a response, which records when the response ends.
 pub(crate) struct Answer {
     body: Body,
     caller: Caller,
@@ -284,11 +284,11 @@ mod tests {
         let (first, second, third) = (open(&all), open(&all), open(&all));
         let first_caller = first.caller();
         tick().await;
-        // The first one was answered since, so the second one has been idle the longest.
+        // The first connection has been answered since then, so the second one has been idle the longest.
         first_caller.asked();
         first_caller.answered();
         let (first, second, third) = (held(first), held(second), held(third));
-        let fourth = all.admit().await.expect("one gives way");
+        let fourth = all.admit().await.expect("an idle connection is replaced");
         second.await.expect("the task does not panic");
         assert!(!first.is_finished() && !third.is_finished());
         assert_eq!(all.locked().entries.len(), 3);
@@ -300,13 +300,13 @@ mod tests {
         let all = connections(8, 2);
         let trusted: Vec<_> = (0..6).map(|_| open(&all)).inspect(|one| one.caller().trust(true)).map(held).collect();
         for _ in 0..1000 {
-            held(all.admit().await.expect("a stranger gives way"));
+            held(all.admit().await.expect("a stranger is replaced"));
         }
         let counts = |state: &State| (state.count(true), state.count(false));
         assert_eq!(counts(&all.locked()), (6, 2));
         assert!(trusted.iter().all(|one| !one.is_finished()));
         // A client beyond the limit stays a stranger, so that strangers can still sign in.
-        let surplus = all.admit().await.expect("a stranger gives way");
+        let surplus = all.admit().await.expect("a stranger is replaced");
         surplus.caller().trust(true);
         assert!(!surplus.caller().is_trusted());
         drop(trusted);
@@ -319,7 +319,10 @@ mod tests {
         let callers = [first.caller(), second.caller()];
         callers.iter().for_each(Caller::asked);
         let (first, second) = (held(first), held(second));
-        assert!(all.admit().now_or_never().expect("at once").is_none(), "both are answered");
+        assert!(
+            all.admit().now_or_never().expect("the answer is immediate").is_none(),
+            "connections that wait for their response are not replaced"
+        );
         tokio::time::advance(LONGEST_ANSWER + Duration::from_secs(1)).await;
         callers[1].asked();
         assert!(all.admit().await.is_some());

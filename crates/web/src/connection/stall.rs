@@ -13,13 +13,13 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::Caller;
 
-/// The longest time in which a stranger reads nothing.
+/// The longest time that a stranger may read nothing.
 const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Stalling<S> {
     stream: S,
     caller: Caller,
-    /// Runs while writing blocks.
+    /// The timer that runs while a write is blocked.
     limit: Option<Pin<Box<Sleep>>>,
 }
 
@@ -91,15 +91,15 @@ mod tests {
         let connection = all.admit().await.expect("the limit allows another connection");
         let (mut client, server) = duplex(4);
         let mut server = Stalling::new(server, connection.caller());
-        server.write_all(b"full").await.expect("it fits");
+        server.write_all(b"full").await.expect("the data fits into the buffer");
         let begun = Instant::now();
-        let error = server.write_all(b"more").await.expect_err("nobody reads");
+        let error = server.write_all(b"more").await.expect_err("a stranger that does not read is cut off");
         assert_eq!((error.kind(), begun.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
         connection.caller().trust(true);
         let written = tokio::spawn(async move { server.write_all(b"more").await });
         tokio::time::sleep(10 * LIMIT).await;
         let mut all = [0; 8];
-        client.read_exact(&mut all).await.expect("it was only slow");
+        client.read_exact(&mut all).await.expect("a slow trusted client gets all data");
         written.await.expect("the task does not panic").expect("written");
         assert_eq!(&all, b"fullmore");
     }

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 struct Asset {
-    /// Contains a part of the content's hash.
+    /// The name in the URL, which contains a part of the content's hash.
     name: String,
     kind: &'static str,
     content: Cow<'static, [u8]>,
@@ -202,7 +202,7 @@ mod tests {
         let touch = touch_icon();
         listed.push([&touch, "180x180", "touch"]);
         for [address, sizes, _] in listed {
-            let name = address.strip_prefix("/assets/").expect("an asset");
+            let name = address.strip_prefix("/assets/").expect("the icon is an asset");
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, "br".parse().expect("a header"));
             let response = file(Path(name.to_owned()), headers).await;

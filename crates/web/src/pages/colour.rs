@@ -36,7 +36,7 @@ fn class(token: Token) -> &'static str {
     }
 }
 
-/// Renders a line with its colours and emphasized ranges. Without pieces, it has no colours.
+/// Renders a line with its colours and emphasized ranges. Without pieces, the line has no colours.
 pub(super) fn line(text: &str, pieces: Option<&Vec<Piece>>, emphasized: &[Range<usize>]) -> Markup {
     parts(text, std::iter::once((0..text.len(), None)), pieces, emphasized)
 }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn shown(language: &str, text: &str) -> String {
-        let pieces = colours(Language::named(language).expect("a known language"), text.split('\n'));
+        let pieces = colours(Language::named(language).expect("the language is known"), text.split('\n'));
         let lines = text.split('\n').enumerate().map(|(n, text)| line(text, pieces.get(n), &[]).into_string());
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -129,7 +129,11 @@ mod tests {
     fn what_is_large_stays_plain() {
         let count = |text: &str| colours(Language::named("rust").expect("known"), text.split('\n')).len();
         assert_eq!(count("fn a() {}\nfn b() {}"), 2);
-        assert_eq!(count(&format!("fn a() {{}}\n{}\nfn b() {{}}", "x".repeat(2_000))), 1, "it stops at a line that is too long");
+        assert_eq!(
+            count(&format!("fn a() {{}}\n{}\nfn b() {{}}", "x".repeat(2_000))),
+            1,
+            "highlighting stops at a line that is too long"
+        );
         assert_eq!(count(&"fn a() {}\n".repeat(30_000)), 0);
     }
 

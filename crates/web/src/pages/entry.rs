@@ -50,17 +50,17 @@ pub(super) struct Whose<'a> {
 
 /// An entry of the transcript.
 pub(super) struct Entry {
-    /// The ID of the item that it shows. A later event about the same item replaces the entry.
+    /// The ID of the item that the entry shows. A later event about the same item replaces the entry.
     id: Option<String>,
     /// Whether the item is still in progress.
     is_open: bool,
-    /// The log offsets after the first and the last line that it was made from.
+    /// The log offsets after the first and the last line that the entry was made from.
     lines: (u64, u64),
     body: Markup,
 }
 
 impl Entry {
-    /// Returns the approximate size of its markup in bytes.
+    /// Returns the approximate size of the entry's markup in bytes.
     fn bytes(&self) -> usize {
         self.body.0.len() + ITEM_BYTES
     }
@@ -236,7 +236,7 @@ fn command(whose: Whose<'_>, offset: u64, command: &CommandExecution, course: Co
 
 fn files(whose: Whose<'_>, change: &FileChange) -> Markup {
     let failed = change.status == ItemStatus::Failed;
-    // The column is narrow on every screen.
+    // The transcript is narrow on every screen, so link to the unified view.
     let asked = Asked::of_run(whose.task, whose.run).unified();
     html! {
         div class={ "files" @if failed { " failed" } } {
@@ -388,7 +388,7 @@ mod tests {
             let line = format!(
                 r#"{{"type":"item.{kind}","item":{{"id":"{id}","type":"command_execution","command":"{kind} {id}","status":"completed","exit_code":0}}}}"#
             );
-            entry(Whose { task: "t", run: 3 }, offset, &CodexEvent::parse(line.as_bytes()), None).expect("an entry")
+            entry(Whose { task: "t", run: 3 }, offset, &CodexEvent::parse(line.as_bytes()), None).expect("the event has an entry")
         };
         let mut entries = Entries::default();
         for (kind, id, offset) in [("started", "a", 10), ("started", "b", 20), ("completed", "a", 30)] {
@@ -407,7 +407,7 @@ mod tests {
     fn a_command_has_its_text_code_and_output() {
         let line = r#"{"type":"item.completed","item":{"id":"item_4","type":"command_execution","command":"/bin/bash -lc 'cargo test'",
             "aggregated_output":"\u001b[31mFAILED\u001b[0m\n","exit_code":101,"status":"failed"}}"#;
-        let html = shown(&line.replace('\n', "")).expect("an entry");
+        let html = shown(&line.replace('\n', "")).expect("the event has an entry");
         for part in ["id=\"r3-item_4\"", "cargo test", "exit 101", "<span class=\"fg-red\">FAILED</span>", "<details open"] {
             assert!(html.contains(part), "{part}: {html}");
         }
@@ -419,7 +419,7 @@ mod tests {
         let line = format!(
             r#"{{"type":"item.completed","item":{{"id":"item_1","type":"command_execution","command":"x","aggregated_output":"{output}","exit_code":0,"status":"completed"}}}}"#
         );
-        let html = shown(&line).expect("an entry");
+        let html = shown(&line).expect("the event has an entry");
         assert!(html.len() < 40_000 && html.contains("/tasks/t/runs/3/output?at=10"), "{}", html.len());
     }
 
@@ -429,7 +429,7 @@ mod tests {
             let line = format!(
                 r#"{{"type":"item.completed","item":{{"id":"a","type":"file_change","changes":[{{"path":"/x/worktree/a b.rs","kind":"update"}}],"status":"{status}"}}}}"#
             );
-            shown(&line).expect("an entry")
+            shown(&line).expect("the event has an entry")
         };
         let html = change("completed");
         assert!(
@@ -471,7 +471,7 @@ mod tests {
         assert!(shown("").is_none());
         assert!(
             shown(r#"{"type":"item.completed","item":{"id":"x","type":"reasoning","text":"**Plan**"}}"#)
-                .expect("an entry")
+                .expect("the event has an entry")
                 .contains("Thinking")
         );
     }

@@ -28,12 +28,12 @@ pub(super) fn filled(one: &EnvironmentView) -> Typed {
     typed
 }
 
-/// The settings that the form can show. Secrets have separate fields.
+/// Returns the settings that the form can show. Secrets have separate fields.
 fn editable() -> impl Iterator<Item = &'static Setting> {
     settings::all().filter(|setting| setting.input != Input::Secret)
 }
 
-/// The current value as the text of a field.
+/// Returns the current value as the text of a field.
 fn current(setting: &Setting, one: &EnvironmentView) -> String {
     let values = setting.current(one);
     let is_choice = setting.choices().iter().any(|choice| choice.value == setting.default);
@@ -103,7 +103,7 @@ fn group_fields(form: Form<'_>, group: Group, one: &EnvironmentView, defaults: &
     }
 }
 
-/// Whether a field of the group has an error.
+/// Returns whether a field of the group has an error.
 fn is_wrong(form: Form<'_>, group: Group) -> bool {
     let extra: &[&str] = if group == Group::Variables { &["secret_name", "secret_value"] } else { &[] };
     group.settings().any(|setting| form.wrong.any(&[setting.key])) || form.wrong.any(extra)
@@ -152,7 +152,7 @@ fn choice_text(choice: &settings::Choice) -> String {
     }
 }
 
-/// The help of a setting in complete sentences.
+/// Returns the help of a setting in complete sentences.
 fn help(setting: &Setting) -> String {
     let mut help = format!("{}.", setting.summary());
     for text in [setting.details().as_str(), if setting.input.is_list() { "One per line." } else { "" }] {
@@ -251,7 +251,7 @@ fn read_secrets(typed: &Typed, wrong: &mut Wrong) -> BTreeMap<String, Option<Sec
     secrets
 }
 
-/// The field that an error from the engine belongs to.
+/// Returns the field that an error from the engine belongs to.
 pub(super) fn field_of(problem: &Problem) -> &'static str {
     match problem.report.code.known() {
         Some(ErrorCode::RepositoryUrlRefused | ErrorCode::UrlHasCredentials) => "repo_url",
@@ -344,7 +344,7 @@ mod tests {
         assert_eq!((container.memory, container.cpus, container.allow_hosts), (Some(None), Some(Some(1.5)), None));
         let runs = edit.runs.expect("a change");
         assert_eq!((runs.retries, runs.paused, runs.model), (Some(None), Some(Some(true)), None));
-        assert_eq!((edit.name, edit.forge), (None, None), "the token stays");
+        assert_eq!((edit.name, edit.forge), (None, None), "an empty field keeps the token");
     }
 
     #[test]
@@ -353,7 +353,7 @@ mod tests {
         assert!(summary.contains("#secret_name") && !summary.contains("hunter2"), "{summary}");
     }
 
-    /// The words of a page: its text, and the name and placeholder of each field.
+    /// Returns the words of a page: its text, and the name and placeholder of each field.
     fn words(html: &str) -> String {
         let mut lines: Vec<String> = vec![];
         for piece in html.split('<').skip(1) {

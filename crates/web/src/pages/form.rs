@@ -1,4 +1,4 @@
-//! Forms that are shown again with the entered values and an error message beside each invalid field.
+//! Forms that are shown again with the entered values and an error message next to each invalid field.
 //!
 //! An empty field means the default. Invariant: password fields are never filled in.
 
@@ -64,7 +64,7 @@ pub(super) fn request_key(form_key: &str, asked: &impl Serialize) -> Result<Opti
     Ok(Some(hex::encode(ring::digest::digest(&ring::digest::SHA256, &asked))))
 }
 
-/// The errors of a form by field name. The empty name is for errors of the form as a whole.
+/// The errors of a form by field name. The empty name is for errors that belong to no field.
 #[derive(Debug, Default)]
 pub(super) struct Wrong(Vec<(&'static str, Problem)>);
 

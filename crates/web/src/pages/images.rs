@@ -1,7 +1,7 @@
 //! The images of prompts: thumbnails in a transcript with links to the full images.
 //!
 //! Files that are also valid as another type are harmless: each is sent with the type that was detected at upload, browsers must not
-//! guess, and its policy allows nothing. Only images that a record names are served.
+//! guess the type, and its policy allows nothing. Only images that a record names are served.
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};

@@ -64,7 +64,7 @@ fn page_with(scripts: &[String], title: &str, place: Place, body: &Markup) -> Ma
         html lang="en" {
             head {
                 (head(title))
-                // Only for users who are signed in: other visitors may be at a host name that should not be installed.
+                // Only pages of signed-in users have a manifest: other visitors may be at a host name that should not be installed.
                 link rel="manifest" href="/manifest.webmanifest" crossorigin="use-credentials";
                 @for script in scripts { script src=(script) defer {} }
             }

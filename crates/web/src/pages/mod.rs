@@ -123,7 +123,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/assets/{name}", get(assets::file))
         .method_not_allowed_fallback(lost::no_method)
         .layer(from_fn(lost::as_page))
-        // It does not compress event streams and responses that are compressed already.
+        // The layer does not compress event streams or responses that are already compressed.
         .layer(CompressionLayer::new())
 }
 

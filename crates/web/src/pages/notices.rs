@@ -360,9 +360,12 @@ mod tests {
         let hours = form("22:00", "Europe/Berlin").quiet_hours().expect("sound").expect("some");
         assert!(hours.lets_through(NoticeGroup::NeedsYou) && !hours.lets_through(NoticeGroup::Failed));
         assert_eq!(
-            form("22:00", "nowhere").quiet_hours().expect_err("an unknown zone").report.code,
+            form("22:00", "nowhere").quiet_hours().expect_err("an unknown time zone is rejected").report.code,
             ErrorCode::QuietHoursRefused
         );
-        assert_eq!(form("", "UTC").quiet_hours().expect_err("no start").report.code, ErrorCode::QuietHoursRefused);
+        assert_eq!(
+            form("", "UTC").quiet_hours().expect_err("quiet hours without a start are rejected").report.code,
+            ErrorCode::QuietHoursRefused
+        );
     }
 }

@@ -205,7 +205,7 @@ pub(crate) async fn page(
     Ok(with_cookies(page, next.map(back::remembering)))
 }
 
-/// Renders what to do again in browsers that were signed in with an earlier version.
+/// Renders what users must do again in browsers that were signed in with an earlier version.
 fn what_changed(site: &Site, headers: &HeaderMap) -> Markup {
     let was_signed_in = cookie::has_plain(headers);
     html! {
@@ -217,7 +217,7 @@ fn what_changed(site: &Site, headers: &HeaderMap) -> Markup {
                 }
                 @if was_signed_in {
                     p.quiet {
-                        "An earlier version signed in this browser here. After you sign in at the new address, install the app and turn "
+                        "This browser was signed in here with an earlier version. After you sign in at the new address, install the app and turn "
                         "on notifications there. Drafts that were saved at this address are not moved."
                     }
                 }
@@ -286,7 +286,7 @@ pub(crate) async fn sign_out(
 
 fn with_cookies(mut response: Response, cookies: impl IntoIterator<Item = String>) -> Response {
     for cookie in cookies {
-        let mut value = HeaderValue::from_str(&cookie).expect("our cookies are valid header values");
+        let mut value = HeaderValue::from_str(&cookie).expect("the cookie is a valid header value");
         value.set_sensitive(true);
         response.headers_mut().append(header::SET_COOKIE, value);
     }

@@ -31,7 +31,7 @@ fn step(view: &TaskView, run: &RunFile) -> Option<Step> {
     match run.status {
         RunStatus::Queued => Some(Step::Queued),
         RunStatus::Preparing => Some(preparing(view)),
-        // An agent reports its thread first.
+        // Codex is starting until it reports its thread.
         RunStatus::Running if run.thread_id.is_none() => Some(Step::Starting),
         RunStatus::Running
         | RunStatus::Stopping

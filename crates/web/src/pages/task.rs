@@ -104,11 +104,11 @@ pub(super) async fn timing_at(api: &Api, id: &str, run: u32, offset: u64) -> Res
 /// A part of a run's transcript.
 struct Part {
     entries: Markup,
-    /// The log offset of its first line.
+    /// The log offset of the first line.
     start: u64,
-    /// The log offset after its last line.
+    /// The log offset after the last line.
     end: u64,
-    /// The number of bytes after that without a line end.
+    /// The number of bytes after the last line, which have no line end yet.
     unfinished: u64,
 }
 
@@ -239,7 +239,7 @@ pub(crate) async fn log(
     Ok((kind, body).into_response())
 }
 
-/// Renders the task's state and actions. The live stream replaces this part of the page as a whole.
+/// Renders the task's state and actions. The live stream replaces this whole part of the page.
 pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
     let meta = &view.meta;
     let path = |rest: &str| format!("/tasks/{}/{rest}", meta.task_id);
@@ -535,7 +535,7 @@ pub(crate) struct UpdateForm {
     hand_over: String,
 }
 
-/// Updates a task's branch from its base. If they conflict, nothing changes and the page lists the conflicts.
+/// Updates a task's branch from its base. If the branches conflict, nothing changes and the page lists the conflicts.
 pub(crate) async fn update(
     State(api): State<Api>,
     Path(id): Path<String>,

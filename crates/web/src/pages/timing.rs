@@ -85,10 +85,10 @@ mod tests {
         assert_eq!(timing.took(1, &event("started", "a"), at(10)), None);
         assert_eq!(timing.took(2, &event("started", "b"), at(11)), None);
         assert_eq!(timing.took(3, &event("completed", "a"), at(14)), Some(SignedDuration::from_secs(4)));
-        assert_eq!(timing.took(4, &event("completed", "b"), None), None, "the end has no time");
-        assert_eq!(timing.took(5, &event("completed", "c"), at(15)), None, "the start is unknown");
+        assert_eq!(timing.took(4, &event("completed", "b"), None), None, "an end without a time gives no duration");
+        assert_eq!(timing.took(5, &event("completed", "c"), at(15)), None, "an unknown start gives no duration");
         timing.took(6, &event("started", "d"), at(20));
-        assert_eq!(timing.took(7, &event("completed", "d"), at(19)), None, "the clock went back");
+        assert_eq!(timing.took(7, &event("completed", "d"), at(19)), None, "a clock that went back gives no duration");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Snapshots of the words of pages whose state is hard to bring about with a real server: a task in every state, each kind of entry.
-//! The words of whole pages are in `tests/pages/wording.rs`.
+//! Snapshots of the text of pages in states that are hard to produce with a real server: tasks in every state, and every kind of entry.
+//! The tests in `tests/pages/wording.rs` cover whole pages.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use super::entry::{self, Whose};
 use super::session::Signed;
 use super::{layout, task, tasks};
 
-/// A task with these changes to its view and to its last run.
+/// Returns a task with these changes to its view and to its run.
 fn task_with(changes: &Value, of_run: &Value) -> TaskView {
     let mut run = json!({
         "number": 1, "log": "logs/run-001.jsonl", "prompt": "Fix the parser", "model": null, "effort": null, "status": "completed",
@@ -38,7 +38,7 @@ fn task_with(changes: &Value, of_run: &Value) -> TaskView {
     serde_json::from_value(view).expect("a task")
 }
 
-/// The words of a task's page above and below its transcript, and those of its row in the list.
+/// Returns the words of a task's page above and below its transcript, and those of its row in the list.
 fn shown(name: &str, changes: &Value, of_run: &Value) -> String {
     let view = task_with(changes, of_run);
     let signed = Signed::sample();

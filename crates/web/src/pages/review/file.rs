@@ -13,7 +13,7 @@ use crate::pages::visible;
 /// The largest image that is shown, in bytes.
 const IMAGE_LIMIT_BYTES: u64 = 10 * 1024 * 1024;
 
-/// The longest heading of a hunk, in bytes. Git cuts headings before that.
+/// The longest heading of a hunk, in bytes. Git itself cuts headings earlier.
 const HEADING_BYTES: usize = 200;
 
 /// Renders a file. Without `lines`, they load when the file is opened.

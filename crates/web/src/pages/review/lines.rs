@@ -1,5 +1,5 @@
 //! The lines of a hunk as rows of a table, in split or unified view, with syntax highlighting and marked changes within lines.
-//! Scripts identify a line by the numbers in its row. Nothing of a line is removed, and text beyond a limit is replaced by a mark.
+//! Scripts identify a line by the numbers in its row. Lines are shown in full, except that a mark replaces text beyond a limit.
 
 use std::cell::Cell;
 use std::ops::Range;

@@ -239,7 +239,7 @@ fn head(view: &TaskView, asked: &Asked, state: &ReviewState, review: &Review) ->
     }
 }
 
-/// Links to the other pages of a large diff.
+/// Renders links to the other pages of a large diff.
 fn pages(asked: &Asked, review: &Review) -> Markup {
     let link = |page: usize, label: &str| html! { a href=(asked.address("", &[("page", &page.to_string())])) { (label) } };
     html! {
