@@ -38,11 +38,8 @@ async fn rages(storm: Storm) {
     let account = storm.rage().await;
     assert!(account.violations.is_empty(), "{account}");
     let done = if storm.power.is_some() { account.cuts() } else { account.kills() };
-    assert!(
-        done >= storm.kills && account.runs.values().sum::<u32>() > 0,
-        "the storm killed too few processes or had no runs: {account}"
-    );
-    assert!(storm.power.is_none() || account.after_cuts > 0, "no run ended before a power cut: {account}");
+    assert!(done >= storm.kills && account.runs.values().sum::<u32>() > 0, "the storm has enough kills and some runs: {account}");
+    assert!(storm.power.is_none() || account.after_cuts > 0, "some runs end before a power cut: {account}");
 }
 
 #[tokio::test]

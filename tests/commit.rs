@@ -10,7 +10,7 @@ use testkit::worker::ScriptedContainers;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// Far less than a hanging commit takes, and more than a busy machine needs.
+/// The time limit for a request: far less than a hanging commit takes, and more than a busy machine needs.
 const SOON: Duration = Duration::from_secs(15);
 
 struct Stage {

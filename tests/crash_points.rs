@@ -163,12 +163,12 @@ impl Story {
     fn check(&self, env: &str, task: &str, view: &Value) {
         let ran = fs_err::read_to_string(self.home.scratch().join("ran")).unwrap_or_default();
         for name in ["one", "two"] {
-            assert!(ran.lines().filter(|line| *line == name).count() <= 1, "{name} ran twice: {ran}");
+            assert!(ran.lines().filter(|line| *line == name).count() <= 1, "{name} runs at most once: {ran}");
         }
         let branch = format!("codex/{task}");
         let runs = self.git(env, &["log", "--format=%(trailers:key=Run,valueonly)", &format!("main..{branch}")]);
         for number in ["1", "2"] {
-            assert!(runs.lines().filter(|line| *line == number).count() <= 1, "run {number} was committed twice: {runs}");
+            assert!(runs.lines().filter(|line| *line == number).count() <= 1, "run {number} is committed at most once: {runs}");
         }
         for (number, name) in [(0, "one"), (1, "two")] {
             if view["runs"][number]["status"] == "completed" {
@@ -179,7 +179,7 @@ impl Story {
         for number in 1..=2 {
             for attempt in 1..=4 {
                 let mark = format!("{task}/{number}/{attempt}");
-                assert!(processes_with_environment("ORCH_RUN", &mark).expect("asked").is_empty(), "processes of {mark} are left");
+                assert!(processes_with_environment("ORCH_RUN", &mark).expect("asked").is_empty(), "no process of {mark} is left");
             }
         }
         let mirror = self.home.path().join("envs").join(env).join("mirror");

@@ -107,7 +107,7 @@ async fn the_python_client_resumes_after_the_server_was_killed() {
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
 
     let follow = async {
-        let created = lines.next_line().await.expect("readable").expect("the task");
+        let created = lines.next_line().await.expect("readable").expect("the example prints the task");
         assert!(created.starts_with("task: "), "{created}");
         assert_eq!(lines.next_line().await.expect("readable").as_deref(), Some("First"));
         home.kill().await;
@@ -200,8 +200,8 @@ async fn the_action_fails_if_the_run_fails_or_the_repository_is_unknown() {
 
 #[test]
 fn the_action_passes_every_variable_that_its_script_reads() {
-    let script = fs_err::read_to_string(example("github-action/run-task.sh")).expect("the script");
-    let action = fs_err::read_to_string(example("github-action/action.yml")).expect("the action");
+    let script = fs_err::read_to_string(example("github-action/run-task.sh")).expect("the script exists");
+    let action = fs_err::read_to_string(example("github-action/action.yml")).expect("the action exists");
     for name in ["ORCH_URL", "ORCH_TOKEN", "REPOSITORY", "PROMPT", "REF", "TIMEOUT_MINUTES"] {
         assert!(script.contains(&format!("{{{name}:")), "the script does not read {name}");
         assert!(action.contains(&format!("        {name}: ${{{{ inputs.")), "the action does not pass {name}");

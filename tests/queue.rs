@@ -197,7 +197,7 @@ async fn follow_ups_run_one_after_the_other_and_outlive_the_server() {
     let done = stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][2]["status"] == "completed").await;
     assert_eq!(stage.order(), ["a", "b", "c"]);
     assert_eq!((&done["runs"][1]["cause"], &done["follow_ups"]), (&json!("follow_up"), &Value::Null));
-    assert_eq!(done["runs"][2]["thread_id"], done["thread_id"], "all in one thread");
+    assert_eq!(done["runs"][2]["thread_id"], done["thread_id"], "all runs continue the same thread");
 }
 
 #[tokio::test]

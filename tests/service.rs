@@ -25,5 +25,5 @@ async fn the_unit_is_printed_where_there_is_no_systemd_and_installing_says_what_
         assert_eq!(refused.status.code(), Some(1), "{command:?}: {said}");
         assert!(said.contains("systemd is not installed") && said.contains("codex-orchestrator serve"), "{said}");
     }
-    assert_eq!(fs_err::read_dir(home.scratch().join("user")).expect("there").count(), 0, "nothing was written");
+    assert_eq!(fs_err::read_dir(home.scratch().join("user")).expect("there").count(), 0, "a failed command writes nothing");
 }

@@ -141,7 +141,7 @@ fn links_lead_to_a_state_folder_but_not_out_of_it() {
     hand.run(["reap"]);
     is_whole(&outside);
     fs_err::remove_file(real.join(&name)).expect("removed");
-    fs_err::rename(&aside, real.join(&name)).expect("moved back");
+    fs_err::rename(&aside, real.join(&name)).expect("the folder can be moved back");
     if !hand.containers().is_empty() {
         assert_eq!(hand.run(["reap"]).well().trim(), name, "`reap` follows the symbolic link in the user's setting");
     }

@@ -36,7 +36,7 @@ async fn planted_configuration_is_not_obeyed() {
         printf '* filter=x diff=x merge=x\\n' > .gitattributes; mkdir -p /git/agent.git/info; cp .gitattributes /git/agent.git/info/attributes; echo x > work";
     let attacked = stage.attack(&(planted(&stage) + config)).await;
     attacked.completed();
-    assert!(stage.committed(&attacked.task).iter().any(|name| name == "work"), "the work arrives");
+    assert!(stage.committed(&attacked.task).iter().any(|name| name == "work"), "the work is committed");
     stage.lives_on(&attacked).await;
 }
 

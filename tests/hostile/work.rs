@@ -7,7 +7,7 @@ use testkit::shell_agent::{Stage, id_of};
 
 use crate::BINARY;
 
-/// Far less time than git needs for a file of several terabytes.
+/// The time limit of a run, far less than git needs for a file of several terabytes.
 const SOON: Duration = Duration::from_mins(1);
 
 fn content(stage: &Stage, task: &serde_json::Value, path: &str) -> String {

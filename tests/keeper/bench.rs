@@ -40,7 +40,7 @@ impl Bench {
         let task_id = fs_err::read_to_string("/proc/sys/kernel/random/uuid").expect("the kernel has ids");
         let files = RunFiles::new(folder.path(), RunNumber::FIRST);
         fs_err::write(files.prompt(), "the prompt").expect("the test's folder is writable");
-        let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).expect("a short time");
+        let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).expect("the duration is in range");
         let order = Order {
             schema: model::SCHEMA,
             task_id: task_id.trim().parse::<TaskId>().expect("the kernel's ids are UUIDs"),

@@ -129,7 +129,7 @@ async fn ten_megabytes_in_a_line_are_told_of_and_load_nothing() {
         let size = stage.browser.value("performance.getEntriesByType('navigation')[0].decodedBodySize").await;
         assert!(size.as_u64().is_some_and(|size| size < most), "{path}: {size}");
         let wide = stage.browser.value("document.documentElement.scrollWidth <= innerWidth").await;
-        assert_eq!(wide, true, "{path} scrolls sideways");
+        assert_eq!(wide, true, "{path} does not scroll sideways");
     }
     stage.open(&format!("/tasks/{task}")).await;
     let text = stage.text().await;

@@ -146,6 +146,6 @@ async fn the_token_is_nowhere_after_a_whole_story() {
     for file in files(&stage.home.path()) {
         let bytes = fs_err::read(&file).unwrap_or_default();
         let found = bytes.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes());
-        assert!(!found, "{} contains the token", file.display());
+        assert!(!found, "{} does not contain the token", file.display());
     }
 }

@@ -171,7 +171,7 @@ mod tests {
 
     async fn refusal_of(body: impl Into<Body>, content_type: &'static str) -> (u16, String) {
         let request = Request::builder().header(header::CONTENT_TYPE, content_type).body(body.into()).expect("a request");
-        let Err(refusal) = JsonBody::<CreateTask>::from_request(request, &()).await else { panic!("it was accepted") };
+        let Err(refusal) = JsonBody::<CreateTask>::from_request(request, &()).await else { panic!("the request was accepted") };
         let response = refusal.into_response();
         let status = response.status().as_u16();
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("the body can be read");

@@ -217,7 +217,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("orchestrator.sock");
         let listeners = bind(&socket, None).await.expect("the path is free");
-        let mode = tokio::fs::metadata(&socket).await.expect("the socket").permissions().mode();
+        let mode = tokio::fs::metadata(&socket).await.expect("the socket exists").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(listeners.tcp.is_empty() && listeners.address().is_none());
         assert!(connects(&socket).await);
@@ -240,7 +240,7 @@ mod tests {
         tokio::fs::write(&socket, "precious").await.expect("a file");
         let error = bind(&socket, None).await.expect_err("a file that is not a socket is an error");
         assert!(matches!(&error, BindError::InTheWay { path } if *path == socket), "{error}");
-        assert_eq!(tokio::fs::read(&socket).await.expect("the file"), b"precious");
+        assert_eq!(tokio::fs::read(&socket).await.expect("the file exists"), b"precious");
     }
 
     #[tokio::test]

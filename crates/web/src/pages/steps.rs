@@ -1,5 +1,5 @@
 //! The steps of a run before its agent starts: queued, fetching, preparing the workspace, starting Codex.
-//! They are computed from the task's record and the queue only.
+//! The steps are computed only from the task's record and the queue.
 
 use std::cmp::Ordering;
 
