@@ -1,7 +1,7 @@
 //! The container images that this server built for repositories with their own Dockerfile: recorded, listed, and removed when
 //! no repository and no container uses them.
 //!
-//! Invariant: an image is only removed by its recorded ID, and only if this server gave it every name that it has.
+//! Invariant: an image is removed only by its recorded ID, and only if this server gave the image all of its names.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::worker::Housekeeping;
 const SHORTEST_ID: usize = 12;
 
 impl Inner {
-    /// Records an image that was just built. The newest image of an environment comes last.
+    /// Records an image that was just built. The newest image of a repository comes last.
     pub(crate) async fn record_image(&self, env_id: EnvironmentId, name: &str, image_id: String) -> Result<(), StoreError> {
         let _turn = self.images_turn.lock().await;
         let home = Arc::clone(&self.home);
@@ -41,7 +41,7 @@ impl Inner {
         .await
     }
 
-    /// Returns the images that this server built and that still exist, with what uses them.
+    /// Returns the images that this server built and that still exist, and what uses each of them.
     pub(crate) async fn built_images(&self) -> Result<Vec<BuiltImage>, Problem> {
         self.images_without(&BTreeSet::new()).await
     }
@@ -54,7 +54,7 @@ impl Inner {
         Ok(images)
     }
 
-    /// Removes unused images, and returns those that are gone.
+    /// Removes unused images, and returns the removed ones.
     pub(crate) async fn remove_unused_images(&self) -> Result<Vec<BuiltImage>, Problem> {
         let unused = self.unused_images(&[]).await?;
         let mut removed = vec![];
@@ -62,7 +62,7 @@ impl Inner {
             let names = self.recorded().await?.into_iter().map(|record| record.name).collect::<BTreeSet<_>>();
             match self.image_housekeeping().remove_image(&image.image_id, &names).await {
                 Ok(true) => removed.push(image),
-                // Something has started to use it in the meantime.
+                // Something has started to use the image in the meantime.
                 Ok(false) => {}
                 Err(error) => tracing::warn!(image = image.image_id, %error, "could not remove an unused image"),
             }
@@ -93,7 +93,7 @@ impl Inner {
         Housekeeping::new(&self.config, Redactor::default())
     }
 
-    /// Returns the images as if these environments were no longer in the trash.
+    /// Returns the images as if the repositories `deleted` were no longer in the trash.
     async fn images_without(&self, deleted: &BTreeSet<String>) -> Result<Vec<BuiltImage>, Problem> {
         let recorded = self.recorded().await?;
         if recorded.is_empty() {
@@ -114,7 +114,7 @@ impl Inner {
         let usage = match self.image_housekeeping().image_usage(&ids).await {
             Ok(usage) => Some(usage),
             Err(error) => {
-                tracing::debug!(%error, "could not list which containers use an image");
+                tracing::debug!(%error, "could not list the containers that use an image");
                 None
             }
         };
@@ -238,7 +238,7 @@ mod tests {
         let with = |dockerfile, image| uses(&recorded, &[environment(FIRST, dockerfile, image)], &found);
         assert_eq!(with(Some("/D"), None), [ImageUse::Repository, ImageUse::Nothing]);
         assert_eq!(with(None, None), [ImageUse::Nothing, ImageUse::Nothing]);
-        assert_eq!(with(None, Some("aaaaaaaaaaaa")), [ImageUse::Nothing, ImageUse::Repository], "named by its id");
+        assert_eq!(with(None, Some("aaaaaaaaaaaa")), [ImageUse::Nothing, ImageUse::Repository], "an ID names an image");
         assert_eq!(uses(&recorded, &[environment(SECOND, None, Some(&new.name))], &found)[0], ImageUse::Repository);
         assert_eq!(uses(&recorded, &[], &found), [ImageUse::Nothing, ImageUse::Nothing]);
     }
@@ -249,11 +249,11 @@ mod tests {
         let recorded = [image.clone()];
         assert_eq!(uses(&recorded, &[], &[usage(&image, &[&image.name], true)]), [ImageUse::Container]);
         assert_eq!(uses(&recorded, &[], &[usage(&image, &[&image.name, "mine:1"], false)]), [ImageUse::OtherName]);
-        assert_eq!(uses(&recorded, &[], &[]), [], "the engine does not have it any more");
+        assert_eq!(uses(&recorded, &[], &[]), [], "the container engine no longer has the image");
         assert_eq!(judged(&recorded, &[], None, None)[0].used_by, ImageUse::Unknown);
         let again = [image.clone(), record('a', SECOND)];
         let with_second = environment(SECOND, Some("/D"), None);
         let found = [usage(&image, &[&image.name, &again[1].name], false)];
-        assert_eq!(uses(&again, &[with_second], &found), [ImageUse::Repository], "two repositories, one image");
+        assert_eq!(uses(&again, &[with_second], &found), [ImageUse::Repository], "one repository still uses the image");
     }
 }

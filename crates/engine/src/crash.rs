@@ -1,7 +1,7 @@
-//! Crash points: named moments at which a kill is hard to survive, so that tests can kill the process there.
+//! Crash points: named moments at which recovery from a kill is hard, so that tests can kill the process there.
 //!
-//! `ORCH_CRASH_AT=name` kills the process when it first reaches the point, and `name:3` the third time. Release builds contain
-//! none of this. Invariant: a point only kills, so the state afterwards is the same as after a real kill.
+//! `ORCH_CRASH_AT=name` kills the process when it first reaches the point, and `name:3` the third time. Release builds ignore
+//! the variable. Invariant: a crash point does nothing else, so the state afterwards is the same as after a real kill.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The variable that selects a point.
 const VARIABLE: &str = "ORCH_CRASH_AT";
 
-/// Where this process must be killed.
+/// The crash point that kills this process, and how often the process must reach it.
 static WHERE: OnceLock<Option<(CrashPoint, u32)>> = OnceLock::new();
 
-/// How often it reached the point.
+/// How often this process has reached the crash point.
 static TIMES: AtomicU32 = AtomicU32::new(0);
 
 macro_rules! crash_points {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// A moment at which a kill is hard to survive.
+        /// A moment at which recovery from a kill is hard.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum CrashPoint {
             $($(#[$doc])* $name,)*
@@ -38,15 +38,15 @@ macro_rules! crash_points {
 }
 
 crash_points! {
-    /// An environment's record is written, but its clone has not started.
+    /// A repository's record is written, but its clone has not started.
     EnvironmentRecorded = "environment-recorded",
     /// A mirror is complete, but its record does not say so.
     Cloned = "cloned",
     /// A task's folder exists, but its record does not.
     TaskFolderMade = "task-folder-made",
-    /// A task is on disk, but no answer was sent.
+    /// A task is on disk, but no response was sent.
     TaskRecorded = "task-recorded",
-    /// The images of a further prompt are on disk, but no record names them.
+    /// The images of a follow-up or a resumed run are on disk, but no record names them.
     ImagesWritten = "images-written",
     /// A record is written, but none of its effects has started.
     RecordWritten = "record-written",
@@ -60,7 +60,7 @@ crash_points! {
     OrderWritten = "order-written",
     /// A keeper supervises the run, but the record does not say so.
     KeeperStarted = "keeper-started",
-    /// A run has ended, but was not processed.
+    /// A run has ended, but the server has not processed its result.
     RunEnded = "run-ended",
     /// A run's work is committed, but its record does not say so.
     Committed = "committed",
@@ -68,7 +68,7 @@ crash_points! {
     Pushed = "pushed",
     /// A pull request is open, but its record does not say so.
     PullRequestOpened = "pull-request-opened",
-    /// A container's work is exported to a bundle, but not imported.
+    /// The work in a container is exported to a bundle, but not imported yet.
     Harvested = "harvested",
     /// A task's branch is updated to its base, but its worktree is not.
     BranchMoved = "branch-moved",
@@ -76,15 +76,15 @@ crash_points! {
     FilesMoved = "files-moved",
     /// A task's branch and worktree are updated to its base, but the record does not say so.
     Landed = "landed",
-    /// A task is in the trash, but its mirror still knows it.
+    /// A task is in the trash, but the mirror still contains its branch and worktree.
     TaskInTrash = "task-in-trash",
     /// A task's branch and worktree were removed from its mirror, but this is not recorded.
     WorktreeRetired = "worktree-retired",
     /// A task's branch is restored in its mirror, but its folder is still in the trash.
     BranchRestored = "branch-restored",
-    /// A task's folder is restored, but no answer was sent.
+    /// A task's folder is restored, but no response was sent.
     TaskBack = "task-back",
-    /// An environment is in the trash, but no answer was sent.
+    /// A repository is in the trash, but no response was sent.
     EnvironmentInTrash = "environment-in-trash",
     /// Notifications held in quiet hours were sent, but this is not recorded.
     HeldTold = "held-told",
@@ -96,7 +96,7 @@ crash_points! {
     WorkerEnded = "worker-ended",
 }
 
-/// Reads where this process must be killed. Only test builds do.
+/// Reads which crash point kills this process. Only debug builds do this.
 pub(crate) fn arm(variable: impl Fn(&str) -> Option<String>) {
     if cfg!(debug_assertions) {
         WHERE.get_or_init(|| variable(VARIABLE).and_then(|text| parse(&text)));
@@ -115,7 +115,7 @@ pub(crate) fn point(here: CrashPoint) {
         && *point == here
         && TIMES.fetch_add(1, Ordering::SeqCst) + 1 == *time
     {
-        // Kill it as an outsider would, without flushing or printing anything.
+        // Kill the process without flushing or printing anything, like a kill from outside.
         let killed = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         tracing::error!(?killed, "could not kill this process at its crash point");
     }

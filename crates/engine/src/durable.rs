@@ -1,8 +1,8 @@
-//! Syncs files and folders to disk, so that a record may refer to them: after a power cut they exist and are complete.
+//! Syncs files and folders to disk, so that a record can refer to them: they exist and are complete even after a power cut.
 //!
 //! Closing or renaming a file is not enough. The data of a file is on the disk after `fsync` on the file, and its name after
-//! `fsync` on its folder. Files that this process may not open are synced with `syncfs`, which covers the whole file system. No
-//! link is followed. Everything here blocks.
+//! `fsync` on its folder. Files that this process may not open are synced with `syncfs`, which covers the whole file system.
+//! Symbolic links are never followed. All functions here block.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,27 +16,27 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, fsync, openat, syncfs};
 use rustix::io::Errno;
 
-/// The number of entries from which one `syncfs` is used for a folder with everything below it. An agent may have created any
-/// number.
+/// A folder with more entries than this, including everything below it, is synced with one `syncfs`. An agent can create any
+/// number of entries.
 const ENTRIES: usize = 1000;
 
-/// The depth from which one `syncfs` is used, because every folder on the way is held open.
+/// A folder tree that is deeper than this is synced with one `syncfs`, because every folder on the path is kept open.
 const DEPTH: usize = 16;
 
-/// The number of changed folders from which one `syncfs` is used for all of them. A commit of 100 files creates as many object
+/// If more folders than this have changed, one `syncfs` syncs them all. A commit of 100 files can create as many object
 /// folders.
 const MANY_FOLDERS: usize = 32;
 
-/// A folder whose last change is more recent than this may change again without a new time: old file systems store times in
-/// seconds, or in steps of two.
+/// A folder that changed more recently than this may change again without a new modification time: old file systems store times
+/// in steps of one or two seconds.
 const COARSEST_STEP: Duration = Duration::from_secs(2);
 
-/// The equivalent for file systems that store nanoseconds: they read a clock that advances with every tick of the kernel.
+/// Like [`COARSEST_STEP`], for file systems that store nanoseconds: their clock advances with every tick of the kernel.
 const TICK: Duration = Duration::from_millis(20);
 
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// Syncs the data of a file. A missing file is an error; anything but a regular file is left alone.
+/// Syncs the data of a file. A missing file is an error. Anything except a regular file is skipped.
 pub(crate) fn sync_file(path: &Path) -> io::Result<()> {
     match sync_plain_file(CWD, path) {
         Err(Errno::ACCESS) => sync_file_system(path),
@@ -45,7 +45,7 @@ pub(crate) fn sync_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Syncs the data of a file that may be missing.
+/// Syncs the data of a file if the file exists.
 pub(crate) fn sync_file_if_there(path: &Path) -> io::Result<()> {
     match sync_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -62,7 +62,7 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Syncs a folder with everything below it. A missing folder is fine.
+/// Syncs a folder with everything below it. A missing folder is not an error.
 pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
     let root = match openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty()) {
         Ok(root) => root,
@@ -77,7 +77,7 @@ pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Syncs the whole file system of the path.
+/// Syncs the whole file system that contains the path.
 pub(crate) fn sync_file_system(path: &Path) -> io::Result<()> {
     // Use the nearest folder that this process may open. It is on the same file system, because nothing is mounted below a
     // home.
@@ -96,7 +96,7 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     create(path, 0o777)
 }
 
-/// Creates a folder that only the owner may open, and its missing parents, and syncs their names.
+/// Creates a folder and its missing parents, all of which only the owner may open, and syncs their names.
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     create(path, 0o700)
 }
@@ -108,7 +108,7 @@ fn create(path: &Path, mode: u32) -> io::Result<()> {
     above.into_iter().try_for_each(sync_folder)
 }
 
-/// Moves a file or folder, and syncs both its names, the new one first.
+/// Moves a file or folder, then syncs its new name and its old name, in this order.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs_err::rename(from, to)?;
     let (old, new) = (from.parent().unwrap_or(from), to.parent().unwrap_or(to));
@@ -124,7 +124,7 @@ fn at(path: &Path, error: Errno) -> io::Error {
 fn sync_plain_file(folder: impl AsFd, name: impl rustix::path::Arg) -> Result<(), Errno> {
     match openat(folder, name, READ, Mode::empty()) {
         Ok(file) if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile => fsync(file),
-        // A folder or a FIFO, or a link or a socket.
+        // The first case is a folder or a FIFO, the second one a link or a socket.
         Ok(_) | Err(Errno::LOOP | Errno::NXIO) => Ok(()),
         Err(error) => Err(error),
     }
@@ -135,7 +135,7 @@ enum Below {
     TooMany,
 }
 
-/// Syncs everything below an open folder, and then the folder itself. Opens only files and folders.
+/// Syncs everything below an open folder, and then the folder itself. Opens only regular files and folders.
 fn sync_below(folder: &OwnedFd, seen: &mut usize, depth: usize) -> Result<Below, Errno> {
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
@@ -163,7 +163,7 @@ fn sync_below(folder: &OwnedFd, seen: &mut usize, depth: usize) -> Result<Below,
         };
         match synced {
             Ok(Below::TooMany) => return Ok(Below::TooMany),
-            // It was removed in the meantime.
+            // `NOENT` means that the entry was removed in the meantime.
             Ok(Below::Synced) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
@@ -172,19 +172,19 @@ fn sync_below(folder: &OwnedFd, seen: &mut usize, depth: usize) -> Result<Below,
     Ok(Below::Synced)
 }
 
-/// A folder of which only changes since the last time are synced: a mirror, in which git writes new files and renames them into
-/// place, but never changes one.
+/// A folder tree whose changes since the last sync can be synced separately. This works for a mirror, because git writes new
+/// files there and renames them into place, but never changes an existing file.
 #[derive(Debug, Default)]
 pub(crate) struct ChangedTree {
-    /// What is on the disk. `None` before the first sync, which covers the whole file system.
+    /// The folders as of the last sync. `None` before the first sync, which covers the whole file system.
     known: Mutex<Option<HashMap<PathBuf, Known>>>,
 }
 
-/// A folder that was synced at this state.
+/// The state of a folder when it was last synced.
 #[derive(Debug, Clone)]
 struct Known {
     changed: SystemTime,
-    /// Whether another change would have a different time.
+    /// Whether another change would set a different modification time.
     is_settled: bool,
     folders: Vec<PathBuf>,
 }
@@ -202,7 +202,7 @@ impl ChangedTree {
         if is_first || changed.len() > MANY_FOLDERS {
             sync_file_system(root)?;
         } else {
-            // Deepest folders first: a name is synced after what it refers to.
+            // Start with the deepest folders, so that a name is synced after the file or folder that it refers to.
             for folder in changed.iter().rev() {
                 let since = before.get(folder).and_then(|known| known.changed.checked_sub(COARSEST_STEP));
                 sync_changed_files(folder, since)?;
@@ -214,7 +214,7 @@ impl ChangedTree {
     }
 }
 
-/// Collects the folders that changed, each before those below it, and the new state of all folders.
+/// Collects the changed folders, parents first, and the new state of all folders.
 fn look(
     folder: &Path,
     before: &HashMap<PathBuf, Known>,
@@ -239,8 +239,8 @@ fn look(
     Ok(())
 }
 
-/// Whether this time is so long ago that another change would have a different time.
-#[expect(clippy::disallowed_methods, reason = "it is compared with the times that the file system gives")]
+/// Whether this modification time is so long ago that another change would set a different one.
+#[expect(clippy::disallowed_methods, reason = "the time is compared with times from the file system")]
 fn is_settled(changed: SystemTime) -> bool {
     let since_1970 = changed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let step = if since_1970.subsec_nanos() == 0 { COARSEST_STEP } else { TICK };
@@ -262,7 +262,7 @@ fn folders_in(folder: &Path, skip: &impl Fn(&Path) -> bool) -> io::Result<Vec<Pa
 fn sync_changed_files(folder: &Path, since: Option<SystemTime>) -> io::Result<()> {
     for entry in entries(folder)? {
         let entry = entry?;
-        // These are incomplete files of git, which syncs them before it renames them.
+        // Files whose names start with `tmp_` are incomplete. Git syncs them before it renames them.
         if !entry.file_type()?.is_file() || entry.file_name().as_encoded_bytes().starts_with(b"tmp_") {
             continue;
         }
@@ -296,7 +296,7 @@ fn sync_folder_if_there(folder: &Path) -> io::Result<()> {
 pub(crate) struct SyncedLength(u64);
 
 impl SyncedLength {
-    /// Syncs what was written since the last call, and returns whether there was anything. A missing file is fine.
+    /// Syncs the data written since the last call, and returns whether there was any. A missing file is not an error.
     pub(crate) fn sync(&mut self, path: &Path) -> io::Result<bool> {
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -327,7 +327,7 @@ mod tests {
         create_private_folder(&folder.path().join("a/b")).expect("made");
         assert_eq!((mode(&folder.path().join("a")), mode(&folder.path().join("a/b"))), (0o700, 0o700));
         create_folder(&folder.path().join("a/b/c")).expect("made");
-        create_folder(&folder.path().join("a/b/c")).expect("twice is fine");
+        create_folder(&folder.path().join("a/b/c")).expect("an existing folder is not an error");
     }
 
     #[test]
@@ -359,11 +359,11 @@ mod tests {
         for number in 0..=ENTRIES {
             std::fs::write(tree.join(format!("below/{number}")), "").expect("written");
         }
-        sync_tree(&tree).expect("synced as a whole");
+        sync_tree(&tree).expect("a large folder is synced");
         let deep: PathBuf = std::iter::repeat_n("d", 1500).collect();
         std::fs::create_dir_all(tree.join("deep").join(&deep)).expect("made");
-        sync_tree(&tree.join("deep")).expect("not followed to its end");
-        sync_tree(&folder.path().join("nothing")).expect("a missing folder is fine");
+        sync_tree(&tree.join("deep")).expect("a deep folder is synced");
+        sync_tree(&folder.path().join("nothing")).expect("a missing folder is not an error");
     }
 
     #[test]
@@ -380,7 +380,7 @@ mod tests {
         let skip = |path: &Path| path.ends_with("skipped");
         let (mut after, mut changed) = (HashMap::new(), Vec::new());
         look(folder.path(), &HashMap::new(), &skip, &mut after, &mut changed).expect("looked");
-        assert_eq!(changed.len(), 3, "all but the one that is skipped: {changed:?}");
+        assert_eq!(changed.len(), 3, "all folders except the skipped one have changed: {changed:?}");
         std::fs::write(folder.path().join("new/file"), "x").expect("written");
         let (before, mut changed) = (after, Vec::new());
         look(folder.path(), &before, &skip, &mut HashMap::new(), &mut changed).expect("looked");
@@ -392,7 +392,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log");
         let mut length = SyncedLength::default();
-        assert!(!length.sync(&path).expect("a missing one is fine"));
+        assert!(!length.sync(&path).expect("a missing file is not an error"));
         std::fs::write(&path, "one\n").expect("written");
         assert!(length.sync(&path).expect("synced") && !length.sync(&path).expect("nothing new"));
     }

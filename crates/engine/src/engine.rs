@@ -1,6 +1,6 @@
-//! The facade of the engine: one type with everything that the API can request.
+//! The facade of the engine: one type with a method for everything that the API can request.
 //!
-//! Texts come in as they were sent and are parsed here; views go out. No state is stored here; see `inner`.
+//! The methods parse the texts of a request and return views. They store no state; see `inner`.
 
 mod branches;
 mod notices;
@@ -35,10 +35,10 @@ use crate::task::{Changes, PictureSide, Reach, Review, ReviewPart, ReviewState, 
 use crate::times::LineTimes;
 pub use surroundings::RunDefaults;
 
-/// How long to wait for a removal: longer than any stop protocol takes.
+/// How long to wait for a removal: longer than it takes to stop a run.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long to wait for running work at shutdown. Interrupted work is an *ensure* and is repeated later.
+/// How long to wait for running work at shutdown. Interrupted work can be repeated safely, and the next server does so.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running engine. Cheap to clone.
@@ -75,11 +75,11 @@ pub struct LogWindow {
     pub end: u64,
     /// The complete lines, each with the offset after it. Secrets are masked.
     pub lines: Vec<(u64, bytes::Bytes)>,
-    /// The number of bytes between the last line and the requested offset, which have no line end yet.
+    /// The number of bytes of an incomplete line between the last complete line and the requested offset.
     pub unfinished: u64,
 }
 
-/// An item for a follower of a run.
+/// An item that a follower of a run receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunLine {
     /// A complete line without its newline, and the offset after the newline.
@@ -94,7 +94,7 @@ pub enum RunLine {
 }
 
 impl Engine {
-    /// Takes the home's lock, reads all records, and reconciles them with the world.
+    /// Locks the home, reads all records, and reconciles them with the actual state of files and processes.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let inner = Inner::start(config).await.map_err(|problem| StartError { problem })?;
         Ok(Self { inner })
@@ -116,7 +116,7 @@ impl Engine {
         self.inner.status()
     }
 
-    /// Checks whether the worker can run something now, and returns the status of this server.
+    /// Checks whether the worker can run tasks now, and returns the status of this server.
     pub async fn fresh_status(&self) -> ServerStatus {
         self.inner.hear().await;
         self.inner.look_for_troubles().await;
@@ -138,32 +138,32 @@ impl Engine {
         self.inner.set_listen(address);
     }
 
-    /// Records an environment and starts its clone.
+    /// Records a repository and starts its clone.
     pub async fn create_environment(&self, new: CreateEnvironment) -> Result<EnvironmentView, Problem> {
         let slot = self.inner.create_environment(new).await?;
         Ok(self.inner.environment_view(&slot))
     }
 
-    /// Returns all environments, newest first.
+    /// Returns all repositories, newest first.
     pub fn environments(&self) -> Page<EnvironmentView> {
         let items = self.inner.environments.all().iter().map(|slot| self.inner.environment_view(slot)).collect();
         Page { items, next_cursor: None, damaged: self.inner.damaged_environments.clone() }
     }
 
-    /// Returns an environment.
+    /// Returns a repository.
     pub fn environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
         Ok(self.inner.environment_view(self.environment_slot(id)?.as_ref()))
     }
 
-    /// Changes an environment.
+    /// Changes the settings of a repository.
     pub async fn edit_environment(&self, id: &str, edit: EditEnvironment) -> Result<EnvironmentView, Problem> {
         let slot = self.environment_slot(id)?;
         self.inner.edit_environment(&slot, edit).await?;
         Ok(self.inner.environment_view(&slot))
     }
 
-    /// Removes an environment's tasks and then the environment, and waits until they are gone. Removing twice is harmless, as
-    /// long as this server knows that the environment existed.
+    /// Removes a repository's tasks and then the repository, and waits until they are gone. Removing it twice is harmless, as
+    /// long as this server remembers that the repository existed.
     pub async fn remove_environment(&self, id: &str) -> Result<(), Problem> {
         if id.parse().is_ok_and(|id| self.inner.environments.was_removed(id)) {
             return Ok(());
@@ -172,8 +172,8 @@ impl Engine {
         self.inner.remove_environment(&slot).await
     }
 
-    /// Records a task and starts its first run. Repeating the request with the same key returns the same task. The flag tells
-    /// whether this call created it.
+    /// Records a task and starts its first run. Repeating the request with the same key returns the same task. The flag is
+    /// true if this call created the task.
     pub async fn create_task(&self, new: CreateTask, key: Option<String>) -> Result<(TaskView, bool), Problem> {
         let (slot, created) = self.inner.create_task(new, key).await?;
         Ok((self.inner.task_view(&slot), created))
@@ -320,8 +320,8 @@ impl Engine {
         Ok(self.inner.task_view(&slot))
     }
 
-    /// Removes a task after ending its run, and waits until it is gone. Removing twice is harmless, as long as this server
-    /// knows that the task existed.
+    /// Removes a task after ending its run, and waits until it is gone. Removing it twice is harmless, as long as this server
+    /// remembers that the task existed.
     pub async fn remove_task(&self, id: &str) -> Result<(), Problem> {
         if id.parse().is_ok_and(|id| self.inner.tasks.was_removed(id)) {
             return Ok(());
@@ -345,7 +345,7 @@ impl Engine {
         Ok(self.inner.task_view(&slot))
     }
 
-    /// Restores a removed environment, with the tasks that were removed together with it. Doing it twice is harmless.
+    /// Restores a removed repository, with the tasks that were removed together with it. Doing it twice is harmless.
     pub async fn restore_environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
         self.inner.restore_environment(id.parse().map_err(|error| malformed(&error))?).await?;
         self.environment(id)
@@ -377,17 +377,17 @@ impl Engine {
         self.inner.patch(self.task_slot(id)?.as_ref(), changes).await
     }
 
-    /// Returns how far the task's changes were reviewed.
+    /// Returns how much of the task's changes has been reviewed.
     pub async fn review_state(&self, id: &str) -> Result<ReviewState, Problem> {
         self.inner.review_state(self.task_slot(id)?.as_ref()).await
     }
 
-    /// Records that everything up to a commit of the task's branch was reviewed.
+    /// Records that everything up to a commit of the task's branch has been reviewed.
     pub async fn mark_viewed(&self, id: &str, commit: &str) -> Result<(), Problem> {
         self.inner.mark_viewed(self.task_slot(id)?.as_ref(), commit).await
     }
 
-    /// Returns the names of images in these changes.
+    /// Returns the images among these changes.
     pub async fn changed_pictures(&self, id: &str, changes: Changes) -> Result<Vec<Picture>, Problem> {
         self.inner.changed_pictures(self.task_slot(id)?.as_ref(), changes).await
     }
@@ -444,7 +444,7 @@ impl Engine {
         LineTimes::read(&self.inner.home.layout.times(slot.id), run).await.map_err(Problem::internal)
     }
 
-    /// Returns a code that signs in one browser, once, within ten minutes.
+    /// Returns a one-time code that signs in a browser within ten minutes.
     pub fn sign_in_code(&self) -> String {
         self.inner.sessions.code()
     }
@@ -497,7 +497,7 @@ impl Engine {
         self.inner.sessions.list()
     }
 
-    /// Returns the ID of the session with this secret, as in the list.
+    /// Returns the ID of the session with this secret, as listed by [`Engine::sessions`].
     pub fn session_id(&self, secret: &str) -> String {
         crate::sessions::Sessions::id_of(secret)
     }
@@ -513,13 +513,13 @@ impl Engine {
         self.inner.feed.after(after)
     }
 
-    /// Returns the number of the newest change. Reading the state after this call and following from this number misses
-    /// nothing.
+    /// Returns the number of the newest change. A client that then reads the state and follows from this number misses no
+    /// change.
     pub fn feed_position(&self) -> u64 {
         self.inner.feed.last()
     }
 
-    /// Fails if nothing could run the task.
+    /// Fails if no worker could run the task.
     async fn ready_to_go_on(&self, slot: &TaskSlot) -> Result<(), Problem> {
         let environment = self.inner.environments.get(slot.env_id).map(|environment| environment.record());
         self.inner.able_worker(environment.as_deref()).await.map(drop)
@@ -556,7 +556,7 @@ fn new_run(asked: ResumeTask, idempotency_key: Option<String>) -> Result<(NewRun
 }
 
 fn malformed(error: &IdError) -> Problem {
-    Problem::new(ErrorCode::MalformedId, error.to_string()).hint("IDs have 36 characters; lists show them")
+    Problem::new(ErrorCode::MalformedId, error.to_string()).hint("IDs have 36 characters and are shown in lists")
 }
 
 fn damaged_problem(damaged: &model::api::Damaged) -> Problem {

@@ -1,7 +1,7 @@
-//! A feed of numbered state changes for watchers. The lists contain the truth; the feed tells when to read them.
+//! A feed of numbered state changes for watchers. The lists are authoritative; the feed only says when to read them again.
 //!
-//! Publishing never waits for a reader. A reader that is too far behind, or that has numbers of a different server, gets a
-//! [`FeedEvent::Reset`] and continues from now.
+//! Publishing never waits for a reader. A reader that is too far behind, or whose number is from a different server, gets a
+//! [`FeedEvent::Reset`] and continues from now on.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::metrics::COUNTED;
 
-/// How many changes are kept for readers that return: minutes of a busy server, and well below a megabyte.
+/// How many changes are kept for readers that reconnect: several minutes of a busy server, in well under a megabyte.
 const KEPT: usize = 4096;
 
 /// The feed. Cheap to clone.
@@ -60,11 +60,11 @@ impl Feed {
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        // A panic of another publisher leaves the queue consistent.
+        // The queue is consistent even if another publisher panicked.
         self.shared.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the number of the newest change. Reading the lists now and following from here misses nothing.
+    /// Returns the number of the newest change. A client that then reads the lists and follows from this number misses no change.
     pub(crate) fn last(&self) -> u64 {
         self.kept().next - 1
     }

@@ -1,6 +1,6 @@
 //! The engine's state and its start: open the home, read the records, adopt running work, then accept new work.
 //!
-//! Invariant: the records in memory equal those on disk, and nothing is concluded about a task before the world was observed.
+//! Invariant: the records in memory equal those on disk, and nothing is decided about a task before its actual state is observed.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -44,9 +44,9 @@ pub(crate) struct Inner {
     pub(crate) worker: Result<Worker, WorkerProblem>,
     pub(crate) checks: ContainerChecks,
     pub(crate) codex_home: CodexHome,
-    /// Values that no reader may see, in any environment.
+    /// Values that no reader of any repository may see.
     secrets: Vec<String>,
-    /// Redactors for these values and those of an environment. They are cached, because creating one is slow if there are many
+    /// Cached redactors, each for these values and those of a repository. Creating a redactor is slow if there are many
     /// values.
     redactors: Mutex<VecDeque<(Vec<String>, Redactor)>>,
     pub(crate) tasks: TaskTable,
@@ -73,7 +73,7 @@ pub(crate) struct Inner {
     pub(crate) repack_turn: tokio::sync::Mutex<()>,
     /// Allows one change of the list of built images at a time.
     pub(crate) images_turn: tokio::sync::Mutex<()>,
-    /// Problems that need a person, as of the last check.
+    /// Problems that a person must fix, as of the last check.
     pub(crate) troubles: Mutex<Vec<Hold>>,
     /// The current boot of the machine, and how the previous one ended.
     pub(crate) boot: Boot,
@@ -87,7 +87,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that is being dropped cancels blocking work, and then nobody polls this any more.
+            // Only a runtime that is being dropped cancels blocking work, and then this future is no longer polled.
             Err(_) => std::future::pending().await,
         },
     }
@@ -113,7 +113,7 @@ impl Inner {
         let codex_home = blocking(move || CodexHome::open(&layout).and_then(|home| Self::adopt_login(&home).map(|()| home)));
         let codex_home = codex_home.await.map_err(|error| {
             Problem::new(ErrorCode::HomeUnusable, format!("could not create Codex's folder in the home: {error}"))
-                .hint("make the home writable for this user, or choose another with ORCH_HOME")
+                .hint("make the home writable for this user, or set ORCH_HOME to another folder")
         })?;
         let (checks, secrets) = (ContainerChecks::new(&config), config.secret_values());
         let (sessions, password) = (Sessions::open(&home)?, Password::open(&home)?);
@@ -184,21 +184,21 @@ impl Inner {
         }
     }
 
-    /// Records that a server runs in this boot, after everything that only the first one in a boot may do, and before anything
-    /// is started.
+    /// Records that a server has run in this boot. Call this after everything that only the first server in a boot may do, and
+    /// before anything is started.
     fn begin_boot(&self) {
         if let Err(error) = self.home.begin_boot(&self.boot) {
-            // A server also starts on a full disk.
+            // A server must start even if the disk is full.
             tracing::warn!(%error, "could not record the boot ID");
         }
     }
 
-    /// Returns the complete mirror of an environment.
+    /// Returns the complete mirror of a repository.
     pub(crate) fn mirror_of(&self, env_id: model::ids::EnvironmentId) -> Result<Mirror, RunError> {
         let slot = self.environments.get(env_id);
         slot.and_then(|slot| slot.mirror()).ok_or_else(|| {
-            RunError::new(ErrorCode::MirrorMissing, format!("the mirror of the environment {env_id} is missing"))
-                .hint("its folder below `envs/` is missing or damaged; the task's worktree is unchanged")
+            RunError::new(ErrorCode::MirrorMissing, format!("the mirror of the repository {env_id} is missing"))
+                .hint("its folder in `envs/` is missing or damaged; the task's worktree is unchanged")
         })
     }
 
@@ -240,7 +240,7 @@ impl Inner {
         }
     }
 
-    /// Returns the redactor for readers of an environment's runs.
+    /// Returns the redactor for readers of a repository's runs.
     pub(crate) fn redactor(&self, env_id: model::ids::EnvironmentId) -> Redactor {
         let mut secrets = self.secrets.clone();
         match Login::stored(&self.codex_home) {
@@ -262,7 +262,7 @@ impl Inner {
         redactor
     }
 
-    /// Returns the policy for runs of an environment, including the server's settings.
+    /// Returns the policy for runs of a repository, including the server's settings.
     pub(crate) fn run_policy(&self, env_id: model::ids::EnvironmentId) -> RunPolicy {
         let policy = self.environments.get(env_id).map(|environment| environment.record().runs.clone()).unwrap_or_default();
         RunPolicy { resume_interrupted: policy.resume_interrupted.or(Some(self.config.resume_interrupted)), ..policy }

@@ -14,7 +14,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::watch;
 
-/// How often a follower polls if the kernel has no more watches.
+/// How often a follower polls a folder that the kernel does not watch.
 const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 
 /// Bytes per read: large enough for few system calls, small enough to have a buffer for each follower.
@@ -30,7 +30,7 @@ pub(crate) struct FolderWatch {
 pub(crate) struct Interest {
     owner: Arc<FolderWatch>,
     folder: PathBuf,
-    /// `None` only while it is being dropped.
+    /// `None` only while the interest is being dropped.
     changes: Option<watch::Receiver<()>>,
     watched: bool,
 }
@@ -64,7 +64,7 @@ impl FolderWatch {
 
     /// Starts to watch a folder.
     pub(crate) fn watch(self: &Arc<Self>, folder: &Path) -> Interest {
-        // Held throughout, so that no other follower's end interferes. The kernel's thread never takes it.
+        // Hold this lock to the end, so that no follower that stops can interfere. The watcher's thread never takes it.
         let mut kernel = locked(&self.watcher);
         let changes = {
             let mut folders = locked(&self.folders);
@@ -106,7 +106,7 @@ impl Drop for Interest {
             }
             unused
         };
-        // The folders must not be locked here: the watcher waits for its thread, which may wait for them.
+        // The folders must not be locked here: the watcher waits for its thread, which may wait for that lock.
         if unused
             && let Some(watcher) = watcher.as_mut()
             && let Err(error) = watcher.unwatch(&self.folder)
@@ -117,7 +117,7 @@ impl Drop for Interest {
     }
 }
 
-/// Reads a log from an offset, as far as it is written.
+/// Reads a log from an offset up to its current end.
 pub(crate) struct Tail {
     path: PathBuf,
     file: Option<tokio::fs::File>,
@@ -132,7 +132,7 @@ impl Tail {
         Self { path, file: None, start: offset, splitter: LineSplitter::resuming_at(offset), buffer: vec![0; CHUNK_BYTES] }
     }
 
-    /// Reads the next piece and passes on the lines that it completes. Returns false at the current end of the file.
+    /// Reads the next chunk and passes the lines that it completes to `on_line`. Returns false at the current end of the file.
     pub(crate) async fn read(&mut self, on_line: impl FnMut(Line<'_>)) -> io::Result<bool> {
         if self.file.is_none() {
             let mut file = match tokio::fs::File::open(&self.path).await {
@@ -168,7 +168,7 @@ mod tests {
                 }
             })
             .await
-            .expect("it can be read")
+            .expect("the log can be read")
         {}
         lines
     }
@@ -178,7 +178,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("run-001.jsonl");
         let mut tail = Tail::from(path.clone(), 0);
-        assert_eq!(lines(&mut tail).await, vec![], "a journal that is not there yet is empty");
+        assert_eq!(lines(&mut tail).await, vec![], "a log that does not exist yet is empty");
         let mut file = fs_err::File::create(&path).expect("made");
         file.write_all(b"one\ntw").expect("written");
         assert_eq!(lines(&mut tail).await, vec![(4, "one".to_owned())]);
@@ -221,6 +221,6 @@ mod tests {
         fs_err::write(folder.path().join("file"), "y").expect("written");
         second.changed().await;
         drop(second);
-        assert!(locked(&watch.folders).is_empty(), "nothing is watched for nobody");
+        assert!(locked(&watch.folders).is_empty(), "a folder without followers is not watched");
     }
 }

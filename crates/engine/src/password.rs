@@ -1,7 +1,7 @@
 //! Sign-in with a password. Disabled unless a password is set.
 //!
-//! The password is stored as an Argon2id hash. Guesses are checked one at a time, and wrong ones delay the next ones, whichever client
-//! sends them. One-time links always work. Invariant: neither a password nor a guess is logged or stored.
+//! The password is stored as an Argon2id hash. Guesses are checked one at a time, and wrong guesses delay further guesses from all
+//! clients. One-time links always work. Invariant: neither a password nor a guess is logged or stored.
 
 use std::time::Instant;
 
@@ -58,7 +58,7 @@ impl Password {
 
     /// Whether `guess` is the password.
     pub(crate) async fn is(&self, guess: Secret) -> Result<bool, Problem> {
-        // Held while the guess is checked, so that only one is checked at a time.
+        // Hold the lock while the guess is checked, so that only one guess is checked at a time.
         let mut state = self.state.lock().await;
         let Some(hash) = state.hash.clone() else { return Ok(false) };
         if let Some(wait) = state.tries.wait(self.begun.elapsed()) {

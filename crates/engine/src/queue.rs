@@ -1,4 +1,4 @@
-//! The queue: which run starts next, and where the others are. Every queued run starts here.
+//! The queue decides which run starts next, and tells readers the places of the others. Every queued run starts here.
 //!
 //! It stores nothing on disk: a run is queued or started because its record says so. Memory only holds what is shown to
 //! readers.
@@ -49,12 +49,12 @@ impl Queue {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).places.get(&task).cloned()
     }
 
-    /// Returns the tasks whose runs wait, next one first.
+    /// Returns the tasks with waiting runs, in the order in which the runs will start.
     pub(crate) fn order(&self) -> Vec<TaskId> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).order.clone()
     }
 
-    /// Returns why no run may start.
+    /// Returns why no run may start, if that is the case.
     pub(crate) fn hold(&self) -> Option<Hold> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).hold.clone()
     }
@@ -137,7 +137,7 @@ impl Inner {
         limits.collect()
     }
 
-    /// Returns why nothing may start: the disk is full, or no worker can run it.
+    /// Returns why no run may start: the disk is full, or no worker can run tasks.
     async fn hold(&self) -> Option<Hold> {
         if let Some(low) = self.low_disk().await {
             return Some(low);

@@ -1,7 +1,7 @@
-//! Checks whether a new task would start: the worker, and what its containers need.
+//! Checks whether a new task could start: the worker, and what its containers need.
 //!
-//! Displayed states are those of the last check, and displaying them never waits. Invariant: a task is rejected while nothing
-//! could run it.
+//! Readers get the state of the last check without waiting for a new one. Invariant: a task is rejected while no worker could
+//! run it.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::engine::{Inner, blocking};
 use crate::store::free_bytes;
 use crate::worker::{Worker, WorkerKind, WorkerProblem, open_network_only, problem, told, unreachable_model};
 
-/// How long a starting server waits for a container engine that may be asleep or hang.
+/// How long a starting server waits for a container engine that may be slow or hang.
 const START_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Inner {
-    /// Returns the image of an environment's runs: its own, or the server's. `None` means the pinned one.
+    /// Returns the image for a repository's runs: its own, or the server's. `None` means the pinned image.
     pub(crate) fn image_of<'a>(&'a self, environment: &'a EnvironmentRecord) -> Option<&'a str> {
         environment.container.image.as_deref().or(self.config.image.as_deref())
     }
 
-    /// Returns the worker, if it could run a task of the environment now.
+    /// Returns the worker, if it could run a task of the repository now.
     pub(crate) async fn able_worker(&self, environment: Option<&EnvironmentRecord>) -> Result<&Worker, Problem> {
         let worker = self.worker.as_ref().map_err(WorkerProblem::to_problem)?;
         match worker.kind() {
@@ -35,7 +35,7 @@ impl Inner {
         }
         let image = environment.map_or(self.config.image.as_deref(), |environment| self.image_of(environment));
         let check = self.checks.fresh(image).await;
-        // An image that is built for the environment is created when it is needed.
+        // An image with the repository's own Dockerfile is built when a run needs it.
         let builds = environment.is_some_and(|environment| environment.container.dockerfile.is_some());
         match problem(&check) {
             Some(problem) if !(builds && check.status.engine.is_some()) => return Err(problem),
@@ -49,7 +49,7 @@ impl Inner {
         }
     }
 
-    /// Checks for less free space at the home than required.
+    /// Returns a problem if the home has less free space than required.
     pub(crate) async fn low_disk(&self) -> Option<Hold> {
         let (home, floor) = (self.home.layout.home().to_owned(), self.config.free_space_floor);
         let shown = home.display().to_string();
@@ -57,7 +57,7 @@ impl Inner {
             Ok(free) if free < floor => {
                 let (free, floor) = (free >> 20, floor >> 20);
                 let detail = format!("only {free} MiB are free on the disk of `{shown}`, less than the required {floor} MiB");
-                Some(Report::new(ErrorCode::DiskLow, detail).hint("free some space: `codex-orchestrator gc --all` empties the trash, and `codex-orchestrator disk` shows disk usage").hint("or lower `free_space_floor`").into())
+                Some(Report::new(ErrorCode::DiskLow, detail).hint("free up disk space: `codex-orchestrator gc --all` empties the trash, and `codex-orchestrator disk` shows disk usage").hint("or lower `free_space_floor`").into())
             }
             Ok(_) => None,
             Err(error) => {
@@ -67,7 +67,7 @@ impl Inner {
         }
     }
 
-    /// Looks for problems that need a person, and stores them for readers that do not wait.
+    /// Looks for problems that a person must fix, and stores them for readers.
     pub(crate) async fn look_for_troubles(&self) {
         let mut troubles: Vec<_> = self.low_disk().await.into_iter().collect();
         let home = Arc::clone(&self.home);
@@ -85,7 +85,7 @@ impl Inner {
         *self.troubles.lock().unwrap_or_else(PoisonError::into_inner) = troubles;
     }
 
-    /// Returns the status of the last check for the API. Starts a new check in the background if it is old.
+    /// Returns the status of the last check for the API. Starts a new check in the background if the last one is old.
     pub(crate) fn worker_status(self: &Arc<Self>) -> WorkerStatus {
         let worker = match &self.worker {
             Ok(worker) => worker,
@@ -114,7 +114,7 @@ impl Inner {
         }
     }
 
-    /// Asks the container engine, unless this was just done.
+    /// Checks the container engine, unless it was checked a moment ago.
     pub(crate) async fn hear(&self) {
         if self.worker.as_ref().is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
             let asked = self.checks.fresh(self.config.image.as_deref());
@@ -122,7 +122,7 @@ impl Inner {
         }
     }
 
-    /// Asks the container engine when a server starts, and waits only briefly.
+    /// Checks the container engine when a server starts, and waits only briefly for the result.
     pub(crate) async fn hear_of_the_engine(self: &Arc<Self>) {
         let inner = Arc::clone(self);
         let heard = self.tracker.spawn(async move { inner.hear().await });

@@ -1,6 +1,6 @@
-//! Recovery: the same function at startup and on a timer. It observes the world and posts the events that must have happened.
+//! Recovery runs at startup and on a timer. It observes the actual state of tasks and posts the events that must have happened.
 //!
-//! It has no input, can run at any time, and judges nothing itself: [`model::task::reconcile`] does.
+//! It needs no input and can run at any time. [`model::task::reconcile`] makes all decisions.
 
 use std::io;
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use crate::keeper::{KeeperState, RunFiles, observe};
 use crate::task::TaskSlot;
 use crate::worker::{Housekeeping, home_label};
 
-/// How often the world is checked besides its events: soon enough for a person who waits.
+/// How often recovery runs: often enough for a person who waits.
 const PERIOD: Duration = Duration::from_secs(15);
 
-/// How often to look for abandoned containers, whose keeper or worker ended while the container engine did not answer. They
-/// would keep working for nobody, so this is frequent; a check is a single request to the container engine.
+/// How often to look for abandoned containers, whose keeper or worker ended while the container engine did not respond. Their
+/// work would be lost, so the check is frequent. It is a single request to the container engine.
 const SWEEP_PERIOD: Duration = Duration::from_mins(1);
 
 /// How often to look for expired items in the trash.
 const TRASH_PERIOD: Duration = Duration::from_hours(1);
 
 impl Inner {
-    /// Observes the world of a task.
+    /// Observes the actual state of a task's last run.
     pub(crate) async fn observe(&self, slot: &TaskSlot, record: &TaskRecord) -> io::Result<Observation> {
         let busy = slot.is_busy();
         let run = record.last_run();
@@ -43,7 +43,7 @@ impl Inner {
         Ok(Observation { busy, holder })
     }
 
-    /// Compares every task that may need it with the world.
+    /// Reconciles the record of every unfinished task with its actual state.
     pub(crate) async fn recover(self: &Arc<Self>) {
         for slot in self.tasks.all() {
             let record = slot.record();
@@ -60,7 +60,7 @@ impl Inner {
         self.tracker.spawn(async move {
             let mut tick = tokio::time::interval(PERIOD);
             let mut sweep = tokio::time::interval(SWEEP_PERIOD);
-            // Not immediately: a clock that is years ahead must not delete what was removed yesterday before anybody notices.
+            // Do not check immediately: if the clock is years ahead, somebody may notice before recently removed items are deleted.
             let mut trash = tokio::time::interval_at(tokio::time::Instant::now() + TRASH_PERIOD, TRASH_PERIOD);
             for interval in [&mut tick, &mut sweep, &mut trash] {
                 interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -75,7 +75,7 @@ impl Inner {
                     _ = sweep.tick() => inner.sweep(),
                     _ = trash.tick() => {
                         inner.delete_expired().await;
-                        // This may take minutes, and recovery must not wait for it.
+                        // Repacking may take minutes, and recovery must not wait for it.
                         inner.tidy_when_idle();
                     }
                 }

@@ -21,7 +21,7 @@ const SESSION_DAYS: i64 = 90;
 /// The maximum number of valid codes.
 const MOST_CODES: usize = 20;
 
-/// The maximum number of sessions. A new one replaces the oldest.
+/// The maximum number of sessions. A new session replaces the oldest one.
 const MOST_SESSIONS: usize = 100;
 
 /// The maximum length of a browser's name, in characters.
@@ -151,7 +151,7 @@ impl Sessions {
         sessions.into_iter().rev().map(view).collect()
     }
 
-    /// Returns the ID of the session with this secret, as in the list.
+    /// Returns the ID of the session with this secret, as listed by [`Sessions::list`].
     pub(crate) fn id_of(secret: &str) -> String {
         hash(secret)[..12].to_owned()
     }
@@ -212,7 +212,7 @@ mod tests {
                 && !sessions.holds("", now())
         );
         assert_eq!(sessions.list()[0].id, Sessions::id_of(&secret));
-        sessions.revoke(&home, "").expect("nobody is meant");
+        sessions.revoke(&home, "").expect("an empty ID matches no session");
         assert!(sessions.is_open(&secret, HOST, now()));
         sessions.revoke(&home, &Sessions::id_of(&secret)).expect("written");
         assert!(!sessions.is_open(&secret, HOST, now()) && sessions.list().is_empty());

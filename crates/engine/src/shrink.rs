@@ -1,8 +1,8 @@
 //! Decides which mirrors are repacked and when, and which objects must stay. `git` performs the repack.
 //!
-//! A mirror is repacked after something was permanently deleted, or if it is worthwhile while nothing runs or waits, or while
-//! tasks run if it has very many packs. Only one repack runs at a time. Invariant: everything that a task's folder mentions
-//! stays, even if the task is in the trash.
+//! A mirror is repacked after a permanent deletion, and when it is worthwhile and no task runs or waits. While tasks run, it is
+//! only repacked if it has very many packs. Only one repack runs at a time. Invariant: every object that a task's folder mentions
+//! is kept, even if the task is in the trash.
 
 use std::io;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::environment::EnvironmentSlot;
 use crate::git::{ADMINISTRATION, BORROWED, Mirror, Needs, Pruning, RepackRequest, Repacked};
 use crate::store::Home;
 
-/// The name of an agent repository in a task's folder. One that was put aside has a suffix.
+/// The name of an agent repository in a task's folder. An agent repository that was put aside has a suffix.
 const TWIN: &str = "agent.git";
 
 impl Inner {
@@ -63,7 +63,7 @@ impl Inner {
         }
     }
 
-    /// Returns what a repack would do, unless there is nothing to do.
+    /// Returns what a repack would do, or `None` if there is nothing to do.
     async fn repack_view(&self, slot: &EnvironmentSlot, mirror: &Mirror, state: RepackState) -> Option<MirrorRepack> {
         let unreachable = match mirror.unreachable(self.prune_cutoff()).await {
             Ok(counted) => Some(counted.bytes),
@@ -84,7 +84,7 @@ impl Inner {
         (unreachable != Some(0) || !is_packed).then_some(view)
     }
 
-    /// Repacks mirrors if it is worthwhile. While something runs or waits, only those that slow git down.
+    /// Repacks mirrors if it is worthwhile. While tasks run or wait, repacks only mirrors that slow git down.
     pub(crate) async fn shrink_when_worth_it(self: &Arc<Self>) {
         for slot in self.environments.all() {
             let Some(mirror) = slot.mirror() else { continue };
@@ -105,7 +105,7 @@ impl Inner {
         self.tasks.all().iter().any(|slot| slot.record().last_run().is_active() || self.queue.place(slot.id).is_some())
     }
 
-    /// Returns the time before which objects must have become unreachable to be deleted now.
+    /// Returns the cutoff for deletion: objects that became unreachable before this time can be deleted now.
     pub(crate) fn prune_cutoff(&self) -> SystemTime {
         SystemTime::from(Timestamp::now()).checked_sub(self.config.prune_time).unwrap_or(SystemTime::UNIX_EPOCH)
     }
@@ -137,7 +137,7 @@ impl Inner {
         }
     }
 
-    /// Counts the unreachable objects of each mirror.
+    /// Returns the size of each mirror's unreachable objects in bytes.
     pub(crate) async fn unreachable(&self) -> Vec<(EnvironmentId, Option<u64>)> {
         let cutoff = self.prune_cutoff();
         let counts = self.environments.all().into_iter().map(|slot| async move {
@@ -153,7 +153,7 @@ impl Inner {
         futures_util::future::join_all(counts).await
     }
 
-    /// Repacks the mirrors of these environments and removes unused images, in the background.
+    /// Repacks the mirrors of these repositories and removes unused images, in the background.
     pub(crate) fn shrink_later(self: &Arc<Self>, environments: Vec<EnvironmentId>) {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
@@ -167,7 +167,7 @@ impl Inner {
     }
 }
 
-/// Returns what the folders of tasks need from an environment's mirror.
+/// Returns what the folders of tasks need from a repository's mirror.
 fn needs(home: &Home, environment: EnvironmentId) -> io::Result<Needs> {
     let mut needs = Needs::default();
     for (folder, of) in home.task_folders().map_err(io::Error::other)? {
@@ -210,7 +210,7 @@ mod tests {
         fs_err::create_dir(folder.path().join("agent.git.aside")).expect("made");
         let mut needs = Needs::default();
         add_folder(&mut needs, folder.path()).expect("read");
-        assert_eq!(needs.unlisted, Some(folder.path().join("agent.git.aside")), "it was made before there were lists");
+        assert_eq!(needs.unlisted, Some(folder.path().join("agent.git.aside")), "agent.git.aside has no list");
         fs_err::write(folder.path().join("agent.git.borrowed"), format!("{second}\n")).expect("written");
         fs_err::create_dir(folder.path().join(ADMINISTRATION)).expect("made");
         let mut needs = Needs::default();

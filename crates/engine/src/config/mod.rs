@@ -1,6 +1,6 @@
 //! The settings of the server. Flags override environment variables, and those override `config.toml` and the defaults.
 //!
-//! Only this module reads the environment of the process. Invariant: a [`Config`] is complete and valid as a whole.
+//! Only this module reads the environment of the process. Invariant: a [`Config`] is always complete and valid.
 
 mod reference;
 mod settings;
@@ -29,7 +29,7 @@ pub use self::value::Form;
 /// The settings of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The home: the folder that contains all state. An absolute path.
+    /// The absolute path of the home, the folder that contains all state.
     pub home: PathBuf,
     /// The TCP address of the API and the pages. None if the server listens only on the unix socket.
     pub listen: Option<SocketAddr>,
@@ -37,27 +37,27 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// The worker: `codex-docker`, `host`, or the path of a program. None means `codex-docker`.
     pub worker: Option<String>,
-    /// Codex's own folder, for the worker `host` and for other programs. None means `codex` in the home, for `host`.
+    /// Codex's own folder, used by the worker `host` and by custom programs. For `host`, None means `codex` in the home.
     pub codex_home: Option<PathBuf>,
     /// The program that runs Codex in containers, and its first arguments. By default, this program as `codex-docker`.
     pub container_program: Vec<String>,
-    /// The image for repositories that set none. None means the image of this version.
+    /// The image for repositories that set no image. None means the default image of this version.
     pub image: Option<String>,
     /// The URL of the model API behind the broker. None means the API of `OpenAI`.
     pub model_url: Option<String>,
     /// Whether an API key stays outside of containers, behind a broker.
     pub broker: Broker,
-    /// A `config.toml` of Codex that containers start with.
+    /// A `config.toml` for the Codex in containers.
     pub codex_config: Option<PathBuf>,
     /// A token for pushes to GitHub and pull requests there, for repositories without their own token.
     pub github_token: Option<Secret>,
-    /// Owner and name on GitHub of repositories whose URL does not contain them.
+    /// The GitHub owner and name of repositories whose URL does not contain them.
     pub github_project: Option<ProjectPath>,
     /// The URL of the API of GitHub Enterprise.
     pub github_api_url: Option<ApiUrl>,
     /// How often the Git host of each repository is polled for its pull requests.
     pub forge_poll_interval: Duration,
-    /// Who gets which notifications. The page sets what is not set here.
+    /// Who gets which notifications. The page *Notifications* sets everything that is not set here.
     pub notices: NoticeSettings,
     /// Names of additional variables that a worker gets from the server's environment.
     pub pass_environment: Vec<String>,
@@ -94,10 +94,10 @@ pub struct Config {
 /// Whether the container of a run gets the API key itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Broker {
-    /// It does not: a broker outside of the container adds the key to requests.
+    /// The container does not get the key: a broker outside of it adds the key to requests.
     #[default]
     On,
-    /// It does, so the agent can read the key.
+    /// The container gets the key, so the agent can read it.
     Off,
 }
 
@@ -112,12 +112,12 @@ pub struct Overrides {
     pub worker: Option<String>,
 }
 
-/// The running program, even if an upgrade replaced its file.
+/// The path of the running program, which stays valid even if an upgrade replaces its file.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Minimum grace period of unreachable objects, in days. Git's own default is two weeks, too.
+/// Minimum grace period for unreachable objects, in days. Git's default is also two weeks.
 const LEAST_PRUNE_DAYS: u32 = 14;
 
 impl Overrides {
@@ -209,7 +209,7 @@ impl Config {
     }
 
     /// Returns the host names at which other programs could get the session cookies of the pages: browsers send a cookie to every
-    /// port of the host that set it. The pages' own host name on this machine is not among them, since only its owner knows it.
+    /// port of the host that set it. The local host name of the pages is not included, because only the owner knows that name.
     pub fn names_for_every_port(&self) -> Vec<String> {
         let address = self.listen.map(|listen| listen.ip().to_canonical());
         let address = address.filter(|address| !address.is_loopback() && !address.is_unspecified());

@@ -18,19 +18,19 @@ pub struct Setting {
     pub key: Option<&'static str>,
     /// Its environment variable.
     pub variable: Option<&'static str>,
-    /// Its flag, and the command that has it.
+    /// Its flag, after the name of the command that accepts it.
     pub flag: Option<&'static str>,
     /// The form of its value.
     pub form: Form,
-    /// Its default as TOML. Empty quotes mean that it is not set.
+    /// Its default as TOML. Empty quotes mean that it is not set by default.
     pub default: &'static str,
-    /// What applies if it is not set.
+    /// What applies if the setting is not set.
     pub unset: Option<&'static str>,
-    /// A value as TOML, for a setting that is not set by default.
+    /// An example value as TOML, for a setting that is not set by default.
     pub example: Option<&'static str>,
-    /// What it does, in full sentences.
+    /// What the setting does, in full sentences.
     pub help: &'static str,
-    /// Puts a value into the settings that are being read. None if another part of the program reads it.
+    /// Stores a value in a [`Draft`]. None if another part of the program reads the setting.
     pub(super) set: Option<Set>,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Debug for Setting {
     }
 }
 
-/// Settings that belong together.
+/// A group of related settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Section {
     /// The heading.
@@ -49,7 +49,7 @@ pub struct Section {
     pub settings: &'static [Setting],
 }
 
-/// Settings that are being read.
+/// The settings while they are being read.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) config: Config,
@@ -117,7 +117,7 @@ pub(super) fn keyed() -> impl Iterator<Item = (&'static str, Set, &'static Setti
     all.filter_map(|setting| Some((setting.key?, setting.set?, setting)))
 }
 
-/// The part of a setting that `[notify]` describes. The page can set what the file leaves open.
+/// Stores a setting of `[notify]`. The page *Notifications* can set those that the file does not set.
 fn notify(draft: &mut Draft, key: &str, given: &Given) -> Result<(), Invalid> {
     let table = toml::Table::from_iter([(key.to_owned(), given.toml()?)]);
     let parsed: NoticeSettings = table.try_into().map_err(|error| Invalid::Rule(error.message().to_owned()))?;
@@ -172,7 +172,7 @@ const SERVER: Section = Section {
             "ORCH_LOG",
             Form::Text,
             "`info` for the server, `warn` for other commands",
-            "What is logged to stderr: `error`, `warn`, `info`, `debug` or `trace`, also per crate, e.g. `info,engine=trace`.",
+            "Log level for stderr: `error`, `warn`, `info`, `debug` or `trace`. Can be set per crate, e.g. `info,engine=trace`.",
         ),
         Setting::outside(
             "ORCH_LOG_FORMAT",
@@ -240,7 +240,7 @@ const CODEX: Section = Section {
             "codex_config",
             Form::Path,
             UNSET,
-            "A `config.toml` of Codex that containers start with. A relative path starts at the home.",
+            "A `config.toml` for the Codex in containers. A relative path is relative to the home.",
             |draft, given| {
                 let path = given.path()?;
                 draft.config.codex_config = Some(draft.config.home.join(path));
@@ -254,7 +254,7 @@ const CODEX: Section = Section {
             Form::List,
             "[\"/proc/self/exe\", \"codex-docker\"]",
             "The program that runs as the built-in worker, and its first arguments. The program must be an absolute path. The \
-             default is this program.",
+             default is the server's own program.",
             |draft, given| {
                 let program = given.list()?;
                 // Runs start in a worktree, so a relative path would name a file there.
@@ -277,13 +277,13 @@ const CODEX: Section = Section {
             "CODEX_API_KEY",
             Form::Secret,
             "the login that `codex-orchestrator login` stored",
-            "An OpenAI API key for all tasks. A key of the repository goes first.",
+            "An OpenAI API key for all tasks. A repository's own key takes precedence.",
         ),
         Setting::outside(
             "CODEX_DOCKER_MEMORY",
             Form::Size,
-            "half of the machine's",
-            "Memory of a container, unless the repository sets it.",
+            "half of the machine's memory",
+            "Memory limit of a container, unless the repository sets one.",
         ),
         Setting::outside(
             "CODEX_DOCKER_CPUS",
@@ -301,7 +301,7 @@ const CODEX: Section = Section {
             "CODEX_DOCKER_FREE_DISK",
             Form::Size,
             "`1g`",
-            "A run stops when less disk space than this is free, unless the repository sets it.",
+            "A run stops when less disk space than this is free. A repository can override this.",
         ),
     ],
 };
@@ -377,7 +377,7 @@ const GIT: Section = Section {
             "github_repo",
             Form::Text,
             UNSET,
-            "Owner and name on GitHub of repositories whose URL does not contain them, e.g. because it is a path.",
+            "GitHub owner and name for repositories whose URL does not contain them, e.g. because the URL is a path.",
             |draft, given| {
                 draft.config.github_project = Some(ProjectPath::parse(&given.text()?)?);
                 Ok(())
@@ -432,7 +432,7 @@ const STORAGE: Section = Section {
             "prune_days",
             Form::Days,
             "14",
-            "How long a mirror keeps objects after a repack found that nothing refers to them. At least 14.",
+            "How long a mirror keeps objects after a repack finds that nothing refers to them. Must be at least 14.",
             |draft, given| {
                 let days: u32 = given.number()?;
                 if days < LEAST_PRUNE_DAYS {
@@ -448,7 +448,7 @@ const STORAGE: Section = Section {
 const NOTIFICATIONS: Section = Section {
     title: "Notifications",
     settings: &[
-        Setting::new("notify.ntfy_url", Form::Url, UNSET, "An ntfy topic that gets notifications.", |draft, given| {
+        Setting::new("notify.ntfy_url", Form::Url, UNSET, "An ntfy topic that receives notifications.", |draft, given| {
             notify(draft, "ntfy_url", given)
         })
         .unset("set on the page *Notifications*")
@@ -466,7 +466,7 @@ const NOTIFICATIONS: Section = Section {
             "notify.webhook_url",
             Form::Url,
             UNSET,
-            "A URL that gets each notification as JSON in a POST request.",
+            "A URL that receives each notification as JSON in a POST request.",
             |draft, given| notify(draft, "webhook_url", given),
         )
         .unset("set on the page *Notifications*")
@@ -501,7 +501,7 @@ const NOTIFICATIONS: Section = Section {
             "notify.tell",
             Form::List,
             UNSET,
-            "What to send: any of `finished`, `failed` and `needs_you`.",
+            "Which notifications to send: any of `finished`, `failed` and `needs_you`.",
             |draft, given| notify(draft, "tell", given),
         )
         .unset("set on the page *Notifications*")
@@ -535,7 +535,7 @@ const QUIET_HOURS: Section = Section {
             "notify.quiet_hours.let_through",
             Form::List,
             UNSET,
-            "What is still sent during quiet hours: any of `finished`, `failed` and `needs_you`.",
+            "Which notifications to send during quiet hours: any of `finished`, `failed` and `needs_you`.",
             |draft, given| quiet_hours(draft, "let_through", given),
         )
         .unset("nothing")

@@ -11,7 +11,7 @@ use model::ErrorCode;
 use model::problem::Problem;
 use model::size::parse_size;
 
-/// The longest part of an invalid value that an error repeats, in characters.
+/// The maximum number of characters of an invalid value that an error shows.
 const SHOWN: usize = 60;
 
 /// A value as it was given.
@@ -91,11 +91,11 @@ impl Form {
 /// Why a value cannot be used.
 #[derive(Debug)]
 pub(super) enum Invalid {
-    /// It does not have the form of the setting.
+    /// The value does not have the form of the setting.
     Form,
-    /// It has the form, but another rule does not allow it. The text is a hint.
+    /// The value has the right form but breaks another rule. The text is a hint.
     Rule(String),
-    /// It has a separate error, which does not name the setting.
+    /// The value has its own error, which does not name the setting.
     Problem(Problem),
 }
 
@@ -220,7 +220,7 @@ mod tests {
         assert!(file("-3").number::<u32>().is_err());
         assert!(file("[\"a\", 1]").list().is_err());
         assert!(file("3").text().is_err());
-        assert_eq!(Given::Text(" 3 ".into()).number::<u32>().ok(), Some(3), "variables are text");
+        assert_eq!(Given::Text(" 3 ".into()).number::<u32>().ok(), Some(3), "a number in a variable is parsed from text");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Checks this machine for everything that is needed, and suggests fixes. The command line and the pages show the same text.
+//! Checks whether this machine has everything that the server needs, and suggests fixes. The command line and the pages show the same text.
 //!
 //! Each finding is one line with hints. The checks start no runs and change nothing.
 //! * `worker`: the container engine and its image, or the Codex CLI of this machine, and the login.
@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::engine::blocking;
 use crate::git::Git;
 
-/// How long a checked program may take to answer.
+/// How long the checks of the worker may take.
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The free space in bytes below which a clone or a run is likely to fail.
@@ -37,7 +37,7 @@ pub async fn findings(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Checks additional host names. Returns nothing if all is well, because most servers have none.
+/// Checks the additional host names. Returns a finding only if there is a problem, because most servers have no such names.
 fn names(config: &Config) -> Option<Finding> {
     let names = config.names_for_every_port();
     let detail =
@@ -80,7 +80,7 @@ fn home(path: &Path) -> Finding {
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Finding::new("home", Level::Warning, format!("{shown} is accessible to other users (mode {mode:03o})"))
-            .hint(format!("run `chmod 700 {shown}`, or restart the server, which does this"));
+            .hint(format!("run `chmod 700 {shown}`, or restart the server, which sets this mode"));
     }
     Finding::new("home", Level::Ok, format!("{shown}, accessible only to its owner"))
 }
@@ -106,7 +106,7 @@ fn space(home: &Path) -> Finding {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let shown = format!("{} GiB free", free >> 30);
             if free < LOW_SPACE_BYTES {
-                Finding::new("disk", Level::Warning, shown).hint("free some disk space, because clones and runs need it")
+                Finding::new("disk", Level::Warning, shown).hint("free up disk space for clones and runs")
             } else {
                 Finding::new("disk", Level::Ok, shown)
             }

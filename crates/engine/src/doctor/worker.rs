@@ -18,9 +18,9 @@ use crate::worker::{self, Login, Worker, WorkerKind};
 /// Variables with credentials for Codex, which replace a stored login.
 const KEYS: [&str; 2] = ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN"];
 
-/// The limitation of runs whose Codex connects to the model without the broker.
-const NOT_ENFORCED: &str = "without an API key and the broker, agents can use web search and other tools of the model's provider, whatever \
-                            the network setting is; to prevent this, run `codex-orchestrator login --with-api-key`";
+/// What the server cannot enforce if Codex connects to the model without the broker.
+const NOT_ENFORCED: &str = "without an API key and the broker, agents can use web search and other tools of the model's provider, regardless \
+                            of the network setting; to prevent this, run `codex-orchestrator login --with-api-key`";
 
 /// The time limit for `codex login status`.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -80,15 +80,15 @@ fn harvest(check: &ContainerCheck) -> Finding {
         return Finding::new(
             "commits",
             Level::Ok,
-            format!("git works in the containers, and commits of agents are exported with {image}"),
+            format!("git works in the containers, and agents' commits are exported with {image}"),
         );
     };
-    let found = format!("files of agents can be exported, but not their commits: {}", problem.report.message);
+    let found = format!("agents' files can be exported, but not their commits: {}", problem.report.message);
     let finding = Finding::new("commits", Level::Warning, found);
     finding.hint("pull the image that the script uses and set IMAGE_NAME to it, or build the image of the built-in worker")
 }
 
-/// Lists what the script does not do and the built-in worker does.
+/// Lists the protections of the built-in worker that the script lacks.
 fn isolation(home: Option<&Path>) -> Finding {
     let found = "no broker: API keys are in the containers' environment, where agents and users of the container engine can read \
         them; the network is always open; memory, CPU, process and token limits of repositories do not apply; agents run as root \
@@ -124,7 +124,7 @@ fn containers(check: &ContainerCheck) -> Vec<Finding> {
         findings.push(if engine.live_restore {
             finding
         } else {
-            finding.hint("set `\"live-restore\": true` in its daemon.json, so that runs continue when it restarts")
+            finding.hint("set `\"live-restore\": true` in the engine's daemon.json, so that runs continue when it restarts")
         });
     }
     findings.extend(check.status.image.iter().map(image));
@@ -268,7 +268,7 @@ mod tests {
         std::fs::set_permissions(&codex, std::fs::Permissions::from_mode(0o755)).expect("ours");
         let base = crate::exec::BaseEnvironment::default().with("PATH", folder.path());
         let mut config = Config { worker: Some("host".to_owned()), base_environment: base, ..Config::for_home(folder.path()) };
-        let worker = Worker::find(&config).expect("it is on PATH");
+        let worker = Worker::find(&config).expect("codex is on PATH");
         assert_eq!(login(&config, &worker).await.level, Level::Warning);
         config.codex_home = Some("/logged/in".into());
         assert_eq!(login(&config, &worker).await.level, Level::Ok, "the login of the configured CODEX_HOME counts");
@@ -335,7 +335,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let config = Config::for_home(folder.path());
         assert_eq!(stored_login(&config).level, Level::Warning);
-        assert!(!folder.path().join("codex").exists(), "a check creates nothing");
+        assert!(!folder.path().join("codex").exists(), "a check does not create the folder");
         let home = CodexHome::open(&Layout::new(folder.path())).expect("made");
         Login::store_key(&home, "sk-test-1234").expect("stored");
         let finding = stored_login(&config);

@@ -18,13 +18,13 @@ impl Engine {
         self.inner.bundle(self.task_slot(id)?.as_ref()).await
     }
 
-    /// Returns the task's own commits as mails for `git am`.
+    /// Returns the task's own commits as email patches for `git am`.
     pub async fn patches(&self, id: &str) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
         self.inner.mails(self.task_slot(id)?.as_ref()).await
     }
 
-    /// Updates the task's branch to its base. If the two conflict, nothing changes and the inner error lists the files, or the
-    /// agent is asked to merge them.
+    /// Updates the task's branch to its base. If the two conflict, nothing changes: the inner error lists the files, or the
+    /// agent is asked to resolve the conflicts.
     pub async fn update_task(&self, id: &str, asked: UpdateTask) -> Result<Result<UpdateView, Box<UpdateConflicts>>, Problem> {
         let slot = self.task_slot(id)?;
         let (outcome, base, dropped, conflicts) = match self.inner.update(&slot, asked.strategy, asked.onto_remote).await? {
@@ -41,7 +41,7 @@ impl Engine {
         Ok(Ok(UpdateView { outcome, base, dropped, conflicts, task: self.inner.task_view(&slot) }))
     }
 
-    /// Returns what the task's branch would conflict with: its base, and other tasks of its environment. Changes nothing.
+    /// Returns what the task's branch would conflict with: its base, and other tasks of its repository. Changes nothing.
     pub async fn conflicts(&self, id: &str, fetch: bool) -> Result<ConflictsView, Problem> {
         self.inner.conflicts(self.task_slot(id)?.as_ref(), fetch).await
     }

@@ -23,7 +23,7 @@ impl Engine {
         self.inner.notices.settings().public_url
     }
 
-    /// Changes the settings of the page, with immediate effect. `config.toml` takes precedence.
+    /// Changes the settings of the page *Notifications*, with immediate effect. `config.toml` takes precedence.
     pub fn edit_notices(&self, edit: impl FnOnce(&NoticeSettings) -> NoticeSettings) -> Result<(), Problem> {
         self.inner.notices.edit(&self.inner.home, edit)
     }
@@ -33,7 +33,7 @@ impl Engine {
         Ok(self.inner.notices.key()?.public())
     }
 
-    /// Subscribes a browser, for as long as its session lasts.
+    /// Subscribes a browser for as long as its session lasts.
     pub fn subscribe(&self, secret: &str, wish: PushSubscription) -> Result<(), Problem> {
         self.inner.notices.subscribe(&self.inner.home, self.session_id(secret), wish, Timestamp::now())
     }

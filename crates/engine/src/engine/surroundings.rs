@@ -1,5 +1,5 @@
-//! The part of the facade about refs of a repository, default settings of environments, and the state of this machine. IDs are
-//! parsed here; `environment` does the work.
+//! The part of the facade about refs of a repository, default settings of runs, and the state of this machine. IDs are parsed
+//! here; `environment` does the work.
 
 use model::api::{EnvironmentView, RefsQuery, RefsView};
 use model::problem::Problem;
@@ -7,26 +7,26 @@ use model::problem::Problem;
 use super::Engine;
 use crate::doctor::{self, Finding};
 
-/// Settings of runs whose environment has none.
+/// The server's settings for runs whose repository does not override them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDefaults {
-    /// The image of containers, or `None` for the pinned one.
+    /// The container image, or `None` for the pinned image.
     pub image: Option<String>,
-    /// The maximum number of parallel runs on this server, over all environments.
+    /// The maximum number of parallel runs on this server, across all repositories.
     pub max_parallel_runs: usize,
     /// Whether interrupted runs are resumed automatically.
     pub resume_interrupted: bool,
 }
 
 impl Engine {
-    /// Fetches from an environment's remote and waits for it. The fetch continues even if nobody waits any more.
+    /// Fetches from a repository's remote and waits for the result. The fetch continues even if the caller stops waiting.
     pub async fn fetch_environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
         let slot = self.environment_slot(id)?;
         self.inner.fetch_environment(&slot).await?;
         Ok(self.inner.environment_view(&slot))
     }
 
-    /// Retries a failed clone of an environment. Repeating the request is harmless.
+    /// Retries a failed clone of a repository. Repeating the request is harmless.
     pub async fn retry_environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
         let slot = self.environment_slot(id)?;
         self.inner.retry_clone(&slot).await?;
@@ -38,12 +38,12 @@ impl Engine {
         self.inner.refs(self.environment_slot(id)?.as_ref(), query).await
     }
 
-    /// Rejects a name that is not a branch, tag or commit of the environment, with suggestions.
+    /// Rejects a name that is not a branch, tag or commit of the repository, with suggestions.
     pub async fn check_ref(&self, id: &str, name: &str) -> Result<(), Problem> {
         self.inner.check_ref(&self.environment_slot(id)?, name).await
     }
 
-    /// Returns the settings of runs whose environment has none.
+    /// Returns the server's settings for runs whose repository does not override them.
     pub fn run_defaults(&self) -> RunDefaults {
         let config = &self.inner.config;
         RunDefaults {

@@ -1,6 +1,6 @@
 //! Clones a mirror in the background, with progress. A removal cancels the clone, and it is repeated after a crash.
 //!
-//! Invariant: a mirror at its place is complete, and a failed clone leaves nothing on disk.
+//! Invariant: a mirror at its final path is complete, and a failed clone leaves nothing on disk.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -21,7 +21,7 @@ impl Inner {
     /// Clones in the background. The slot's `cloning` lock is held until the result is recorded.
     pub(super) fn begin_clone(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) {
         let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
-        // Take it before the task runs, so that an immediate removal waits for it. Nobody else takes it earlier.
+        // Take the lock before the clone starts, so that an immediate removal waits for the clone. Nothing else takes it earlier.
         let Ok(guard) = Arc::clone(&slot.cloning).try_lock_owned() else { return };
         self.tracker.spawn(async move {
             let outcome = inner.cloned(&slot).await;
@@ -37,7 +37,7 @@ impl Inner {
         let record = slot.record();
         let into = self.home.layout.mirror(slot.id);
         if let Ok(mirror) = Mirror::open(&self.git, &into) {
-            // It is already complete: the server died between the clone and its record.
+            // The mirror is already complete: the server was killed after the clone and before it was recorded.
             return known(mirror, &record).await;
         }
         let last = AtomicU8::new(u8::MAX);
@@ -119,7 +119,7 @@ fn clone_failed(error: &CloneError) -> RunError {
         CloneError::BranchMissing(_) => {
             (ErrorCode::BranchNotFound, "choose an existing branch, or omit it to use the remote's default")
         }
-        CloneError::Empty => (ErrorCode::RepositoryEmpty, "push a first commit to it, and add it again"),
+        CloneError::Empty => (ErrorCode::RepositoryEmpty, "push a first commit to the repository, then add it again"),
         CloneError::NoDefaultBranch(_) => (ErrorCode::NoDefaultBranch, "choose an existing branch"),
         CloneError::AlreadyThere { .. }
         | CloneError::Program(_)
@@ -148,9 +148,9 @@ pub(crate) fn fetch_failed(error: &git::FetchError) -> RunError {
         FetchError::HostKeyUnknown { .. } => {
             (ErrorCode::HostKeyUnknown, "connect once by hand (`ssh -T` to that host) and confirm its key, then try again")
         }
-        FetchError::Cancelled => (ErrorCode::Cancelled, "ask again"),
+        FetchError::Cancelled => (ErrorCode::Cancelled, "try again"),
         FetchError::Other { .. } | FetchError::Unusable { .. } => {
-            (ErrorCode::FetchFailed, "fix what git's message says, then try again")
+            (ErrorCode::FetchFailed, "fix the problem that git reports, then try again")
         }
     };
     RunError::new(code, error.to_string()).hint(hint)

@@ -1,5 +1,5 @@
-//! The content of a repository: fetching on request, listing branches and tags, and checking that a ref exists. Every fetch
-//! serves all callers, and nothing here moves a task's branch.
+//! The content of a repository: fetching on request, listing branches and tags, and checking that a ref exists. Callers
+//! share a running fetch, and nothing here updates a task's branch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use super::mailbox::not_ready;
 use crate::engine::Inner;
 use crate::git::Mirror;
 
-/// The maximum number of branches and tags in a list: more than anybody reads, and few enough for a page.
+/// The maximum number of branches and tags in a list: more than anyone reads, and few enough for a page.
 const MOST_REFS: usize = 2000;
 
-/// How long an unknown name is searched for at the remote.
+/// How long to search for an unknown name on the remote.
 const REF_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The maximum length of a name in a message, in characters.
@@ -30,7 +30,7 @@ const SHOWN: usize = 100;
 const PROPOSED: usize = 5;
 
 impl Inner {
-    /// Fetches from the remote. The fetch continues even if nobody waits any more, and simultaneous requests share a fetch.
+    /// Fetches from the remote. The fetch continues even if the caller stops waiting, and simultaneous requests share a fetch.
     pub(crate) async fn fetch_environment(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
         let mirror = slot.mirror().ok_or_else(|| not_ready(&slot.record()))?;
         let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
@@ -55,8 +55,8 @@ impl Inner {
         Ok(RefsView { items, truncated, default_branch: slot.record().default_branch.clone() })
     }
 
-    /// Checks whether a task could start from this ref. An unknown name is searched for at the remote; if the remote does not
-    /// answer in time, the task will find out.
+    /// Checks whether a task could start from this ref. An unknown name is searched for on the remote. If the remote does not
+    /// answer in time, the check passes, and the task fails later if the ref does not exist.
     pub(crate) async fn check_ref(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, name: &str) -> Result<(), Problem> {
         let name = RefName::parse(name)?;
         let mirror = known(slot)?;
@@ -73,7 +73,7 @@ impl Inner {
         let mut problem = Problem::new(ErrorCode::RefNotFound, detail);
         if !near.is_empty() {
             let near: Vec<_> = near.into_iter().map(|name| format!("`{}`", printable_line(name, SHOWN))).collect();
-            problem = problem.hint(format!("there is {}", near.join(", ")));
+            problem = problem.hint(format!("similar names: {}", near.join(", ")));
         }
         Err(match fetched {
             Ok(()) => problem,
@@ -93,7 +93,7 @@ async fn items(mirror: &Mirror, tasks: bool) -> Result<Vec<RefItem>, Problem> {
 
 fn item(name: &str) -> Option<RefItem> {
     let of = |prefix: &str, kind| name.strip_prefix(prefix).map(|name| RefItem { name: name.to_owned(), kind });
-    // A name that is not UTF-8 could not be requested.
+    // A name that is not valid UTF-8 cannot be requested.
     let item = of("refs/heads/", RefKind::Branch).or_else(|| of("refs/tags/", RefKind::Tag))?;
     (!item.name.contains(char::REPLACEMENT_CHARACTER)).then_some(item)
 }
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(kind("refs/heads/a/b"), Some(("a/b".to_owned(), RefKind::Branch)));
         assert_eq!(kind("refs/tags/v1"), Some(("v1".to_owned(), RefKind::Tag)));
         assert_eq!(kind("refs/orchestrator/removed/x"), None);
-        assert_eq!(kind("refs/heads/\u{fffd}"), None, "not what the repository has");
+        assert_eq!(kind("refs/heads/\u{fffd}"), None, "a name that is not valid UTF-8 is skipped");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Creating, editing and removing environments.
+//! Creating, editing and removing repositories.
 //!
-//! The record is written before anything follows from it, so that the next server continues where this one stopped.
+//! The record is written before any effect of it starts, so that the next server continues where this one stopped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::git::{Mirror, VerifyBranchError, WorktreeError};
 use crate::store::StoreError;
 
 impl Inner {
-    /// Records an environment and starts its clone.
+    /// Records a repository and starts its clone.
     pub(crate) async fn create_environment(self: &Arc<Self>, new: CreateEnvironment) -> Result<Arc<EnvironmentSlot>, Problem> {
         let repo_url = RepositoryUrl::parse_new(&new.repo_url)?;
         let default_branch = new.default_branch.as_deref().map(BranchName::parse).transpose()?;
@@ -95,7 +95,7 @@ impl Inner {
         }
         if let Some(branch) = edit.default_branch {
             let branch = BranchName::parse(&branch)?;
-            // If it was never cloned, the next attempt will report the problem.
+            // If the repository was never cloned, the next attempt reports a missing branch.
             if record.status != EnvironmentStatus::Failed {
                 let mirror = slot.mirror().ok_or_else(|| not_ready(&record))?;
                 mirror.verify_branch(branch.as_str()).await.map_err(branch_problem)?;
@@ -113,7 +113,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Remembers that submodules may be fetched from these URLs.
+    /// Records that submodules may be fetched from these URLs.
     pub(crate) async fn allow_sources(&self, slot: &EnvironmentSlot, urls: &[RepositoryUrl]) -> Result<(), Problem> {
         let _turn = slot.turn.lock().await;
         let mut record = EnvironmentRecord::clone(&slot.record());
@@ -125,7 +125,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Repeats a failed clone. Repeating the request is harmless.
+    /// Retries a failed clone. Repeating the request is harmless.
     pub(crate) async fn retry_clone(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
         {
             let _turn = slot.turn.lock().await;
@@ -145,13 +145,13 @@ impl Inner {
             slot.replace(record);
             self.publish_environment(slot);
         }
-        // The previous attempt releases it after it has reported its result.
+        // The previous attempt releases the lock after it has reported its result.
         drop(slot.cloning.lock().await);
         self.begin_clone(slot);
         Ok(())
     }
 
-    /// Removes an environment's tasks, then the environment. Returns when they are gone.
+    /// Removes a repository's tasks, then the repository. Returns when they are gone.
     pub(crate) async fn remove_environment(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
         self.mark_removing(slot).await?;
         slot.cancel_clone.cancel();
@@ -168,7 +168,7 @@ impl Inner {
         blocking(move || if had_mirror { home.discard_environment(id) } else { Ok(()) }).await?;
         crash::point(CrashPoint::EnvironmentInTrash);
         if !had_mirror {
-            // It contains nobody's work.
+            // Without a mirror, the folder contains no work.
             self.discard_environment(id).await;
         }
         self.environments.remove(slot.id);
@@ -190,7 +190,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Continues with an environment that was read from disk.
+    /// Continues with a repository that was read from disk.
     pub(crate) async fn adopt_environment(self: &Arc<Self>, record: EnvironmentRecord) {
         let status = record.status;
         let slot = EnvironmentSlot::new(record, &self.cancel);
@@ -227,7 +227,7 @@ impl Inner {
         }
     }
 
-    /// Removes what no process of an earlier boot can need any more, and files that a power cut has emptied.
+    /// Removes the locks of processes from before the last boot, and files that a power cut has emptied.
     async fn clear_after_reboot(&self, mirror: &Mirror) -> Result<(), WorktreeError> {
         let locks = mirror.remove_all_locks().await?;
         let is_unclean = self.boot.unclean_stop.as_ref().is_some_and(|stop| stop.boot_id == self.boot.boot_id);
@@ -281,19 +281,19 @@ impl Inner {
     }
 }
 
-/// Returns the error for an environment without a usable mirror.
+/// Returns the error for a repository without a usable mirror.
 pub(crate) fn not_ready(record: &EnvironmentRecord) -> Problem {
-    let detail = format!("the environment `{}` is {}", record.name, record.status.as_str());
+    let detail = format!("the repository `{}` is {}", record.name, record.status.as_str());
     let problem = Problem::new(ErrorCode::EnvironmentNotReady, detail);
     match record.status {
         EnvironmentStatus::Cloning => {
             problem.hint("wait until the clone is complete; `codex-orchestrator env list` shows its progress")
         }
         EnvironmentStatus::Failed => problem.hint(
-            "fix the problem and clone it again: `codex-orchestrator env retry`; or remove it and add it with a different URL",
+            "fix the problem, then run `codex-orchestrator env retry`, or remove the repository and add it with a different URL",
         ),
-        EnvironmentStatus::Removing => problem.hint("add it again once it has been removed"),
-        EnvironmentStatus::Ready => problem.hint("its mirror is missing or damaged: remove the environment and add it again"),
+        EnvironmentStatus::Removing => problem.hint("wait until the removal is complete, then add the repository again"),
+        EnvironmentStatus::Ready => problem.hint("its mirror is missing or damaged: remove the repository and add it again"),
     }
 }
 

@@ -1,10 +1,10 @@
-//! Environments: a record, a mirror, and the clone that creates it. One mailbox each.
+//! Repositories, which the code calls environments. Each has a record, a mirror, a clone that creates the mirror, and a mailbox.
 //!
-//! * [`table`]: the environments in memory.
-//! * [`mailbox`]: create, edit and remove. The record is written before anything follows from it.
+//! * [`table`]: the repositories in memory.
+//! * [`mailbox`]: create, edit and remove. The record is written before any effect of it starts.
 //! * [`values`]: parses user input.
 //! * [`fresh`]: fetching on request, listing branches and tags, and checking that a ref exists.
-//! * [`cloning`]: the clone, with its progress. A failed or cancelled one leaves nothing on disk.
+//! * [`cloning`]: the clone, with its progress. A failed or cancelled clone leaves nothing on disk.
 
 mod cloning;
 mod fresh;

@@ -1,4 +1,4 @@
-//! The environments in memory. Only an environment's own mailbox replaces its record; readers take it as it is.
+//! The repositories in memory. Only a repository's own mailbox replaces its record; readers get the current one.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,7 +12,7 @@ use super::cloning::fetch_failed;
 use crate::exec::RunProgramError;
 use crate::git::Mirror;
 
-/// An environment in memory.
+/// A repository in memory.
 pub(crate) struct EnvironmentSlot {
     pub(crate) id: EnvironmentId,
     record: RwLock<Arc<EnvironmentRecord>>,
@@ -22,7 +22,7 @@ pub(crate) struct EnvironmentSlot {
     pub(crate) turn: tokio::sync::Mutex<()>,
     /// Cancels the clone.
     pub(super) cancel_clone: CancellationToken,
-    /// Held by the clone while it works.
+    /// Locked while the clone runs.
     pub(super) cloning: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -57,7 +57,7 @@ impl EnvironmentSlot {
         *self.mirror.write().unwrap_or_else(PoisonError::into_inner) = Some(mirror);
     }
 
-    /// Makes sure that the mirror knows the default branch, if there is a mirror.
+    /// Sets the mirror's default branch to the recorded one, if there is a mirror.
     pub(crate) async fn follow_default_branch(&self) -> Result<(), RunProgramError> {
         match (self.mirror(), self.record().default_branch.clone()) {
             (Some(mirror), Some(branch)) => mirror.follow_default_branch(branch.as_str()).await,
@@ -81,11 +81,11 @@ impl EnvironmentSlot {
     }
 }
 
-/// All environments.
+/// All repositories.
 #[derive(Default)]
 pub(crate) struct EnvironmentTable {
     slots: RwLock<HashMap<EnvironmentId, Arc<EnvironmentSlot>>>,
-    /// Environments that were removed since this server started. Removing them again is harmless.
+    /// Repositories that were removed since this server started. Removing them again is harmless.
     removed: RwLock<HashSet<EnvironmentId>>,
 }
 
@@ -104,12 +104,12 @@ impl EnvironmentTable {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// Whether this server removed the environment.
+    /// Whether this server removed the repository.
     pub(crate) fn was_removed(&self, id: EnvironmentId) -> bool {
         self.removed.read().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 
-    /// Returns all environments, newest first.
+    /// Returns all repositories, newest first.
     pub(crate) fn all(&self) -> Vec<Arc<EnvironmentSlot>> {
         let mut all: Vec<_> = self.slots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         all.sort_by_key(|slot| std::cmp::Reverse((slot.record().created_at, slot.id)));

@@ -1,4 +1,4 @@
-//! Parses user input for an environment: variables, secrets, the container. Nothing is written here, and no error repeats a
+//! Parses user input for a repository: variables, secrets and the Git host. Nothing is written here, and no error contains a
 //! secret.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use model::names::VariableName;
 use model::problem::Problem;
 use model::secret::{Secret, VARIABLE_LIMIT_BYTES};
 
-/// The maximum number of variables. They fit into a process's environment with plenty of room.
+/// The maximum number of variables. This many easily fit into a process's environment.
 const MAX_VARIABLES: usize = 200;
 
 /// The maximum number of former secrets that are still masked.
@@ -33,8 +33,8 @@ pub(super) fn parse_variables(variables: BTreeMap<String, String>) -> Result<BTr
     variables.into_iter().map(parse).collect()
 }
 
-/// Sets the given secrets, and removes those that are null. Replaced and removed ones are still masked, because old transcripts
-/// may contain them.
+/// Sets the given secrets, and removes those that are null. Replaced and removed secrets are still masked, because old
+/// transcripts may contain them.
 pub(super) fn change_secrets(record: &mut EnvironmentRecord, changes: BTreeMap<String, Option<Secret>>) -> Result<(), Problem> {
     for (name, value) in changes {
         let name = VariableName::parse(&name)?;
@@ -61,7 +61,7 @@ pub(super) fn change_forge(record: &mut EnvironmentRecord, edit: EditForge) -> R
     Ok(())
 }
 
-/// Checks that variables and secrets together are not too many, and that no name is both.
+/// Checks that there are not too many variables and secrets, and that no name is used for both.
 pub(super) fn check_variables(record: &EnvironmentRecord) -> Result<(), Problem> {
     let count = record.variables.len() + record.secrets.len();
     if count > MAX_VARIABLES {
@@ -120,7 +120,7 @@ mod tests {
         for n in 0..300 {
             change(&mut record, "OTHER", Some(&format!("value-{n}"))).expect("sound");
         }
-        assert_eq!(record.former_secrets.len(), MAX_FORMER, "not for ever");
+        assert_eq!(record.former_secrets.len(), MAX_FORMER, "only the newest former secrets are kept");
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
         let mut record = record();
         record.variables = parse_variables(BTreeMap::from([("TOKEN".to_owned(), "x".to_owned())])).expect("sound");
         check_variables(&record).expect("sound");
-        change(&mut record, "TOKEN", Some("hunter2")).expect("valid on its own");
+        change(&mut record, "TOKEN", Some("hunter2")).expect("the secret is valid on its own");
         let problem = check_variables(&record).expect_err("both");
         assert!(problem.report.message.contains("`TOKEN`") && !problem.report.message.contains("hunter2"), "{problem:?}");
         assert!(change(&mut record, "NOT A NAME", Some("hunter2")).is_err() && change(&mut record, "SHORT", Some("x")).is_err());
@@ -138,7 +138,7 @@ mod tests {
     fn there_is_a_limit_to_variables() {
         let many = (0..=MAX_VARIABLES).map(|n| (format!("V{n}"), String::new())).collect();
         let mut record = record();
-        record.variables = parse_variables(many).expect("each is sound");
+        record.variables = parse_variables(many).expect("each variable is valid");
         assert_eq!(check_variables(&record).expect_err("too many").report.code, ErrorCode::VariableRefused);
         let long = BTreeMap::from([("LONG".to_owned(), "x".repeat(VARIABLE_LIMIT_BYTES + 1))]);
         assert!(parse_variables(long).is_err());

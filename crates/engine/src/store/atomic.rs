@@ -1,6 +1,6 @@
 //! Writes files atomically: a kill or a full disk leaves the old content or the new one, never a mixture.
 //!
-//! It writes a temporary file in the same folder, then fsync, rename, and fsync of the folder. Mode 0600.
+//! It writes a temporary file with mode 0600 in the same folder, syncs it, renames it, and syncs the folder.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::durable;
 
 /// Replaces the content of `path`. After an error, the old content is still there.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let folder = path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file needs a folder"))?;
+    let folder = path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no parent folder"))?;
     let mut temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
     temporary.write_all(contents)?;
     temporary.as_file().sync_all()?;
@@ -31,7 +31,7 @@ mod tests {
         write_atomically(&path, b"second").expect("written");
         assert_eq!(fs_err::read(&path).expect("there"), b"second");
         assert_eq!(fs_err::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs_err::read_dir(folder.path()).expect("there").count(), 1, "nothing else is left");
+        assert_eq!(fs_err::read_dir(folder.path()).expect("there").count(), 1, "no temporary file is left");
     }
 
     #[test]
@@ -42,6 +42,6 @@ mod tests {
         let taken = folder.path().join("taken");
         fs_err::create_dir(&taken).expect("made");
         assert!(write_atomically(&taken, b"x").is_err(), "a folder cannot be replaced by a file");
-        assert_eq!(fs_err::read_dir(folder.path()).expect("there").count(), 1, "nothing else is left");
+        assert_eq!(fs_err::read_dir(folder.path()).expect("there").count(), 1, "no temporary file is left");
     }
 }

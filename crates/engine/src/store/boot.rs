@@ -1,7 +1,7 @@
-//! `boot.json`: whether the machine was stopped cleanly. It tells a power cut from a restart of the server.
+//! `boot.json`: whether the machine was stopped cleanly. It distinguishes a power cut from a restart of the server.
 //!
-//! A server writes it when it starts and when it has ended cleanly. If the next one finds a different boot and no clean end,
-//! files that nobody synced may be damaged: those of worktrees. Everything that a record refers to is on the disk in any case.
+//! A server writes it when it starts and when it has ended cleanly. If the next server finds a different boot and no clean end,
+//! unsynced files in worktrees may be damaged. Everything that a record refers to was synced.
 
 use std::io;
 
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::atomic::write_atomically;
 use super::{Home, StoreError};
 
-/// What the home knows about the machine's boots.
+/// The current boot of the machine, and what is known about earlier boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
     /// The ID of the current boot.
     pub boot_id: String,
-    /// Whether it is certain that no server has started in this boot before. Then no process of an earlier server is alive.
+    /// Whether it is certain that no server has started in this boot before. If so, no process of an earlier server is alive.
     pub is_first_start: bool,
     /// The last unclean stop of the machine, if one is known.
     pub unclean_stop: Option<UncleanStop>,
@@ -25,9 +25,9 @@ pub struct Boot {
 /// An unclean stop of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UncleanStop {
-    /// Its name: the ID of the boot after it.
+    /// The ID of the boot after the stop, which identifies the stop.
     pub boot_id: String,
-    /// When a server noticed it.
+    /// When a server noticed the stop.
     pub noticed_at: Timestamp,
 }
 
@@ -44,14 +44,14 @@ struct BootFile {
 }
 
 impl Home {
-    /// Reads what earlier servers recorded. Writes nothing: until [`Home::begin_boot`], another server that starts would find
-    /// the same.
+    /// Reads what earlier servers recorded, and writes nothing. Until [`Home::begin_boot`] is called, another server that starts
+    /// would get the same result.
     pub fn read_boot(&self, boot_id: &str, now: Timestamp) -> Result<Boot, StoreError> {
         let path = self.layout.boot();
         let failed = |error| StoreError::new("read", &path, error);
         let boot = |is_first_start, unclean_stop| Boot { boot_id: boot_id.to_owned(), is_first_start, unclean_stop };
         let text = match fs_err::read(&path) {
-            // This is a new home, or one of a version that did not write this file and whose runs may still be active.
+            // The home is new, or it is from a version that did not write this file and whose runs may still be active.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(boot(false, None)),
             text => text.map_err(failed)?,
         };
@@ -63,7 +63,7 @@ impl Home {
         })
     }
 
-    /// Records that a server runs in this boot.
+    /// Records that a server has started in this boot.
     pub fn begin_boot(&self, boot: &Boot) -> Result<(), StoreError> {
         self.write_boot(&BootFile::new(boot, false))
     }
@@ -98,7 +98,7 @@ mod tests {
         Timestamp::from_second(second).expect("a time")
     }
 
-    /// Simulates a starting server: whether it is the first one in its boot, and the unclean stop that it knows of.
+    /// Simulates a starting server. Returns its boot, whether it is the first server in this boot, and the last unclean stop.
     fn start(home: &Home, boot: &str, second: i64) -> (Boot, bool, Option<UncleanStop>) {
         let boot = home.read_boot(boot, time(second)).expect("readable");
         home.begin_boot(&boot).expect("written");
@@ -110,20 +110,20 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let home = Home::open(folder.path()).expect("a home");
         let (a, is_first, stop) = start(&home, "a", 1);
-        assert_eq!((is_first, stop), (false, None), "a new home");
+        assert_eq!((is_first, stop), (false, None), "the home is new");
         let (_, is_first, stop) = start(&home, "a", 2);
-        assert_eq!((is_first, stop), (false, None), "the server was killed, the machine runs on");
+        assert_eq!((is_first, stop), (false, None), "only the server was killed");
         home.end_boot(&a).expect("written");
         let (_, is_first, stop) = start(&home, "b", 3);
-        assert_eq!((is_first, stop), (true, None), "stopped in order");
+        assert_eq!((is_first, stop), (true, None), "the server ended cleanly");
         let unclean = Some(UncleanStop { boot_id: "c".to_owned(), noticed_at: time(4) });
         let (c, is_first, stop) = start(&home, "c", 4);
         assert_eq!((is_first, &stop), (true, &unclean));
         let (_, is_first, stop) = start(&home, "c", 5);
-        assert_eq!((is_first, &stop), (false, &unclean), "a server that starts again knows of it");
+        assert_eq!((is_first, &stop), (false, &unclean), "a restarted server knows the unclean stop");
         home.end_boot(&c).expect("written");
         let (_, is_first, stop) = start(&home, "d", 6);
-        assert_eq!((is_first, stop), (true, unclean), "what was not checked yet is not forgotten");
+        assert_eq!((is_first, stop), (true, unclean), "a clean stop does not erase the last unclean stop");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct BuiltImageRecord {
     pub image_id: String,
     /// The name of the image.
     pub name: String,
-    /// The environment that it was built for.
+    /// The repository that it was built for.
     pub env_id: EnvironmentId,
     /// When it was first built.
     pub built_at: Timestamp,
@@ -32,7 +32,7 @@ struct BuiltImagesFile {
 }
 
 impl Home {
-    /// Reads the images that this home built. For each environment, the newest is last.
+    /// Reads the images that this home built. For each repository, the newest image is last.
     pub fn read_built_images(&self) -> Result<Vec<BuiltImageRecord>, StoreError> {
         let path = self.layout.built_images();
         match fs::read(&path) {
@@ -62,7 +62,7 @@ mod tests {
     fn images_are_read_as_they_were_written_and_a_damaged_list_stays_as_it_is() {
         let folder = tempfile::tempdir().expect("a folder");
         let home = Home::open(folder.path()).expect("a home");
-        assert_eq!(home.read_built_images().expect("without a file there are no images"), []);
+        assert_eq!(home.read_built_images().expect("a missing file means no images"), []);
         let image = BuiltImageRecord {
             image_id: "sha256:1".to_owned(),
             name: "x:1".to_owned(),

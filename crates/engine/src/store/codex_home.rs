@@ -1,7 +1,7 @@
 //! The orchestrator's own Codex home, `ORCH_HOME/codex`, and the login of Codex, `ORCH_HOME/login.json`.
 //!
 //! The login is never mounted into a container and is only written here. Codex works with copies of it: a run in a container
-//! has one in its task's folder, and a Codex on the host has `codex/auth.json`. Whatever happens to a copy, the login stays.
+//! has one in its task's folder, and Codex on the host has `codex/auth.json`. Changes to a copy do not affect the login.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -23,10 +23,11 @@ use super::login_copy::LoginCopy;
 /// The maximum size of a login in bytes.
 const LOGIN_LIMIT_BYTES: u64 = 256 * 1024;
 
-/// The record when Codex is logged out. Without it, a file in the folder of an older version could pass for a login.
+/// The content of `login.json` when Codex is logged out. If the file were missing, a file of an older version could count as a
+/// login.
 const LOGGED_OUT: &[u8] = b"{}";
 
-/// The folder and the login.
+/// The paths of the Codex home and the login.
 #[derive(Debug, Clone)]
 pub struct CodexHome {
     folder: PathBuf,
@@ -36,23 +37,23 @@ pub struct CodexHome {
     refused: PathBuf,
 }
 
-/// A copy of the login that was put aside because it is not what Codex leaves behind.
+/// A copy of the login that was put aside because Codex would not have left it like that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedCopy {
     /// When it was put aside.
     pub at: Timestamp,
-    /// The task whose run had the copy, or `None` for the copy of a Codex on the host.
+    /// The task whose run had the copy, or `None` for the copy of Codex on the host.
     pub task_id: Option<TaskId>,
-    /// The run.
+    /// The run that had the copy.
     pub run: Option<RunNumber>,
-    /// What is wrong with it.
+    /// What is wrong with the copy.
     pub why: String,
-    /// The folder where it is kept.
+    /// The folder where the copy is kept.
     pub kept: PathBuf,
 }
 
 impl CodexHome {
-    /// Returns the folder, even if it does not exist.
+    /// Returns the paths without creating the folder.
     pub fn at(layout: &Layout) -> Self {
         Self {
             folder: layout.codex(),
@@ -63,7 +64,7 @@ impl CodexHome {
         }
     }
 
-    /// Creates the folder if it is missing.
+    /// Returns the paths, and creates the folder if it is missing.
     pub fn open(layout: &Layout) -> io::Result<Self> {
         let home = Self::at(layout);
         private_folder(layout.home())?;
@@ -76,7 +77,7 @@ impl CodexHome {
         &self.folder
     }
 
-    /// Returns the copy that a Codex on the host works with.
+    /// Returns the copy that Codex on the host works with.
     pub fn host_copy(&self) -> LoginCopy {
         LoginCopy::file(self.folder.join("auth.json"))
     }
@@ -101,7 +102,7 @@ impl CodexHome {
         }
     }
 
-    /// Replaces the login. Reports about copies of an earlier one are cleared.
+    /// Replaces the login. Copies of the earlier login, and the report about a refused copy, are removed.
     pub fn write_login(&self, login: &[u8]) -> io::Result<()> {
         let _lock = self.lock()?;
         self.record(login)?;
@@ -109,7 +110,7 @@ impl CodexHome {
         self.host_copy().put(login)
     }
 
-    /// Replaces the login if it still is `known`. Returns whether it was.
+    /// Replaces the login if it is still `known`. Returns whether it was replaced.
     pub fn renew_login(&self, known: &[u8], login: &[u8]) -> io::Result<bool> {
         let _lock = self.lock()?;
         if self.read_login()?.as_deref() != Some(known) {
@@ -167,7 +168,7 @@ impl CodexHome {
         }
     }
 
-    /// Takes the lock for replacing the login, because the server and `login` may do so at the same time.
+    /// Locks the login, because the server and the command `login` may replace it at the same time.
     fn lock(&self) -> io::Result<File> {
         let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(&self.lock)?;
         lock.lock()?;
@@ -175,14 +176,14 @@ impl CodexHome {
     }
 }
 
-/// Reads a small regular file. Follows no link, and opens nothing that could block.
+/// Reads a small regular file. Does not follow links or open anything that could block.
 pub fn read_plain_file(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     let file = fs::File::options().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > LOGIN_LIMIT_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is not a small plain file", path.display())));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is not a small regular file", path.display())));
     }
     let mut bytes = Vec::new();
     file.take(LOGIN_LIMIT_BYTES).read_to_end(&mut bytes)?;
@@ -220,7 +221,7 @@ mod tests {
         home.write_login(b"{\"a\":1}").expect("written");
         let (login, copy) = (folder.path().join("login.json"), home.folder().join("auth.json"));
         assert_eq!((mode(&login), mode(&copy)), (0o600, 0o600));
-        assert_eq!(fs::read(&copy).expect("for a Codex on the host"), b"{\"a\":1}");
+        assert_eq!(fs::read(&copy).expect("Codex on the host has a copy"), b"{\"a\":1}");
         assert_eq!(home.read_login().expect("there").as_deref(), Some(&b"{\"a\":1}"[..]));
         assert!(home.remove_login().expect("removed") && home.read_login().expect("nothing").is_none() && !copy.exists());
     }
@@ -233,7 +234,7 @@ mod tests {
         assert!(!home.renew_login(b"{\"a\":1}", b"{\"a\":3}").expect("read"), "another login came first");
         assert_eq!(home.read_login().expect("there").as_deref(), Some(&b"{\"a\":2}"[..]));
         home.remove_login().expect("removed");
-        assert!(!home.renew_login(b"{\"a\":2}", b"{\"a\":3}").expect("read"), "a logout stays one");
+        assert!(!home.renew_login(b"{\"a\":2}", b"{\"a\":3}").expect("read"), "a renewal does not undo a logout");
     }
 
     #[test]
@@ -257,6 +258,6 @@ mod tests {
         fs::remove_file(folder.path().join("login.json")).expect("removed");
         let fifo = folder.path().join("login.json");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a fifo");
-        assert!(home.read_login().is_err(), "a fifo, and nobody waited for a writer");
+        assert!(home.read_login().is_err(), "a FIFO is refused without waiting for a writer");
     }
 }

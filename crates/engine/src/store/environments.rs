@@ -1,7 +1,7 @@
-//! Environments on disk: `repo.url`, `default_branch`, `secrets.json` for values that must stay hidden, and `env.json` for the
+//! Repositories on disk: `repo.url`, `default_branch`, `secrets.json` for values that must stay hidden, and `env.json` for the
 //! rest.
 //!
-//! Invariant: `env.json` is written last, so an environment that has it has the other files too.
+//! Invariant: `env.json` is written last, so a repository that has this file also has the others.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,7 +21,7 @@ use super::{Found, Home, StoreError, damaged};
 use crate::durable;
 
 impl Home {
-    /// Writes an environment, and creates its folder if it is missing.
+    /// Writes a repository, and creates its folder if it is missing.
     pub fn write_environment(&self, environment: &EnvironmentRecord) -> Result<(), StoreError> {
         let folder = self.layout.environment(environment.env_id);
         durable::create_folder(&folder).map_err(|error| StoreError::new("make", &folder, error))?;
@@ -37,7 +37,7 @@ impl Home {
         write_atomically(&path, &text).map_err(|error| StoreError::new("write", &path, error))
     }
 
-    /// Reads all environments.
+    /// Reads all repositories.
     pub fn read_environments(&self) -> Result<Found<EnvironmentRecord>, StoreError> {
         let folder = self.layout.environments();
         let failed = |error| StoreError::new("read", &folder, error);
@@ -78,7 +78,7 @@ fn write_secrets(path: &Path, environment: &EnvironmentRecord) -> Result<(), Sto
     if secrets.is_empty() && former.is_empty() && forge_token.is_none() {
         return match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-            // Its folder is synced when `env.json` is written.
+            // The folder is synced when `env.json` is written.
             Ok(()) | Err(_) => Ok(()),
         };
     }
@@ -93,15 +93,15 @@ fn read_secrets(folder: &Path, environment: &mut EnvironmentRecord) -> Result<()
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(damaged(folder, &path, error)),
     };
-    // The parser's message could repeat part of a value.
-    let file: SecretsFile = serde_json::from_slice(&text).map_err(|_| damaged(folder, &path, "it is not in its form"))?;
+    // Drop the parser's message, because it could contain part of a value.
+    let file: SecretsFile = serde_json::from_slice(&text).map_err(|_| damaged(folder, &path, "its format is invalid"))?;
     (environment.secrets, environment.former_secrets) = (file.secrets, file.former);
     environment.forge_token = file.forge_token;
     Ok(())
 }
 
-/// Reads the record in an environment's folder, wherever the folder is. A folder without a record was never acknowledged, so it
-/// does not count.
+/// Reads the record in a repository's folder, which may be in the trash. A folder without a record is ignored, because its
+/// creation was never acknowledged.
 pub(super) fn read_environment(folder: &Path) -> Result<Option<EnvironmentRecord>, Damaged> {
     let path = folder.join("env.json");
     let text = match fs::read(&path) {

@@ -1,6 +1,6 @@
-//! The home: created with permissions for its owner only, locked by one server at a time, and with the API token.
+//! The home: accessible only to its owner, locked by one server at a time, and with the API token.
 //!
-//! Invariant: the owner of a [`Home`] holds the lock until it is dropped, or until the process is killed.
+//! Invariant: a [`Home`] holds the lock until it is dropped or the process is killed.
 
 use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -36,15 +36,15 @@ pub struct Home {
 /// Why a home cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenHomeError {
-    /// Another server uses it.
-    #[error("another server already serves `{}` ({holder})", home.display())]
+    /// Another server uses the home.
+    #[error("another server already uses `{}` ({holder})", home.display())]
     Held {
         /// The home.
         home: PathBuf,
         /// The other server's entry in the lock file.
         holder: String,
     },
-    /// It cannot be created, read or written.
+    /// The home cannot be created, read or written.
     #[error("cannot use the home `{}`: {source}", home.display())]
     Unusable {
         /// The home.
@@ -64,9 +64,9 @@ impl From<OpenHomeError> for Problem {
             OpenHomeError::Unusable { source, .. } => {
                 let hint = match source.kind() {
                     io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                        "make it writable for this user, or set ORCH_HOME to another folder"
+                        "make the home writable for this user, or set ORCH_HOME to another folder"
                     }
-                    io::ErrorKind::StorageFull => "free disk space, or set ORCH_HOME to another folder",
+                    io::ErrorKind::StorageFull => "free up disk space, or set ORCH_HOME to another folder",
                     _ => "set ORCH_HOME to another folder",
                 };
                 Self::new(ErrorCode::HomeUnusable, detail).hint(hint)
@@ -80,12 +80,12 @@ impl Home {
     pub fn probe(&self) -> Result<(), StoreError> {
         let path = self.layout.home().join(format!("probe-{}", std::process::id()));
         let written = fs_err::write(&path, b"x");
-        // A full disk may still have room for the name.
+        // On a full disk, the file may exist even though it is empty.
         let removed = fs_err::remove_file(&path);
         written.and(removed).map_err(|error| StoreError::new("write", self.layout.home(), error))
     }
 
-    /// Creates what is missing, takes the lock, and reads or creates the token and the host name of the pages.
+    /// Creates missing folders, takes the lock, and reads or creates the token and the host name of the pages.
     pub fn open(path: &Path) -> Result<Self, OpenHomeError> {
         let unusable = |source| OpenHomeError::Unusable { home: path.to_owned(), source };
         let layout = Layout::new(path);
@@ -105,7 +105,7 @@ impl Home {
         let mut file = open.map_err(unusable)?;
         let is_ours = match file.try_lock() {
             Ok(()) => true,
-            // The named server is gone. A program that it was just starting has the lock until that program runs.
+            // The server named in the file is gone. A program that it was starting keeps the lock until that program runs.
             Err(TryLockError::WouldBlock) if holder(layout.home()).map_err(unusable)?.is_none() => {
                 wait_for(&file).map_err(unusable)?
             }
@@ -125,8 +125,8 @@ impl Home {
 
 /// Waits until a lock is free, and takes it. Returns false if that takes too long.
 fn wait_for(file: &File) -> io::Result<bool> {
-    // Both handles are the same open file, so the lock that the thread gets is ours. A thread that waits in vain ends with this
-    // process.
+    // Both handles refer to the same open file, so the lock that the thread gets is ours. If the thread never gets the lock, it
+    // ends with this process.
     let waiting = file.try_clone()?;
     let (sender, locked) = std::sync::mpsc::channel();
     std::thread::spawn(move || sender.send(waiting.lock()));
@@ -138,7 +138,8 @@ fn wait_for(file: &File) -> io::Result<bool> {
 
 /// Returns the server that currently holds a home.
 ///
-/// The lock file names it. A different process that has its number by now does not have that file open, and is not returned.
+/// The lock file contains its process ID. A different process that has this ID by now does not have the file open, so it is not
+/// returned.
 pub fn holder(home: &Path) -> io::Result<Option<ProcessIdentity>> {
     let lock = Layout::new(home).lock();
     let named = match fs::read_to_string(&lock) {
@@ -151,7 +152,7 @@ pub fn holder(home: &Path) -> io::Result<Option<ProcessIdentity>> {
     Ok(holder.has_open(&lock)?.then_some(holder))
 }
 
-/// Creates a folder for the owner only. An existing folder keeps the owner's permissions and loses all others.
+/// Creates a folder that only its owner can access. An existing folder keeps the owner's permissions and loses all others.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     durable::create_private_folder(path)?;
     let mode = fs::metadata(path)?.permissions().mode();
@@ -175,8 +176,8 @@ fn read_or_make_token(path: &Path) -> io::Result<String> {
 
 /// Reads the host name of the pages, or creates a random one.
 ///
-/// Browsers resolve every name below `localhost` to the loopback address, and send a cookie to every port of the name that set
-/// it. No other program on the machine knows this name, so none can serve a page there.
+/// Browsers resolve every name that ends with `.localhost` to the loopback address, and send a cookie to every port of the name
+/// that set it. No other program on the machine knows this name, so none can serve a page under it.
 fn read_or_make_pages_host(path: &Path) -> io::Result<String> {
     match fs::read_to_string(path) {
         Ok(text) if is_pages_host(text.trim()) => return Ok(text.trim().to_owned()),
@@ -213,7 +214,7 @@ mod tests {
     fn a_home_is_made_for_its_owner_only() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep/home");
-        let home = Home::open(&path).expect("it can be made");
+        let home = Home::open(&path).expect("the home can be created");
         assert_eq!((mode(&path), mode(&home.layout.tasks()), mode(&home.layout.token())), (0o700, 0o700, 0o600));
         assert_eq!(home.token.len(), 64);
     }
@@ -221,16 +222,16 @@ mod tests {
     #[test]
     fn the_pages_have_a_name_that_stays_and_that_only_the_owner_can_read() {
         let folder = tempfile::tempdir().expect("a folder");
-        let home = Home::open(folder.path()).expect("it can be made");
+        let home = Home::open(folder.path()).expect("the home can be created");
         let (name, file) = (home.pages_host.clone(), home.layout.pages_host());
         assert!(is_pages_host(&name), "{name}");
         assert_eq!(mode(&file), 0o600);
         drop(home);
-        assert_eq!(Home::open(folder.path()).expect("it can be opened").pages_host, name);
-        // Anything else in the file could be a name that others know.
+        assert_eq!(Home::open(folder.path()).expect("the home can be opened").pages_host, name);
+        // Any other content of the file could be a name that others know.
         for bad in ["", "localhost", "codex-0.localhost", "codex-0123456789abcdef0123456789ABCDEF.localhost", "codex.example"] {
             fs::write(&file, bad).expect("written");
-            let made = Home::open(folder.path()).expect("it can be opened").pages_host.clone();
+            let made = Home::open(folder.path()).expect("the home can be opened").pages_host.clone();
             assert!(is_pages_host(&made) && made != name, "{bad}: {made}");
         }
     }
@@ -238,16 +239,16 @@ mod tests {
     #[test]
     fn a_home_that_others_could_read_is_closed_to_them() {
         let folder = tempfile::tempdir().expect("a folder");
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("it is ours");
-        let _home = Home::open(folder.path()).expect("it can be opened");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("the folder is ours");
+        let _home = Home::open(folder.path()).expect("the home can be opened");
         assert_eq!(mode(folder.path()), 0o700);
     }
 
     #[test]
     fn the_second_server_learns_who_holds_the_home() {
         let folder = tempfile::tempdir().expect("a folder");
-        let first = Home::open(folder.path()).expect("the first one opens");
-        let refused = Home::open(folder.path()).expect_err("the second one does not");
+        let first = Home::open(folder.path()).expect("the first server opens the home");
+        let refused = Home::open(folder.path()).expect_err("the home is in use");
         assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
         assert_eq!(Problem::from(refused).report.code, ErrorCode::HomeInUse);
         let token = first.token.clone();
@@ -259,20 +260,20 @@ mod tests {
     fn the_holder_is_the_process_that_has_the_lock_open_and_no_other_of_its_number() {
         let folder = tempfile::tempdir().expect("a folder");
         assert_eq!(holder(folder.path()).expect("no lock yet"), None);
-        let home = Home::open(folder.path()).expect("it can be made");
+        let home = Home::open(folder.path()).expect("the home can be created");
         let me = ProcessIdentity::current().expect("/proc can be read");
-        assert_eq!(holder(folder.path()).expect("it can be read"), Some(me));
+        assert_eq!(holder(folder.path()).expect("the lock file can be read"), Some(me));
         drop(home);
-        // The number is still in the file and still in use, as if it were reused by a different process.
-        assert_eq!(holder(folder.path()).expect("it can be read"), None);
+        // The process ID is still in the file and still in use, as if a different process had reused it.
+        assert_eq!(holder(folder.path()).expect("the lock file can be read"), None);
     }
 
     #[test]
     fn a_lock_whose_holder_is_gone_is_waited_for() {
         let folder = tempfile::tempdir().expect("a folder");
-        drop(Home::open(folder.path()).expect("the first one opens"));
+        drop(Home::open(folder.path()).expect("the first server opens the home"));
         let lock = Layout::new(folder.path()).lock();
-        // The state in which a program has it that a killed server was just starting.
+        // Hold the lock like a program that a killed server was starting.
         let inherited = File::options().write(true).open(&lock).expect("it exists");
         inherited.lock().expect("free");
         fs::write(&lock, "process 4194305\n").expect("written");
@@ -282,9 +283,9 @@ mod tests {
             opening.send(()).expect("the test listens");
             Home::open(&path).map(drop)
         });
-        opened.recv().expect("it is about to wait");
+        opened.recv().expect("the thread is about to wait");
         drop(inherited);
-        waiting.join().expect("it does not panic").expect("it gets the lock");
+        waiting.join().expect("the thread does not panic").expect("it gets the lock");
     }
 
     #[test]
@@ -292,7 +293,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("file");
         fs::write(&file, "").expect("written");
-        let refused = Home::open(&file.join("home")).expect_err("a file has no folders");
+        let refused = Home::open(&file.join("home")).expect_err("a file cannot contain a folder");
         assert_eq!(Problem::from(refused).report.code, ErrorCode::HomeUnusable);
     }
 }

@@ -1,7 +1,7 @@
 //! Images of prompts on disk: `tasks/<id>/images/<name>`, complete and synced before a record names them.
 //!
-//! A file whose record was never written is unused and goes with its task. Invariant: content that is read matches its name, or
-//! reading it fails.
+//! A file that no record names is unused and is deleted with its task. Invariant: reading an image fails if its content does not
+//! match its name.
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -37,7 +37,7 @@ impl Home {
 
 fn read_image(folder: &Path, image: &ImageFile) -> io::Result<Vec<u8>> {
     let mut bytes = vec![];
-    // One byte more than the maximum.
+    // Read one byte more than the maximum, so that a larger file does not match its name.
     let limit = u64::try_from(IMAGE_LIMIT_BYTES).unwrap_or(u64::MAX) + 1;
     fs::File::open(folder.join(image.file.to_string()))?.take(limit).read_to_end(&mut bytes)?;
     if image.file.is_of(&bytes) {

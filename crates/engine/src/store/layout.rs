@@ -23,17 +23,17 @@ impl Layout {
         &self.home
     }
 
-    /// Returns the folder of all environments.
+    /// Returns the folder of all repositories.
     pub fn environments(&self) -> PathBuf {
         self.home.join("envs")
     }
 
-    /// Returns the folder of an environment.
+    /// Returns the folder of a repository.
     pub fn environment(&self, id: EnvironmentId) -> PathBuf {
         self.environments().join(id.to_string())
     }
 
-    /// Returns the bare mirror of an environment.
+    /// Returns the bare mirror of a repository.
     pub fn mirror(&self, id: EnvironmentId) -> PathBuf {
         self.environment(id).join("mirror")
     }
@@ -73,7 +73,7 @@ impl Layout {
         self.task(id).join("reviewed.json")
     }
 
-    /// Returns the agent repository of a task, which the real worktree knows nothing about.
+    /// Returns the agent repository of a task. The real worktree does not refer to it.
     pub fn twin(&self, id: TaskId) -> PathBuf {
         self.task(id).join("agent.git")
     }
@@ -98,7 +98,7 @@ impl Layout {
         self.task(id).join("images")
     }
 
-    /// Returns the folder with the export of an agent repository. No container of a run sees it.
+    /// Returns the folder with the export of an agent repository. It is not mounted into the containers of runs.
     pub fn harvest(&self, id: TaskId) -> PathBuf {
         self.task(id).join("harvest")
     }
@@ -108,7 +108,7 @@ impl Layout {
         self.home.join("codex")
     }
 
-    /// Returns the login of Codex. No container sees it.
+    /// Returns the login of Codex. It is not mounted into any container.
     pub fn login(&self) -> PathBuf {
         self.home.join("login.json")
     }
@@ -133,7 +133,7 @@ impl Layout {
         self.task(id).join("auth")
     }
 
-    /// Returns the file with an environment's secret variables.
+    /// Returns the file with a repository's secret variables.
     pub fn secrets(&self, id: EnvironmentId) -> PathBuf {
         self.environment(id).join("secrets.json")
     }
@@ -178,7 +178,7 @@ impl Layout {
         self.home.join("built-images.json")
     }
 
-    /// Returns the browsers that receive push messages, and the key that identifies us to them.
+    /// Returns the file with the browsers that receive push messages, and with this server's key for them.
     pub fn devices(&self) -> PathBuf {
         self.home.join("devices.json")
     }
@@ -188,12 +188,12 @@ impl Layout {
         self.home.join("held-notices.json")
     }
 
-    /// Returns the file that tells whether the machine was stopped cleanly.
+    /// Returns the file that records whether the machine was stopped cleanly.
     pub fn boot(&self) -> PathBuf {
         self.home.join("boot.json")
     }
 
-    /// Returns the lock that makes a server the only one of its home. It names its holder.
+    /// Returns the lock file, which lets only one server use the home. It names its holder.
     pub fn lock(&self) -> PathBuf {
         self.home.join("lock")
     }

@@ -1,7 +1,7 @@
-//! A copy of the login for a Codex: alone in a folder for a container, or a file on the host.
+//! A copy of the login for Codex: in its own folder for a container, or a file on the host.
 //!
-//! An agent in a container can do anything inside that folder. Therefore nothing in it is followed, held open for long or
-//! deleted by name, except the one regular file that belongs there. Invariant: nothing here writes the login itself.
+//! An agent in a container can do anything inside that folder. Therefore no link there is followed, and only the files that
+//! Codex creates are read or deleted. Invariant: nothing here writes the login itself.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ const FILE: &str = "auth.json";
 /// Lock files that Codex holds in the same folder while it renews the tokens or replaces the login. They are empty.
 const LOCKS: [&str; 2] = ["auth.lock", "auth.json.lock"];
 
-/// The maximum number of folders that are kept after they were put aside.
+/// The maximum number of folders that are put aside.
 const MOST_ASIDE: u32 = 1000;
 
-/// The place of a copy.
+/// The place where a copy is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginCopy {
     place: Place,
@@ -35,7 +35,7 @@ enum Place {
     File(PathBuf),
 }
 
-/// What was found at the place of a copy.
+/// What was found in the place where a copy is stored.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     /// Nothing.
@@ -47,24 +47,24 @@ pub enum Found {
 }
 
 impl LoginCopy {
-    /// Creates the place of a copy in its own folder.
+    /// Returns the place of a copy in its own folder.
     pub fn folder(folder: PathBuf) -> Self {
         Self { place: Place::Folder(folder) }
     }
 
-    /// Creates the place of a copy in a folder with other files.
+    /// Returns the place of a copy in a folder with other files.
     pub fn file(file: PathBuf) -> Self {
         Self { place: Place::File(file) }
     }
 
-    /// Returns what is moved when the copy is put aside.
+    /// Returns the path that is moved when the copy is put aside.
     pub fn path(&self) -> &Path {
         match &self.place {
             Place::Folder(path) | Place::File(path) => path,
         }
     }
 
-    /// Whether an agent can write to it.
+    /// Whether an agent can write to the copy.
     pub fn is_for_a_container(&self) -> bool {
         matches!(self.place, Place::Folder(_))
     }
@@ -76,7 +76,7 @@ impl LoginCopy {
         }
     }
 
-    /// Returns the file with the login that was last put there. No container can change it.
+    /// Returns the file that records the login last written to the copy. No container can change this file.
     fn lent_file(&self) -> PathBuf {
         self.path().with_extension("lent")
     }
@@ -86,7 +86,7 @@ impl LoginCopy {
         found(read_plain_file(&self.login_file()))
     }
 
-    /// Returns the login that was last put there, if it is known.
+    /// Returns the login that was last written to the copy, if it is known.
     pub fn lent(&self) -> io::Result<Option<Vec<u8>>> {
         match &self.place {
             Place::Folder(_) => found(read_plain_file(&self.lent_file())),
@@ -94,7 +94,7 @@ impl LoginCopy {
         }
     }
 
-    /// Inspects everything at this place.
+    /// Inspects all files in this place.
     pub fn look(&self) -> io::Result<Found> {
         if let Place::Folder(folder) = &self.place {
             let entries = match fs::read_dir(folder) {
@@ -116,17 +116,17 @@ impl LoginCopy {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Found::Foreign("the server cannot read it".to_owned())
             }
-            Err(_) => Found::Foreign("it is not a small plain file".to_owned()),
+            Err(_) => Found::Foreign("it is not a small regular file".to_owned()),
         })
     }
 
-    /// Puts a login there. Readers see the old file or the new one. A link is replaced, not followed.
+    /// Writes a login to the copy. Readers see the old file or the new one. A link is replaced, not followed.
     pub fn put(&self, login: &[u8]) -> io::Result<()> {
         match &self.place {
             Place::File(file) => write_atomically(file, login),
             Place::Folder(folder) => {
                 private_folder(folder)?;
-                // Write it beside the folder, so that a container only sees the finished file.
+                // Write the file next to the folder first, so that a container only sees the finished file.
                 let lent = self.lent_file();
                 write_atomically(&lent, login)?;
                 let new = folder.with_extension("new");
@@ -136,7 +136,7 @@ impl LoginCopy {
         }
     }
 
-    /// Moves everything at this place to where no container sees it, and returns its new path.
+    /// Moves the copy and everything next to it to a path that no container sees, and returns the new path.
     pub fn put_aside(&self) -> io::Result<PathBuf> {
         let path = self.path();
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -148,7 +148,7 @@ impl LoginCopy {
             fs::rename(path, &aside)?;
             return Ok(aside);
         }
-        Err(io::Error::other(format!("{MOST_ASIDE} refused logins are kept beside `{}`", path.display())))
+        Err(io::Error::other(format!("there are already {MOST_ASIDE} refused logins next to `{}`", path.display())))
     }
 
     /// Removes a copy that was inspected and is valid.
@@ -180,7 +180,7 @@ fn found(read: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Ignores that a removed file was already missing.
+/// Ignores the error if a file was already missing.
 fn there(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -210,11 +210,11 @@ mod tests {
         assert_eq!(copy.look().expect("looked"), Found::File(b"{\"a\":1}".to_vec()));
         assert_eq!(copy.lent().expect("read").as_deref(), Some(&b"{\"a\":1}"[..]));
         for lock in LOCKS {
-            fs::write(auth.join(lock), "").expect("as Codex makes it");
+            fs::write(auth.join(lock), "").expect("a lock like Codex's");
         }
         assert!(matches!(copy.look().expect("looked"), Found::File(_)));
         copy.remove().expect("removed");
-        copy.remove().expect("twice is harmless");
+        copy.remove().expect("removing it twice is harmless");
         assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 0);
         assert_eq!(copy.look().expect("looked"), Found::Nothing);
     }

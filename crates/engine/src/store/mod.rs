@@ -1,7 +1,7 @@
-//! Reads and writes state files, and knows their paths. No other module does. Files are written so that a kill at any moment
-//! leaves the old file or the new one.
+//! Reads and writes state files. No other module reads or writes them, or knows their paths. A kill at any moment leaves the old
+//! file or the new one.
 //!
-//! It decides nothing. A malformed file is reported as [`Damaged`] and stays unchanged.
+//! This module makes no decisions. A malformed file is reported as [`Damaged`] and stays unchanged.
 
 pub mod atomic;
 mod boot;
@@ -39,7 +39,7 @@ use model::ErrorCode;
 use model::api::Damaged;
 use model::problem::Problem;
 
-/// Returns the free bytes at a path that this user may use.
+/// Returns how many free bytes this user may use on the disk of a path.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
@@ -70,7 +70,7 @@ impl From<StoreError> for Problem {
         let unavailable = |code, hint: &str| Self::new(code, error.to_string()).hint(hint);
         match error.source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                unavailable(ErrorCode::DiskFull, "free disk space and try again; nothing that was saved before is lost")
+                unavailable(ErrorCode::DiskFull, "free up disk space and try again; everything saved before is intact")
             }
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
                 unavailable(ErrorCode::HomeNotWritable, "make the home writable for the user that runs the server")
@@ -80,7 +80,7 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// Everything of one kind on disk: readable records and damaged ones.
+/// All records of one kind on disk, readable and damaged.
 #[derive(Debug)]
 pub struct Found<T> {
     /// The readable records.

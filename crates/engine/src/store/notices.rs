@@ -1,8 +1,7 @@
-//! Files for notifications: the settings of the page (`notices.json`), the devices with the key that identifies us to them
+//! Files for notifications: the settings of the page *Notifications* (`notices.json`), the devices with the server's key for them
 //! (`devices.json`), and notifications that wait for quiet hours to end (`held-notices.json`).
 //!
-//! None of them is more important than the server: an unreadable file is reported, stays unchanged until the next write, and is
-//! ignored.
+//! An unreadable file does not stop the server: the file is reported, ignored, and stays unchanged until the next write.
 
 use std::io;
 use std::path::Path;
@@ -21,7 +20,7 @@ use super::{Home, StoreError};
 /// A browser that receives notifications.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRecord {
-    /// Its ID in our URLs.
+    /// Its ID in the server's URLs.
     pub id: String,
     /// The URL of its push service.
     pub endpoint: PushEndpoint,
@@ -31,17 +30,17 @@ pub struct DeviceRecord {
     pub auth: Secret,
     /// The name that the browser gave itself.
     pub label: String,
-    /// The session that it belongs to, as in the list of sessions.
+    /// The ID of the session that it belongs to.
     pub session: String,
     /// When it subscribed.
     pub created_at: Timestamp,
 }
 
-/// The devices, and the key that identifies us to all of them. They are stored in one file, because neither is useful without
-/// the other.
+/// The devices, and the key that identifies the server to all of them. One file contains both, because neither is useful
+/// without the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Devices {
-    /// PKCS#8 in base64url, or `None` before the first device.
+    /// The key as PKCS#8 in base64url, or `None` before the first device.
     pub key: Option<Secret>,
     /// The devices, oldest first.
     pub devices: Vec<DeviceRecord>,
@@ -53,16 +52,16 @@ struct Kept<T> {
     content: T,
 }
 
-/// What was read, or a default and the reason.
+/// The content of a file, or a default and why the file could not be read.
 pub type Read<T> = (T, Option<Damaged>);
 
 impl Home {
-    /// Reads the settings of the page.
+    /// Reads the settings of the page *Notifications*.
     pub fn read_notice_settings(&self) -> Read<NoticeSettings> {
         read(&self.layout.notices())
     }
 
-    /// Writes the settings of the page.
+    /// Writes the settings of the page *Notifications*.
     pub fn write_notice_settings(&self, settings: &NoticeSettings) -> Result<(), StoreError> {
         write(&self.layout.notices(), settings)
     }
@@ -99,7 +98,7 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Read<T> {
     };
     let path = path.display().to_string();
     tracing::error!(path, reason, "could not read a notification file; continuing without it");
-    let hint = "restore the file from a backup and restart the server; saving the settings on the page replaces it";
+    let hint = "restore the file from a backup and restart the server; saving the settings on the page replaces the file";
     (T::default(), Some(Damaged { id: "notices".to_owned(), path, reason, hints: vec![hint.to_owned()] }))
 }
 
@@ -144,6 +143,6 @@ mod tests {
             assert_eq!(fs::read_to_string(home.layout.notices()).expect("there"), text);
         }
         fs::create_dir(home.layout.devices()).expect("made");
-        assert!(home.read_devices().1.is_some(), "a folder in its place");
+        assert!(home.read_devices().1.is_some(), "a folder in place of the file is reported");
     }
 }

@@ -1,5 +1,5 @@
-//! `password`: the hash of the sign-in password, if one is set. The password itself is not stored. One line in the format of
-//! the Password Hashing Competition, which includes its parameters.
+//! `password`: the hash of the sign-in password, if one is set. The password itself is not stored. The file is one line in the
+//! format of the Password Hashing Competition, which includes the parameters of the hash.
 
 use std::io;
 

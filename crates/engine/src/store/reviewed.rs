@@ -1,5 +1,5 @@
-//! `reviewed.json`: the commit up to which somebody reviewed a task's changes. It is stored beside the task's record and moves
-//! with it. Only a page depends on it, so a malformed file counts as missing.
+//! `reviewed.json`: the commit up to which somebody reviewed a task's changes. It is stored next to the task's record and moves
+//! with it. Only a page uses it, so a malformed file counts as missing.
 
 use std::io;
 
@@ -52,7 +52,7 @@ mod tests {
         let home = Home::open(folder.path()).expect("a home");
         let id = TaskId::from_uuid(uuid::Uuid::from_u128(1));
         let commit: ObjectId = "a".repeat(40).parse().expect("an id");
-        assert!(home.write_reviewed(id, &commit).is_err(), "a task that is gone gets no folder");
+        assert!(home.write_reviewed(id, &commit).is_err(), "no folder is created for a missing task");
         fs::create_dir_all(home.layout.task(id)).expect("made");
         assert_eq!(home.read_reviewed(id).expect("read"), None);
         home.write_reviewed(id, &commit).expect("written");

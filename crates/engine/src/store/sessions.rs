@@ -31,8 +31,8 @@ struct SessionsFile {
 }
 
 impl Home {
-    /// Reads the sessions, without those of earlier versions, which were valid at every name. A malformed file signs everybody
-    /// out and stays unchanged until somebody signs in.
+    /// Reads the sessions, except those of earlier versions, which were valid at every host name. A malformed file signs out
+    /// everyone and stays unchanged until somebody signs in.
     pub fn read_sessions(&self) -> Result<Vec<SessionRecord>, StoreError> {
         let path = self.layout.page_sessions();
         match fs::read(&path) {

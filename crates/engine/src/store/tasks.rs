@@ -1,4 +1,4 @@
-//! Tasks on disk: `meta.json`, written before anything that follows from it.
+//! Tasks on disk: `meta.json`, which is written before any effect of it starts.
 //!
 //! Invariant: a malformed `meta.json` is never overwritten.
 
@@ -27,7 +27,7 @@ impl Home {
             self.write_task(task)
         });
         written.inspect_err(|_| {
-            // Nothing was acknowledged, and the caller still has everything in the incomplete folder.
+            // The task was not acknowledged, and the caller still has everything that is in the incomplete folder.
             let folder = self.layout.task(task.task_id);
             if let Err(error) = fs::remove_dir_all(&folder) {
                 tracing::warn!(folder = %folder.display(), %error, "could not remove an incomplete task");
@@ -35,7 +35,7 @@ impl Home {
         })
     }
 
-    /// Creates the folders that a task's containers need besides its worktree.
+    /// Creates the folders that a task's containers need in addition to its worktree.
     pub fn make_container_folders(&self, id: TaskId) -> Result<(), StoreError> {
         for folder in [self.layout.sessions(id), self.layout.containers()] {
             private_folder(&folder).map_err(|error| StoreError::new("make", &folder, error))?;
@@ -43,7 +43,7 @@ impl Home {
         Ok(())
     }
 
-    /// Writes a task's record. The old one or the new one is on disk, whatever happens.
+    /// Writes a task's record. After a crash, either the old record or the new one is on disk.
     pub fn write_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
         write_record(&self.layout.meta(task.task_id), task)
     }
@@ -65,7 +65,7 @@ impl Home {
     }
 }
 
-/// Writes a record, wherever its folder is.
+/// Writes a record at any path, including one in the trash.
 pub(super) fn write_record(path: &Path, task: &TaskRecord) -> Result<(), StoreError> {
     let text = serde_json::to_vec_pretty(&TaskFile::from(task));
     let mut text = text.map_err(|error| StoreError::new("write", path, error.into()))?;
@@ -95,7 +95,7 @@ pub(super) fn read_task(folder: &Path) -> Result<Option<TaskRecord>, Damaged> {
     Ok(Some(task))
 }
 
-/// Returns the schema version, which even a file with unknown content has.
+/// Returns the schema version of a file, even if its other content is unknown.
 pub(super) fn schema_of(text: &[u8]) -> Option<u64> {
     #[derive(serde::Deserialize)]
     struct Schema {
@@ -174,7 +174,7 @@ mod tests {
         home.tidy().expect("tidied");
         assert!(!half.exists() && home.layout.meta(task(1).task_id).exists());
         let trashed = home.trashed().expect("read");
-        assert!(matches!(&trashed[..], [found] if found.path.join("logs").is_dir()), "it may be somebody's: {trashed:?}");
+        assert!(matches!(&trashed[..], [found] if found.path.join("logs").is_dir()), "the logs are kept: {trashed:?}");
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
         let (_folder, home) = home();
         home.create_task(&task(1), &[]).expect("written");
         home.discard_task(task(1).task_id).expect("moved");
-        home.discard_task(task(1).task_id).expect("twice is fine");
+        home.discard_task(task(1).task_id).expect("moving it twice is harmless");
         assert!(home.read_tasks().expect("read").records.is_empty());
         let found = home.find_trashed_task(task(1).task_id).expect("read").expect("it exists");
         assert!(matches!(&found.what, TrashedThing::Task(found, false) if **found == task(1)), "{found:?}");
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(home.read_tasks().expect("read").records, vec![task(1)]);
         home.discard_task(task(1).task_id).expect("moved");
         home.delete_trashed(&found.path).expect("deleted");
-        home.delete_trashed(&found.path).expect("twice is fine");
+        home.delete_trashed(&found.path).expect("deleting it twice is harmless");
         assert!(home.trashed().expect("read").is_empty());
     }
 }

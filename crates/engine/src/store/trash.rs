@@ -1,6 +1,6 @@
-//! The trash: a rename into `trash/` removes a thing. It can be restored until it is deleted.
+//! The trash: an item is removed by renaming it into `trash/`, and can be restored until it is deleted.
 //!
-//! Invariant: only things in the trash are deleted, and deleting can be repeated.
+//! Invariant: only items in the trash are deleted, and a deletion can be repeated.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::{Home, StoreError};
 use crate::durable;
 use crate::git::{free_name, remove_tree};
 
-/// A file that marks a task in the trash as unknown to the rest of the home.
+/// A file that marks a task in the trash whose removal is complete: nothing else in the home refers to the task.
 const FINISHED: &str = "removal-finished";
 
 /// An item in the trash.
@@ -46,9 +46,9 @@ impl Trashed {
 /// The kind of an item in the trash.
 #[derive(Debug)]
 pub enum TrashedThing {
-    /// A task, and whether the rest of the home no longer knows it.
+    /// A task, and whether its removal is complete.
     Task(Box<TaskRecord>, bool),
-    /// An environment.
+    /// A repository.
     Environment(Box<EnvironmentRecord>),
     /// A folder without a readable record.
     Other,
@@ -64,28 +64,28 @@ impl Home {
         self.layout.trash().join(format!("env-{id}"))
     }
 
-    /// Moves a task's folder into the trash. It is fine if it is already there, or missing.
+    /// Moves a task's folder into the trash. Does nothing if the folder is already there or missing.
     pub fn discard_task(&self, id: TaskId) -> Result<(), StoreError> {
         move_away(&self.layout.task(id), &self.trashed_task(id))
     }
 
-    /// Moves an environment's folder into the trash. It is fine if it is already there, or missing.
+    /// Moves a repository's folder into the trash. Does nothing if the folder is already there or missing.
     pub fn discard_environment(&self, id: EnvironmentId) -> Result<(), StoreError> {
         move_away(&self.layout.environment(id), &self.trashed_environment(id))
     }
 
-    /// Deletes an environment that never had a complete mirror, so it contains nobody's work.
+    /// Deletes a repository that never had a complete mirror and therefore contains no work.
     pub fn delete_discarded_environment(&self, id: EnvironmentId) -> Result<(), StoreError> {
         self.delete_trashed(&self.trashed_environment(id))
     }
 
-    /// Records that the rest of the home no longer knows a task.
+    /// Records that the removal of a task is complete: nothing else in the home refers to it.
     pub fn mark_removed(&self, id: TaskId) -> Result<(), StoreError> {
         let path = self.trashed_task(id).join(FINISHED);
         write_atomically(&path, b"").map_err(|error| StoreError::new("write", &path, error))
     }
 
-    /// Removes that mark, because the task is about to be restored.
+    /// Removes the mark of a complete removal, because the task is about to be restored.
     pub fn unmark_removed(&self, id: TaskId) -> Result<(), StoreError> {
         let path = self.trashed_task(id).join(FINISHED);
         let removed = match fs::remove_file(&path) {
@@ -96,14 +96,14 @@ impl Home {
         removed.map_err(|error| StoreError::new("remove", &path, error))
     }
 
-    /// Restores a task with this record. The rename makes it visible.
+    /// Restores a task with this record. The final rename makes the task visible.
     pub fn bring_back_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
         let folder = self.trashed_task(task.task_id);
         super::tasks::write_record(&folder.join("meta.json"), task)?;
         rename(&folder, &self.layout.task(task.task_id))
     }
 
-    /// Restores an environment. Its record must be written afterwards.
+    /// Restores a repository. Its record must be written afterwards.
     pub fn bring_back_environment(&self, id: EnvironmentId) -> Result<(), StoreError> {
         rename(&self.trashed_environment(id), &self.layout.environment(id))
     }
@@ -119,18 +119,18 @@ impl Home {
         if path.is_dir() { trashed(path).map(Some) } else { Ok(None) }
     }
 
-    /// Returns an environment in the trash.
+    /// Returns a repository in the trash.
     pub fn find_trashed_environment(&self, id: EnvironmentId) -> Result<Option<Trashed>, StoreError> {
         let path = self.trashed_environment(id);
         if path.is_dir() { trashed(path).map(Some) } else { Ok(None) }
     }
 
-    /// Returns the folders of all tasks, including removed ones, with the environment of each if its record is readable. A task
-    /// that is removed or restored in the meantime is listed too, possibly twice.
+    /// Returns the folders of all tasks, including removed ones, with the repository of each if the task's record is readable. A
+    /// task that is removed or restored in the meantime is also listed, possibly twice.
     pub fn task_folders(&self) -> Result<Vec<(PathBuf, Option<EnvironmentId>)>, StoreError> {
         let (tasks, trash) = (self.layout.tasks(), self.layout.trash());
         let mut names = std::collections::BTreeSet::new();
-        // A folder that moves between two lists must not be missed by both.
+        // List the tasks again, so that a folder that moves in the meantime is not missing from both lists.
         for place in [&tasks, &trash, &tasks] {
             names.extend(children(place)?.iter().filter_map(|path| path.file_name().map(std::ffi::OsStr::to_owned)));
         }
@@ -146,7 +146,7 @@ impl Home {
         remove_tree(path).map_err(|error| StoreError::new("delete", path, error.source))
     }
 
-    /// Moves folders into the trash that never became a task or an environment, and deletes clones that were never completed.
+    /// Moves folders that never became a task or a repository into the trash, and deletes clones that were never completed.
     pub fn tidy(&self) -> Result<(), StoreError> {
         for (folder, record) in [(self.layout.tasks(), "meta.json"), (self.layout.environments(), "env.json")] {
             for path in children(&folder)?.into_iter().filter(|path| !path.join(record).exists()) {

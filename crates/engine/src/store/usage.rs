@@ -7,7 +7,7 @@ use std::path::Path;
 /// Returns the disk usage of a file or folder with everything below it, in bytes. Unreadable files count as 0.
 pub fn disk_usage(path: &Path) -> u64 {
     let mut bytes = 0;
-    // Only one folder is open at a time, however deep they are.
+    // Only one folder is open at a time, however deep the tree is.
     let mut left = vec![path.to_owned()];
     while let Some(path) = left.pop() {
         let Ok(found) = std::fs::symlink_metadata(&path) else { continue };

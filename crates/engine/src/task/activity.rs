@@ -36,7 +36,7 @@ impl Glance {
         self.due.get_or_insert(soonest);
     }
 
-    /// Waits until an update is due, forever if there is nothing new.
+    /// Waits until an update is due, or forever if the log has not grown.
     pub(super) async fn due(&self) {
         match self.due {
             Some(due) => tokio::time::sleep_until(due).await,
@@ -78,8 +78,8 @@ mod tests {
         glance.news();
         glance.news();
         glance.due().await;
-        assert_eq!(begun.elapsed(), PAUSE, "the last news is not missed");
+        assert_eq!(begun.elapsed(), PAUSE, "the log's last change is not missed");
         glance.looked();
-        assert!(tokio::time::timeout(Duration::from_mins(1), glance.due()).await.is_err(), "nothing is new");
+        assert!(tokio::time::timeout(Duration::from_mins(1), glance.due()).await.is_err(), "no update is due");
     }
 }

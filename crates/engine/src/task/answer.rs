@@ -1,5 +1,5 @@
-//! Answers to a task's question. The environment remembers an allowed URL before the task's run may start. Invariant: an answer
-//! only allows the URLs of the question that it names.
+//! Answers to a task's question. The repository's record includes an allowed URL before the task's run may start. Invariant: an
+//! answer only allows the URLs of the question that it names.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::TaskSlot;
 use crate::engine::Inner;
 
 impl Inner {
-    /// Applies the answer to the open question, if it has this number.
+    /// Applies the answer to the open question, if the question has this number.
     pub(crate) async fn answer(
         self: &Arc<Self>,
         slot: &Arc<TaskSlot>,
@@ -30,7 +30,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Answers other tasks of the environment whose questions are only about URLs that are now allowed.
+    /// Answers the questions of other tasks of the repository, if they are only about URLs that are now allowed.
     async fn answer_others(self: &Arc<Self>, slot: &TaskSlot) {
         let Some(environment) = self.environments.get(slot.env_id) else { return };
         let mut allowed = Sources::default();
@@ -40,7 +40,7 @@ impl Inner {
             if question.urls.iter().all(|url| allowed.get(url).is_some())
                 && let Err(problem) = self.ask(&other, TaskRequest::Answer(Some(question.number), Answer::Fetch)).await
             {
-                // It was answered, stopped or removed in the meantime.
+                // The task was answered, stopped or removed in the meantime.
                 tracing::debug!(task = %other.id, code = %problem.report.code, "a question was withdrawn before it could be answered");
             }
         }

@@ -1,7 +1,7 @@
-//! Commits what a run left, within a time limit. A stop ends the commit immediately, and uncommitted work stays in the
+//! Commits a run's work within a time limit. A stop ends the commit immediately, and uncommitted work stays in the
 //! worktree.
 //!
-//! An agent can leave things that make git slow in unexpected ways. Invariant: no request to a task waits for a commit.
+//! An agent can leave files that make git slow in unexpected ways. Invariant: no request to a task waits for a commit.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::git::{CommitMessage, RunTrailers, Snapshot};
 /// The time limit for the commit of a run.
 const LIMIT: Duration = Duration::from_mins(15);
 
-/// The time limit for the commit of a stopped run: somebody waits for its end.
+/// The time limit for the commit of a stopped run. It is short, because somebody is waiting for the run to end.
 const LIMIT_OF_STOPPED: Duration = Duration::from_mins(1);
 
 /// The time limit for the commit of a task that is being removed. The trash keeps its worktree.
@@ -66,7 +66,7 @@ impl Inner {
         };
         within.cancel();
         if contained {
-            // Remove the container first, so that it does not work on the same files as the next one.
+            // Wait until the container is removed, so that it does not work on the same files as the next container.
             let ended = tokio::time::timeout(ENDING, work).await;
             if let Ok(Ok(snapshot)) = ended {
                 return Committed::Done(Ok(snapshot));

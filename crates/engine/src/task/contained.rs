@@ -36,7 +36,7 @@ const LFS_INSIDE: &str = "/git/lfs";
 /// The path of the worktree in a container.
 const WORKTREE_INSIDE: &str = "/workspace/worktree";
 
-/// The maximum size of a bundle in bytes: more than the work of a run needs, and not enough to fill a disk.
+/// The maximum size of a bundle in bytes: more than the work of a run needs, but not enough to fill a disk.
 const BUNDLE_LIMIT_BYTES: u64 = 1 << 30;
 
 /// The prefix of codex-docker's stderr lines about rejected hosts.
@@ -48,13 +48,13 @@ const REMOVED: &[u8] = b"codex-docker: removed ";
 /// The maximum number of rejected hosts, and of removed items, in a run's notes.
 const MAX_REFUSED: usize = 20;
 
-/// The maximum number of different lines that are remembered. An agent can cause any number.
+/// The maximum number of different lines that are remembered. An agent can cause any number of lines.
 const MAX_TOLD_APART: usize = 10_000;
 
-/// The maximum length of such a line in characters.
+/// The maximum length of a line about a rejected host or removed content, in characters.
 const REFUSED_LENGTH: usize = 300;
 
-/// Why a run's work is still where the agent left it.
+/// Why a run's work could not be exported and imported. It is still where the agent left it.
 #[derive(Debug, thiserror::Error)]
 enum NotHarvested {
     #[error("could not export the changes from the agent repository: {0}")]
@@ -68,7 +68,7 @@ enum NotHarvested {
 }
 
 impl NotHarvested {
-    /// Whether the cause is what the agent left.
+    /// Whether the work was rejected because of its content.
     fn is_refusal(&self) -> bool {
         match self {
             Self::Harvest(error) => matches!(error, HarvestError::Unusable(_)),
@@ -100,13 +100,13 @@ impl Inner {
         environment.map(|environment| environment.container.clone()).unwrap_or_default()
     }
 
-    /// Returns the image of a task's runs, or `None` for the pinned one.
+    /// Returns the image for a task's runs, or `None` for the pinned image.
     pub(super) fn container_image(&self, environment: Option<&EnvironmentRecord>) -> Option<String> {
         let built = environment.filter(|environment| environment.container.dockerfile.is_some());
         built.map(|environment| own_image(environment.env_id)).or_else(|| self.named_image(environment).map(str::to_owned))
     }
 
-    /// Returns the image that the environment or the server names.
+    /// Returns the image that the settings of the repository or the server name.
     pub(super) fn named_image<'a>(&'a self, environment: Option<&'a EnvironmentRecord>) -> Option<&'a str> {
         environment.map_or(self.config.image.as_deref(), |environment| self.image_of(environment))
     }
@@ -163,7 +163,7 @@ impl Inner {
         };
         let twin = self.home.layout.twin(task.task_id);
         if before(task).is_some_and(|run| task.rewritten_after(run.number)) {
-            // Its branch has the old commits, and none of the new ones is based on them.
+            // The agent repository has the old commits of the branch, and the new commits are not based on them.
             let aside = worktree.put_twin_aside(&twin).await.map_err(|error| failed(&error))?;
             tracing::info!(task = %task.task_id, ?aside, "created a new agent repository, because the branch was rebased");
         }
@@ -197,7 +197,7 @@ impl Inner {
         worktree.ensure_twin(spec).await
     }
 
-    /// Whether the branch was moved without the agent repository: it was updated to its base, or the run before was not in a
+    /// Whether the branch changed without the agent repository: it was updated to its base, or the previous run was not in a
     /// container.
     async fn is_behind(&self, task: &TaskRecord) -> std::io::Result<bool> {
         let Some(before) = before(task) else { return Ok(false) };
@@ -207,7 +207,7 @@ impl Inner {
         Ok(!was_contained(&RunFiles::new(&self.home.layout.logs(task.task_id), before.number)).await?)
     }
 
-    /// Moves the agent's branch to the task's branch. Otherwise the agent would see the changes in between as uncommitted.
+    /// Updates the agent's branch to the task's branch. Otherwise the agent would see the changes in between as uncommitted.
     async fn sync_twin(&self, task: &TaskRecord, worktree: &Worktree, cancel: &CancellationToken) {
         let Some(since) = task.head_before(task.last_run().number) else { return };
         if let Err(error) = self.bring_out(task, worktree, HarvestMode::Sync, since, String::new(), cancel).await {
@@ -215,7 +215,7 @@ impl Inner {
         }
     }
 
-    /// Returns what else a run may read: large files of the repository, and submodules.
+    /// Returns additional folders that a run may read: large files of the repository, and submodules.
     pub(super) fn to_read(&self, mirror: &Mirror, task: &TaskRecord) -> std::io::Result<Vec<ToRead>> {
         let lfs = mirror.path().join("lfs");
         let mut to_read = vec![];
@@ -226,7 +226,7 @@ impl Inner {
         let Some(worktree) = mirror.find_worktree(&path, BranchName::of_task(task.task_id).as_str())? else { return Ok(to_read) };
         for submodule in worktree.submodules()? {
             let path = worktree.path().join(&submodule);
-            // In a run of a different kind, an agent may have put something else there.
+            // In a run without a container, an agent may have put something else there.
             if fs_err::canonicalize(&path).is_ok_and(|real| real == path && real.is_dir()) {
                 to_read.push(ToRead { path, inside: format!("{WORKTREE_INSIDE}/{submodule}") });
             }
@@ -286,7 +286,7 @@ impl Inner {
         Ok(worktree.import(request).await?)
     }
 
-    /// Calls the container program, and again if it was killed. Returns the folder with the export.
+    /// Calls the container program, and calls it again if it was killed. Returns the folder with the export.
     async fn bring_out(
         &self,
         task: &TaskRecord,
@@ -314,7 +314,7 @@ impl Inner {
         message: String,
         cancel: &CancellationToken,
     ) -> Result<PathBuf, NotHarvested> {
-        // The previous one was put aside, and creating this one was interrupted.
+        // The agent repository is missing if it was put aside and creating a new one was interrupted.
         self.ensure_twin(task, worktree).await?;
         let files = RunFiles::new(&self.home.layout.logs(task.task_id), task.last_run().number);
         let message_file = files.message();
@@ -363,7 +363,7 @@ fn before(task: &TaskRecord) -> Option<&model::run::RunRecord> {
     task.runs.iter().rev().nth(1)
 }
 
-/// Returns notes about what a run was denied: hosts, and requests to the model.
+/// Returns notes about hosts that were rejected, and about content that was removed from requests to the model.
 pub(super) async fn refusals(files: &RunFiles, redactor: &Redactor) -> std::io::Result<Vec<String>> {
     let (mut hosts, mut removed) = (Told::default(), Told::default());
     let mut tail = Tail::from(files.stderr(), 0);

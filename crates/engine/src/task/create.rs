@@ -97,7 +97,8 @@ impl Inner {
     }
 }
 
-/// Checks that a repeated key comes with the same request. Omitted values had the environment's defaults at that time.
+/// Checks that a repeated key comes with the same request. Any recorded value matches an omitted one, because the repository's
+/// default was used.
 fn same_request(task: &TaskRecord, asked: &NewTask) -> Result<(), Problem> {
     let first = &task.runs[0];
     let same = task.env_id == asked.env_id

@@ -1,7 +1,7 @@
 //! Finishes a run: determines its outcome from the log and the keeper's exit record, commits its work, and records the result.
 //!
-//! The code is the same for a run that has just ended and for one that ended while no server was running. Doing it twice
-//! commits once.
+//! The code is the same for a run that has just ended and for one that ended while no server was running. Finishing a
+//! run twice creates only one commit.
 
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -38,7 +38,7 @@ const STDERR_TAIL_BYTES: u64 = 16 * 1024;
 /// The time limit for counting the changes of a task.
 const COUNT_LIMIT: Duration = Duration::from_secs(20);
 
-/// The maximum length of a note in characters. Agents choose the names in it.
+/// The maximum length of a note in characters. Agents choose the file names in notes.
 const NOTE_LENGTH: usize = 300;
 
 impl Inner {
@@ -54,7 +54,7 @@ impl Inner {
                 COUNTED.run(&end, log_bytes);
                 self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end) }).await;
             }
-            // Leave it as it is: recovery finishes it as soon as the disk is readable again.
+            // Leave the run as it is: recovery finishes it as soon as the disk is readable again.
             Err(error) => tracing::error!(task = %slot.id, %error, "could not finish a run; recovery retries"),
         }
     }
@@ -136,12 +136,12 @@ impl Inner {
         self.sync_session(slot, task.last_run().thread_id.or(task.thread_id)).await?;
         match self.mirror_of(task.env_id) {
             Ok(mirror) => mirror.sync().await,
-            // Then there is no commit either.
+            // Without a mirror, there is no commit to sync.
             Err(_) => Ok(()),
         }
     }
 
-    /// Returns how much the branch differs from its base now, or `None` if git cannot tell. Lists work without it.
+    /// Returns how much the branch differs from its base now, or `None` if git cannot tell. Lists work without this number.
     async fn size_of_changes(&self, task: &TaskRecord, end: &RunEnd) -> Option<DiffStats> {
         let (base, head) = (task.base_sha.as_ref()?, end.commit.as_ref().or(task.head())?);
         let mirror = self.mirror_of(task.env_id).ok()?;
@@ -166,7 +166,7 @@ impl Inner {
         })
     }
 
-    /// Returns the exit record. If the keeper left none, what remains of its run is ended first.
+    /// Returns the exit record. If the keeper left none, the remaining processes of its run are ended first.
     async fn end_of(&self, files: &RunFiles, attempt: Attempt) -> std::io::Result<Option<ExitRecord>> {
         let seen = files.clone();
         let state = crate::engine::blocking(move || keeper::observe(&seen, attempt)).await?;
@@ -182,7 +182,7 @@ impl Inner {
 
 fn judge(run: &RunRecord, exit: Option<&ExitRecord>, summary: &JournalSummary, stderr: &str, redactor: &Redactor) -> RunOutcome {
     let asked = run.status() == model::run::RunStatus::Stopping;
-    // If the machine told the keeper to stop, and not we, the run was interrupted.
+    // If the machine, and not this server, told the keeper to stop, the run was interrupted.
     let seen = exit.filter(|exit| asked || !exit.stop_requested);
     let process = ProcessEnd {
         exit: seen.map_or(Exit::Lost, ExitRecord::exit),
@@ -198,7 +198,7 @@ fn judge(run: &RunRecord, exit: Option<&ExitRecord>, summary: &JournalSummary, s
     }
 }
 
-/// Whether the run ended or was interrupted in an earlier boot, and its work may not be on the disk.
+/// Whether the run ended or was interrupted in an earlier boot, so that its work may not be on the disk.
 async fn is_from_another_boot(files: &RunFiles, exit: Option<&ExitRecord>) -> std::io::Result<bool> {
     if exit.is_some_and(|exit| exit.work_on_disk) {
         return Ok(false);
@@ -207,8 +207,8 @@ async fn is_from_another_boot(files: &RunFiles, exit: Option<&ExitRecord>) -> st
     crate::engine::blocking(move || keeper::is_of_another_boot(&files)).await
 }
 
-/// Removes zeros at the end of a log, because a file system may extend a file before it has its bytes. Readers ignore an
-/// incomplete line.
+/// Removes zeros at the end of a log. A file system may extend a file before it writes the content, so a power cut can leave
+/// zeros. Readers ignore an incomplete line.
 fn cut_zeros(journal: &Path) -> std::io::Result<()> {
     let log = match fs_err::OpenOptions::new().read(true).write(true).open(journal) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -217,7 +217,7 @@ fn cut_zeros(journal: &Path) -> std::io::Result<()> {
     let length = log.metadata()?.len();
     let mut kept = length;
     let mut piece = vec![0; 64 << 10];
-    // Read from the end, piece by piece, because a log can be larger than the memory.
+    // Read in pieces, starting at the end, because a log can be larger than the memory.
     while kept > 0 {
         let start = kept.saturating_sub(piece.len() as u64);
         let read = &mut piece[..usize::try_from(kept - start).map_err(std::io::Error::other)?];
@@ -237,7 +237,7 @@ fn without_power(outcome: RunOutcome) -> RunOutcome {
         RunOutcome::Completed => RunOutcome::Interrupted(RunError {
             code: ErrorCode::Interrupted.into(),
             message:
-                "the machine stopped before this run's changes were saved to disk; the last files that it wrote may be missing"
+                "the machine stopped before this run's changes were saved to disk; the last files that the run wrote may be missing"
                     .to_owned(),
             hints: vec!["review the changes, then retry the task".to_owned()],
         }),
@@ -271,7 +271,7 @@ fn uncommitted(end: &mut RunEnd, error: RunError) {
     }
 }
 
-/// Somebody who stops a run does not wait for its commit.
+/// Adjusts the result of a run that was stopped before its commit, because a stop does not wait for the commit.
 fn stopped_uncommitted(end: &mut RunEnd) {
     let note = "stopped before the changes were committed; they are in the task's worktree, and the next run commits them";
     end.notes.push(note.to_owned());
@@ -280,7 +280,7 @@ fn stopped_uncommitted(end: &mut RunEnd) {
     }
 }
 
-/// Summarizes the whole log, and returns the events about thread and turn that the record may not include yet.
+/// Summarizes the whole log, and returns the events about the thread and turn that the record may not include yet.
 async fn summarize(files: &RunFiles, attempt: Attempt) -> std::io::Result<(JournalSummary, Vec<TaskEvent>)> {
     let mut summary = JournalSummary::default();
     let mut news = vec![];
@@ -318,7 +318,7 @@ mod tests {
     fn only_the_zeros_at_the_end_of_a_log_are_cut_off() {
         let folder = tempfile::tempdir().expect("a folder");
         let journal = folder.path().join("log");
-        cut_zeros(&journal).expect("a missing log is fine");
+        cut_zeros(&journal).expect("a missing log is not an error");
         let long = vec![b'x'; 100_000];
         for (before, after) in [
             (&b"one\n"[..], &b"one\n"[..]),

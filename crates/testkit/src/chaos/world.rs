@@ -382,8 +382,8 @@ impl World {
         self.ease_the_disk();
         let begun = Instant::now();
         while !self.home.try_start().await {
-            // A child that the killed server was just starting holds the lock of the home until it executes its program.
-            let locked = self.home.log().trim_end().lines().rev().take(2).any(|line| line.contains("already serves"));
+            // A child that the killed server was just starting holds the home's lock until it runs its own program.
+            let locked = self.home.log().trim_end().lines().rev().take(2).any(|line| line.contains("already uses"));
             assert!(locked && begun.elapsed() < ANSWER, "no server starts: {}", self.home.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
