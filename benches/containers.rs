@@ -50,7 +50,7 @@ fn row(what: &str, times: &[Duration]) {
 /// Returns the time until a program prints its first line, then waits for the program to exit.
 fn first_line(command: &mut Command) -> Duration {
     let begun = Instant::now();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the program starts");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("readable");
     let taken = begun.elapsed();
@@ -94,7 +94,7 @@ fn docker_run(image: &str, name: &str, work: &Path, shim: &Path) -> Command {
     command
 }
 
-/// Measures the export from a worktree with changes and an agent repository, arranged like those of the orchestrator.
+/// Measures the export from a worktree with changes and an agent repository, laid out as in the orchestrator's home.
 fn bringing_out(folder: &Path) -> (Vec<Duration>, Vec<Duration>) {
     let (image, sandbox) = (docker::codex_image(), Sandbox::new());
     let tree = folder.join("tree");
@@ -159,14 +159,14 @@ fn bringing_out(folder: &Path) -> (Vec<Duration>, Vec<Duration>) {
 
 fn whole(command: &mut Command) -> Duration {
     let begun = Instant::now();
-    let output = command.stdin(Stdio::null()).output().expect("it starts");
+    let output = command.stdin(Stdio::null()).output().expect("the program starts");
     let taken = begun.elapsed();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     taken
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().expect("git is there");
+    let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().expect("git is installed");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

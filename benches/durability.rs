@@ -1,7 +1,7 @@
 //! Measures the cost of durability at the end of a run with 100 changed files, and in a clone of 2,000 files.
 //!
 //! `cargo bench -p codex-orchestrator --profile dist --bench durability` prints a table. With `COMPARE_WITH=PATH`, it also measures
-//! the program at that path, such as an earlier version. It measures the two programs in turn, under the same conditions.
+//! the program at that path, such as an earlier version. The measurements alternate, so that the conditions are the same.
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
 use std::time::Duration;

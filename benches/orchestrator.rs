@@ -51,7 +51,7 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970")
 }
 
-/// Measures a task and the equivalent commands in turn, under the same conditions.
+/// Measures a task and the equivalent commands alternately, under the same conditions.
 async fn from_request_to_worker(upstream: &Upstream) -> (Vec<Duration>, Vec<Duration>) {
     let home = TestHome::started(BINARY).await;
     let env = home.environment(&upstream.url()).await;

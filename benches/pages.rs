@@ -1,7 +1,7 @@
 //! Measures the pages: bytes transferred, time to first paint, delay from a line of the worker to its text on the page, and memory.
 //!
 //! `cargo bench -p codex-orchestrator --profile dist --bench pages` prints a table. It uses a real server and a real Chromium
-//! over the loopback.
+//! over the loopback interface.
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
 use std::time::Duration;
@@ -134,10 +134,10 @@ async fn memory(home: &TestHome, env: &str, browser: &mut Browser, url: &str) {
     let client = testkit::http_client().build().expect("a client");
     let idle = testkit::resident_mib(home.server_pid());
     let tab = async || {
-        let page = client.get(format!("{url}/tasks/{task}")).header("cookie", &cookie).send().await.expect("it answers");
+        let page = client.get(format!("{url}/tasks/{task}")).header("cookie", &cookie).send().await.expect("the server responds");
         assert!(page.status().is_success() && page.text().await.expect("text").contains("transcript"));
         let live = format!("{url}/tasks/{task}/live?run=1&offset=0");
-        let answer = client.get(live).header("cookie", &cookie).send().await.expect("it answers");
+        let answer = client.get(live).header("cookie", &cookie).send().await.expect("the server responds");
         let mut bytes = 0;
         let mut chunks = answer.bytes_stream();
         while let Some(chunk) = chunks.next().await {

@@ -1,7 +1,7 @@
-//! Records when the lines of a log were written, as far as this server observed it. Codex does not say it.
+//! Records when the lines of a log were written, as far as this server observed it. Codex does not report these times.
 //!
-//! For each run, a file beside the logs contains marks: the length of the log at a time. A length that was reached while no
-//! server watched has no time. Damage here only costs a duration in a transcript.
+//! For each run, a file next to the logs contains marks: the length of the log at a time. Lines that were written while no
+//! server was watching have no time. If the file is damaged, transcripts only lack durations.
 
 use std::path::{Path, PathBuf};
 
@@ -12,18 +12,18 @@ use tokio::io::AsyncWriteExt as _;
 /// The size of a mark: two little-endian numbers of eight bytes, a length in bytes and a time in milliseconds since 1970.
 const MARK_BYTES: usize = 16;
 
-/// The time of what was written while no server watched.
+/// The time in a mark for lines that were written while no server was watching.
 const UNSEEN: i64 = i64::MIN;
 
-/// A run that started no longer ago than this has written its log just now.
+/// If a run started no longer ago than this, its log counts as written just now.
 const MOMENT: SignedDuration = SignedDuration::from_secs(1);
 
 /// When a line was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineTime {
-    /// At this time, as far as the kernel tells.
+    /// At this time, when the server noticed the line.
     At(Timestamp),
-    /// While no server watched.
+    /// While no server was watching.
     Unknown,
     /// After the last mark.
     Later,
@@ -32,7 +32,7 @@ pub enum LineTime {
 /// The times of the lines of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LineTimes {
-    /// Sorted by length.
+    /// The marks, sorted by length.
     marks: Vec<(u64, i64)>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// Starts the marks of a run. `length` is the current length of the log. Its content was written while no server watched,
+    /// Starts the marks of a run. `length` is the current length of the log. Its content was written while no server was watching,
     /// unless the run has just started.
     pub(crate) async fn begin(folder: &Path, run: RunNumber, length: u64, began: Option<Timestamp>) -> Self {
         let mut marks = Self { path: file(folder, run), file: None, length: 0 };
@@ -136,7 +136,7 @@ mod tests {
         marks.reached(100).await;
         marks.reached(250).await;
         let times = LineTimes::read(folder.path(), run).await.expect("read");
-        assert_eq!(times.marks.len(), 2, "what did not grow is not noted again");
+        assert_eq!(times.marks.len(), 2, "an unchanged length is not recorded again");
         for end in [1, 100, 101, 250] {
             let LineTime::At(time) = times.of(end) else { panic!("{end}: {:?}", times.of(end)) };
             assert!(time.as_millisecond() >= before.as_millisecond() && time <= Timestamp::now(), "{end}");
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!((times.of(101), times.of(300)), (LineTime::Unknown, LineTime::Unknown));
         Marks::begin(folder.path(), RunNumber(2), 50, Some(Timestamp::now())).await;
         let new = LineTimes::read(folder.path(), RunNumber(2)).await.expect("read");
-        assert!(matches!(new.of(50), LineTime::At(_)), "it started a moment ago");
+        assert!(matches!(new.of(50), LineTime::At(_)), "the run started a moment ago");
     }
 
     #[test]

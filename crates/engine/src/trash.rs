@@ -1,6 +1,6 @@
 //! The trash and disk usage: removed items can be restored completely until they are permanently deleted.
 //!
-//! A restore ends with a rename, so a server that dies on the way leaves the item in the trash. Items are permanently deleted
+//! A restore ends with a rename, so an item stays in the trash if the server is killed before that. Items are permanently deleted
 //! after a time, or on request.
 
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Inner {
     pub(crate) async fn restore_task(self: &Arc<Self>, id: TaskId) -> Result<Arc<TaskSlot>, Problem> {
         let _turn = self.trash_turn.lock().await;
         if let Some(slot) = self.tasks.get(id) {
-            // Restoring twice is harmless.
+            // Restoring a task twice is harmless.
             return Ok(slot);
         }
         let home = Arc::clone(&self.home);
@@ -46,8 +46,8 @@ impl Inner {
             return Err(Problem::no_task(id).hint("list the items that can be restored with `codex-orchestrator trash`"));
         };
         let mirror = self.mirror_of(task.env_id).map_err(|_| {
-            Problem::new(ErrorCode::EnvironmentGone, format!("the environment of task {id} does not exist"))
-                .hint(format!("restore it first: `codex-orchestrator env restore {}`", task.env_id))
+            Problem::new(ErrorCode::EnvironmentGone, format!("the repository of task {id} does not exist"))
+                .hint(format!("restore the repository first: `codex-orchestrator env restore {}`", task.env_id))
         })?;
         if !finished {
             self.finish_removal(id, task.env_id).await;
@@ -73,7 +73,7 @@ impl Inner {
         Ok(slot)
     }
 
-    /// Restores an environment, with the tasks that were removed together with it.
+    /// Restores a repository, with the tasks that were removed together with it.
     pub(crate) async fn restore_environment(self: &Arc<Self>, id: EnvironmentId) -> Result<(), Problem> {
         if self.environments.get(id).is_some() {
             return Ok(());
@@ -93,7 +93,7 @@ impl Inner {
         let home = Arc::clone(&self.home);
         for found in blocking(move || home.trashed()).await? {
             let TrashedThing::Task(task, _) = &found.what else { continue };
-            // Tasks that were removed before, on their own, stay in the trash.
+            // Tasks that were removed earlier stay in the trash.
             if task.env_id == id && found.removed_at >= removed_at {
                 self.restore_task(task.task_id).await?;
             }
@@ -101,8 +101,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Permanently deletes items that have been in the trash for longer than this, or only lists them. An ID limits it to one
-    /// item.
+    /// Permanently deletes items that have been in the trash for longer than `older_than`, or only lists them. An ID limits this
+    /// to one item.
     pub(crate) async fn collect_garbage(
         &self,
         older_than: Duration,
@@ -114,7 +114,7 @@ impl Inner {
         let now = Timestamp::now();
         let mut done = GarbageCollected { items: vec![], bytes: 0, failed: vec![], mirrors: vec![], images: vec![], free: 0 };
         for found in blocking(move || home.trashed()).await? {
-            // If the clock went back, nothing becomes older.
+            // If the clock was set back, an item's age counts as 0.
             let age = Duration::try_from(now.duration_since(found.removed_at)).unwrap_or_default();
             if age < older_than {
                 continue;
@@ -184,7 +184,7 @@ impl Inner {
                 if let Err(error) = mirror.forget(&task.task_id.to_string()).await {
                     tracing::warn!(task = %task.task_id, %error, "could not delete a removed branch from its mirror");
                 }
-                // Once the folder is gone, nothing would delete these refs again.
+                // Sync the refs now, because nothing deletes them again once the folder is gone.
                 if let Err(error) = mirror.sync().await {
                     tracing::warn!(task = %task.task_id, %error, "could not sync a mirror; a removed branch may reappear after a power cut");
                 }
@@ -193,7 +193,7 @@ impl Inner {
         }
         match self.delete_folder(&found).await {
             Err(error) if error.is_permission_denied() && self.runs_containers() => {
-                // Root in a container owns folders that an older version or an interrupted export did not give back.
+                // A container's root user may still own folders, because of an older version or an interrupted export.
                 let (image, label) = (self.config.image.as_deref(), home_label(self.home.layout.home()));
                 let housekeeping = Housekeeping::new(&self.config, Redactor::default());
                 if let Err(error) = housekeeping.give_back(&found.path, image, &label).await {
@@ -210,7 +210,7 @@ impl Inner {
         blocking(move || home.delete_trashed(&path)).await
     }
 
-    /// Whether runs of this server are in containers of the built-in worker.
+    /// Whether runs of this server are in containers.
     pub(crate) fn runs_containers(&self) -> bool {
         self.worker.as_ref().is_ok_and(Worker::uses_containers)
     }
@@ -275,7 +275,7 @@ impl Inner {
     }
 }
 
-/// Returns the environments whose mirrors contain objects of these items.
+/// Returns the repositories whose mirrors contain objects of these items.
 fn affected(items: &[TrashItem]) -> Vec<EnvironmentId> {
     let mut environments: Vec<_> = items.iter().filter_map(|item| item.env_id).collect();
     environments.sort_unstable();
@@ -286,7 +286,7 @@ fn affected(items: &[TrashItem]) -> Vec<EnvironmentId> {
 fn task_disk(home: &Home, id: TaskId, env_id: EnvironmentId, title: &model::names::Title) -> TaskDisk {
     let (bytes, worktree, logs) =
         (disk_usage(&home.layout.task(id)), disk_usage(&home.layout.worktree(id)), disk_usage(&home.layout.logs(id)));
-    // The agent may be working in the meantime.
+    // The sizes may be inconsistent, because an agent may be working.
     TaskDisk { task_id: id, env_id, title: title.clone(), bytes: bytes.max(worktree + logs), worktree, logs }
 }
 

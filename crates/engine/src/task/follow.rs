@@ -1,6 +1,6 @@
-//! Follows a run: the log for its thread, its turn and the times of its lines, and the keeper for its end.
+//! Follows a run: gets its thread, its turn and the times of its lines from the log, and its end from the keeper.
 //!
-//! The thread ID reaches the record as soon as its line is written. Nothing here keeps a run alive or ends it.
+//! The thread ID is recorded as soon as its line is written to the log. Following a run does not affect the run.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ impl Inner {
         self.post(slot, TaskEvent::KeeperGone { attempt }).await;
     }
 
-    /// Posts the events about thread and turn in the next complete lines.
+    /// Posts the events about the thread and turn from the next complete lines.
     async fn read_on(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt, tail: &mut Tail) {
         loop {
             if slot.record().last_run().turn_started {
@@ -88,7 +88,7 @@ fn length(files: &RunFiles) -> u64 {
     fs_err::metadata(files.journal()).map_or(0, |found| found.len())
 }
 
-/// Returns the event that follows from a line, if any.
+/// Returns the task event for an event in the log, if there is one.
 pub(super) fn event_of(event: &CodexEvent, attempt: Attempt) -> Option<TaskEvent> {
     match event {
         CodexEvent::ThreadStarted { thread_id } => {

@@ -1,4 +1,4 @@
-//! Launches a run: ensures that a keeper supervises it. An existing keeper is adopted. It never waits for the run itself.
+//! Launches a run: ensures that a keeper supervises it. An existing keeper is adopted. Launching never waits for the run itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Inner {
         let (no_variables, no_secrets) = (BTreeMap::new(), BTreeMap::new());
         let settings = Self::container_settings(environment);
         let image = match worker.kind() {
-            // It cannot run an image that is built for the built-in worker.
+            // A script cannot run an image that is built for the built-in worker.
             WorkerKind::Script => self.named_image(environment).map(str::to_owned),
             WorkerKind::Host | WorkerKind::Container | WorkerKind::Custom => self.container_image(environment),
         };
@@ -85,7 +85,7 @@ impl Inner {
         })
     }
 
-    /// Asks whatever works on the attempt to end it: its preparation, its keeper, or the commit of its work.
+    /// Stops the current step of an attempt: its preparation, its keeper, or the commit of its work.
     pub(super) async fn stop_run(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
         slot.cancel_work(attempt);
         let number = slot.record().last_run().number;

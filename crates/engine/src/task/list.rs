@@ -1,8 +1,8 @@
-//! Pages of tasks, filtered and cut in memory, newest first, or in the order of the queue.
+//! Lists tasks in pages, newest first or in the order of the queue. Tasks are filtered in memory.
 //!
-//! A cursor is the age of the last task on the page, so that tasks that are created in the meantime neither repeat nor hide
-//! others. A cursor of the queue is the last task itself: if it has started in the meantime, so have the tasks before it, and
-//! the page starts at the front.
+//! A cursor is the age of the last task on the page, so that tasks created in the meantime cause no duplicates or gaps. A cursor
+//! of the queue is the last task itself: if it has started in the meantime, so have the tasks before it, and the next page
+//! starts at the front of the queue.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const MAX_LIMIT: usize = 200;
 const QUEUE_CURSOR: &str = "queue_";
 
 impl TaskTable {
-    /// Returns a page for the query. `queue` contains the waiting tasks, next one first.
+    /// Returns a page for the query. `queue` contains the waiting tasks, the next one first.
     pub(crate) fn page(
         &self,
         query: &TaskQuery,
@@ -55,8 +55,8 @@ impl TaskTable {
 }
 
 impl TaskTable {
-    /// Returns the tasks in the order of the queue, after one of them. A run that was just queued has no place yet and comes
-    /// last.
+    /// Returns the tasks in the order of the queue, after the task `after`. A run that was just queued has no place yet and
+    /// comes last.
     fn queued(&self, queue: &[TaskId], after: Option<TaskId>) -> Vec<Arc<TaskSlot>> {
         let placed: HashSet<_> = queue.iter().collect();
         let without_place = self.newest(None).into_iter().rev().filter(|slot| !placed.contains(&slot.id));
@@ -72,7 +72,7 @@ struct Filter {
     env_id: Option<EnvironmentId>,
     statuses: Option<Vec<TaskStatus>>,
     text: Option<String>,
-    /// Whether to list only archived tasks, or only others.
+    /// Whether to list only archived tasks (true) or only other tasks (false). None lists both.
     archived: Option<bool>,
     group: Option<TaskGroup>,
 }
@@ -235,7 +235,7 @@ mod tests {
         let (second, next) = page(&queue, cursor.clone());
         assert_eq!((first.as_str(), second.as_str()), ("b a", "d c"));
         assert_eq!(page(&queue, next), ("new".to_owned(), None));
-        // The first page has started in the meantime and left the queue.
+        // The tasks of the first page have started in the meantime and left the queue.
         for gone in [id(0), id(1)] {
             table.remove(&table.get(gone).expect("there"));
         }
@@ -264,7 +264,7 @@ mod tests {
         let refused = |query: TaskQuery| {
             table
                 .page(&query, &[], |slot| TaskView::new(&slot.record(), None, None, None))
-                .expect_err("it makes no sense")
+                .expect_err("the query is invalid")
                 .report
                 .code
         };

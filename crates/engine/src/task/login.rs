@@ -1,7 +1,7 @@
 //! A run's copy of the Codex login: provided before the run starts, kept current while it runs, and removed at its end.
 //!
-//! An agent can only write to its own copy. Whatever it does there, the login and all other runs keep the account that `login`
-//! recorded.
+//! An agent can only write to its own copy. Even if it changes the copy, the login and all other runs keep the account that the
+//! command `login` recorded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +31,10 @@ impl Inner {
         }
     }
 
-    /// Gives a run that is about to start its copy of the login.
+    /// Creates the copy of the login for a run that is about to start.
     pub(super) async fn lend_login(&self, task: TaskId, call: &WorkerCall) -> Result<(), RunError> {
         let Some(copy) = self.login_copy(task) else { return Ok(()) };
-        // With a key, a container gets no copy.
+        // A container that uses an API key gets no copy.
         if copy != self.codex_home.host_copy() && !call.environment.iter().any(|(name, _)| name == LOGIN_FOLDER) {
             return Ok(());
         }
@@ -42,7 +42,7 @@ impl Inner {
             if copy.is_for_a_container() {
                 return Err(error);
             }
-            // On the host, Codex renews it itself.
+            // On the host, Codex renews the login itself.
             tracing::warn!(%task, error = error.message, "could not renew the Codex login before a run");
         }
         let home = self.codex_home.clone();
@@ -59,7 +59,7 @@ impl Inner {
         })
     }
 
-    /// Removes the copy of a run that has ended. Returns notes for people.
+    /// Removes the copy of a run that has ended. Returns a note if the run changed it.
     pub(super) async fn take_login_back(&self, task: &TaskRecord) -> Vec<String> {
         let (id, run) = (task.task_id, task.last_run().number);
         let home = self.codex_home.clone();
@@ -77,7 +77,7 @@ impl Inner {
             home.refused_copy()
         });
         match taken.await {
-            // The end of a run may be processed twice.
+            // The end of a run may be processed twice, so use the report that was stored the first time.
             Ok(refused) => refused.filter(|it| (it.task_id, it.run) == (Some(id), Some(run))).iter().map(note).collect(),
             Err(error) => {
                 tracing::warn!(task = %id, %error, "could not remove a run's copy of the login");
@@ -86,7 +86,7 @@ impl Inner {
         }
     }
 
-    /// Renews the tokens while a container works with them, and passes them on to it. Runs as long as it is polled.
+    /// Renews the tokens while a container works with them, and passes them on to the container. Never returns.
     pub(super) async fn keep_login_current(&self, slot: &Arc<TaskSlot>) {
         let in_container = |copy: &LoginCopy| copy.is_for_a_container() && copy.path().exists();
         let Some(copy) = self.login_copy(slot.id).filter(in_container) else { return std::future::pending().await };
@@ -99,14 +99,14 @@ impl Inner {
             if let Err(error) = blocking(move || Login::pass_on(&home, &copy)).await {
                 tracing::warn!(task = %slot.id, %error, "could not pass renewed tokens to a run");
             }
-            // Other files of the home change more often.
+            // Wait between two checks, because other files in the home change more often.
             tokio::time::sleep(PAUSE).await;
             let _either = tokio::time::timeout(LOOK, changes.changed()).await;
         }
     }
 
-    /// Has Codex renew the tokens of the login before they expire, one attempt at a time. Fails only if they are about to
-    /// expire.
+    /// Has Codex renew the tokens of the login before they expire, one attempt at a time. Fails only if the tokens are about
+    /// to expire.
     async fn renew_login_if_due(&self) -> Result<(), RunError> {
         let Ok(worker) = &self.worker else { return Ok(()) };
         let _turn = self.login_turn.lock().await;
@@ -142,7 +142,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Removes the folder that an older version shared between containers, once none of its containers can be left. Blocks.
+    /// Removes the folder that an older version shared between containers, once no run can still use the folder. Blocks.
     pub(crate) fn remove_shared_login(&self) {
         if self.tasks.all().iter().any(|slot| slot.record().last_run().is_active()) {
             return;

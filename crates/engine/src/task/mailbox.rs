@@ -1,6 +1,6 @@
-//! Processes the events of a task, one at a time: decide, record, perform the effects.
+//! Processes the events of a task one at a time: decides, writes the record, and performs the effects.
 //!
-//! If a record cannot be written, nothing changes: no effect is performed, and recovery sees the same world again.
+//! If a record cannot be written, nothing changes: no effect is performed, and recovery finds the same state again.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl Inner {
         self.ask_with(slot, asked, vec![]).await
     }
 
-    /// Accepts or rejects a request, with the images that it names. They are on disk before a record names them.
+    /// Accepts or rejects a request, with the images that it names. The images are on disk before a record names them.
     pub(crate) async fn ask_with(
         self: &Arc<Self>,
         slot: &Arc<TaskSlot>,
@@ -39,7 +39,7 @@ impl Inner {
         let _turn = slot.turn.lock().await;
         if slot.is_gone() {
             return match asked {
-                // Removing twice is harmless.
+                // Removing a task twice is harmless.
                 TaskRequest::Remove => Ok(slot.record()),
                 TaskRequest::Resume(_)
                 | TaskRequest::FollowUp(_)
@@ -66,7 +66,7 @@ impl Inner {
         Ok(slot.record())
     }
 
-    /// Compares a task with the world, and processes the resulting events. Harmless at any time.
+    /// Compares a task's record with its actual state, and processes the resulting events. Safe to call at any time.
     pub(crate) async fn reconcile(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
         let _turn = slot.turn.lock().await;
         let record = slot.record();

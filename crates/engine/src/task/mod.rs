@@ -1,15 +1,15 @@
-//! Tasks: each has a mailbox. An event arrives, the core decides, the record is written, and only then the effects are
+//! Tasks. Each task has a mailbox: an event arrives, the core decides, the record is written, and only then are the effects
 //! performed.
 //!
 //! * [`table`]: the tasks in memory, which can be listed without touching the disk.
-//! * [`mailbox`]: decide, record, perform, one event of a task at a time.
+//! * [`mailbox`]: processes one event of a task at a time.
 //! * [`create`], [`list`], [`read`], [`take_home`]: other requests of the API.
-//! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`remove`]: the effects. Each is an *ensure*, and results
-//!   come back as events.
+//! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`remove`]: the effects. Each can be repeated safely, and
+//!   results come back as events.
 //! * [`answer`]: questions of a task before its run can start, and their answers.
 //! * [`update`]: updates of the branch to its base, between two runs.
 //!
-//! Invariant: the record on disk always accounts for an effect before it is performed.
+//! Invariant: an effect is performed only after the record on disk accounts for it.
 
 mod activity;
 mod answer;

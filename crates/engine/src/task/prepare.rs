@@ -1,7 +1,7 @@
 //! Prepares a run: fetches the newest commits, and creates a worktree on the task's branch at its start commit.
 //!
-//! The code is the same for a first run and for a resumed one, whose worktree usually exists already. Nothing here trusts the
-//! worktree.
+//! The code is the same for a first run and for a resumed one, whose worktree usually exists already. The content of
+//! the worktree is never trusted.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -55,13 +55,13 @@ impl Inner {
         self.finish_update(slot).await?;
         self.check_session(slot).await?;
         let task = slot.record();
-        // Rebuild damaged files about the worktree, which may contain work that exists nowhere else.
+        // Rebuild git's files about the worktree if they are damaged. The worktree may contain work that exists nowhere else.
         self.worktree_of(&mirror, &task).await?;
         let base = match &task.base_sha {
             Some(base) => base.clone(),
             None => self.newest_base(&mirror, slot, cancel).await?,
         };
-        // The branch must not point to something that a power cut can destroy.
+        // The branch must not point to a commit that a power cut can destroy.
         mirror.sync().await.map_err(|error| not_synced(&error))?;
         let branch = BranchName::of_task(task.task_id);
         let last = AtomicU8::new(u8::MAX);
@@ -96,7 +96,7 @@ impl Inner {
         Ok(Prepared::Ready(base))
     }
 
-    /// Returns the URLs that submodules are fetched from without asking, according to the environment and its mirror.
+    /// Returns the URLs that submodules are fetched from without asking, according to the repository's settings and mirror.
     async fn sources_of(&self, mirror: &Mirror, slot: &TaskSlot) -> Result<Sources, RunError> {
         let Some(environment) = self.environments.get(slot.env_id) else { return Ok(Sources::default()) };
         environment.follow_default_branch().await.map_err(|error| unreadable(&error))?;
@@ -142,7 +142,7 @@ impl Inner {
             .hint(format!("existing branches: {}", named.join(", "))))
     }
 
-    /// Codex ignores an image that it cannot read, so it is checked here.
+    /// Checks that all images of the prompt can be read, because Codex ignores an image that it cannot read.
     async fn check_images(&self, task: &TaskRecord) -> Result<(), RunError> {
         let (home, id, images) = (Arc::clone(&self.home), task.task_id, task.last_run().images.clone());
         let checked = blocking(move || images.iter().try_for_each(|image| home.read_image(id, image).map(drop))).await;
@@ -160,7 +160,7 @@ impl Inner {
         written.map_err(|error| RunError::new(ErrorCode::HomeNotWritable, format!("could not write the prompt: {error}")))
     }
 
-    /// Commits what a run left in its worktree to the task's branch.
+    /// Commits the changes in a run's worktree to the task's branch.
     pub(super) async fn commit_run(
         &self,
         mirror: &Mirror,

@@ -1,4 +1,4 @@
-//! Publishes a task: pushes the branch, then creates the pull request, recording each step.
+//! Publishes a task: pushes the branch, then creates the pull request, and records each step.
 //!
 //! Each step first checks whether it is already done: a push compares commits, and an open pull request of the branch is
 //! reused. So if a server is killed between a step and its record, the next server repeats it with the same result.
@@ -180,7 +180,7 @@ impl Inner {
             return Ok(PublicationEvent::LeftToHand { attempt, note });
         }
         let Some((place, Some(token))) = place else {
-            return Ok(PublicationEvent::LeftToHand { attempt, note: "no token is set for its Git host".to_owned() });
+            return Ok(PublicationEvent::LeftToHand { attempt, note: "no token is set for the Git host".to_owned() });
         };
         let plain = |error: RunError| (error, None);
         let mirror = self.mirror_of(slot.env_id).map_err(plain)?;
@@ -205,7 +205,7 @@ impl Inner {
                     crash::point(CrashPoint::PullRequestOpened);
                     return Ok(event.with_attempt(attempt));
                 }
-                // The request may have succeeded in spite of the error, so check this first.
+                // The request may have succeeded despite the error, so the next attempt checks this first.
                 Err(error) if error.is_passing() && tries < TRIES && !self.cancel.is_cancelled() => {
                     tracing::warn!(task = %slot.id, %error, "the Git host did not respond; retrying");
                     tokio::time::sleep(PAUSE * tries).await;
@@ -253,7 +253,7 @@ impl Inner {
     }
 }
 
-/// The result of creating or updating a pull request, independent of the request.
+/// The result of creating or updating a pull request, without the number of the attempt.
 struct Ensured {
     pull_request: model::publication::PullRequest,
     note: Option<String>,
@@ -299,7 +299,7 @@ fn by_hand(place: Option<&(ForgePlace, Option<Secret>)>) -> Option<String> {
     }
 }
 
-/// Returns the target branch of a pull request: the branch that the task started from, or else the environment's default
+/// Returns the target branch of a pull request: the branch that the task started from, or else the repository's default
 /// branch.
 async fn base_branch(mirror: &Mirror, record: &TaskRecord, default: Option<BranchName>) -> Option<BranchName> {
     let named = BranchName::parse(record.git_ref.as_str()).ok();

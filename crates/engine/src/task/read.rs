@@ -1,4 +1,4 @@
-//! Reads what a task's runs left: the raw log, and its lines as they arrive. Nothing here writes or reads a worktree.
+//! Reads the logs of a task's runs, also while they are written, and the images of its prompts. Never accesses a worktree.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ use crate::metrics::COUNTED;
 /// How much of a log is masked at once, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// The maximum number of lines in a part of a log. Displaying a line costs more than its bytes.
+/// The maximum number of lines in a part of a log. Many short lines are slow to display, even if they have few bytes.
 const MOST_LINES: usize = 5_000;
 
 impl Inner {
@@ -84,7 +84,7 @@ impl Inner {
                     lines.extend_from_slice(b"\n");
                 });
                 if length == 0 {
-                    // Include what follows the last newline.
+                    // Include the text after the last newline.
                     lines.extend_from_slice(&masked(&splitter.tail_content(), &redactor));
                 }
                 if !lines.is_empty() {

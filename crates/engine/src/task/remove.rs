@@ -18,7 +18,7 @@ use crate::worker::Worker;
 impl Inner {
     pub(super) async fn remove(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
         let id = slot.id;
-        // Held to the end, so that nobody writes a record into a folder that is being moved.
+        // Hold the lock to the end, so that nothing writes a record into a folder that is being moved.
         let _turn = slot.turn.lock().await;
         if slot.is_gone() {
             return;
@@ -35,7 +35,7 @@ impl Inner {
         slot.mark_gone();
     }
 
-    /// Continues removals that an earlier server started, and moves folders aside that never became a task.
+    /// Continues removals that an earlier server started, and moves folders that never became a task into the trash.
     pub(crate) async fn finish_removals(&self) {
         let home = Arc::clone(&self.home);
         let found = blocking(move || {
@@ -54,7 +54,7 @@ impl Inner {
         }
     }
 
-    /// Ensures that only the trash knows a task.
+    /// Ensures that nothing outside of the trash refers to a removed task.
     pub(crate) async fn finish_removal(&self, id: TaskId, env_id: EnvironmentId) {
         if self.worker.as_ref().is_ok_and(Worker::uses_containers) {
             self.reap_containers(id, env_id).await;

@@ -1,5 +1,5 @@
 //! The changes of a task, for review: all of them, those of one run, or those since the last review. Only commits of the mirror
-//! are compared, never a worktree. The only thing that is recorded is how far somebody has reviewed.
+//! are compared, never a worktree. The only recorded state is the commit up to which somebody has reviewed.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use super::TaskSlot;
 use crate::engine::{Inner, blocking};
 use crate::git::{ChangedFile, Content, DiffError, Listing, Mirror, Reading, Standing, Whitespace, note_other_content};
 
-/// The maximum size of a patch in bytes. Use git to read larger ones.
+/// The maximum size of a patch in bytes. Use git to read a larger patch.
 const PATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
 /// The maximum size of an image in bytes.
@@ -64,7 +64,7 @@ pub enum PictureSide {
     New,
 }
 
-/// How far a task's changes were reviewed.
+/// How much of a task's changes has been reviewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReviewState {
     /// The tip of the branch, or `None` before there is a branch.
@@ -89,7 +89,7 @@ impl Inner {
         Ok(ReviewState { head, viewed })
     }
 
-    /// Rejects a commit at which this task's branch never was.
+    /// Records that everything up to a commit was reviewed. Rejects a commit that was never the tip of the task's branch.
     pub(crate) async fn mark_viewed(&self, slot: &TaskSlot, commit: &str) -> Result<(), Problem> {
         let refused =
             || Problem::new(ErrorCode::CommitUnknown, "the commit is not on this task's branch").hint("reload the page");
@@ -133,7 +133,7 @@ impl Inner {
         })
     }
 
-    /// Returns all changes, with as many lines as an answer may have.
+    /// Returns all changes, with as many lines as a response may contain.
     pub(crate) async fn diff(&self, slot: &TaskSlot, changes: Changes) -> Result<Diff, Problem> {
         let Some((from, to)) = self.ends(slot, changes).await? else { return Ok(Diff::default()) };
         let mirror = self.mirror_to_compare(slot)?;
@@ -168,7 +168,7 @@ impl Inner {
         Ok(Review { diff, page, pages, files: listing.files.len() })
     }
 
-    /// Marks the files of the diff that differ in the task's worktree. During a run they are expected to.
+    /// Marks the files of the diff that differ in the task's worktree. Does nothing during a run, which changes the worktree.
     async fn note_worktree(&self, slot: &TaskSlot, to: &ObjectId, listing: &Listing, diff: &mut Diff) {
         let task = slot.record();
         if task.head() != Some(to) || task.last_run().is_active() {

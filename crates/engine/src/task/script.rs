@@ -1,8 +1,8 @@
-//! Runs of the public `codex-docker` script: what is mounted into its containers, which image exports their work, and the notes
-//! of such a run.
+//! Runs with the public `codex-docker` script: what is mounted into its containers, which image exports their work, and the notes
+//! of these runs.
 //!
-//! Invariant: everything that cannot be mounted, exported or written is reported in a note of the run, or as the reason why it
-//! did not start.
+//! Invariant: everything that cannot be mounted, exported or written is reported in a note of the run, or as the reason why the
+//! run did not start.
 
 use std::path::Path;
 
@@ -24,14 +24,14 @@ use crate::worker::{ContainerFolders, Script, cannot_mount, open_network_only, p
 /// Prefixes of the script's stderr lines about skipped mounts.
 const LEFT_OUT: &[&str] = &["Warning: CODEX_MOUNT", "codex-docker: warning: `"];
 
-/// The maximum number of these lines in notes. There are that many mounts, and an agent can print such lines too.
+/// The maximum number of warnings about skipped mounts in notes. There are that many mounts, but an agent can print more lines.
 const MAX_LEFT_OUT: usize = 8;
 
-/// The maximum length of such a note in characters.
+/// The maximum length of a note about a skipped mount, in characters.
 const NOTE_LENGTH: usize = 300;
 
 /// A note for a run whose agent could not write.
-const READ_ONLY: &str = "Codex ran in a read-only sandbox, so the agent could not change any file; set `sandbox_mode = \
+const READ_ONLY: &str = "Codex ran in a read-only sandbox, so the agent could not change any files; set `sandbox_mode = \
      \"danger-full-access\"` in the `config.toml` that the worker's containers use";
 
 impl Inner {
@@ -57,7 +57,7 @@ impl Inner {
         })
     }
 
-    /// Returns the image that exports the work, or `None` for the pinned one. The error says why there is none.
+    /// Returns the image that exports the work, or `None` for the pinned image. The error says why there is no usable image.
     pub(super) async fn harvest_image(&self, task: &TaskRecord) -> Result<Option<String>, Problem> {
         let environment = self.environments.get(task.env_id).map(|environment| environment.record());
         let Some(script) = self.worker.as_ref().ok().and_then(|worker| worker.script()) else {
@@ -65,7 +65,7 @@ impl Inner {
         };
         let used = self.named_image(environment.as_deref()).or(script.default_image()).map(str::to_owned);
         let Some(missing) = problem(&self.checks.fresh(used.as_deref()).await) else { return Ok(used) };
-        // Any image with git works.
+        // Any image that contains git can export the work.
         match problem(&self.checks.fresh(None).await) {
             None => Ok(None),
             Some(_) => Err(missing),
@@ -88,7 +88,7 @@ impl Inner {
         Ok(snapshot)
     }
 
-    /// Returns the notes about the worker in the order, and the script's warnings about skipped mounts.
+    /// Returns the notes about the worker from the keeper's order, and the script's warnings about skipped mounts.
     pub(super) async fn notes_on_worker(
         &self,
         files: &RunFiles,
@@ -103,7 +103,7 @@ impl Inner {
         Ok(notes)
     }
 
-    /// Returns a note for a run that changed nothing because it was not allowed to.
+    /// Returns a note if a run changed nothing because its sandbox was read-only.
     pub(super) async fn note_on_sandbox(&self, slot: &TaskSlot) -> Option<String> {
         let task = slot.record();
         let thread = task.last_run().thread_id.or(task.thread_id)?;

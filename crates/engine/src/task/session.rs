@@ -1,5 +1,5 @@
-//! Checks the session of a thread before it is resumed: it is cut if a power cut has damaged it, or given up if it is gone or
-//! an agent replaced it by something that would block Codex.
+//! Checks the session of a thread before it is resumed. A session that a power cut has damaged is truncated. A session is given
+//! up if it is missing, or if an agent replaced it with something that would block Codex.
 //!
 //! A run whose session is gone starts a new thread with a summary of the conversation, and reports this.
 
@@ -19,13 +19,13 @@ pub(super) const NEW_THREAD: &str =
     "the Codex session of this task was missing, so this run started a new thread with a summary of the earlier runs";
 
 impl Inner {
-    /// Returns where Codex stores the sessions of a task, or `None` if only the worker knows.
+    /// Returns where Codex stores the sessions of a task, or `None` if only the worker knows this.
     pub(super) fn sessions_of(&self, slot: &TaskSlot) -> Option<SessionFolder> {
         let of_task = self.home.layout.sessions(slot.id);
         self.worker.as_ref().ok()?.sessions(Some(&of_task))
     }
 
-    /// Makes sure that the thread of the task's run can be resumed, or that the run knows that it cannot.
+    /// Makes sure that the run can resume its thread, or records that it cannot.
     pub(super) async fn check_session(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<(), RunError> {
         let task = slot.record();
         let run = task.last_run();
@@ -39,7 +39,7 @@ impl Inner {
             self.post(slot, TaskEvent::SessionLost { attempt: run.attempt }).await;
             return Ok(());
         }
-        // Otherwise Codex reports the cause best, such as a different CODEX_HOME.
+        // Without an unclean stop, Codex itself reports the cause best, such as a different CODEX_HOME.
         let Some(stop) = self.boot.unclean_stop.as_ref().filter(|stop| task.created_at < stop.noticed_at) else { return Ok(()) };
         let is_older = |earlier: &RunRecord| earlier.thread_id == Some(thread) && earlier.queued_at < stop.noticed_at;
         if !task.runs.iter().any(is_older) {
@@ -59,7 +59,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Moves files aside that replaced session files. Returns notes for people.
+    /// Moves aside files that replaced session files. Returns notes for the run.
     pub(super) async fn secure_session(&self, slot: &TaskSlot, thread: Option<ThreadId>) -> Vec<String> {
         let Some(sessions) = self.sessions_of(slot) else { return vec![] };
         let secured = blocking(move || sessions.secure(thread)).await;

@@ -26,13 +26,13 @@ pub(crate) struct TaskSlot {
     /// Allows one event at a time, in the order of arrival.
     pub(super) turn: tokio::sync::Mutex<()>,
     working: AtomicUsize,
-    /// When the task was requested, in the life of its mirror. Unknown after a restart.
+    /// When the task was requested: only a fetch of the mirror that started later is new enough. Unknown after a restart.
     asked: OnceLock<FetchTicket>,
     /// Allows one check of its worktree at a time.
     pub(super) checking: tokio::sync::Mutex<()>,
     /// Allows one step of its publication at a time.
     pub(super) publishing: tokio::sync::Mutex<()>,
-    /// Cancels what this process does for an attempt while no keeper has it: its preparation, or its commit.
+    /// Cancels this process's work on an attempt that no keeper supervises: its preparation or its commit.
     work: Mutex<Option<(Attempt, CancellationToken)>>,
     /// Changes with every new record; `true` once the task is gone.
     gone: watch::Sender<bool>,
@@ -85,12 +85,12 @@ impl TaskSlot {
         self.gone.send_replace(true);
     }
 
-    /// Wakes with every new record. The value tells whether the task is gone.
+    /// Wakes with every new record. The value says whether the task is gone.
     pub(crate) fn changes(&self) -> watch::Receiver<bool> {
         self.gone.subscribe()
     }
 
-    /// Whether the task was removed, even if somebody still holds it.
+    /// Whether the task was removed. Other code may still hold its slot.
     pub(super) fn is_gone(&self) -> bool {
         *self.gone.borrow()
     }
@@ -110,7 +110,7 @@ impl TaskSlot {
         *locked(&self.progress) = progress;
     }
 
-    /// Returns what its agent is doing, if that is known.
+    /// Returns what the task's agent is doing, if that is known.
     pub(crate) fn activity(&self) -> Option<String> {
         locked(&self.activity).clone()
     }
@@ -138,7 +138,7 @@ impl TaskSlot {
         self.asked.get().copied()
     }
 
-    /// Returns a token that cancels what this process does for this attempt from now on.
+    /// Returns a token that cancels this process's work on the attempt from now on.
     pub(super) fn begin_work(&self, attempt: Attempt, parent: &CancellationToken) -> CancellationToken {
         let token = parent.child_token();
         *locked(&self.work) = Some((attempt, token.clone()));

@@ -1,5 +1,5 @@
-//! Exports a task's own commits without a Git host: as a bundle, or as mails for `git am`. Both are read from the mirror, so
-//! they work whatever the task is doing.
+//! Exports a task's own commits without a Git host: as a bundle, or as email patches for `git am`. Both are read from the
+//! mirror, so they work even while the task is running.
 
 use std::io;
 
@@ -20,7 +20,7 @@ impl Inner {
         mirror.bundle_stream(slot.record().branch().as_str(), &base).await.map_err(|error| unreadable(&error))
     }
 
-    /// Returns the branch's own commits as mails.
+    /// Returns the branch's own commits as email patches.
     pub(crate) async fn mails(&self, slot: &TaskSlot) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
         let (mirror, base, own) = self.own_commits(slot).await?;
         if own.plain == 0 {
@@ -52,7 +52,7 @@ impl Inner {
         Ok((mirror, base, own))
     }
 
-    /// Returns the mirror of a task's environment, to read or move its branch.
+    /// Returns the mirror of a task's repository, to read or update the task's branch.
     pub(super) fn mirror_for(&self, task: &model::task::TaskRecord) -> Result<Mirror, Problem> {
         self.mirror_of(task.env_id)
             .map_err(|error| Problem::new(ErrorCode::MirrorMissing, error.message).hint("add the repository again"))

@@ -1,6 +1,6 @@
-//! Compares the worktrees of tasks with their commits after an unclean stop of the machine, each once.
+//! Compares each task's worktree with its commit once after an unclean stop of the machine.
 //!
-//! It happens in the background, or before a task is used next, whichever comes first; no answer of the server waits for it.
+//! This happens in the background, or before a task is used next, whichever comes first. The server's start does not wait for it.
 //! The result becomes a note of the task's last run.
 
 use std::path::Path;
@@ -34,7 +34,7 @@ impl Inner {
         });
     }
 
-    /// Checks the worktree of a task whose work is committed, if that was not done yet. If the check fails, it is repeated
+    /// Checks the worktree of a task whose work is committed, unless it was already checked. If the check fails, it is repeated
     /// later.
     pub(super) async fn check_ended(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
         let _checking = slot.checking.lock().await;
@@ -49,16 +49,16 @@ impl Inner {
         }
     }
 
-    /// Checks the worktree of an interrupted run before its work is committed. Returns notes for people.
+    /// Checks the worktree of an interrupted run before its work is committed. Returns notes for the run.
     pub(super) async fn check_cut_off(&self, task: &TaskRecord) -> Vec<String> {
         self.check_worktree(task, Work::Uncommitted).await.unwrap_or_else(|error| {
-            // Its work is committed as it is.
+            // The run's work is committed as it is.
             vec![format!("could not check the worktree after the machine stopped unexpectedly: {}", error.message)]
         })
     }
 
-    /// Compares a task's worktree with its branch, if it is older than the last unclean stop and was not compared since.
-    /// Returns notes for people.
+    /// Compares a task's worktree with its branch, if the task is older than the last unclean stop and was not compared since.
+    /// Returns notes for the run.
     async fn check_worktree(&self, task: &TaskRecord, work: Work) -> Result<Vec<String>, RunError> {
         let Some(stop) = self.boot.unclean_stop.as_ref().filter(|stop| task.created_at < stop.noticed_at) else {
             return Ok(vec![]);
@@ -83,7 +83,7 @@ impl Inner {
         Ok(notes)
     }
 
-    /// Returns the worktree of a task after repairing damaged files about it, or `None` if there is none.
+    /// Returns the worktree of a task after repairing git's files about it, or `None` if there is no worktree.
     pub(super) async fn worktree_of(&self, mirror: &Mirror, task: &TaskRecord) -> Result<Option<Worktree>, RunError> {
         let path = self.home.layout.worktree(task.task_id);
         let branch = BranchName::of_task(task.task_id);
@@ -121,7 +121,7 @@ fn notes(compared: &Compared) -> Vec<String> {
         let kept = compared
             .replaced
             .as_ref()
-            .map_or_else(String::new, |folder| format!("; what was left of them is in `{}`", folder.display()));
+            .map_or_else(String::new, |folder| format!("; the damaged files are in `{}`", folder.display()));
         notes.push(format!(
             "the machine stopped unexpectedly and left files empty or incomplete; restored from the last commit: {}{kept}",
             named(&compared.restored)

@@ -1,8 +1,8 @@
 //! Updates a task's branch to the newest commit of its base, between two runs.
 //!
-//! A fetch and the merges do not need the task's lock; their result is only used if the task has not changed. Then refs, files and
-//! record are moved while the lock is held, one after the other. Invariant: at whatever step a server dies, the next one finishes
-//! the move before anything else happens to the branch, or nothing was moved.
+//! The fetch and the merges run without the task's lock; their result is only used if the task has not changed. Then the refs, the
+//! files and the record are updated one after the other while the lock is held. Invariant: if a server is killed at any step, either
+//! nothing was updated, or the next server finishes the update before anything else happens to the branch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +26,13 @@ use crate::git::{LandError, Landing, Mirror, ReplayError, ReplayRequest, Replaye
 /// The time limit for merging commits.
 const MERGE_LIMIT: Duration = Duration::from_mins(10);
 
-/// The maximum number of attempts if the branch moves in the meantime.
+/// The maximum number of attempts if the branch changes in the meantime.
 const TRIES: usize = 3;
 
 /// The maximum number of other tasks that a branch is compared with.
 const MOST_OTHERS: usize = 50;
 
-/// How many are compared in parallel.
+/// The number of tasks that are compared in parallel.
 const AT_ONCE: usize = 4;
 
 /// The result of an update.
@@ -43,7 +43,7 @@ pub(crate) enum Updated {
     Conflicts { base: Base, conflicts: Vec<FileConflict> },
 }
 
-/// The planned move of a branch.
+/// A planned update of a branch.
 struct Plan {
     update: Update,
     dropped: u32,
@@ -51,8 +51,8 @@ struct Plan {
 }
 
 impl Inner {
-    /// Updates a task's branch to its base, after a fetch that starts now, or, if requested, to what somebody else pushed to
-    /// the same branch.
+    /// Updates a task's branch to its base, after a fetch that starts now. If requested, updates it to the commits that somebody
+    /// else pushed to the same branch instead.
     pub(crate) async fn update(
         self: &Arc<Self>,
         slot: &Arc<TaskSlot>,
@@ -104,7 +104,7 @@ impl Inner {
         })
     }
 
-    /// Merges in memory. The inner error is an answer for which nothing is moved.
+    /// Merges in memory. The inner error is a result that requires no update.
     async fn plan(
         &self,
         mirror: &Mirror,
@@ -137,9 +137,9 @@ impl Inner {
             Replayed::Current { base: on } if on == from_base || pushed.is_some() => {
                 return Ok(Err(Updated::Done { outcome: UpdateOutcome::Current, base, dropped: 0 }));
             }
-            // The agent or a person merged it: the commits of the base do not belong to the task.
+            // The agent or a person merged the base, whose commits do not belong to the task.
             Replayed::Current { base: on } => (from_head.clone(), on, 0),
-            // Commits from the branch itself belong to the task, so its base stays.
+            // Commits from the remote branch belong to the task, so the base stays.
             Replayed::Moved { head, dropped } if pushed.is_some() => (head, from_base.clone(), dropped),
             Replayed::Moved { head, dropped } => (head, base.commit.clone(), dropped),
             Replayed::Conflicts(conflicts) => return Ok(Err(Updated::Conflicts { base, conflicts })),
@@ -149,13 +149,13 @@ impl Inner {
         Ok(Ok(Plan { update, dropped, base }))
     }
 
-    /// Returns a rebase, unless it would undo merges: conflicts that an agent resolved would come back.
+    /// Returns a rebase, unless it would undo merges, because conflicts that an agent resolved would come back.
     async fn fitting(&self, mirror: &Mirror, task: &TaskRecord, base: &ObjectId) -> Result<UpdateStrategy, Problem> {
         let own = mirror.own_commits(task.branch().as_str(), base).await.map_err(|error| unreadable(&error))?;
         Ok(if own.all > own.plain { UpdateStrategy::Merge } else { UpdateStrategy::Rebase })
     }
 
-    /// Moves the branch if the task has not changed. Returns whether it did.
+    /// Updates the branch if the task has not changed. Returns whether the branch was updated.
     async fn carry_out(self: &Arc<Self>, mirror: &Mirror, slot: &Arc<TaskSlot>, plan: &Plan) -> Result<bool, Problem> {
         let _turn = slot.turn.lock().await;
         if slot.is_gone() {
@@ -213,12 +213,12 @@ impl Inner {
         }
     }
 
-    /// Records the move. The caller holds the task's lock.
+    /// Records the update. The caller holds the task's lock.
     async fn write_down(self: &Arc<Self>, slot: &Arc<TaskSlot>, worktree: &Worktree, update: Update) -> Result<(), Problem> {
         self.take(slot, TaskEvent::Updated(Box::new(update.clone()))).await;
         if slot.record().updates.last() != Some(&update) {
             return Err(Problem::internal("the branch was updated, but the task's record could not be written")
-                .hint("free disk space; the next server start or the next update writes the record"));
+                .hint("free up disk space; the next server start or the next update writes the record"));
         }
         worktree.landed().map_err(Problem::internal)
     }
@@ -227,7 +227,7 @@ impl Inner {
         self.worktree_of(mirror, task).await.map_err(|error| error.into_problem(ProblemKind::Internal))
     }
 
-    /// Returns the base of a task: the branch that it was requested to start from, or else the environment's default branch.
+    /// Returns the base of a task: the branch that it was requested to start from, or else the repository's default branch.
     async fn base_of(&self, mirror: &Mirror, task: &TaskRecord) -> Result<Base, Problem> {
         let default = self.environments.get(task.env_id).and_then(|environment| environment.record().default_branch.clone());
         let default = default.map_or_else(String::new, |branch| branch.to_string());
@@ -313,7 +313,7 @@ fn not_landed(error: &LandError) -> Problem {
             "finish or abort the git operation in the task's worktree, check out its branch, then try again; nothing has changed",
         ),
         LandError::Refused(_) => Problem::new(ErrorCode::WorktreeUnsettled, error.to_string())
-            .hint("see git's message for the file; nothing has changed"),
+            .hint("fix the problem that git reports, then try again; nothing has changed"),
         LandError::Moved => Problem::new(ErrorCode::BranchMoved, error.to_string()).hint("try again"),
         LandError::Worktree(_) | LandError::Program(_) | LandError::Files(_) => {
             Problem::internal(format!("could not update the worktree: {error}"))

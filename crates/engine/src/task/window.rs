@@ -1,7 +1,7 @@
-//! Finds a part of a run's log, from its end.
+//! Finds a part of a run's log, reading backwards.
 //!
-//! A log contains what a program printed: lines of any length, no lines at all, or zeros. Invariant: nothing here holds more
-//! than the requested bytes, or one longer line, up to `LINE_CAP_BYTES`. A line beyond that is measured and not read.
+//! A log contains the output of a program: lines of any length, no lines, or zeros. Invariant: nothing here keeps more in memory
+//! than the requested bytes, or one longer line of up to `LINE_CAP_BYTES`. A longer line is measured but not read.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use model::codex::{LINE_CAP_BYTES, Line, LineContent, LineSplitter};
 /// The size of a read in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// How far back the start of a line is searched for.
+/// How far back to search for the start of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// As far as necessary, so that the result has a line if the log has one.
@@ -29,7 +29,7 @@ pub(super) struct Window {
     pub(super) start: u64,
     /// The offset after its last line.
     pub(super) end: u64,
-    /// Whether it is a single line that is longer than requested.
+    /// Whether the window is a single line that is longer than requested.
     is_long_line: bool,
 }
 
@@ -57,7 +57,7 @@ impl Window {
         }
     }
 
-    /// Passes on its lines.
+    /// Passes the lines of the window to `on_line`.
     pub(super) fn lines(self, log: &File, mut on_line: impl FnMut(Line<'_>)) -> io::Result<()> {
         let mut splitter = LineSplitter::resuming_at(self.start);
         let mut piece = vec![0; PIECE_BYTES];
