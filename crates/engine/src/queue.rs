@@ -1,4 +1,4 @@
-//! The queue decides which run starts next, and tells readers the places of the others. Every queued run starts here.
+//! The queue decides which run starts next, and shows the places of the others. Every queued run starts here.
 //!
 //! It stores nothing on disk: a run is queued or started because its record says so. Memory only holds what is shown to
 //! readers.

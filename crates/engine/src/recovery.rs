@@ -60,7 +60,7 @@ impl Inner {
         self.tracker.spawn(async move {
             let mut tick = tokio::time::interval(PERIOD);
             let mut sweep = tokio::time::interval(SWEEP_PERIOD);
-            // Do not check immediately: if the clock is years ahead, somebody may notice before recently removed items are deleted.
+            // Do not check immediately: if the clock is years ahead, there is time to notice before recent items are deleted.
             let mut trash = tokio::time::interval_at(tokio::time::Instant::now() + TRASH_PERIOD, TRASH_PERIOD);
             for interval in [&mut tick, &mut sweep, &mut trash] {
                 interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

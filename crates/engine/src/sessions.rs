@@ -188,7 +188,7 @@ mod tests {
         let sessions = Sessions::open(&home).expect("none yet");
         let code = sessions.code();
         assert!(sessions.is_code(&code) && sessions.is_code(&code) && !sessions.is_code("guessed"));
-        let secret = sessions.redeem(&home, &code, &browser("Firefox\n")).expect("written").expect("a good code");
+        let secret = sessions.redeem(&home, &code, &browser("Firefox\n")).expect("written").expect("the code is valid");
         assert!(sessions.is_open(&secret, HOST, now()) && !sessions.is_code(&code));
         assert_eq!(sessions.redeem(&home, &code, &browser("again")).expect("read"), None);
         assert_eq!(sessions.redeem(&home, "guessed", &browser("x")).expect("read"), None);

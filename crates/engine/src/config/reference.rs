@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::{SETTINGS, Section, Setting};
 
-/// The longest line of a comment in the sample.
+/// The maximum length of a comment line in the sample, in characters.
 const WIDTH: usize = 100;
 
 const INTRODUCTION: &str = "\
@@ -75,7 +75,7 @@ fn comment(text: &mut String, words: &str) {
     }
 }
 
-/// Returns the reference of the server's settings as Markdown, from the second level of headings on.
+/// Returns the reference of the server's settings as Markdown, starting with a second-level heading.
 pub fn reference() -> String {
     let mut text = "\
 ## Server settings

@@ -124,7 +124,7 @@ fn containers(check: &ContainerCheck) -> Vec<Finding> {
         findings.push(if engine.live_restore {
             finding
         } else {
-            finding.hint("set `\"live-restore\": true` in the engine's daemon.json, so that runs continue when it restarts")
+            finding.hint("set `\"live-restore\": true` in the container engine's daemon.json, so that runs continue when the engine restarts")
         });
     }
     findings.extend(check.status.image.iter().map(image));

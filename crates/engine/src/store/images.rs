@@ -63,7 +63,7 @@ mod tests {
         let task = TaskId::from_uuid(uuid::Uuid::from_u128(1));
         let given = GivenImage { name: "../../a.png".to_owned(), data: ImageBytes(PNG.to_vec()) };
         let image = Image::parse(given).expect("an image");
-        home.write_images(task, &[]).expect("nothing to write");
+        home.write_images(task, &[]).expect("no images are written");
         assert!(!home.layout.task(task).exists());
         for _ in 0..2 {
             home.write_images(task, std::slice::from_ref(&image)).expect("written");

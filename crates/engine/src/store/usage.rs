@@ -1,5 +1,5 @@
 //! Measures the disk usage of files and folders in the home. Follows no links. Invariant: unreadable files are not an error,
-//! because agents work at the same time.
+//! because agents may change files at the same time.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;

@@ -50,7 +50,7 @@ impl Glance {
 }
 
 impl Inner {
-    /// Updates the description of what the agent of an active run does, and publishes it if it has changed.
+    /// Updates the description of what the agent of an active run is doing, and publishes the description if it has changed.
     pub(super) async fn glance(self: &Arc<Self>, slot: &Arc<TaskSlot>, run: RunNumber) {
         let window = match self.log_window(slot, run, None, LOOK_BYTES, Reach::Window).await {
             Ok(window) => window,

@@ -97,8 +97,8 @@ impl Inner {
     }
 }
 
-/// Checks that a repeated key comes with the same request. Any recorded value matches an omitted one, because the repository's
-/// default was used.
+/// Checks that a repeated key comes with the same request. An omitted value matches any recorded value, because the first request
+/// may have used a default of the repository.
 fn same_request(task: &TaskRecord, asked: &NewTask) -> Result<(), Problem> {
     let first = &task.runs[0];
     let same = task.env_id == asked.env_id

@@ -145,7 +145,7 @@ impl Inner {
     async fn size_of_changes(&self, task: &TaskRecord, end: &RunEnd) -> Option<DiffStats> {
         let (base, head) = (task.base_sha.as_ref()?, end.commit.as_ref().or(task.head())?);
         let mirror = self.mirror_of(task.env_id).ok()?;
-        // Commits of a hostile agent may take long to compare, and nobody should wait for this number.
+        // A hostile agent's commits may take long to compare, and nothing should wait for this number.
         let stat = tokio::time::timeout(COUNT_LIMIT, mirror.stat(base, head)).await.map_err(|_| "it took too long".to_owned());
         let stat = stat.and_then(|stat| stat.map_err(|error| error.to_string()));
         let stat =

@@ -168,7 +168,7 @@ mod tests {
         let mut log = log(b"one\n");
         let line = 9_u64 << 20;
         log.set_len(4 + line).expect("sparse");
-        std::io::Seek::seek(&mut log, io::SeekFrom::End(0)).expect("at its end");
+        std::io::Seek::seek(&mut log, io::SeekFrom::End(0)).expect("the log has an end");
         log.write_all(b"\ntwo\n").expect("written");
         let end = 4 + line + 1 + 4;
         let (window, lines) = found(&log, end, 100, Reach::Line);
