@@ -1,4 +1,5 @@
-//! Checks whether this machine has everything that the server needs, and suggests fixes. The command line and the pages show the same text.
+//! Checks whether this machine has everything that the server needs, and suggests fixes. The command line and the pages show
+//! the same text.
 //!
 //! Each finding is one line with hints. The checks start no runs and change nothing.
 //! * `worker`: the container engine and its image, or the Codex CLI of this machine, and the login.
