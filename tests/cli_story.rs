@@ -99,7 +99,7 @@ async fn what_goes_wrong_is_said_with_what_to_do() {
         (&["env", "add", "/no/such/repository"][..], 1, "repository not found"),
         (&["env", "add", "ext::sh -c x"], 1, "remote helper"),
         (&["env", "add", "--", "-x"], 1, "looks like a command-line option"),
-        (&["env", "add", upstream.url().as_str(), "--default-branch", "nope"], 1, "there are `main`"),
+        (&["env", "add", upstream.url().as_str(), "--default-branch", "nope"], 1, "existing branches: `main`"),
         (&["task", "create", "--env", "aap", "x"], 1, "no repository named `aap`, and no ID that starts with it"),
         (&["task", "list", "--env", "aap"], 1, "did you mean `app`?"),
         (&["env", "show", "aap"], 1, "did you mean `app`?"),

@@ -134,7 +134,7 @@ async fn what_makes_a_file_on_disk_differ_from_the_diff_is_said() {
     let diff = read(&bench, worktree.base(), &to, Reading::default()).await;
     let note = |path: &str| file(&diff, path).on_disk.clone();
     assert_eq!(note("sub/a.sh").as_deref(), Some("encoding UTF-7"));
-    assert_eq!(note("sub/a.txt").as_deref(), Some("line ends crlf"));
+    assert_eq!(note("sub/a.txt").as_deref(), Some("line endings crlf"));
     assert_eq!(note("sub/a.id").as_deref(), Some("keyword $Id$"));
     assert_eq!(note("plain.sh"), None);
 }

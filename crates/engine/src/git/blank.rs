@@ -1,9 +1,9 @@
-//! Cleans up a mirror after a reboot: locks that no process holds any more, and after a power cut empty files and refs without
-//! commits.
+//! Cleans up a mirror after a reboot: removes locks that no process holds any more and, after a power cut, empty files and refs
+//! without commits.
 //!
-//! Everything that a record names is on the disk before the record. But the power can fail at any time, and an agent on the
-//! host uses its own git, which syncs little. Git and git-lfs stop at an empty file, while they fetch or write a missing one
-//! again. Call this on the first start of a server after a boot, before anything else uses the mirror. Invariant: except for
+//! Everything that a record names is written to disk before the record. But the power can fail at any time, and an agent on the
+//! host uses its own git, which rarely syncs. Git and git-lfs fail on an empty file, but fetch or write a missing file again.
+//! Run this cleanup on the first start of a server after a boot, before anything else uses the mirror. Invariant: except for
 //! locks, no file with content is removed.
 
 use std::io::{self, Read as _};
@@ -18,7 +18,8 @@ use super::remove_tree::remove_tree_aside;
 use super::worktree::WorktreeError;
 use crate::exec::{RunProgramError, Stdin};
 
-/// How much of a large file is read. A file system writes at least this much at once, or nothing.
+/// The number of bytes that are read to find out whether a file is blank. A file system writes at least this many bytes at
+/// once, or none.
 const BLOCK: u64 = 512;
 
 impl Mirror {
@@ -35,12 +36,12 @@ impl Mirror {
         removed.await.map_err(io::Error::other)?
     }
 
-    /// Takes incomplete files about worktrees away from git, which fails on them after a power cut.
+    /// Discards git's files about a worktree if a power cut left them incomplete, because git fails on such files.
     pub async fn discard_torn_administrations(&self) -> Result<usize, WorktreeError> {
         let mut discarded = 0;
         for admin in admin::all(self.path())? {
             let is_torn = ["gitdir", "commondir", "HEAD"].iter().any(|name| admin::is_blank(&admin.join(name)).unwrap_or(false));
-            // A complete one is rebuilt from its task's record.
+            // The files about a complete worktree are rebuilt from its task's record instead.
             if admin.is_dir() && is_torn && !admin.join(admin::READY).exists() {
                 remove_tree_aside(admin::discard(self.path(), &admin)?).await?;
                 discarded += 1;

@@ -19,11 +19,11 @@ use crate::inner::blocking;
 /// The content of a file before or after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
-    /// The object. For a submodule, the commit.
+    /// The object ID, or the commit ID for a submodule.
     pub id: ObjectId,
     /// The mode, as git writes it.
     pub mode: String,
-    /// The size in bytes, or `None` if the object is missing or is a submodule's.
+    /// The size in bytes, or `None` for a missing object or a submodule.
     pub bytes: Option<u64>,
 }
 
@@ -88,7 +88,7 @@ impl ChangedFile {
         self.path.len() + self.old_path.as_ref().map_or(0, Vec::len)
     }
 
-    /// Returns why the file cannot be compared within a limit, if it cannot.
+    /// Returns why the file cannot be compared within `limit`, or `None` if it can.
     pub(super) fn why_not(&self, limit: u64) -> Option<Omitted> {
         let sizes = || self.contents().filter(|content| !content.is_submodule()).map(|content| content.bytes);
         if sizes().any(|bytes| bytes.is_none()) || self.name_bytes() > NAME_BYTES {
@@ -114,7 +114,7 @@ impl ChangedFile {
         FileDiff {
             old_mode: mode(&self.old),
             new_mode: mode(&self.new),
-            // Show the size that is too large.
+            // Show the larger size, because it is the one that can exceed a limit.
             bytes: self.contents().filter_map(|content| content.bytes).max(),
             ..FileDiff::without_lines(status, old_path, self.new.as_ref().map(|_| &self.path[..]), omitted)
         }
@@ -150,7 +150,7 @@ impl Listing {
         pages
     }
 
-    /// Returns the files that became a folder, or the reverse. Git takes the name of such a file to mean everything in the
+    /// Returns the paths that changed from a file to a folder, or the reverse. Git interprets such a path as everything in the
     /// folder.
     pub(super) fn folders(&self) -> BTreeSet<&[u8]> {
         let paths: BTreeSet<&[u8]> =
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(pages((0..1001).map(|n| file(&n.to_string(), 1)).collect()), [0..500, 500..1000, 1000..1001]);
         assert_eq!(pages((0..10).map(|n| file(&n.to_string(), 4 << 20)).collect()), [0..4, 4..8, 8..10]);
         let not_compared = pages((0..10).map(|n| file(&n.to_string(), 3 << 40)).collect());
-        assert_eq!(not_compared.len(), 1, "what is not compared costs nothing");
+        assert_eq!(not_compared.len(), 1, "files that are not compared do not count toward a page's size");
         assert_eq!(pages((0..10).map(|n| file(&format!("{n}{}", "x".repeat(30_000)), 1)).collect()), [0..4, 4..8, 8..10]);
     }
 

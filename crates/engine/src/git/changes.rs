@@ -1,7 +1,7 @@
 //! Lists what changes in a worktree, path by path, and which uncommitted files would be lost.
 //!
-//! Names are bytes. Invariant: every file in the worktree that is neither committed nor about to be restored unchanged is
-//! reported.
+//! File names are handled as bytes. Invariant: every file in the worktree that is neither committed nor about to be restored
+//! unchanged is reported.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -27,7 +27,7 @@ pub(super) struct Entry {
 /// A change at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
-    /// Whether there was an entry before.
+    /// Whether the path had an entry before the change.
     was_there: bool,
     /// The entry after the change, or `None` if the path is deleted.
     pub(super) to: Option<Entry>,
@@ -47,14 +47,15 @@ impl Change {
         Some(Self { was_there: before != NOTHING, to })
     }
 
-    /// Whether git writes a file or a link. Git leaves the folder of a submodule alone.
+    /// Whether git writes a file or a link for this change. Git does not touch the folder of a submodule.
     fn writes(&self) -> bool {
         self.to.as_ref().is_some_and(|to| to.mode != GITLINK)
     }
 }
 
 impl Changes {
-    /// Formats the changes for `git update-index --index-info`. Deletions come first, to make room.
+    /// Formats the changes for `git update-index --index-info`. Deletions come first, so that a file can replace a folder, or
+    /// the reverse.
     pub(super) fn as_index_info(&self, digits: usize) -> Vec<u8> {
         let (come, go): (Vec<_>, Vec<_>) = self.0.iter().partition(|(_, change)| change.to.is_some());
         let mut info = Vec::new();
@@ -129,7 +130,7 @@ fn ignored_in_the_way(tree: &Path, path: &[u8], changes: &Changes, found: &mut V
     }
 }
 
-/// Calls `each` for everything below a folder that is not itself a folder. Follows no links.
+/// Calls `each` for every entry below a folder, except for folders. Does not follow links.
 fn files_below(tree: &Path, folder: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<()> {
     for entry in fs_err::read_dir(tree.join(OsStr::from_bytes(folder)))? {
         let entry = entry?;
@@ -155,7 +156,7 @@ mod tests {
         let tree = tempfile::tempdir().expect("a folder");
         for file in files {
             let path = tree.path().join(file);
-            fs_err::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+            fs_err::create_dir_all(path.parent().expect("the path has a parent folder")).expect("a folder");
             fs_err::write(path, "x").expect("a file");
         }
         tree

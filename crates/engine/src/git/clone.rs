@@ -1,8 +1,9 @@
 //! Clones a repository into a mirror, completely or not at all.
 //!
 //! The result is like that of `git clone --mirror`, but without the host's own refs (`refs/pull/*`), and with settings that
-//! protect task branches from fetches and allow pushing a single branch. The URL must not contain a password, because it is an
-//! argument. Invariant: the folder appears under its name only when it is complete; a failed or cancelled clone leaves nothing.
+//! protect task branches from fetches and allow pushing a single branch. The URL must not contain a password, because it is
+//! passed as a command-line argument. Invariant: the folder appears under its name only when it is complete; a failed or
+//! cancelled clone leaves nothing.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,7 @@ pub enum CloneError {
     /// The folder could not be created.
     #[error("could not create the mirror's folder: {0}")]
     Files(#[from] io::Error),
-    /// The rest of an earlier clone could not be removed.
+    /// Leftovers of an earlier clone could not be removed.
     #[error(transparent)]
     Remove(#[from] RemoveTreeError),
     /// The result is not a valid mirror.
@@ -112,8 +113,8 @@ impl Git {
         Ok(Cloned { mirror: Mirror::open(self, request.into)?, default_branch })
     }
 
-    /// Asks the remote for its branches. This is the first contact, so that a clone that cannot work fails before anything is
-    /// downloaded.
+    /// Asks the remote for its branches. This is the first request to the remote, so a clone that cannot succeed fails before
+    /// anything is downloaded.
     async fn remote_branches(&self, request: &CloneRequest<'_>) -> Result<RemoteBranches, CloneError> {
         let command = self.network_command(Place::Nowhere).await?;
         let command = command.args(["ls-remote", "--symref", "--", request.url, "HEAD", "refs/heads/*"]);
@@ -167,7 +168,8 @@ impl Mirror {
     }
 }
 
-/// Ends a clone into this folder that a killed server may have left running, so that two never write to it.
+/// Kills processes of a clone into this folder that a killed server may have left running, so that two clones never write to
+/// it.
 async fn end_leftovers(into: &Path) -> io::Result<()> {
     let mark = into.display().to_string();
     kill_all(|| processes_with_environment(MARK, &mark), ENDING).await.map_err(io::Error::other)
@@ -203,7 +205,8 @@ impl RemoteBranches {
         branches
     }
 
-    /// Returns the requested branch, else the one that HEAD names, else the only possible one.
+    /// Returns the requested branch. If none was requested, returns the branch that HEAD names, or else the only branch at
+    /// HEAD's commit, `main` or `master`, or the only branch.
     fn choose(&self, wished: Option<&str>) -> Result<String, CloneError> {
         if self.names.is_empty() {
             return Err(CloneError::Empty);
@@ -229,7 +232,7 @@ struct PartialFolder {
 }
 
 impl PartialFolder {
-    /// Removes the rest of an earlier clone first.
+    /// Removes leftovers of an earlier clone first.
     async fn new(path: PathBuf) -> Result<Self, CloneError> {
         remove_tree_aside(path.clone()).await?;
         Ok(Self { path, completed: false })
@@ -239,7 +242,7 @@ impl PartialFolder {
         &self.path
     }
 
-    /// Gives the folder its final name once everything is on the disk. Blocks.
+    /// Syncs the folder to disk, then gives it its final name. Blocks.
     fn complete(&mut self, into: &Path) -> io::Result<()> {
         durable::sync_tree(&self.path)?;
         durable::rename(&self.path, into)?;
@@ -271,7 +274,7 @@ mod tests {
         let listing = "ref: refs/heads/dev\tHEAD\naa\tHEAD\naa\trefs/heads/dev\nbb\trefs/heads/main\n";
         assert_eq!(choose(listing, None).as_deref(), Ok("dev"));
         assert_eq!(choose(listing, Some("main")).as_deref(), Ok("main"));
-        assert!(choose(listing, Some("x")).expect_err("no such branch").contains("there are `dev`, `main`"));
+        assert!(choose(listing, Some("x")).expect_err("the branch is missing").contains("existing branches: `dev`, `main`"));
     }
 
     #[test]

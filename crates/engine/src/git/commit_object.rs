@@ -26,7 +26,7 @@ impl CommitObject {
             match line.split_once(' ') {
                 Some(("tree", id)) if tree.is_none() => tree = id.parse().ok(),
                 Some(("parent", id)) => parents.push(id.parse().ok()?),
-                // Free text follows.
+                // The following lines can contain free text.
                 Some(("author", _)) => break,
                 Some(_) | None => {}
             }

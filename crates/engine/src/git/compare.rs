@@ -1,4 +1,4 @@
-//! Creates diffs for people: the changed files of a page with their lines, whatever an agent committed.
+//! Creates diffs for display: the changed files of a page with their lines, whatever an agent committed.
 //!
 //! Sizes are checked first. Only files within the limits are compared, and all others are listed with the reason, so a single
 //! file can never block the review of the rest. Attributes are ignored, because an agent's `.gitattributes` could hide a file
@@ -26,13 +26,13 @@ use crate::inner::blocking;
 /// The maximum number of parallel diffs. Each may use all the memory that a single diff may use.
 static AT_ONCE: Semaphore = Semaphore::const_new(4);
 
-/// The maximum number of attempts with parts of a page that cannot be compared as a whole.
+/// The maximum number of attempts to compare parts of a page if the whole page cannot be compared at once.
 const ATTEMPTS: u32 = 32;
 
 /// How to treat files that git considers binary.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Binary {
-    /// Show their lines if most of them are text. For git, a single NUL makes a script binary.
+    /// Show their lines if the file is mostly text. Git considers a script binary if it contains a single NUL.
     #[default]
     IfText,
     /// Show their lines.
@@ -58,7 +58,7 @@ struct Comparison<'a> {
 }
 
 impl Mirror {
-    /// Compares some of the files of a listing. They are returned in the order of the listing.
+    /// Compares some of the files of a listing. The result has the order of the listing.
     pub async fn compare(
         &self,
         (from, to): (&ObjectId, &ObjectId),
@@ -69,7 +69,7 @@ impl Mirror {
         self.compare_within((from, to), listing, part, reading, PAGE_LINES).await
     }
 
-    /// Compares all files that differ between two commits. Beyond the limits, files are only listed.
+    /// Compares all files that differ between two commits. Files beyond the limits are listed without lines.
     pub async fn compare_all(
         &self,
         from: &ObjectId,
@@ -120,7 +120,8 @@ impl Mirror {
             };
             attempts -= 1;
             let compared = match compared {
-                // A small file is expensive if it is stored as a delta of a large one. The others are still shown.
+                // A small file is expensive if it is stored as a delta of a large file. Compare smaller parts, so that the
+                // other files are still shown.
                 Err(DiffError::TooLarge { .. } | DiffError::TooMuchMemory) if part.len() > 1 && attempts > 0 => {
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
@@ -182,7 +183,7 @@ impl Comparison<'_> {
         Ok(blocking(move || Diff::parse_within(&patch, lines)).await)
     }
 
-    /// Git considers a file with a NUL binary, but a shell still runs it.
+    /// Compares binary files as text, because git considers a file with a NUL binary, but a shell still runs it.
     async fn look_into_binary(&self, diff: &mut Diff, limit: u64, lines: LineLimits) -> Result<(), DiffError> {
         let limit = match self.reading.binary {
             Binary::IfText => limit.min(BINARY_FILE_BYTES),
@@ -221,7 +222,7 @@ impl Comparison<'_> {
     fn account_for(&self, diff: &mut Diff, files: &[ChangedFile], named: &[(&ChangedFile, Omitted)]) {
         let order: BTreeMap<_, _> =
             files.iter().enumerate().flat_map(|(at, file)| names(file).map(move |name| (name, at))).collect();
-        // Git may have compared files of a folder that replaced a file on this page. They have their own page.
+        // Git may have compared files of a folder that replaced a file on this page. Those files are on another page.
         diff.files.retain(|file| order.contains_key(&file.path_bytes()[..]));
         let there: BTreeSet<_> =
             diff.files.iter().flat_map(|file| [Some(file.path_bytes()), file.old_path_bytes()]).flatten().collect();

@@ -25,7 +25,7 @@ const EMPTY_TREE_SHA256: &str = "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b
 /// Why commits could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum DiffError {
-    /// The patch or a content is larger than the caller accepts.
+    /// The patch or a file's content is larger than the caller accepts.
     #[error("the diff is larger than {}", model::size::bytes(*max as u64))]
     TooLarge {
         /// The accepted size in bytes.
@@ -116,19 +116,19 @@ impl DiffStat {
 /// Whether a change of whitespace counts as a change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Whitespace {
-    /// It does. Patches to apply need this.
+    /// Whitespace counts. Patches that will be applied need this.
     #[default]
     Counts,
-    /// It does not. Such a diff is only for reading and cannot be applied.
+    /// Whitespace is ignored. Such a diff is only for reading and cannot be applied.
     Ignored,
 }
 
-/// The relation of a commit to another one.
+/// The relation of a commit to another commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// The other commit is a descendant.
+    /// The other commit is a descendant of this commit.
     Before,
-    /// The commit exists, and the other one is not a descendant.
+    /// The commit exists, but the other commit is not a descendant.
     Elsewhere,
     /// The repository no longer contains the commit.
     Gone,
@@ -146,7 +146,7 @@ impl Mirror {
         })
     }
 
-    /// Returns a content of at most `max` bytes.
+    /// Returns the content of a file, which may have at most `max` bytes.
     pub async fn content(&self, id: &ObjectId, max: usize) -> Result<Vec<u8>, DiffError> {
         let size = self.content_sizes(std::slice::from_ref(id)).await?.first().copied().flatten();
         if size.is_some_and(|size| size > max as u64) {

@@ -41,7 +41,7 @@ pub enum FetchError {
         /// Git's message.
         words: String,
     },
-    /// The repository does not exist, or this login may not see it.
+    /// The repository does not exist, or the login has no access to it.
     #[error("repository not found: {words}")]
     NotFound {
         /// Git's message.
@@ -80,7 +80,7 @@ pub enum FetchError {
 type Sign = (fn(String) -> FetchError, &'static [&'static str]);
 
 /// Git's messages for each kind of failure. A rejected login is also reported as a missing repository, so the more specific
-/// ones come first.
+/// messages come first.
 const SIGNS: &[Sign] = &[
     (|words| FetchError::HostKeyUnknown { words }, &["host key verification failed", "remote host identification has changed"]),
     (
@@ -188,7 +188,8 @@ pub(super) fn telling_lines(stderr: &str) -> String {
 
 impl Mirror {
     /// Returns when a fetch that started after this call has completed. Concurrent calls share a fetch. `cancel` ends the fetch
-    /// for everyone who shares it, so use it only when the program ends; a caller that loses interest drops the call.
+    /// for all callers that share it, so use it only when the program ends. A caller that no longer needs the fetch drops the
+    /// future.
     pub async fn fetch_fresh(&self, deadline: Duration, cancel: CancellationToken) -> Result<(), Arc<FetchError>> {
         let mirror = self.clone();
         self.gate().fresh(move || async move { mirror.fetch_now(deadline, cancel).await }).await
@@ -199,7 +200,7 @@ impl Mirror {
         self.gate().ticket()
     }
 
-    /// Like [`Mirror::fetch_fresh`], but any fetch that started after the ticket's moment is enough.
+    /// Like [`Mirror::fetch_fresh`], but a fetch that started after the ticket was created is enough.
     pub async fn fetch_since(
         &self,
         ticket: FetchTicket,

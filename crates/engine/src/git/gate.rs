@@ -24,7 +24,7 @@ pub struct WriterGuard {
     _guard: OwnedMutexGuard<()>,
 }
 
-/// A moment in a mirror's life. Any fetch that started after it serves the holder.
+/// A point in time between fetches. A fetch that starts later is fresh enough for the holder of the ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchTicket(u64);
 
@@ -39,8 +39,8 @@ pub struct FetchGate {
 
 type Joined = WeakShared<BoxFuture<'static, Outcome>>;
 
-/// Fetches are numbered in the order in which they start. They are held weakly, so that an abandoned fetch does not keep its
-/// place.
+/// Fetches are numbered in the order in which they start. References to them are weak, so that an abandoned fetch does not keep
+/// its place.
 #[derive(Default)]
 struct Fetches {
     /// The number of started fetches.
@@ -51,16 +51,16 @@ struct Fetches {
     current: Option<(u64, Joined)>,
     /// The next fetch, which has not started yet.
     waiting: Option<Joined>,
-    /// The result and the end of the newest fetch.
+    /// The newest fetch that has ended.
     last: Option<LastFetch>,
 }
 
 /// A fetch that has ended.
 #[derive(Debug, Clone)]
 pub struct LastFetch {
-    /// When it ended.
+    /// When the fetch ended.
     pub at: Timestamp,
-    /// Why it failed.
+    /// Why the fetch failed, or `None` if it succeeded.
     pub error: Option<Arc<FetchError>>,
 }
 
@@ -143,7 +143,7 @@ impl FetchGate {
             let number = {
                 let mut fetches = locked(&fetches);
                 fetches.begun += 1;
-                // From here on, this fetch serves earlier requests, and no later ones.
+                // From here on, this fetch serves only earlier requests.
                 let number = fetches.begun;
                 fetches.current = fetches.waiting.take().map(|joined| (number, joined));
                 number
@@ -175,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts fetches. The first one waits until it is released.
+    /// Counts fetches. A held fetch waits until it is released.
     #[derive(Default)]
     struct Remote {
         fetches: AtomicUsize,
@@ -198,7 +198,7 @@ mod tests {
             move || {
                 remote.fetches.fetch_add(1, Ordering::SeqCst);
                 async move {
-                    release.await.expect("the test lets it go");
+                    release.await.expect("the test releases the fetch");
                     Ok(())
                 }
                 .boxed()
@@ -228,11 +228,11 @@ mod tests {
         let (gate, remote) = (FetchGate::default(), Arc::new(Remote::default()));
         let (release, held) = oneshot::channel();
         let mut first = Box::pin(gate.fresh(remote.held(held)));
-        assert!(poll_immediate(&mut first).await.is_none(), "it has started and waits");
+        assert!(poll_immediate(&mut first).await.is_none(), "the first fetch has started and waits");
         assert_eq!(remote.count(), 1);
         let mut later: Vec<_> = (0..25).map(|_| Box::pin(gate.fresh(remote.fetch()))).collect();
         for request in &mut later {
-            assert!(poll_immediate(request).await.is_none(), "the fetch under way is too old for it");
+            assert!(poll_immediate(request).await.is_none(), "the running fetch started before this request");
         }
         release.send(()).expect("it waits");
         assert!(first.await.is_ok());
@@ -259,7 +259,7 @@ mod tests {
         let (gate, remote) = (FetchGate::default(), Arc::new(Remote::default()));
         let writer = gate.writer().await;
         let mut abandoned = Box::pin(gate.fresh(remote.fetch()));
-        assert!(poll_immediate(&mut abandoned).await.is_none(), "it is in the queue");
+        assert!(poll_immediate(&mut abandoned).await.is_none(), "the fetch is in the queue");
         drop(abandoned);
         drop(writer);
         drop(gate.writer().await);
@@ -275,7 +275,7 @@ mod tests {
         let (mut one, mut two) = (Box::pin(gate.fresh(failing)), Box::pin(gate.fresh(remote.fetch())));
         assert!(poll_immediate(&mut one).await.is_none() && poll_immediate(&mut two).await.is_none());
         drop(writer);
-        assert!(one.await.is_err() && two.await.is_err(), "the second one joined the first");
+        assert!(one.await.is_err() && two.await.is_err(), "the second request joined the first fetch");
         assert!(gate.fresh(remote.fetch()).await.is_ok());
     }
 
@@ -298,7 +298,7 @@ mod tests {
         gate.since(early, remote.fetch()).await.expect("it works");
         assert_eq!(remote.count(), 1, "the fetch started after the ticket");
         gate.since(gate.ticket(), remote.fetch()).await.expect("it works");
-        assert_eq!(remote.count(), 2, "this ticket is younger than the first fetch");
+        assert_eq!(remote.count(), 2, "the second ticket is newer than the first fetch");
     }
 
     #[tokio::test]
@@ -320,14 +320,14 @@ mod tests {
     async fn a_writer_or_fetch_makes_a_yielding_writer_stop() {
         let (gate, remote) = (FetchGate::default(), Arc::new(Remote::default()));
         let (guard, token) = gate.yielding_writer().await;
-        assert!(!token.is_cancelled(), "nobody waits yet");
+        assert!(!token.is_cancelled(), "no other writer waits yet");
         let mut writer = Box::pin(gate.writer());
         assert!(poll_immediate(&mut writer).await.is_none());
         assert!(token.is_cancelled());
         drop(guard);
         drop(writer.await);
         let (guard, token) = gate.yielding_writer().await;
-        assert!(!token.is_cancelled(), "an earlier request does not count");
+        assert!(!token.is_cancelled(), "an earlier writer's request does not count");
         let mut fetch = Box::pin(gate.fresh(remote.fetch()));
         assert!(poll_immediate(&mut fetch).await.is_none());
         assert!(token.is_cancelled());

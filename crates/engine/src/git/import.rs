@@ -1,8 +1,8 @@
 //! Imports an agent's work: a bundle from its container becomes commits on the task's branch.
 //!
 //! An agent wrote everything in the folder. Files are opened without following links, their size is limited, and the objects
-//! are checked apart from the mirror's own objects. An import only moves the task's branch, only forwards, and never reads the
-//! worktree. Invariant: a rejected import leaves the mirror's objects and refs unchanged.
+//! are checked separately from the mirror's own objects. An import moves only the task's branch, only forward, and never reads
+//! the worktree. Invariant: a rejected import leaves the mirror's objects and refs unchanged.
 
 use std::io;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub struct ImportRequest<'a> {
     pub out: &'a Path,
     /// The tip of the branch when the run started. The imported commits must be based on it.
     pub since: &'a ObjectId,
-    /// The run, to tell its commit from the agent's own commits.
+    /// Identifies the run, to distinguish its commit from the agent's own commits.
     pub trailers: RunTrailers<'a>,
     /// The maximum size of a bundle in bytes.
     pub limit_bytes: u64,
@@ -68,7 +68,7 @@ pub enum ImportError {
     /// The report is malformed.
     #[error("the export's `result` was rejected: {0}")]
     Report(#[from] ReportError),
-    /// The header of the bundle is malformed, or the bundle contains something else.
+    /// The header of the bundle is malformed, or the bundle contains refs other than the task's branch.
     #[error("the bundle was rejected: {0}")]
     Bundle(#[from] BundleError),
     /// The bundle is based on an unknown commit.
@@ -111,7 +111,7 @@ pub enum ImportError {
         /// The current tip.
         tip: ObjectId,
     },
-    /// The worktree's own files could not be updated.
+    /// HEAD or the index of the worktree could not be updated.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// Git failed.
@@ -123,7 +123,8 @@ pub enum ImportError {
 }
 
 impl ImportError {
-    /// Whether the cause is the exported data. Then the content of the worktree may still be imported without its history.
+    /// Whether the cause is the exported data. In that case, the content of the worktree may still be imported without its
+    /// history.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Missing { .. }
@@ -143,7 +144,7 @@ impl ImportError {
 }
 
 impl Worktree {
-    /// Imports the work of a run. Call this only if no process of the run is left. Doing it twice is harmless.
+    /// Imports the work of a run. Call this only if no process of the run is left. Importing the same work twice is harmless.
     pub async fn import(&self, request: ImportRequest<'_>) -> Result<Snapshot, ImportError> {
         let branch = branch_ref(&self.branch);
         let Incoming { report, bundle } = self.read_incoming(&request, &branch).await?;
@@ -239,7 +240,7 @@ impl Worktree {
         quarantine.inside(self.mirror.git().command(Place::Mirror(self.mirror.path())))
     }
 
-    /// Updates HEAD and the index of the trusted files to the branch, without reading the worktree's files.
+    /// Sets the worktree's HEAD and index to the branch, without reading the worktree's files.
     async fn bring_along(&self, head: &ObjectId) -> Result<(), ImportError> {
         self.stand_on_branch().await?;
         let read_tree = || self.mirror.git().command(self.place()).args(["read-tree", "--reset", head.as_str()]);
@@ -262,7 +263,7 @@ impl Worktree {
     }
 }
 
-/// Converts git's complaint about objects into an error of the import. All other failures stay as they are.
+/// Converts git's complaint about objects into an error of the import. Returns all other errors unchanged.
 fn refused(error: RunProgramError, kind: impl FnOnce(String) -> ImportError) -> ImportError {
     match error {
         RunProgramError::Failed { stderr_tail, .. } => kind(telling_lines(&stderr_tail)),

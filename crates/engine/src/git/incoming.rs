@@ -1,7 +1,7 @@
 //! Opens files from a container carefully, and provides a quarantine in which objects are checked before they enter the mirror.
 //!
-//! An agent wrote the files: no link is followed, only regular files are read, and no more of them than allowed. Invariant:
-//! until the objects are moved, they are in a folder that no ref and no other git refers to.
+//! An agent wrote the files: no link is followed, only regular files are read, and their size is limited. Invariant: until the
+//! objects are moved, they are in a folder that no ref and no other git process uses.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -18,10 +18,10 @@ use super::import::ImportError;
 use crate::durable;
 use crate::exec::CommandSpec;
 
-/// The report of an export.
+/// The file with the report of an export.
 const REPORT: &str = "result";
 
-/// Everything new since the host's last commit. Missing if there is nothing new.
+/// The file with everything new since the host's last commit. It is missing if there is nothing new.
 const BUNDLE: &str = "bundle";
 
 /// The result of an export.
@@ -36,7 +36,7 @@ pub(super) struct Incoming {
 /// A bundle that contains exactly the requested ref.
 #[derive(Debug)]
 pub(super) struct Bundle {
-    /// Commits that it is based on.
+    /// The commits that the bundle is based on.
     pub(super) prerequisites: Vec<ObjectId>,
     /// The file, positioned at the start of its pack.
     pub(super) pack: File,
@@ -70,7 +70,7 @@ fn plain_file(folder: &OwnedFd, name: &'static str, limit: u64) -> Result<Option
     let file = match openat(folder, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(Errno::NOENT) => return Ok(None),
-        // These are returned for a symbolic link and a socket.
+        // The first error means a symbolic link, the second one a socket.
         Err(Errno::LOOP | Errno::NXIO) => return Err(ImportError::NotAPlainFile { file: name }),
         Err(error) => return Err(ImportError::Files(error.into())),
     };
@@ -90,14 +90,14 @@ fn read_up_to(file: &File, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A folder for objects that are not trusted yet. It is deleted with everything that was not moved out.
+/// A folder for objects that are not trusted yet. The folder is deleted with everything that was not moved out.
 #[derive(Debug)]
 pub(super) struct Quarantine {
     folder: tempfile::TempDir,
 }
 
 impl Quarantine {
-    /// Creates the folder beside the mirror's objects, where leftovers of a killed server are removed at the next start.
+    /// Creates the folder in the mirror's trash, where leftovers of a killed server are removed at the next start.
     pub(super) fn new(mirror: &Path) -> io::Result<Self> {
         let place = admin::trash(mirror);
         fs_err::create_dir_all(&place)?;
@@ -110,7 +110,7 @@ impl Quarantine {
         Ok(Self { folder })
     }
 
-    /// Lets a git command on the mirror read these objects too, and write new ones here.
+    /// Lets a git command on the mirror also read the objects in this folder, and write new ones to it.
     pub(super) fn inside<'a>(&self, command: CommandSpec<'a>) -> CommandSpec<'a> {
         command.env("GIT_OBJECT_DIRECTORY", self.folder.path())
     }
@@ -120,7 +120,8 @@ impl Quarantine {
         self.folder.path().join("pack")
     }
 
-    /// Moves the packs into the mirror. The index of each pack comes last, because git finds the objects from then on.
+    /// Moves the packs into the mirror. The index of each pack is moved last, because git finds the objects as soon as the
+    /// index exists.
     pub(super) fn migrate(self, mirror: &Path) -> io::Result<()> {
         let packs = mirror.join("objects/pack");
         let mut names: Vec<_> =

@@ -1,7 +1,7 @@
 //! Moves a task's branch to a different commit between two runs, together with its worktree: refs, files, index, and git's
 //! files about the worktree.
 //!
-//! The plan is recorded first, so that a server that is killed at any step either finishes the move or has never started it.
+//! The plan is recorded first. If the server is killed at any step, the move is either finished later or has never started.
 //! Uncommitted changes stay. Invariant: no uncommitted file is overwritten, and every commit that the branch ever had stays
 //! reachable.
 
@@ -23,16 +23,16 @@ use crate::crash::{self, CrashPoint};
 use crate::exec::{RunProgramError, Stdin, Stdout};
 use crate::store::atomic::write_atomically;
 
-/// The file with the plan, beside git's files about the worktree.
+/// The file with the plan, next to git's files about the worktree.
 const INTENT: &str = "codex-orchestrator-landing";
 
-/// The maximum number of files that are listed.
+/// The maximum number of files that an error or a note lists.
 const FILES_NAMED: usize = 20;
 
-/// A move of a branch.
+/// A branch update: the old tip, the new tip and the new base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Landing {
-    /// The name under which the mirror keeps the old commits: the ID of the task.
+    /// The ID of the task, under which the mirror keeps the old commits.
     pub task: String,
     /// The current tip.
     pub from: ObjectId,
@@ -51,7 +51,7 @@ pub enum LandError {
     #[error("the branch was moved in the meantime")]
     Moved,
     /// An operation is in progress in the worktree, or a different commit is checked out.
-    #[error("the worktree is not ready on its branch: {why}")]
+    #[error("cannot update the branch in this worktree: {why}")]
     Unsettled {
         /// The operation or the commit.
         why: String,
@@ -92,7 +92,7 @@ impl Worktree {
         admin::ensure_head(&self.admin, &branch_ref(&self.branch))?;
         admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
         if let Some(begun) = admin::begun(&self.admin) {
-            return Err(LandError::Unsettled { why: format!("there is a `{begun}`") });
+            return Err(LandError::Unsettled { why: format!("`{begun}` shows that an operation is in progress") });
         }
         let head = admin::head(&self.admin)?;
         if head != format!("ref: {}", branch_ref(&self.branch)) {
@@ -136,14 +136,14 @@ impl Worktree {
             self.landed()?;
             return Ok(None);
         } else {
-            // Only the base had to move, or somebody has continued since.
+            // Only the base had to move, or somebody has added commits since.
             self.move_base(&landing).await?;
         }
         admin::mark_ready(&self.admin, &landing.base)?;
         Ok(Some(landing.note))
     }
 
-    /// Marks a move as recorded everywhere.
+    /// Deletes the plan of a move whose result is recorded everywhere.
     pub fn landed(&self) -> io::Result<()> {
         admin::ignore_missing(fs_err::remove_file(self.admin.join(INTENT)))
     }
@@ -189,7 +189,7 @@ impl Worktree {
         Ok((staging, staged, changes))
     }
 
-    /// Does everything that [`Self::move_files`] does, without writing.
+    /// Tries everything that [`Self::move_files`] does, without writing.
     async fn rehearse(
         &self,
         staging: &Staging<'_>,
@@ -204,7 +204,7 @@ impl Worktree {
         Ok(())
     }
 
-    /// Updates the branch, its base, and the ref of the old commit, in one transaction.
+    /// Updates the branch, its base, and the ref that keeps the old commit, in one transaction.
     async fn move_refs(&self, landing: &Landing) -> Result<(), LandError> {
         let Landing { task, from, to, base, .. } = landing;
         let branch = branch_ref(&self.branch);
@@ -238,7 +238,7 @@ impl Worktree {
         to: &ObjectId,
     ) -> Result<(), LandError> {
         let wanted = self.with_changes(&staging, changes).await?;
-        // Large files that could not be downloaded stay pointers.
+        // Large files that could not be downloaded remain pointers.
         let missing = self.mirror.fetch_large_files(to, &CancellationToken::new()).await?;
         if let Some(missing) = missing {
             tracing::warn!(tree = %self.tree.display(), missing, "updated a branch without some of its large files");
@@ -262,7 +262,8 @@ impl Worktree {
         tree.parse().map_err(|_| SnapshotError::Unexpected { answer: tree }.into())
     }
 
-    /// Keeps content in the mirror that is neither the old nor the new one: it is incomplete, or somebody wrote it since.
+    /// Keeps the worktree's content in the mirror if a file has neither its old nor its new content: it was written only
+    /// partly, or somebody has changed it since.
     async fn keep_leftovers(&self, landing: &Landing, content: &ObjectId, changes: &Changes) -> Result<(), LandError> {
         let uncommitted = Changes::between(self, &landing.from, content).await?;
         let foreign = changes.0.iter().any(|(path, change)| uncommitted.0.get(path).is_some_and(|is| is.to != change.to));
@@ -271,7 +272,7 @@ impl Worktree {
         }
         let command =
             self.mirror.git().command(self.place()).args(["commit-tree", content.as_str(), "-p", landing.from.as_str()]);
-        let command = command.args(["-m", "Files that were in the worktree when a move of its branch was finished"]);
+        let command = command.args(["-m", "Files that were in the worktree when an interrupted branch update was finished"]);
         let by = super::snapshot::Signature::default();
         let command = command.env("GIT_AUTHOR_NAME", &by.name).env("GIT_AUTHOR_EMAIL", &by.email);
         let commit = answer(command.env("GIT_COMMITTER_NAME", &by.name).env("GIT_COMMITTER_EMAIL", &by.email)).await?;

@@ -2,9 +2,9 @@
 //!
 //! git-lfs also reads settings from a `.lfsconfig` in the worktree, in the index or in the commit at HEAD, which an agent or
 //! anyone who can push a branch may have written. Therefore every git-lfs on the host runs in its own home inside the mirror,
-//! with the mirror's objects and configuration, but without a worktree, an index or a commit. The filters of a worktree run
-//! there too and do not use the network: what they need is downloaded before, from the endpoint of the default branch.
-//! Invariant: no other branch decides where a request goes or which settings git-lfs has.
+//! with the mirror's objects and configuration, but without a worktree, an index or a commit. The filters of a worktree also
+//! run there and do not use the network: the files that they need are downloaded first, from the endpoint of the default
+//! branch. Invariant: no other branch decides where a request goes or which settings git-lfs uses.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,7 +23,7 @@ use super::program::{ANSWER_LIMIT_BYTES, Git, LONG, Place, answer};
 use crate::exec::{RunProgramError, Stdin, Stdout};
 use crate::store::atomic::write_atomically;
 
-/// The variable with git-lfs's home, which filters read.
+/// The environment variable that tells filters where git-lfs's home is.
 pub(super) const HOME_VARIABLE: &str = "CODEX_ORCHESTRATOR_LFS_HOME";
 
 /// The folder in a mirror that is git-lfs's home.
@@ -33,12 +33,12 @@ const HOME: &str = "codex-orchestrator-lfs";
 /// that nobody can create, because a fetch writes only below `refs/heads` and `refs/tags`.
 const HOME_FILES: [(&str, &str); 2] = [("HEAD", "ref: refs/orchestrator/none\n"), ("commondir", "..\n")];
 
-/// Prefix of a shell command that makes it run in git-lfs's home.
+/// A prefix that makes a shell command run in git-lfs's home.
 const IN_HOME: &str = "unset GIT_INDEX_FILE GIT_COMMON_DIR; GIT_DIR=\"$CODEX_ORCHESTRATOR_LFS_HOME\"; \
     GIT_WORK_TREE=\"$GIT_DIR\"; export GIT_DIR GIT_WORK_TREE; ";
 
-/// Settings of every git that must not download or upload: a git-lfs that it starts sends no requests. A transfer agent
-/// replaces all requests, and this one always fails.
+/// Settings of every git command that must not download or upload: if git starts git-lfs, it sends no requests. All transfers
+/// go to a custom transfer agent that always fails.
 pub(super) const OFFLINE: &[(&str, &str)] = &[
     ("lfs.url", "file:///dev/null"),
     ("lfs.pushUrl", "file:///dev/null"),
@@ -106,7 +106,7 @@ pub(super) fn ensure_home(git: &Git, mirror: &Path) -> Result<PathBuf, RunProgra
     let ensured = || -> io::Result<()> {
         fs_err::create_dir_all(&home)?;
         for (name, content) in HOME_FILES {
-            // A power cut may have emptied it.
+            // A power cut may have emptied the file.
             if fs_err::read(home.join(name)).is_ok_and(|found| found == content.as_bytes()) {
                 continue;
             }
@@ -119,9 +119,9 @@ pub(super) fn ensure_home(git: &Git, mirror: &Path) -> Result<PathBuf, RunProgra
 }
 
 impl Git {
-    /// Returns settings that disable every filter except git-lfs, which is configured as the user set it up, or enabled if it
-    /// is merely installed. Filters can have any name, so they are read from the configuration. A worktree's `.gitattributes`,
-    /// which the agent writes, chooses among them. git-lfs runs in its home.
+    /// Returns settings that disable every filter except git-lfs, which keeps the user's configuration, or is enabled if it is
+    /// installed but not configured. Filters can have any name, so their names are read from the configuration. A worktree's
+    /// `.gitattributes`, which the agent writes, chooses among them. git-lfs runs in its home.
     pub(super) async fn filters(&self, place: Place<'_>) -> Result<Vec<(String, String)>, RunProgramError> {
         if let Place::Worktree { mirror, .. } = place {
             ensure_home(self, mirror)?;
@@ -312,7 +312,7 @@ pub(super) async fn pointers_in(
 }
 
 /// Whether the endpoint may be used. The name of a different host must resolve to a public address, unless the repository
-/// itself is there too.
+/// itself has the same address.
 async fn may_use(origin: &RepositoryUrl, url: &str) -> Result<(), String> {
     let (host, port) = match endpoint(origin, url)? {
         Endpoint::SameHost => return Ok(()),
@@ -375,7 +375,7 @@ mod tests {
             may_use(&origin, url).await.expect_err(url);
         }
         let local = RepositoryUrl::parse("https://127.0.0.1:3000/r.git").expect("a URL");
-        assert_eq!(may_use(&local, "https://localhost:4000/lfs").await, Ok(()), "the repository itself is there");
+        assert_eq!(may_use(&local, "https://localhost:4000/lfs").await, Ok(()), "the repository itself has this address");
         assert_eq!(may_use(&origin, "https://1.1.1.1/lfs").await, Ok(()));
     }
 }

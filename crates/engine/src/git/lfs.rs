@@ -1,7 +1,7 @@
 //! Copies large files (git-lfs) that an agent created in its container into the mirror.
 //!
-//! An agent wrote the objects. A name is a hash, and an object that does not match its name is rejected. No link is followed.
-//! Invariant: every object below the mirror's `lfs/objects` matches its name.
+//! An agent wrote the objects. The name of an object is the hash of its content, and an object that does not match its name is
+//! rejected. No link is followed. Invariant: every object below the mirror's `lfs/objects` matches its name.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -18,7 +18,7 @@ const LIMIT_BYTES: u64 = 16 << 30;
 /// The maximum number of objects that are accepted from one run.
 const LIMIT_OBJECTS: usize = 100_000;
 
-/// Copies the objects in `from` that the mirror does not have yet. Returns notes about rejected ones.
+/// Copies the objects in `from` that the mirror does not have yet. Returns a note if objects were rejected.
 pub(super) fn take_objects(from: &Path, mirror: &Path) -> io::Result<Vec<String>> {
     let mut taking = Taking { to: mirror.join("lfs"), objects: 0, bytes: 0, refused: 0 };
     if let Some(root) = folder(CWD, from)? {
@@ -39,7 +39,7 @@ struct Taking {
 }
 
 impl Taking {
-    /// Objects are stored two levels deep: `ab/cd/abcd…`.
+    /// Walks the folders of the objects, which are stored two levels deep: `ab/cd/abcd…`.
     fn walk(&mut self, at: &OwnedFd, depth: usize, prefix: &str) -> io::Result<()> {
         for entry in Dir::read_from(at)? {
             let entry = entry?;
@@ -61,7 +61,7 @@ impl Taking {
     fn take(&mut self, at: &OwnedFd, name: &str) -> io::Result<()> {
         let target = self.to.join("objects").join(&name[..2]).join(&name[2..4]).join(name);
         let size = u64::try_from(statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?.st_size).unwrap_or(u64::MAX);
-        // An existing object of a different length was truncated by a power cut, unless the agent's own one is wrong.
+        // An existing object of a different length was truncated by a power cut, unless the agent's object is wrong.
         if fs_err::symlink_metadata(&target).is_ok_and(|found| found.len() == size) {
             return Ok(());
         }
@@ -138,7 +138,7 @@ mod tests {
 
     fn put(root: &Path, name: &str, content: &[u8]) -> PathBuf {
         let path = root.join(&name[..2]).join(&name[2..4]).join(name);
-        fs_err::create_dir_all(path.parent().expect("below the root")).expect("made");
+        fs_err::create_dir_all(path.parent().expect("the path has a parent folder")).expect("made");
         fs_err::write(&path, content).expect("written");
         path
     }

@@ -1,7 +1,7 @@
 //! Cleans up what a killed git leaves in a mirror: lock files, partially received packs, and the process itself.
 //!
 //! The caller holds the writer's lock. Locks of task branches and worktrees are left alone: an agent may hold them, and they
-//! are removed at the end of a run. Invariant: nothing is removed while a git of this server still runs on that mirror.
+//! are removed at the end of a run. Invariant: nothing is removed while a git process of this server still runs on that mirror.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub enum RecoverMirrorError {
     /// Files cannot be read or removed.
     #[error("could not clean up the mirror: {0}")]
     Files(#[from] io::Error),
-    /// The rest of a removed worktree cannot be removed.
+    /// Leftovers of a removed worktree cannot be removed.
     #[error(transparent)]
     Remove(#[from] RemoveTreeError),
 }
@@ -33,7 +33,7 @@ pub enum RecoverMirrorError {
 pub struct Recovered {
     /// The number of processes of an earlier server that still worked on the mirror.
     pub ended: usize,
-    /// Files that they or others had left behind.
+    /// Files that these or other processes had left behind.
     pub removed: Vec<PathBuf>,
 }
 
@@ -48,7 +48,7 @@ impl Mirror {
         for process in &left {
             process.signal(Signal::TERM)?;
         }
-        // Ask gently first, so that git removes its own locks. A process that does not end is killed.
+        // Send SIGTERM first, so that git removes its own locks. A process that does not end is killed.
         let peace = join_all(left.iter().map(ProcessIdentity::wait_until_gone));
         if tokio::time::timeout(ENDING, peace).await.is_err() {
             tracing::warn!(mirror = %self.path().display(), "a Git process of an earlier server does not stop");
@@ -64,7 +64,7 @@ impl Mirror {
     }
 }
 
-/// Removes the lock files of a mirror that no git of this server can hold, and returns their paths.
+/// Removes the lock files of a mirror that no git process of this server can hold, and returns their paths.
 pub(super) fn remove_stale_locks(mirror: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
     let mut folders = vec![mirror.join("refs")];

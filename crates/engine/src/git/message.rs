@@ -1,7 +1,7 @@
 //! The message of a run's commit: a subject from the prompt, a body from the agent, and trailers that identify the run.
 //!
-//! Other people write both texts, so they are sanitized: one short subject line, no NUL, bounded length. Invariant: the
-//! trailers are the last paragraph, so nothing in the body can pass for them.
+//! Both texts come from outside, so they are sanitized: one short subject line, no NUL, bounded length. Invariant: the trailers
+//! are the last paragraph, so nothing in the body can pass for them.
 
 /// The maximum length of a subject line, in characters.
 const SUBJECT_LIMIT: usize = 72;

@@ -28,18 +28,18 @@ const SHORTEST_ABBREVIATION: usize = 7;
 /// Why a folder cannot be opened as a mirror.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenMirrorError {
-    /// It is not a bare repository.
+    /// The folder is not a bare repository.
     #[error("{path} is not a bare git repository")]
     NotAMirror {
         /// The folder.
         path: String,
     },
-    /// It cannot be read.
+    /// The folder cannot be read.
     #[error("could not open the mirror: {0}")]
     Files(#[from] io::Error),
 }
 
-/// The branch does not exist. Lists existing branches.
+/// The error for a missing branch, which lists existing branches.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("branch `{branch}` not found; {}", there_are(available, *more))]
 pub struct BranchMissing {
@@ -63,8 +63,8 @@ fn there_are(available: &[String], more: usize) -> String {
     let named: Vec<String> = available.iter().map(|branch| format!("`{branch}`")).collect();
     match (named.is_empty(), more) {
         (true, _) => "the repository has no branches".to_owned(),
-        (false, 0) => format!("there are {}", named.join(", ")),
-        (false, more) => format!("there are {} and {more} more", named.join(", ")),
+        (false, 0) => format!("existing branches: {}", named.join(", ")),
+        (false, more) => format!("existing branches: {} and {more} more", named.join(", ")),
     }
 }
 
@@ -103,7 +103,7 @@ struct Inner {
 impl Mirror {
     /// Opens the mirror in this folder. Call it once per mirror, because a second handle would have its own lock.
     pub fn open(git: &Git, path: &Path) -> Result<Self, OpenMirrorError> {
-        // Git writes real paths into its files about worktrees, and they are compared.
+        // Git writes real paths into its files about worktrees, and this path is compared with them.
         let path = fs_err::canonicalize(path)?;
         if !path.join("HEAD").is_file() || !path.join("objects").is_dir() {
             return Err(OpenMirrorError::NotAMirror { path: path.display().to_string() });
@@ -121,7 +121,7 @@ impl Mirror {
     }
 
     /// Syncs everything that changed to disk: objects, large files, refs, and git's files about worktrees. Git syncs the data
-    /// of most of them, but no folders. A record that names a commit or a worktree is written after this.
+    /// of most of these files, but no folders. Call this before you write a record that names a commit or a worktree.
     pub async fn sync(&self) -> io::Result<()> {
         let mirror = self.clone();
         let synced = tokio::task::spawn_blocking(move || {
@@ -216,7 +216,7 @@ impl Mirror {
     }
 }
 
-/// Whether this is a task branch. Task branches are ours, whatever the remote has.
+/// Whether this is a task branch. Task branches belong to this server, even if the remote has branches with such names.
 pub(super) fn is_task_branch(branch: &str) -> bool {
     branch == "codex" || branch.starts_with("codex/")
 }
@@ -226,7 +226,7 @@ pub(super) async fn commits_of(git: &Git, place: Place<'_>, names: &[String]) ->
     let asked: Vec<_> = names.iter().map(|name| format!("{name}^{{commit}}\n")).collect();
     let command = git.command(place).args(["cat-file", "--batch-check=%(objectname)"]);
     let told = answer(command.stdin(Stdin::Bytes(asked.concat().into_bytes()))).await?;
-    // A missing or ambiguous name is answered with a line that is not an ID.
+    // For a missing or ambiguous name, git prints a line that is not an ID.
     Ok(told.lines().map(|line| line.parse().ok()).collect())
 }
 
@@ -242,7 +242,7 @@ mod tests {
             assert!(text.ends_with(expect), "{text}");
         };
         check(0, "the repository has no branches");
-        check(2, "there are `b0`, `b1`");
+        check(2, "existing branches: `b0`, `b1`");
         check(25, "`b19` and 5 more");
     }
 

@@ -1,8 +1,8 @@
 //! Keeps objects that no branch or tag refers to but that are still needed: by an agent repository that borrows them, a removed
 //! worktree that can be restored, an unfinished merge, or a record that names a commit.
 //!
-//! Each of them gets a ref below `refs/orchestrator/needed/`, so that git keeps it with everything that it refers to. Only a
-//! repack changes these refs. Invariant: a file may mention any ID, and only objects that exist in the mirror are kept for it.
+//! Each of these objects gets a ref below `refs/orchestrator/needed/`, so that git keeps it with everything that it refers to.
+//! Only a repack changes these refs. Invariant: files may mention any ID, but only objects that exist in the mirror get a ref.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -22,7 +22,7 @@ const NEEDED: &str = "refs/orchestrator/needed/";
 /// Files and folders in git's files about a worktree that contain no IDs, or only IDs of other repositories.
 const NOT_READ: [&str; 4] = ["index", "modules", "lfs", "objects"];
 
-/// The maximum depth of these folders: `logs/refs/heads/codex/<task>`.
+/// The maximum depth of the folders that are read, such as `logs/refs/heads/codex/<task>`.
 const DEPTH: usize = 6;
 
 /// What needs objects of a mirror, besides its refs and worktrees.
@@ -32,7 +32,7 @@ pub struct Needs {
     pub ids: BTreeSet<String>,
     /// The files about removed worktrees, each with the name that its branch is kept under.
     pub retired: Vec<(PathBuf, String)>,
-    /// A borrower of objects that has no list of them. While there is one, nothing may be pruned.
+    /// A repository that borrows objects but has no list of them. If there is one, nothing may be pruned.
     pub unlisted: Option<PathBuf>,
 }
 
@@ -81,7 +81,7 @@ fn mentioned(bytes: &[u8]) -> impl Iterator<Item = String> {
 }
 
 impl Mirror {
-    /// Sets the refs to exactly what is needed. The caller holds the writer's lock.
+    /// Updates the refs so that they name exactly the needed objects. The caller holds the writer's lock.
     pub(super) async fn name_needed(&self, mut needs: Needs, cancel: &CancellationToken) -> Result<(), RunProgramError> {
         let lost = |source| RunProgramError::Io { program: "git".to_owned(), source };
         self.read_administrations(&mut needs).await.map_err(lost)?;
@@ -110,7 +110,7 @@ impl Mirror {
         self.git().command(Place::Mirror(self.path())).args(arguments).cancel(cancel.clone()).deadline(LONG)
     }
 
-    /// Reads git's files about all worktrees, including those that were just taken out of the mirror.
+    /// Reads git's files about all worktrees, including worktrees that were just removed from the mirror.
     async fn read_administrations(&self, needs: &mut Needs) -> io::Result<()> {
         let (mirror, mut read) = (self.path().to_owned(), std::mem::take(needs));
         let done = tokio::task::spawn_blocking(move || {
@@ -216,7 +216,7 @@ mod tests {
         }
         std::os::unix::fs::symlink(outside, admin.join("ORIG_HEAD")).expect("a link");
         let mut needs = Needs::default();
-        needs.read_administration(&admin, DEPTH).expect("it can be read");
+        needs.read_administration(&admin, DEPTH).expect("the files about the worktree are readable");
         assert_eq!(needs.ids, BTreeSet::from([id("1"), id("2"), id("3")]));
         needs.read(&folder.path().join("nothing")).expect("a missing file is fine");
     }

@@ -1,6 +1,6 @@
 //! Counts the bytes of a mirror's objects, and how many of them no ref needs any more.
 //!
-//! This module only reads. After a repack, unreachable objects are in cruft packs, and a `.mtimes` file says since when.
+//! This module only reads. After a repack, unreachable objects are in cruft packs, and a `.mtimes` file records since when.
 //! Invariant: an object that git still counts as reachable is never counted here as unreachable.
 
 use std::fs::File;
@@ -28,9 +28,9 @@ const MTIMES_HEADER_BYTES: usize = 12;
 /// The size of objects that no ref needs, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unreachable {
-    /// All of them. A repack frees these bytes, immediately or when their grace period is over.
+    /// The size of all unreachable objects. A repack frees these bytes, immediately or when the grace period is over.
     pub bytes: u64,
-    /// Those whose grace period is over.
+    /// The size of the objects whose grace period is over.
     pub expired: u64,
 }
 

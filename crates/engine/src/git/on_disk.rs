@@ -1,7 +1,7 @@
 //! Checks whether a file on disk has the text that a diff shows.
 //!
 //! A diff shows what is committed. A `.gitattributes` file can make git write different bytes into a worktree, for example in a
-//! different encoding, and a worktree may have been changed since. Nothing here follows a link or waits for a pipe.
+//! different encoding, and a worktree may have been changed since. This module never follows a link or waits for a pipe.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -84,7 +84,7 @@ fn notes(listing: &[u8]) -> BTreeMap<Vec<u8>, Vec<String>> {
             (_, "unspecified" | "unset") | (b"working-tree-encoding", "set") | (b"eol", "lf") => continue,
             (b"working-tree-encoding", name) if ["utf-8", "utf8"].contains(&name.to_ascii_lowercase().as_str()) => continue,
             (b"working-tree-encoding", name) => format!("encoding {name}"),
-            (b"eol", name) => format!("line ends {name}"),
+            (b"eol", name) => format!("line endings {name}"),
             (b"ident", _) => "keyword $Id$".to_owned(),
             (_, "lfs") => "stored with Git LFS".to_owned(),
             (_, name) => format!("filter {name}"),
@@ -113,7 +113,7 @@ pub(crate) fn note_other_content(tree: &Path, listing: &Listing, files: &mut [Fi
     Ok(())
 }
 
-/// Whether a file has different content. A missing file does not.
+/// Whether a file has different content. A missing file counts as unchanged.
 fn is_other(folder: &OwnedFd, path: &[u8], content: &Content) -> io::Result<bool> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -152,7 +152,7 @@ mod tests {
             b\0working-tree-encoding\0utf-8\0b\0eol\0lf\0b\0ident\0unset\0b\0filter\0unspecified\0\
             c\0working-tree-encoding\0x\u{202e}y\0c\0eol\0unspecified\0c\0ident\0unspecified\0c\0filter\0cat\0";
         let found = notes(listing.as_bytes());
-        assert_eq!(found[&b"a"[..]], ["encoding UTF-7", "line ends crlf", "keyword $Id$", "stored with Git LFS"]);
+        assert_eq!(found[&b"a"[..]], ["encoding UTF-7", "line endings crlf", "keyword $Id$", "stored with Git LFS"]);
         assert_eq!(found[&b"c"[..]], ["encoding x<U+202E>y", "filter cat"]);
         assert_eq!(found.len(), 2);
     }
@@ -170,7 +170,7 @@ mod tests {
         let id = "ce013625030ba8dba906f756967f9e9ca394464a".parse().expect("an id");
         let content = Content { id, mode: "100644".to_owned(), bytes: Some(6) };
         let folder = OwnedFd::from(File::open(tree.path()).expect("it exists"));
-        let is_other = |name: &str| is_other(&folder, name.as_bytes(), &content).expect("it can be read");
+        let is_other = |name: &str| is_other(&folder, name.as_bytes(), &content).expect("the file is readable");
         assert_eq!(["same", "gone"].map(is_other), [false, false]);
         assert_eq!(["other", "longer", "link", "pipe", "link/x", "same/x"].map(is_other), [true; 6]);
     }

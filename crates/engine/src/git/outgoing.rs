@@ -1,4 +1,4 @@
-//! Exports a task's own commits: as a bundle for `git fetch`, and as mails for `git am`.
+//! Exports a task's own commits: as a bundle for `git fetch`, and as emails for `git am`.
 //!
 //! Both are streamed from git and never held in memory. The user's patch settings and configured programs have no effect.
 //! Invariant: everything exported is reachable from the task's branch and not from its base.
@@ -14,7 +14,7 @@ use super::mirror::Mirror;
 use super::program::{LONG, Place, answer, branch_ref};
 use crate::exec::{CommandSpec, RunProgramError};
 
-/// Options for the format of mails, whatever the user's configuration says.
+/// Options for the format of emails, which override the user's configuration.
 const MAILS: [&str; 26] = [
     "--stdout",
     "--no-color",
@@ -44,12 +44,12 @@ const MAILS: [&str; 26] = [
     "--ignore-submodules=none",
 ];
 
-/// The number of commits that only the branch has.
+/// The number of commits that the branch has and its base does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnCommits {
-    /// All of them.
+    /// The number of all these commits.
     pub all: u32,
-    /// Those that are not merges. A mail describes a commit as a change to its parent.
+    /// The number of commits that are not merges. An email can only describe a commit with a single parent.
     pub plain: u32,
 }
 
@@ -80,7 +80,7 @@ impl Mirror {
         self.bundle_into("-", branch, base).streamed().await
     }
 
-    /// Streams the branch's own commits, except merges, as mails, oldest first.
+    /// Streams the branch's own commits, except merges, as emails, oldest first.
     pub async fn mail_stream(
         &self,
         branch: &str,

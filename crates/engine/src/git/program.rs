@@ -1,7 +1,7 @@
 //! The git program on this machine, and how it is called.
 //!
-//! Every call names its repository explicitly; nothing is discovered from a working directory. This module does not decide what
-//! a call is for. Invariant: no git call asks a question, and none runs without limits on time and memory.
+//! Every call names its repository explicitly; nothing is discovered from a working directory. The callers decide what git
+//! does. Invariant: no git call asks a question, and none runs without limits on time and memory.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -15,37 +15,37 @@ use super::large_files::{self, OFFLINE};
 use super::settings::{NETWORK_PROTOCOLS, NO_PROTOCOLS, SSH_COMMAND, VARIABLES, configured};
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool, ToolNotFound};
 
-/// The oldest git with all options that are used; `add --sparse` is the newest option.
+/// The oldest git version with all options that are used; `add --sparse` is the newest option.
 const OLDEST: GitVersion = GitVersion { major: 2, minor: 34 };
 
-/// The oldest git that the tests run with.
+/// The oldest git version that the tests run with.
 const OLDEST_TESTED: GitVersion = GitVersion { major: 2, minor: 39 };
 
 /// The maximum size of an answer that is read into memory, in bytes.
 pub(super) const ANSWER_LIMIT_BYTES: usize = 64 << 20;
 
-/// How long a leftover git process gets to exit on request, and again to disappear once it is killed.
+/// How long a leftover git process gets to exit on request, and again to disappear after it is killed.
 pub(super) const ENDING: Duration = Duration::from_secs(5);
 
-/// Marks the processes of a mirror, so that those of a killed server can be found.
+/// The environment variable that marks the processes of a mirror, so that processes of a killed server can be found.
 pub(super) const MARK: &str = "CODEX_ORCHESTRATOR_MIRROR";
 
 /// Why git cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverGitError {
-    /// It is not installed.
+    /// Git is not installed.
     #[error(transparent)]
     NotFound(#[from] ToolNotFound),
-    /// It does not run.
+    /// Git cannot be run.
     #[error(transparent)]
     Program(#[from] RunProgramError),
-    /// It does not print a version.
+    /// Git does not print a version.
     #[error("`git --version` printed `{answer}`, which is not a version")]
     NoVersion {
-        /// Its output.
+        /// The output of git.
         answer: String,
     },
-    /// It is too old.
+    /// Git is too old.
     #[error("git {found} is too old: install git {OLDEST_TESTED} or newer ({OLDEST} is the oldest that may work)")]
     TooOld {
         /// The installed version.
@@ -102,9 +102,9 @@ pub(super) enum Place<'p> {
     Nowhere,
     /// A bare mirror.
     Mirror(&'p Path),
-    /// A worktree of a mirror, with the mirror's files about it. Its own `.git` is not used.
+    /// A worktree of a mirror, with the mirror's files about it. The worktree's own `.git` is not used.
     Worktree { mirror: &'p Path, admin: &'p Path, tree: &'p Path },
-    /// The home of git-lfs in a mirror, where it may use the network: the mirror without any commit's `.lfsconfig`.
+    /// The home of git-lfs in a mirror, which hides the `.lfsconfig` of every commit. Commands may use the network there.
     LargeFiles { mirror: &'p Path, home: &'p Path },
 }
 
@@ -181,7 +181,7 @@ impl Git {
     ) -> Result<CommandSpec<'a>, RunProgramError> {
         let command = self.command_with(place, settings).env("GIT_ALLOW_PROTOCOL", NETWORK_PROTOCOLS);
         if self.user_chose_ssh(place).await? {
-            // The user's own ssh command stays. If it asks something, a program without an answer replies.
+            // Keep the user's own ssh command. If it asks a question, `/bin/false` is called and gives no answer.
             return Ok(command.env("SSH_ASKPASS", "/bin/false").env("SSH_ASKPASS_REQUIRE", "force"));
         }
         Ok(command.env("GIT_SSH_COMMAND", SSH_COMMAND).env("SSH_ASKPASS_REQUIRE", "never"))

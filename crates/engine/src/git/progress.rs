@@ -1,6 +1,6 @@
 //! Parses git's progress messages on stderr.
 //!
-//! Unknown lines give `None`, and nothing depends on understanding them.
+//! Unknown lines return `None`. No other code depends on this information.
 
 /// A phase of a git command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ pub struct Progress {
     pub percent: u8,
     /// The number of finished items.
     pub done: u64,
-    /// The number of all items.
+    /// The total number of items.
     pub total: u64,
 }
 
