@@ -24,7 +24,7 @@ pub struct WriterGuard {
     _guard: OwnedMutexGuard<()>,
 }
 
-/// A point in time between fetches. A fetch that starts later is fresh enough for the holder of the ticket.
+/// A point in the sequence of a mirror's fetches. Any fetch that starts later is fresh enough for the holder of the ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchTicket(u64);
 

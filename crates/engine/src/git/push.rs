@@ -1,7 +1,8 @@
 //! Pushes a task's branch to its remote, and explains failures.
 //!
-//! Only the task's own branch is ever pushed, as a commit by its ID, and commits of other people are never replaced unseen. A
-//! token reaches git through a credential helper and a variable. Invariant: the token is in no URL and in no argument list.
+//! Only the task's own branch is ever pushed, and the commit is named by its ID. Commits of other people are replaced only if
+//! the owner names them. A token reaches git through a credential helper and an environment variable. Invariant: the token
+//! never appears in a URL or an argument list.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Git, LONG, Place, answer, branch_ref};
 use crate::exec::{CommandSpec, Redactor, RunProgramError, Stdout};
 
-/// The variable that the helper reads.
+/// The environment variable from which the credential helper reads the token.
 const TOKEN_VARIABLE: &str = "CODEX_ORCHESTRATOR_GIT_TOKEN";
 
 /// A credential helper that answers with the token. Its text is constant, and it stores nothing.
@@ -35,9 +36,9 @@ pub struct PushRequest<'a> {
     pub sha: &'a ObjectId,
     /// The commit that the task started from.
     pub base: &'a ObjectId,
-    /// The commit that we pushed before. It may be replaced, because it is ours.
+    /// The commit that this server pushed before, which it may replace.
     pub pushed: Option<&'a ObjectId>,
-    /// The commit of somebody else that the owner wants to replace.
+    /// A commit of somebody else that the owner wants to replace.
     pub replace: Option<&'a ObjectId>,
     /// A token, and the root of the https remotes that it may be sent to.
     pub token: Option<(&'a Secret, &'a str)>,
@@ -75,9 +76,9 @@ impl From<RunProgramError> for PushError {
 
 /// The result of an attempt.
 enum Tried {
-    /// The branch is at the commit.
+    /// The remote branch is at the commit.
     There,
-    /// The remote branch is not an ancestor, or not the commit to replace.
+    /// The remote branch is not an ancestor of the commit and is not at the commit to replace.
     InTheWay,
 }
 
@@ -120,7 +121,7 @@ impl Mirror {
             return Ok(None);
         }
         let refspec = format!("+{}:{kept}", branch_ref(branch));
-        // Without an empty map, git would also move the mirror's own branch of that name, following the remote's settings.
+        // Without an empty refmap, git would also move the mirror's own branch of that name, following the remote's settings.
         let quiet = ["--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance"];
         ask(&[&["fetch", "--refmap="], &quiet[..], &["origin", &refspec]].concat()).await?;
         Ok(self.commits_of(&[kept]).await?.into_iter().flatten().next())
@@ -165,7 +166,7 @@ impl Mirror {
         Ok(finished.text().split_whitespace().next().and_then(|id| id.parse().ok()))
     }
 
-    /// Uploads the large files of the task's commits, which `git push` alone does not.
+    /// Uploads the large files of the task's commits, which `git push` does not do.
     async fn push_large_files(&self, request: &PushRequest<'_>) -> Result<(), PushError> {
         if !self.git().has_lfs() {
             return Ok(());
@@ -238,7 +239,7 @@ async fn with_token<'a>(
     Ok(command.env(TOKEN_VARIABLE, token.expose()).redact(Redactor::new([token.expose().to_owned()])))
 }
 
-/// Returns the reason in the output of `push --porcelain`: `!`, the refspec, and why.
+/// Returns why the remote ref was rejected, from a line of `push --porcelain`: `!`, the refspec, and the reason.
 fn refusal<'r>(report: &'r str, target: &str) -> Option<&'r str> {
     report.lines().find_map(|line| {
         let mut fields = line.split('\t');
@@ -247,7 +248,7 @@ fn refusal<'r>(report: &'r str, target: &str) -> Option<&'r str> {
     })
 }
 
-/// Git itself rejects pushes that would lose commits; `[remote rejected]` comes from the remote.
+/// Whether git itself rejected a push because it would lose commits. `[remote rejected]` comes from the remote.
 fn is_in_the_way(why: &str) -> bool {
     why.starts_with("[rejected]")
 }
@@ -269,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_read_from_the_report() {
-        let why = refusal(REPORT, "refs/heads/codex/a").expect("it was refused");
+        let why = refusal(REPORT, "refs/heads/codex/a").expect("the remote rejected the push");
         assert!(!is_in_the_way(why));
         let stderr = "remote: error: no secrets here        \nremote: \nremote: see https://x\nerror: failed to push\n";
         assert_eq!(words_of_remote(stderr, why), "error: no secrets here\nsee https://x (pre-receive hook declined)");

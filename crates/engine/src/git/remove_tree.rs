@@ -1,4 +1,4 @@
-//! Deletes a folder that an agent wrote, from async code, with the crate `remove-tree`. No link is followed, and no async
+//! Deletes a folder that an agent wrote, from async code, using the `remove-tree` crate. No link is followed, and no async
 //! thread waits for a disk.
 
 use std::io;

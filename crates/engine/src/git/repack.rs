@@ -1,8 +1,8 @@
 //! Repacks a mirror: its packs and loose objects become one pack, and unneeded objects are deleted after a grace period.
 //!
-//! The long part writes new packs, deletes no object and needs no lock, so fetches and new worktrees continue. Deleting needs
-//! the writer's lock and yields: as soon as another writer waits, git is ended, and nothing has changed. Invariant: an object
-//! is deleted only if every repack during a whole grace period found it unreachable.
+//! The long part writes new packs, deletes no object and needs no lock, so fetches and new worktrees continue. Deletion needs
+//! the writer's lock and yields: as soon as another writer waits, git is stopped and nothing changes. Invariant: an object is
+//! deleted only if every repack during a whole grace period found it unreachable.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -22,32 +22,32 @@ use super::program::{GitVersion, Place};
 use crate::exec::process::is_open;
 use crate::exec::{CommandSpec, RunProgramError};
 
-/// The oldest git that keeps unreachable objects in a separate pack, with the time of each.
+/// The oldest git version that stores unreachable objects in a separate pack, with a time for each object.
 const CRUFT_PACKS: GitVersion = GitVersion { major: 2, minor: 37 };
 
 /// The time limit of a step.
 const LIMIT: Duration = Duration::from_hours(4);
 
-/// How often deleting is attempted if it has to yield.
+/// How many times deletion is attempted if it has to yield.
 const ATTEMPTS: usize = 3;
 
-/// A file whose time is the start of the last repack.
+/// A file whose modification time is the start of the last repack.
 const REPACKED: &str = "codex-orchestrator-repacked";
 
-/// Number of packs from which git lookups become noticeably slower.
+/// The number of packs at which git lookups become noticeably slower.
 const MANY_PACKS: usize = 20;
 
-/// Number of packs from which a repack no longer waits until nothing runs. Every run leaves a pack, and a busy server may never
-/// rest.
+/// The number of packs at which a repack no longer waits until no task runs. Every run leaves a pack, and a busy server may
+/// never be idle.
 const VERY_MANY_PACKS: usize = 100;
 
-/// Number of loose objects from which a repack is worthwhile.
+/// The number of loose objects at which a repack is worthwhile.
 const MANY_LOOSE: usize = 4000;
 
 /// How long objects that a fetch dropped may wait for a repack, if there is no other reason for one.
 const OVERDUE: Duration = Duration::from_hours(7 * 24);
 
-/// Settings for a repack: git leaves processors to the runs, writes nothing that only servers of clones need, and does not
+/// Settings for a repack: git leaves processors to the runs, writes no files that only help to serve clones, and does not
 /// search for deltas of large files, which takes minutes and much memory and rarely finds any.
 const SETTINGS: [(&str, &str); 3] = [("pack.threads", "1"), ("repack.writeBitmaps", "false"), ("core.bigFileThreshold", "8m")];
 
@@ -60,7 +60,7 @@ pub enum Unpacked {
     Loose,
 }
 
-/// Collects what needs objects. It is called again just before objects are deleted.
+/// A function that collects what needs objects. It is called again just before objects are deleted.
 pub type CollectNeeds = Arc<dyn Fn() -> io::Result<Needs> + Send + Sync>;
 
 /// A request to repack a mirror.
@@ -72,7 +72,7 @@ pub struct RepackRequest {
     pub grace: Duration,
     /// What needs objects besides the mirror's refs and worktrees.
     pub needs: CollectNeeds,
-    /// How to store unreachable objects. Depends on the version of git if it is not set.
+    /// How to store unreachable objects. If this is not set, it depends on the version of git.
     pub unpacked: Option<Unpacked>,
     /// Cancels the repack. Nothing is lost.
     pub cancel: CancellationToken,
@@ -81,22 +81,22 @@ pub struct RepackRequest {
 /// What happened to objects whose grace period is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pruning {
-    /// There were none.
+    /// There were no such objects.
     NothingExpired,
-    /// They were deleted.
+    /// The objects were deleted.
     Done,
-    /// They still exist, because other work on the mirror was waiting.
+    /// The objects still exist, because other work on the mirror was waiting.
     GaveWay,
-    /// They still exist: this repository borrows objects, and it is not known which.
+    /// The objects still exist, because it is not known which of them this repository borrows.
     Withheld(PathBuf),
 }
 
 /// The result of a repack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repacked {
-    /// The size of the mirror's objects before, in bytes.
+    /// The size of the mirror's objects before the repack, in bytes.
     pub before: u64,
-    /// The size of the mirror's objects after, in bytes.
+    /// The size of the mirror's objects after the repack, in bytes.
     pub after: u64,
     /// What happened to objects whose grace period is over.
     pub pruning: Pruning,
@@ -132,7 +132,7 @@ enum Step {
 }
 
 impl Mirror {
-    /// Repacks the mirror. Repeating it is harmless; calls wait for each other.
+    /// Repacks the mirror. Repeating the call is harmless, and concurrent calls wait for each other.
     pub async fn repack(&self, request: &RepackRequest) -> Result<Repacked, RepackError> {
         let _turn = self.repack_turn().lock().await;
         let by_version = if self.git().version() >= CRUFT_PACKS { Unpacked::Cruft } else { Unpacked::Loose };
@@ -160,7 +160,7 @@ impl Mirror {
     }
 
     /// Whether a repack is worthwhile: there are many packs or loose objects, objects whose grace period is over, or changes
-    /// and no repack for a week.
+    /// but no repack for a week.
     pub async fn wants_repack(&self, now: SystemTime, grace: Duration) -> Result<bool, RepackError> {
         let cutoff = now.checked_sub(grace).unwrap_or(SystemTime::UNIX_EPOCH);
         let files = self.object_files().await?;
@@ -225,8 +225,8 @@ impl Mirror {
         }
     }
 
-    /// Removes what a cancelled git left, which can be as large as the repository. The caller holds the writer's lock; an
-    /// agent's own git may still be writing.
+    /// Removes temporary packs that a cancelled git left, which can be as large as the repository. The caller holds the
+    /// writer's lock; an agent's own git may still be writing.
     async fn remove_half_packs(&self, known: Vec<PathBuf>) {
         let mirror = self.path().to_owned();
         let removed = tokio::task::spawn_blocking(move || {
@@ -285,8 +285,8 @@ impl Mirror {
     }
 }
 
-/// Sets the time of all objects to now, except those that an earlier repack found unreachable. Git takes this time as the start
-/// of their grace period if it finds them unreachable now; otherwise it would take the time at which they were written.
+/// Sets the time of all objects to now, except those that an earlier repack found unreachable. If git now finds an object
+/// unreachable, its grace period starts at this time; otherwise, it would start when the object was written.
 fn touch(mirror: &Path, now: SystemTime) -> io::Result<()> {
     let files = ObjectFiles::list(mirror)?;
     let last = fs_err::metadata(mirror.join(REPACKED)).and_then(|marker| marker.modified()).ok();
@@ -308,7 +308,7 @@ fn touch(mirror: &Path, now: SystemTime) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the time of a file. It is fine if the file disappears.
+/// Sets the time of a file, unless the file has disappeared.
 fn give_time(path: &Path, now: SystemTime) -> io::Result<()> {
     // Objects are read-only, but their owner may set their times.
     ignore_missing(File::open(path).and_then(|file| file.set_modified(now)))

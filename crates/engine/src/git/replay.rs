@@ -20,7 +20,7 @@ use crate::exec::{CommandSpec, RunProgramError, Stdin, Stdout};
 /// The maximum number of commits in a rebase.
 const MOST_COMMITS: usize = 1000;
 
-/// The oldest git that merges without a worktree.
+/// The oldest git version that can merge without a worktree.
 const OLDEST: GitVersion = GitVersion { major: 2, minor: 38 };
 
 /// Settings for merges, whatever the user's configuration says. No program is called for any file.
@@ -88,14 +88,14 @@ pub enum ReplayError {
     /// Git gave an unexpected answer.
     #[error("git gave an unexpected answer when asked for {what}")]
     Unexpected {
-        /// The question.
+        /// What git was asked for.
         what: &'static str,
     },
     /// Git failed.
     #[error(transparent)]
     Program(#[from] RunProgramError),
     /// Files could not be read or written.
-    #[error("could not create a place for new commits: {0}")]
+    #[error("could not store the new commits: {0}")]
     Files(#[from] io::Error),
 }
 
@@ -109,8 +109,8 @@ impl Mirror {
     pub async fn replay(&self, request: ReplayRequest<'_>) -> Result<Replayed, ReplayError> {
         let ancestor = |a, b| is_ancestor(self.git().command(Place::Mirror(self.path())), a, b);
         let has_it = ancestor(request.base, request.head).await?;
-        // A base that moved back contains less than the branch started from. A rebase drops that, and a merge has nothing to
-        // do.
+        // A base that moved back lacks commits that the branch started from. A rebase drops these commits, and a merge has
+        // nothing to do.
         let went_back = request.base != request.old_base && !ancestor(request.old_base, request.base).await?;
         if has_it && !(went_back && request.strategy == UpdateStrategy::Rebase) {
             let base = if went_back { request.old_base } else { request.base };

@@ -1,5 +1,5 @@
-//! Takes a worktree out of its mirror in a way that can be undone: its branch gets a different name, and git's files about it
-//! are stored beside its files.
+//! Removes a worktree from its mirror in a way that can be undone: its branch is renamed, and git's files about the worktree
+//! are stored next to its files.
 //!
 //! Every step can be repeated, and steps that are already done are skipped. Invariant: the branch's commits stay reachable
 //! until they are forgotten on purpose.
@@ -29,16 +29,16 @@ const BUNDLE: &str = "branch.bundle";
 pub struct Retired<'a> {
     /// The branch.
     pub branch: &'a str,
-    /// The name under which it is kept: the ID of the task.
+    /// The name under which the branch is kept: the ID of the task.
     pub keep_as: &'a str,
     /// The folder that the worktree is kept in.
     pub folder: &'a Path,
 }
 
 impl Mirror {
-    /// Takes the worktree that was at `tree` out of the mirror. The caller moves its files before.
+    /// Removes the worktree that was at `tree` from the mirror. The caller moves its files first.
     pub async fn retire_worktree(&self, tree: &Path, retired: Retired<'_>) -> Result<(), WorktreeError> {
-        // Its parent folder may be gone too.
+        // The worktree's parent folder may be gone too.
         let named = admin::real_path(tree).unwrap_or_else(|_| tree.to_owned());
         if let Some(base) = admin::find(self.path(), &named)?.map(|admin| admin::ready(&admin)).transpose()?.flatten() {
             self.bundle(retired, &base).await?;
@@ -56,7 +56,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// Restores a worktree whose files will be at `tree`. The caller moves them afterwards.
+    /// Restores a worktree whose files will be at `tree`. The caller moves the files afterwards.
     pub async fn restore_worktree(&self, tree: &Path, retired: Retired<'_>) -> Result<(), WorktreeError> {
         let (name, removed) = (branch_ref(retired.branch), removed_ref(retired.keep_as));
         let _writer = self.writer().await;

@@ -30,7 +30,7 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
     // Never clean up automatically while tasks run.
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
-    // Read and write larger files piece by piece. Git would load them as a whole.
+    // Read and write larger files piece by piece. By default, git would load each of them into memory at once.
     ("core.bigFileThreshold", "32m"),
     // Use one format for output and for files on disk, whatever the user prefers.
     ("core.quotePath", "true"),
@@ -47,7 +47,7 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
 pub(super) const VARIABLES: &[(&str, &str)] = &[
     ("LC_ALL", "C"),
     ("GIT_TERMINAL_PROMPT", "0"),
-    // Set but empty: no program is asked for a password, not even the one that ssh would ask.
+    // If this is set but empty, git runs no program to ask for a password, not even the one that ssh would use.
     ("GIT_ASKPASS", ""),
     ("GCM_INTERACTIVE", "never"),
     ("GIT_OPTIONAL_LOCKS", "0"),
@@ -68,7 +68,7 @@ pub(super) const NO_PROTOCOLS: &str = "none";
 pub(super) const SSH_COMMAND: &str =
     "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=15 -o ServerAliveCountMax=4";
 
-/// Adds settings to a command, besides [`SETTINGS`].
+/// Adds [`SETTINGS`] and further settings to a command.
 pub(super) fn configured<'a>(command: CommandSpec<'a>, more: &[(String, String)]) -> CommandSpec<'a> {
     let fixed = SETTINGS.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
     let mut command = command.env("GIT_CONFIG_COUNT", (SETTINGS.len() + more.len()).to_string());

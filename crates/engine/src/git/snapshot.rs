@@ -39,7 +39,7 @@ impl Default for Signature {
 /// A request to commit a worktree.
 #[derive(Debug, Clone)]
 pub struct SnapshotRequest<'a> {
-    /// The message. Its trailers make a second snapshot of the same run find the first one.
+    /// The message. Its trailers let a second snapshot of the same run find the first one.
     pub message: CommitMessage<'a>,
     /// The author and committer.
     pub author: &'a Signature,
@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub head: ObjectId,
     /// Nested repositories that were omitted.
     pub dropped_gitlinks: Vec<String>,
-    /// Files that could not be read and stay as they were in the branch, with git's messages.
+    /// Files that could not be read and are left as they were on the branch, with git's messages.
     pub unreadable: Vec<String>,
     /// Other notes for people: what was moved aside, is too large, or was damaged.
     pub notes: Vec<String>,
@@ -75,7 +75,7 @@ pub enum SnapshotError {
     /// Files of the mirror could not be read or written.
     #[error("could not commit the worktree: {0}")]
     Files(#[from] io::Error),
-    /// There is more than a commit may contain.
+    /// The worktree contains more than a commit may contain.
     #[error("the worktree has {what}, which is more than a commit may contain; delete them or add them to `.gitignore`")]
     TooMuch {
         /// What exceeds the limit.
@@ -100,8 +100,8 @@ struct Ground {
 }
 
 impl Worktree {
-    /// Commits the content of the worktree. Call this only if no process of the run is left. Repeating it creates no second
-    /// commit.
+    /// Commits the content of the worktree. Call this only if no process of the run is left. Repeating the call creates no
+    /// second commit.
     pub async fn snapshot(&self, request: SnapshotRequest<'_>) -> Result<Snapshot, SnapshotError> {
         if !fs_err::symlink_metadata(&self.tree).is_ok_and(|found| found.is_dir()) {
             return Err(SnapshotError::WorktreeMissing { path: self.tree.display().to_string() });

@@ -63,7 +63,7 @@ fn look_through(tree: &Path) -> io::Result<Looked> {
         let path: &[u8] = if folder.is_empty() { b"." } else { &folder };
         match openat(&root, path, FOLDER, Mode::empty()) {
             Ok(opened) => looking.folder(&folder, &opened, &mut folders)?,
-            // Git cannot read it either.
+            // Git cannot read such a folder either.
             Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => {}
             Err(error) => return Err(error.into()),
         }
@@ -174,17 +174,17 @@ fn note(path: &[u8], what: &str, aside: &CStr) -> String {
     format!("`{path}` is {what}, which git must not open; it was renamed to `{aside}` in the same folder")
 }
 
-/// Returns why git must not open the file of this name, if it must not.
+/// Returns why git must not open the file with this name, or `None` if it may.
 fn why_odd(folder: &OwnedFd, name: &CStr, kind: FileType) -> Result<Option<&'static str>, Errno> {
     let too_large = |size: i64| u64::try_from(size).unwrap_or(u64::MAX) > OPENED_LIMIT_BYTES;
     Ok(match kind {
         FileType::RegularFile => {
             too_large(statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_size).then_some("larger than 4 MiB")
         }
-        // Git does not enter it.
+        // Git does not enter a folder of this name.
         FileType::Directory => None,
         FileType::Symlink => match statat(folder, name, AtFlags::empty()) {
-            // Files of the kernel have no size, and some of them never end.
+            // Kernel files have a size of 0, and some of them never end.
             Ok(target) => {
                 let is_plain = FileType::from_raw_mode(target.st_mode) == FileType::RegularFile;
                 (!is_plain || target.st_size == 0 || too_large(target.st_size))
@@ -210,7 +210,7 @@ fn special(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// Whether git would look for a repository behind this `.git`, and open files that it names.
+/// Whether git would follow this `.git` to a repository and open its files.
 fn looks_like_a_repository(folder: &OwnedFd, kind: FileType) -> Result<bool, Errno> {
     match kind {
         FileType::Directory => match statat(folder, c".git/HEAD", AtFlags::SYMLINK_NOFOLLOW) {
@@ -219,7 +219,7 @@ fn looks_like_a_repository(folder: &OwnedFd, kind: FileType) -> Result<bool, Err
             Err(error) => Err(error),
         },
         FileType::RegularFile | FileType::Symlink => Ok(true),
-        // Git does not take these for a repository and does not open them.
+        // Git does not recognize these as repositories and does not open them.
         FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => Ok(false),
     }
 }
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(names(&tree), [".gitattributes.aside-1", ".gitignore.aside-1", "a", "plain"]);
         let kept = [".gitattributes.aside-1", ".gitignore", ".gitmodules", ".lfsconfig", ".mailmap", "b"];
         assert_eq!(names(&tree.join("a")), kept);
-        assert_eq!(look_through(&tree).expect("readable"), Looked::default(), "twice is harmless");
+        assert_eq!(look_through(&tree).expect("readable"), Looked::default(), "a second search finds nothing");
     }
 
     #[test]
@@ -341,11 +341,11 @@ mod tests {
         fifo(&tree.join("trap/.git/HEAD"));
         symlink("/tmp", tree.join("link/.git")).expect("a link");
         fs_err::write(tree.join("file/.git"), "gitdir: /tmp\n").expect("a file");
-        fs_err::write(tree.join(".git"), "gitdir: /tmp\n").expect("the worktree's own");
+        fs_err::write(tree.join(".git"), "gitdir: /tmp\n").expect("the worktree's own `.git` is written");
         let mut looked = look_through(tree).expect("readable");
         looked.nested.sort();
         assert_eq!(looked.nested, [&b"file"[..], b"link", b"real"]);
         assert!(matches!(looked.notes.as_slice(), [note] if note.contains("`trap/.git/HEAD` is a FIFO")), "{:?}", looked.notes);
-        assert!(fs_err::symlink_metadata(tree.join("trap/.git/HEAD")).is_err(), "nobody who looks there waits");
+        assert!(fs_err::symlink_metadata(tree.join("trap/.git/HEAD")).is_err(), "the FIFO was moved aside");
     }
 }

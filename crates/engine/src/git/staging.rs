@@ -1,9 +1,9 @@
-//! Creates a tree of a worktree's content, with our own index that the agent never sees.
+//! Creates a tree of a worktree's content, using a separate index that the agent never sees.
 //!
 //! The index starts from a commit and knows nothing about the files, so git reads every file of the commit: no flag, no forged
 //! entry and no forged time in an agent's index hides a change. Git never enters a repository inside the worktree: submodules
-//! keep the commit that was recorded or staged for them, and any other nested repository is omitted and named. Invariant: while
-//! git reads the worktree, the index contains no submodule whose own configuration git could obey.
+//! keep the commit that was recorded or staged for them, and any other nested repository is omitted and reported. Invariant:
+//! while git reads the worktree, the index contains no submodule whose own configuration git could obey.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -35,7 +35,7 @@ const NAMED_LIMIT: usize = 20;
 /// A note about a worktree that is incomplete on purpose.
 const SPARSE: &str = "the agent used `git sparse-checkout`; files that are not in the sparse worktree are deleted in the commit";
 
-/// The time limit of a step. The size of the files was checked before, so this is for slow disks.
+/// The time limit of a step. The size of the files has already been checked, so this limit is for slow disks.
 const STEP: Duration = Duration::from_mins(5);
 
 /// The maximum total length of the names of nested repositories, in bytes. They are arguments of a command.
@@ -53,7 +53,7 @@ const SEES_EVERYTHING: [(&str, &str); 8] = [
     ("index.sparse", "false"),
 ];
 
-/// Settings that belong to the user, with git's default values. A mirror is created without them, so an existing one was set by
+/// Settings that belong to the user, with git's default values. A mirror is created without them, so any that exist were set by
 /// an agent.
 const OF_THE_USER: [(&str, &str); 6] = [
     ("core.autocrlf", "false"),
@@ -77,11 +77,11 @@ pub(super) struct Staged {
     pub(super) notes: Vec<String>,
     /// Files of the commit that are too large now. The tree contains their last version.
     pub(super) kept_back: Vec<Vec<u8>>,
-    /// Whether the worktree's own index had unresolved conflicts of a merge.
+    /// Whether the worktree's own index had unresolved merge conflicts.
     pub(super) had_conflicts: bool,
 }
 
-/// An index that is separate from the worktree's own one.
+/// An index that is separate from the worktree's own index.
 pub(super) struct Staging<'w> {
     worktree: &'w Worktree,
     index: PathBuf,
@@ -139,7 +139,7 @@ impl<'w> Staging<'w> {
         Ok(differing)
     }
 
-    /// Compares every file with the index, which then knows the unchanged ones.
+    /// Compares every file with the index, and records in the index which files are unchanged.
     async fn refresh(&self) -> Result<(), RunProgramError> {
         let refreshed = self.command().args(["update-index", "-q", "--really-refresh"]).run().await?;
         // Exit code 1 means that some files differ.
@@ -168,7 +168,7 @@ impl<'w> Staging<'w> {
         kept.extend(staged);
 
         let nested = self.nested_repositories().await?;
-        // Everything in the folder of a submodule that the host put there belongs to the submodule.
+        // If the host wrote the files of a submodule, everything in its folder belongs to the submodule.
         let exported: Vec<_> = self.worktree.submodules()?.into_iter().map(String::into_bytes).collect();
         let inside = exported.iter().filter(|path| kept.contains_key(*path) && self.is_folder(path));
         let mut left_out: Vec<_> = nested.iter().chain(inside).cloned().collect();
@@ -238,7 +238,7 @@ impl<'w> Staging<'w> {
         Ok(listing)
     }
 
-    /// Reads the submodules and conflicts in the worktree's own index. Nothing else of it is used.
+    /// Reads the submodules and conflicts in the worktree's own index. Nothing else in that index is used.
     async fn read_the_agents_index(&self) -> Result<Listing, SnapshotError> {
         let (index, copy) = (self.worktree.admin.join("index"), self.index.with_extension("agents"));
         let copied = tokio::task::spawn_blocking({
@@ -299,14 +299,14 @@ impl<'w> Staging<'w> {
             }
         };
         self.command().args(["ls-files", "-z"]).stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
-        // With `./` in front, a name cannot be taken for a pathspec.
+        // The prefix `./` prevents git from interpreting a name as a pathspec.
         let asked: Vec<u8> = nested.iter().flat_map(|path| [b"./", path.as_slice(), b"\0"].concat()).collect();
         let command = self.command().args(["check-ignore", "-z", "--stdin"]).stdin(Stdin::Bytes(asked));
         let on_record = |path: &[u8]| {
             nested.remove(path.strip_prefix(b"./").unwrap_or(path));
         };
         let ignored = command.stdout(Stdout::Records(Box::new(on_record))).run().await?;
-        // Exit code 1 means that none is ignored.
+        // Exit code 1 means that none of them is ignored.
         if !matches!(ignored.status.code(), Some(0 | 1)) {
             let program = self.worktree.mirror.git().tool().to_string();
             return Err(RunProgramError::Failed { program, status: ignored.status, stderr_tail: ignored.stderr_tail }.into());
@@ -368,7 +368,7 @@ async fn of_the_agent(worktree: &Worktree) -> Result<Vec<(String, String)>, RunP
         }
         Some(_) => {}
     };
-    // Exit code 1 means that there is none.
+    // Exit code 1 means that none of these settings exists.
     command.stdout(Stdout::Records(Box::new(on_record))).run().await?;
     Ok(settings)
 }
@@ -384,9 +384,9 @@ pub(super) fn plain_file(path: &Path) -> io::Result<Option<File>> {
     Ok(file.metadata()?.is_file().then_some(file))
 }
 
-/// Copies an index with its time. Git reads a file that was changed in the same second as the index even if everything else
-/// about it is unchanged; a newer index would hide a change that was made at once and kept the size. Returns whether there is a
-/// usable index.
+/// Copies an index and its modification time. If a file was changed in the same second as the index, git reads it even if its
+/// size and times look unchanged. If the copy were newer, git would miss such a change. Returns whether there is a usable
+/// index.
 pub(super) fn copy_index(from: &Path, to: &Path) -> io::Result<bool> {
     let Some(mut file) = plain_file(from)? else { return Ok(false) };
     let found = file.metadata()?;
@@ -404,7 +404,7 @@ fn is_below_any(path: &[u8], folders: &BTreeSet<Vec<u8>>) -> bool {
     path.iter().enumerate().any(|(end, &byte)| byte == b'/' && folders.contains(&path[..end]))
 }
 
-/// Returns the submodules in a listing of a tree: their commits, by path, for paths that are valid text.
+/// Returns the submodules in a listing of a tree: their commits, by path, for paths that are valid UTF-8.
 pub(super) async fn gitlinks_in(listing: CommandSpec<'_>) -> Result<BTreeMap<String, String>, RunProgramError> {
     let mut found = Listing::default();
     listing.stdout(Stdout::Records(Box::new(|record| found.read(record, &[])))).run_ok().await?;

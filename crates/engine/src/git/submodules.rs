@@ -1,10 +1,10 @@
 //! Writes the files of submodules into a new worktree, if the host may fetch them.
 //!
-//! Anyone who can push a branch, and every agent, can put any URL into a `.gitmodules`. Invariant: nothing is fetched from a
-//! URL that is neither in a branch that the owner trusts nor was allowed by a person.
+//! Anyone who can push a branch, and every agent, can put any URL into a `.gitmodules`. Invariant: files are fetched only from
+//! URLs that a branch trusted by the owner contains or that a person has allowed.
 //!
-//! Each submodule is fetched into a temporary repository, and its files are written without one, so that git never finds a
-//! repository in a worktree. Call this while the worktree is being created, before an agent has seen it.
+//! Each submodule is fetched into a temporary repository, and its files are written without that repository, so that git never
+//! finds a repository in a worktree. Call this while the worktree is being created, before an agent has seen it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -120,7 +120,7 @@ impl Worktree {
         admin::list(&self.admin, LIST)
     }
 
-    /// Fetches the allowed submodules and returns notes for people. Only a cancellation makes it fail.
+    /// Fetches the allowed submodules and returns notes for people. If a submodule cannot be fetched, a note says why.
     pub(super) async fn fetch_submodules(
         &self,
         sources: &Sources,
@@ -152,7 +152,7 @@ impl Worktree {
             }
         }
         admin::put_list(&self.admin, LIST, &fetched)?;
-        // No commit of the mirror contains these files, so they could not be restored.
+        // No commit of the mirror contains these files, so they could not be restored after a power cut.
         let folders: Vec<_> = fetched.iter().map(|path| self.tree.join(path)).collect();
         let synced = tokio::task::spawn_blocking(move || folders.iter().try_for_each(|folder| durable::sync_tree(folder)));
         synced.await.map_err(std::io::Error::other)??;
@@ -167,7 +167,7 @@ impl Worktree {
         cancel: &CancellationToken,
     ) -> Result<(), String> {
         let target = self.tree.join(path);
-        // Its folder exists, and no parent folder is a link.
+        // Check that the submodule's folder exists and that no parent folder is a link.
         if !admin::real_path(&target).is_ok_and(|real| real == target && real.is_dir()) {
             return Err("its folder is missing".to_owned());
         }
@@ -193,7 +193,7 @@ impl Worktree {
             let command = git.network_command(place()).await?.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
             Ok::<_, RunProgramError>(command.deadline(LONG).cancel(cancel.clone()))
         };
-        // Some hosts do not serve a commit by its ID. Then the branches must contain it.
+        // Some hosts do not serve a commit by its ID. In that case, fetch all branches, one of which must contain it.
         let only_it = fetch().await?.args(["--depth=1", "--", url.as_str(), commit]).run_ok().await;
         if let Err(RunProgramError::Failed { .. }) = only_it {
             fetch().await?.args(["--", url.as_str(), "+refs/heads/*:refs/heads/*"]).run_ok().await?;
@@ -201,7 +201,7 @@ impl Worktree {
             only_it?;
         }
         if let Ok(commit) = commit.parse() {
-            // Its own large files come from its own remote, whatever its files say.
+            // The large files of a submodule come from the submodule's own remote, whatever its `.lfsconfig` says.
             let origin = [("remote.origin.url".to_owned(), url.as_str().to_owned())];
             download(git, repository, &commit, &origin, cancel).await?;
         }

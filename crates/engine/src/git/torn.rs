@@ -1,9 +1,9 @@
-//! Finds files of a worktree that a power cut left empty or incomplete, although the commit has them complete.
+//! Finds files of a worktree that a power cut left empty or incomplete, although the commit contains them completely.
 //!
-//! Nobody syncs a whole worktree, and its index looks clean even if a file has lost its content. So every file is compared with
-//! the commit. Only typical damage of a power cut is repaired: a file that is empty, filled with zeros, or, if the work is
-//! committed, shorter than the commit's version. Any other difference is an edit and stays. The worktree belongs to an agent,
-//! so no link is followed. Invariant: replaced content is kept, unless it was only zeros.
+//! No program syncs a whole worktree to disk, and its index looks clean even if a file has lost its content. So every file is
+//! compared with the commit. Only typical damage of a power cut is repaired: a file that is empty, filled with zeros, or, if
+//! the work is committed, shorter than the commit's version. Any other difference is an edit and stays. The worktree belongs to
+//! an agent, so no link is followed. Invariant: replaced content is kept, unless it was only zeros.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -45,7 +45,7 @@ pub struct Compared {
     pub restored: Vec<String>,
     /// The folder with the replaced content, if it was more than zeros.
     pub replaced: Option<PathBuf>,
-    /// Files that differ from the commit and were left unchanged. Not listed while work is uncommitted.
+    /// Files that differ from the commit and were left unchanged. This list is empty while work is uncommitted.
     pub edited: Vec<String>,
     /// Damaged files that could not be restored, each with the reason.
     pub failed: Vec<String>,
@@ -54,7 +54,7 @@ pub struct Compared {
 /// The state of a file compared with the commit's version.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// Empty, or only zeros.
+    /// The file is empty or contains only zeros.
     Blank,
     Shorter,
     Edited,
@@ -169,7 +169,7 @@ fn state(tree: &Path, path: &Path, whole: &Path) -> Result<State, Errno> {
     })
 }
 
-/// Whether a file has only zeros. This includes an empty file.
+/// Whether a file is empty or contains only zeros.
 fn has_only_zeros(mut file: File) -> io::Result<bool> {
     let mut buffer = vec![0; 64 << 10];
     loop {

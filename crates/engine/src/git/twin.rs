@@ -25,7 +25,7 @@ use crate::store::atomic::write_atomically;
 /// The prefix of the remote's branches in the agent repository.
 const ORIGIN: &str = "refs/remotes/origin/";
 
-/// The suffix of the list of the mirror's objects that an agent repository was created with. The list is stored beside the
+/// The suffix of the list of the mirror's objects that an agent repository was created with. The list is stored next to the
 /// repository, where no agent can write. The mirror keeps the objects as long as the list exists, even if its own branches and
 /// tags move.
 pub(crate) const BORROWED: &str = ".borrowed";
@@ -33,13 +33,13 @@ pub(crate) const BORROWED: &str = ".borrowed";
 /// The desired state of an agent repository.
 #[derive(Debug, Clone, Copy)]
 pub struct TwinSpec<'a> {
-    /// The path. Its parent folder must exist, and no agent may be able to write to it.
+    /// The path. The parent folder must exist, and agents must not be able to write to it.
     pub path: &'a Path,
     /// The name under which the mirror keeps the task's start commit: the ID of the task.
     pub keep_base_as: &'a str,
     /// The path of the mirror's objects in the container.
     pub objects_inside: &'a str,
-    /// The URL of `origin`, for the agent to read. It must not contain a password.
+    /// The URL of `origin` that the agent sees. It must not contain a password.
     pub origin_url: &'a str,
     /// The author of the agent's own commits.
     pub author: &'a Signature,
@@ -54,7 +54,7 @@ pub enum TwinError {
         /// The mirror.
         mirror: String,
     },
-    /// Something else has its name.
+    /// Something other than a folder has the repository's name.
     #[error("cannot create the agent repository: {path} already exists")]
     InTheWay {
         /// The path.
@@ -66,7 +66,7 @@ pub enum TwinError {
     /// Files could not be written.
     #[error("could not create the agent repository: {0}")]
     Files(#[from] io::Error),
-    /// The rest of an earlier attempt could not be removed.
+    /// Leftovers of an earlier attempt could not be removed.
     #[error(transparent)]
     Remove(#[from] RemoveTreeError),
 }
@@ -110,8 +110,8 @@ impl Worktree {
         renewed.await.map_err(io::Error::other)?
     }
 
-    /// Renames an unusable agent repository, so that a person can look into it, and returns its new path. Returns `None` if
-    /// there is none.
+    /// Renames an unusable agent repository, so that a person can inspect it, and returns its new path. Returns `None` if there
+    /// is no repository at `path`.
     pub async fn put_twin_aside(&self, path: &Path) -> io::Result<Option<PathBuf>> {
         let path = path.to_owned();
         let moved = tokio::task::spawn_blocking(move || {
@@ -153,7 +153,7 @@ impl Worktree {
             (branch, format!("{tip}\n").into_bytes()),
             ("packed-refs".to_owned(), refs.packed.into_bytes()),
         ]);
-        // A branch of the remote may have this very name, and then nothing can be beside it.
+        // The remote may have a branch named `HEAD` or below `HEAD/`, which needs this name.
         if !refs.has_head {
             let default = self.mirror.default_branch().await?;
             files.0.push((format!("{ORIGIN}HEAD"), format!("ref: {ORIGIN}{default}\n").into_bytes()));
@@ -227,7 +227,8 @@ fn read_if_there(file: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Adds IDs to the list and syncs it. IDs of an earlier repository of the task stay, because it may have been put aside.
+/// Adds IDs to the list and syncs the list. IDs of an earlier repository of the task stay, because that repository may have
+/// been put aside.
 fn add_to_list(list: &Path, mut ids: BTreeSet<String>) -> io::Result<()> {
     let known = read_if_there(list)?.unwrap_or_default();
     ids.extend(String::from_utf8_lossy(&known).lines().map(str::to_owned));
@@ -244,7 +245,7 @@ const KEPT_FILES: [&str; 2] = ["HEAD", "packed-refs"];
 /// The maximum size of a HEAD file, in bytes.
 const HEAD_LIMIT_BYTES: u64 = 1024;
 
-/// Removes everything that is not kept, and writes what git obeys. It can be repeated and interrupted at any point.
+/// Removes everything that is not kept, and writes the files that git obeys. This can be interrupted at any point and repeated.
 fn renew(path: &Path, files: &TwinFiles, index: &Path) -> Result<(), TwinError> {
     for entry in fs_err::read_dir(path)? {
         let entry = entry?;
@@ -255,7 +256,7 @@ fn renew(path: &Path, files: &TwinFiles, index: &Path) -> Result<(), TwinError> 
             remove_tree(&entry.path())?;
         }
     }
-    // These are alternates, old kinds of grafts, and pack indexes that git would trust.
+    // This folder can contain alternates, old kinds of grafts, and pack indexes that git would trust.
     remove_tree(&path.join("objects/info"))?;
     let is_missing = |name: &str| fs_err::symlink_metadata(path.join(name)).is_err();
     let (without_refs, without_head) = (is_missing("refs"), !is_sound_head(&path.join("HEAD"))?);
@@ -293,7 +294,7 @@ fn is_sound_head(head: &Path) -> io::Result<bool> {
         || text.strip_prefix("ref: ").is_some_and(|name| name.starts_with("refs/") && is_name(name)))
 }
 
-/// Writes everything beside its final place, syncs it, and moves it there.
+/// Writes the repository next to its final path, syncs it, and moves it there.
 fn write_completely(partial: &Path, files: &TwinFiles, index: &Path, path: &Path) -> io::Result<()> {
     for folder in ["objects/pack", "refs/tags"] {
         fs_err::create_dir_all(partial.join(folder))?;

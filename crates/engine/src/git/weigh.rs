@@ -23,7 +23,7 @@ use crate::exec::{RunProgramError, Stdin, Stdout};
 /// The maximum number of omitted files that are listed.
 const NAMED_LIMIT: usize = 20;
 
-/// New files smaller than this are only counted: the maximum number of them stays within the size limit.
+/// New files smaller than this are only counted: even the maximum number of such files stays within the size limit.
 const SMALL: u64 = 1024;
 
 /// A file that certainly differs from the commit.
@@ -35,7 +35,7 @@ pub(super) struct Heavy {
     pub(super) entry: Option<(String, String)>,
 }
 
-/// What git must leave alone.
+/// The paths that git must not add.
 #[derive(Debug, Default)]
 pub(super) struct Weighed {
     /// Files that are omitted.
@@ -69,7 +69,7 @@ impl Staging<'_> {
         let left_out = too_heavy(heavy, |path| large.contains(path));
         if left_out.len() > LEFT_OUT_LIMIT {
             let bytes = left_out.iter().fold(0_u64, |sum, heavy| sum.saturating_add(heavy.size));
-            return Err(SnapshotError::TooMuch { what: format!("{} too large files ({})", left_out.len(), shown_size(bytes)) });
+            return Err(SnapshotError::TooMuch { what: format!("{} oversized files ({})", left_out.len(), shown_size(bytes)) });
         }
         Ok(Weighed { left_out, nested })
     }
@@ -100,8 +100,8 @@ impl Staging<'_> {
         Ok(heavy)
     }
 
-    /// Adds new files to `heavy`, and returns the nested repositories and the total size of unlisted files. Git lists what it
-    /// would not enter with a `/` at the end.
+    /// Adds new files to `heavy`, and returns the nested repositories and the total size of the small files that are not added.
+    /// Git prints a trailing `/` after folders that it would not enter.
     async fn new_sizes(&self, except: &[Vec<u8>], heavy: &mut Vec<Heavy>) -> Result<(Vec<Vec<u8>>, u64), SnapshotError> {
         let root = self.root()?;
         let (mut nested, mut few, mut count) = (Vec::new(), 0, 0_u64);
@@ -243,7 +243,7 @@ mod tests {
         let left: Vec<_> = too_heavy(files.clone(), |_| false).into_iter().map(|heavy| heavy.path).collect();
         assert_eq!(left, [b"b", b"c"]);
         let left: Vec<_> = too_heavy(files, |path| path != b"small").into_iter().map(|heavy| heavy.path).collect();
-        assert_eq!(left, [b"c"], "git-lfs takes more");
+        assert_eq!(left, [b"c"], "git-lfs files have higher limits");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Worktrees of a mirror: creating them completely or creating them again, finding them, and removing them without losing
-//! anything.
+//! Creates, finds and removes worktrees of a mirror. An incomplete worktree is created again, and removing a worktree keeps its
+//! commits.
 //!
 //! Adding a worktree needs the writer's lock, because git cannot add two at once; writing its files, which takes longer, does
-//! not. The `.git` file in a worktree is never used to find the repository. Invariant: creating a worktree never deletes an
-//! existing one unless it is known to be incomplete; it is moved aside.
+//! not. The `.git` file in a worktree is never used to find the repository. Invariant: creating a worktree deletes an existing
+//! one only if it is known to be incomplete. Any other folder is moved aside.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ const NOTES: &str = "codex-orchestrator-notes";
 /// The result of removing a worktree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemovedWorktree {
-    /// The last commit of its branch, if the branch still existed. It stays reachable.
+    /// The last commit of the worktree's branch, if the branch still existed. The commit stays reachable.
     pub kept: Option<ObjectId>,
 }
 
@@ -77,17 +77,17 @@ impl Worktree {
         &self.branch
     }
 
-    /// Returns the commit that it was created from.
+    /// Returns the commit that the worktree was created from.
     pub fn base(&self) -> &ObjectId {
         &self.base
     }
 
-    /// Returns notes for people about its creation.
+    /// Returns notes for people about the worktree's creation.
     pub fn notes(&self) -> io::Result<Vec<String>> {
         admin::list(&self.admin, NOTES)
     }
 
-    /// Returns its mirror.
+    /// Returns the worktree's mirror.
     pub fn mirror(&self) -> &Mirror {
         &self.mirror
     }
@@ -170,7 +170,7 @@ impl Mirror {
     async fn clear_the_way(&self, tree: &Path, branch: &str) -> Result<(), WorktreeError> {
         admin::clear_branch_lock(self.path(), branch)?;
         let Some(admin) = admin::find(self.path(), tree)? else {
-            // It is not known to be incomplete, so it may be somebody's work.
+            // The folder is not known to be an incomplete worktree, so it may contain somebody's work.
             let empty = fs_err::read_dir(tree).is_ok_and(|mut entries| entries.next().is_none());
             if fs_err::symlink_metadata(tree).is_ok() && !empty {
                 let aside = admin::free_name(&with_suffix(tree, ".found"))?;
