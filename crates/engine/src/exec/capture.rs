@@ -1,4 +1,4 @@
-//! Reads a child's output without holding more of it than allowed.
+//! Reads a child's output, and keeps no more of it than allowed.
 //!
 //! Invariant: memory stays bounded whatever the child writes, and bytes that are not UTF-8 never cause an error.
 
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// How much of the end of stderr is kept for an error message, in bytes. The reason is usually at the end.
 const TAIL_LIMIT_BYTES: usize = 8 * 1024;
 
-/// The maximum size of a progress line in bytes. Usually it has about a hundred; longer ones are cut.
+/// The maximum size of a progress line in bytes. Progress lines usually have about a hundred bytes; longer lines are cut.
 const PIECE_LIMIT_BYTES: usize = 4 * 1024;
 
 /// The size of a read in bytes.
@@ -58,7 +58,7 @@ pub(super) async fn capture(mut from: impl AsyncRead + Unpin, into: &mut Vec<u8>
     }
 }
 
-/// Reads to the end, and passes on every piece that ends with `separator`, and the last one even if it does not.
+/// Reads to the end, and passes on every piece that ends with `separator`, and the last piece even if it does not end with one.
 pub(super) async fn pieces(
     mut from: impl AsyncRead + Unpin,
     separator: u8,

@@ -1,7 +1,7 @@
 //! Describes a command: the program, its arguments, directory, variables, input, outputs and limits.
 //!
-//! A description starts nothing. Its environment is the captured base plus what was added, never this process's own
-//! environment. The working directory is always explicit.
+//! Creating a description starts no program. Its environment is the captured base plus added variables, never this process's
+//! own environment. The working directory is always explicit.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -34,15 +34,15 @@ pub type OnProgress<'a> = Box<dyn FnMut(&str) + Send + 'a>;
 /// Where a child's stdout goes.
 #[derive(Default)]
 pub enum Stdout<'a> {
-    /// It is discarded.
+    /// The output is discarded.
     #[default]
     Null,
-    /// Into memory. A program that writes more than `max` bytes is ended with an error.
+    /// Into memory. A program that writes more than `max` bytes is stopped, and an error is returned.
     Capture {
         /// The maximum number of bytes.
         max: usize,
     },
-    /// Into an open file, without a copy through this process.
+    /// Directly into an open file.
     File(File),
     /// To a function, line by line.
     Lines(OnLine<'a>),
@@ -53,19 +53,19 @@ pub enum Stdout<'a> {
 /// Where a child's stderr goes.
 #[derive(Default)]
 pub enum Stderr<'a> {
-    /// Its last few KiB are kept for an error message.
+    /// The last few KiB are kept for an error message.
     #[default]
     Tail,
     /// Like `Tail`, and every piece also goes to a function.
     Progress(OnProgress<'a>),
-    /// Into an open file, without a copy through this process.
+    /// Directly into an open file.
     File(File),
 }
 
 /// The process group of a child.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Group {
-    /// Its own process group, which is ended as a whole.
+    /// The child's own process group, which ends together with the child.
     #[default]
     Own,
     /// This process's group, for a program that creates its own session.
@@ -135,7 +135,7 @@ impl<'a> CommandSpec<'a> {
         self
     }
 
-    /// Removes a variable of the base.
+    /// Removes a variable that comes from the base environment.
     pub fn env_remove(mut self, name: &str) -> Self {
         self.environment.remove(OsStr::new(name));
         self
@@ -159,7 +159,7 @@ impl<'a> CommandSpec<'a> {
         self
     }
 
-    /// Sets the time limit. The program is ended when it is reached.
+    /// Sets the time limit. The program is stopped when the limit is reached.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self

@@ -1,6 +1,6 @@
-//! Decides which of this process's variables a child may see: only listed ones.
+//! Decides which of this process's variables a child may see: only the listed ones.
 //!
-//! The values are captured once, when the configuration is read, and passed in. Nothing here reads the process's own
+//! The values are captured once, when the configuration is read, and passed in. This module never reads the process's own
 //! environment. Variables that lead to credentials are only passed to programs that ask for them (git), never to a worker.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! The result of a program: its output, or why it failed.
 //!
-//! Nothing here runs anything. Invariant: stderr is redacted.
+//! This module runs no programs. Invariant: stderr is redacted.
 
 use std::io;
 use std::process::ExitStatus;
@@ -41,7 +41,7 @@ pub enum RunProgramError {
         /// The folder.
         directory: String,
     },
-    /// The system could not start it.
+    /// The system could not start the program.
     #[error("could not run `{program}`: {source}")]
     Spawn {
         /// The program's path.
@@ -57,7 +57,7 @@ pub enum RunProgramError {
         /// The system's error.
         source: io::Error,
     },
-    /// It reached its time limit and was ended.
+    /// The program reached its time limit and was stopped.
     #[error("`{program}` did not finish within {} s and was stopped", after.as_secs_f32())]
     TimedOut {
         /// The program's path.
@@ -67,13 +67,13 @@ pub enum RunProgramError {
         /// The end of stderr, redacted.
         stderr_tail: String,
     },
-    /// It was cancelled.
+    /// The program was cancelled.
     #[error("`{program}` was canceled")]
     Cancelled {
         /// The program's path.
         program: String,
     },
-    /// It wrote too much and was ended.
+    /// The program wrote too much and was stopped.
     #[error("`{program}` wrote more than {max} bytes")]
     OutputTooLarge {
         /// The program's path.
@@ -81,7 +81,7 @@ pub enum RunProgramError {
         /// The maximum size in bytes.
         max: usize,
     },
-    /// It exited with a failure.
+    /// The program exited with a failure status.
     #[error("`{program}` failed ({status}): {}", stderr_tail.trim_end())]
     Failed {
         /// The program's path.

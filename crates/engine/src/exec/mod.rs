@@ -1,8 +1,8 @@
-//! Starts programs and ends them. No other module does.
+//! Starts and ends programs. No other module does this.
 //!
-//! It knows nothing of git, Docker or Codex: a program has arguments, a working directory, a listed environment, an owned stdin,
-//! bounded output and a deadline. It never reads this process's own environment and never uses a shell. Invariant: everything that is
-//! started in its own process group is reaped, and the group is ended with it when it is cut short.
+//! This module knows nothing about git, Docker or Codex: a program has arguments, a working directory, a listed environment, an
+//! owned stdin, bounded output and a deadline. It never reads this process's own environment and never uses a shell. Invariant:
+//! every program that is started in its own process group is reaped, and if it is cut short, the whole group is ended.
 
 mod capture;
 mod command;

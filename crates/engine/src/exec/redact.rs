@@ -11,7 +11,7 @@ use std::fmt;
 use masks::Masks;
 use model::codex::printable;
 
-/// Replaces a secret.
+/// The text that replaces a secret.
 const MASK: &str = "***";
 
 /// The minimum length of a secret. Shorter values appear in ordinary words.
@@ -37,13 +37,13 @@ impl Redactor {
         then(text, printable)
     }
 
-    /// Removes only the given values. For text of an agent, in which a URL contains none of our credentials.
+    /// Removes only the given values. Use this for text of an agent, whose URLs contain none of the server's credentials.
     pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.masks.mask(text)
     }
 }
 
-/// Applies another change to a text, if there is something to change.
+/// Applies another change to a text, which stays borrowed if nothing changes.
 fn then(text: Cow<'_, str>, change: impl Fn(&str) -> Cow<'_, str>) -> Cow<'_, str> {
     match change(&text) {
         Cow::Borrowed(_) => text,

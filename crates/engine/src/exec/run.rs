@@ -26,7 +26,7 @@ use crate::metrics::COUNTED;
 /// The time between SIGTERM and SIGKILL. Git needs a moment to remove its lock files.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long a pipe may stay open after the program's end. A background process may hold it forever.
+/// How long a pipe may stay open after the program's end. A background process may keep it open forever.
 const PIPE_GRACE: Duration = Duration::from_millis(500);
 
 /// Why the exchange was cut short.
@@ -97,7 +97,7 @@ impl CommandSpec<'_> {
         }
     }
 
-    /// Starts the program without waiting. Its outputs must be files or discarded.
+    /// Starts the program without waiting. Its outputs must go to files or be discarded.
     pub fn start(mut self) -> Result<RunningProgram, RunProgramError> {
         self.spawn(true)
     }
@@ -165,7 +165,7 @@ impl CommandSpec<'_> {
                 process::limit_memory(pid, bytes)?;
             }
             let identity = ProcessIdentity::of(pid)?.ok_or(io::ErrorKind::NotFound)?;
-            // The child is not reaped before somebody waits for it, so its number cannot belong to a different process.
+            // The child is reaped only when somebody waits for it, so its number cannot belong to a different process yet.
             let pidfd = process::open_pidfd(pid)?.ok_or(io::ErrorKind::NotFound)?;
             Ok((identity, process::watch_pidfd(pidfd)?))
         };
@@ -249,13 +249,13 @@ async fn talk(
         }
         Either::Right((ended, talking)) => {
             ended.map_err(CutShort::Io)?;
-            // A background process holds the pipe open. Its output does not count.
+            // A background process keeps the pipe open. Its output is ignored.
             timeout(PIPE_GRACE, talking).await.map_or(Ok(()), |talked| talked.map(drop))
         }
     }
 }
 
-/// Writes all of stdin and closes it. A program does not have to read all of it.
+/// Writes all bytes to stdin and closes it. The program need not read all of them.
 async fn feed(mut pipe: ChildStdin, bytes: &[u8]) -> Result<(), CutShort> {
     match pipe.write_all(bytes).await {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CutShort::Io(error)),

@@ -1,7 +1,7 @@
-//! A started program whose process group ends with it.
+//! A started program and its process group, which ends with the program.
 //!
-//! It knows nothing about pipes. Invariant: a group is signalled only while its leader is not reaped, because then its number
-//! still belongs to it.
+//! This module knows nothing about pipes. Invariant: a group is signalled only until its leader is reaped, because until then
+//! the number still belongs to the group.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,10 +14,10 @@ use tokio::process::Child;
 
 use super::process::{self, ProcessIdentity};
 
-/// A started program. Dropping it ends it together with its group.
+/// A started program. Dropping this value ends the program together with its group.
 #[derive(Debug)]
 pub struct RunningProgram {
-    // The guard must be first: it signals the group before the child is reaped, while its number is still in use.
+    // The guard must be first: it signals the group before the child is reaped, while the group's number is still in use.
     pub(super) group: GroupGuard,
     pub(super) child: Child,
     pub(super) identity: ProcessIdentity,
@@ -30,12 +30,12 @@ impl RunningProgram {
         &self.identity
     }
 
-    /// Returns when the program has ended. It is not reaped yet, so its group can still be signalled. Cancel-safe.
+    /// Returns when the program has ended. The program is not reaped yet, so its group can still be signalled. Cancel-safe.
     pub async fn ended(&self) -> io::Result<()> {
         self.pidfd.readable().await.map(drop)
     }
 
-    /// Sends a signal to the whole group. It is fine if the group is gone.
+    /// Sends a signal to the whole group. A group that is gone is not an error.
     pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
         self.target().signal(signal)
     }
@@ -55,7 +55,7 @@ impl RunningProgram {
     }
 }
 
-/// The receivers of a signal. A group is named by its leader, so this is valid while the leader is not reaped.
+/// The receivers of a signal. A group is named by its leader, so this is valid until the leader is reaped.
 pub(super) enum Target {
     Group(u32),
     Process(ProcessIdentity),
@@ -69,7 +69,7 @@ impl Target {
         }
     }
 
-    /// Ends everything and waits until it is gone, so that nothing still writes where the caller cleans up.
+    /// Kills the processes and waits until they are gone, so that none of them still writes to files that the caller cleans up.
     pub(super) async fn end(&self, within: Duration) {
         let find = || match self {
             Self::Group(leader) => process::members_of_group(*leader),
@@ -83,7 +83,7 @@ impl Target {
     }
 }
 
-/// Ends a process group on drop, unless it was disarmed.
+/// Ends a process group on drop, unless the guard was disarmed.
 #[derive(Debug)]
 pub(super) struct GroupGuard {
     pub(super) leader: Option<u32>,

@@ -1,4 +1,4 @@
-//! Streams a program's stdout as it is written, without holding it.
+//! Streams a program's stdout as it is written, without keeping it in memory.
 //!
 //! The program waits while nobody reads. Invariant: dropping the stream ends the program.
 

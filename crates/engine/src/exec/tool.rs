@@ -10,7 +10,7 @@ use rustix::fs::{Access, FileType};
 
 use super::{BaseEnvironment, CommandSpec, RunProgramError, Stdout};
 
-/// The time limit for printing a version. It takes milliseconds, or a few seconds on a cold disk.
+/// The time limit for printing a version. This takes milliseconds, or a few seconds on a cold disk.
 const VERSION_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The maximum size of a version line in bytes.
@@ -38,7 +38,7 @@ impl Tool {
         Self { program: program.into(), version: None }
     }
 
-    /// Searches the folders of PATH for `name`. A name with a `/` is a path.
+    /// Searches the folders of PATH for `name`. An absolute path is used as it is.
     pub fn find(name: impl AsRef<Path>, base: &BaseEnvironment) -> Result<Self, ToolNotFound> {
         let name = name.as_ref();
         let not_found = || ToolNotFound { program: name.display().to_string() };

@@ -1,7 +1,7 @@
-//! The HTTP client for all Git hosts: one base URL, one token, bounded answers, and polite polling.
+//! The HTTP client for all Git hosts: one base URL, one token, limits on the size of responses, and considerate polling.
 //!
-//! Unchanged answers are not sent again (`ETag`), and a Git host that names a retry time gets no request before it. Invariant:
-//! the token is only sent to the Git host's own URL, even if an answer redirects elsewhere.
+//! Unchanged responses are not sent again (`ETag`), and a Git host that names a retry time gets no requests before that time.
+//! Invariant: the token is only sent to the Git host's own URL, even if a response redirects elsewhere.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::ForgeError;
 use crate::metrics::COUNTED;
 
-/// The maximum size of an answer in bytes.
+/// The maximum size of a response in bytes.
 const ANSWER_LIMIT_BYTES: usize = 16 << 20;
 
 /// The maximum size of a log in bytes.
@@ -28,7 +28,7 @@ const LOG_LIMIT_BYTES: usize = 4 << 20;
 /// The time limit of a request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a Git host gets no requests if it limits them without naming a time, in seconds. GitHub asks for a minute.
+/// How long requests pause if a Git host limits them without naming a time, in seconds. GitHub asks for a minute.
 const PAUSE_SECONDS: i64 = 60;
 
 /// The maximum number of URLs whose `ETag` is remembered.
@@ -51,7 +51,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Api {
-    /// Creates a client. `token_header` is the name of the header and the text before the token in it.
+    /// Creates a client. `token_header` contains the name of the header and the text before the token.
     pub(super) fn new(
         base: &ApiUrl,
         token: &Secret,
@@ -84,7 +84,7 @@ impl Api {
         read(answer).await
     }
 
-    /// Sends a GET request, and returns `None` if the answer has not changed since the last one.
+    /// Sends a GET request, and returns `None` if the response has not changed since the last one.
     pub(super) async fn get_if_changed<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ForgeError> {
         let mut headers = HeaderMap::new();
         if let Some(known) = locked(&self.etags).get(path) {
@@ -117,7 +117,7 @@ impl Api {
         read(self.send(method, path, Some(&body), HeaderMap::new()).await?).await
     }
 
-    /// Returns a text such as a log, or its end if it is long. Returns `None` if the Git host does not provide it.
+    /// Returns a text such as a log, or only the end of a long text. Returns `None` if the Git host does not provide it.
     pub(super) async fn text(&self, path: &str) -> Result<Option<String>, ForgeError> {
         match self.send(Method::GET, path, None, HeaderMap::new()).await {
             Ok(answer) => Ok(Some(String::from_utf8_lossy(&bytes(answer, LOG_LIMIT_BYTES, true).await?).into_owned())),
@@ -154,10 +154,10 @@ impl Api {
                 (status, _) => return Err(self.refused(status, answer).await),
             }
         }
-        Err(ForgeError::Unreadable("it redirects too often".to_owned()))
+        Err(ForgeError::Unreadable("too many redirects".to_owned()))
     }
 
-    /// Once the request quota is used up, no request is sent before it is reset.
+    /// Pauses requests if the quota is used up, until it is reset.
     fn note_limits(&self, headers: &HeaderMap) {
         if number(headers, "x-ratelimit-remaining") == Some(0) {
             *locked(&self.paused_until) = reset(headers);
@@ -221,7 +221,7 @@ fn words(error: &reqwest::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    if error.is_timeout() || text.is_empty() { format!("no answer within {} s", PATIENCE.as_secs()) } else { text }
+    if error.is_timeout() || text.is_empty() { format!("no response within {} s", PATIENCE.as_secs()) } else { text }
 }
 
 async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, ForgeError> {
@@ -229,7 +229,7 @@ async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, ForgeError> {
     serde_json::from_slice(&body).map_err(|error| ForgeError::Unreadable(error.to_string()))
 }
 
-/// Reads at most `limit` bytes. Of a longer log the end is kept; anything else that is longer is an error.
+/// Reads at most `limit` bytes. If a log is longer, its end is kept; any other longer response is an error.
 async fn bytes(mut answer: Response, limit: usize, keep_end: bool) -> Result<Vec<u8>, ForgeError> {
     let mut bytes = vec![];
     while let Some(piece) = answer.chunk().await.map_err(|error| ForgeError::Unreachable(words(&error)))? {
@@ -248,7 +248,7 @@ async fn bytes(mut answer: Response, limit: usize, keep_end: bool) -> Result<Vec
 
 /// Returns the Git host's own message: `message`, and the details in `errors`.
 fn message(body: &[u8]) -> String {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else { return "its answer is not readable".to_owned() };
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return "the response is not valid JSON".to_owned() };
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -259,7 +259,7 @@ fn message(body: &[u8]) -> String {
     parts.retain(|part| !part.is_empty());
     parts.dedup();
     let all: String = parts.join(": ").chars().filter(|c| !c.is_control()).take(500).collect();
-    if all.is_empty() { "it gave no reason".to_owned() } else { all }
+    if all.is_empty() { "no reason given".to_owned() } else { all }
 }
 
 #[cfg(test)]
@@ -276,8 +276,8 @@ mod tests {
             (r#"{"message":"x","errors":["y"]}"#, "x: y"),
             (r#"{"message":{"base":["is taken"]}}"#, r#"{"base":["is taken"]}"#),
             (r#"{"error":"invalid_token","error_description":"Token was revoked."}"#, "invalid_token: Token was revoked."),
-            ("<html>", "its answer is not readable"),
-            ("{}", "it gave no reason"),
+            ("<html>", "the response is not valid JSON"),
+            ("{}", "no reason given"),
         ] {
             assert_eq!(message(body.as_bytes()), expect);
         }

@@ -1,4 +1,4 @@
-//! Errors of Git hosts, with hints. No error contains a token, and none contains a URL with one.
+//! Errors of Git hosts, with hints. No error contains a token or a URL with a token.
 
 use jiff::Timestamp;
 use model::ErrorCode;
@@ -8,19 +8,19 @@ use model::run::RunError;
 /// Why a Git host did not do what was requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ForgeError {
-    /// It cannot be reached, or the connection was lost.
-    #[error("cannot reach it: {0}")]
+    /// The Git host cannot be reached, or the connection was lost.
+    #[error("the host is unreachable: {0}")]
     Unreachable(String),
-    /// It has an internal error.
-    #[error("it answered {status}: {message}")]
+    /// The Git host has an internal error.
+    #[error("the host returned status {status}: {message}")]
     Broken {
         /// The HTTP status.
         status: u16,
-        /// Its message.
+        /// The message of the Git host.
         message: String,
     },
     /// The token is invalid or expired.
-    #[error("it rejected the token: {0}")]
+    #[error("the token was rejected: {0}")]
     TokenRefused(String),
     /// The token does not allow this.
     #[error("the token does not allow this: {0}")]
@@ -28,14 +28,14 @@ pub(crate) enum ForgeError {
     /// The repository does not exist, or this token cannot see it.
     #[error("repository not found, or not visible to this token: {0}")]
     NotFound(String),
-    /// It rejected the request.
+    /// The Git host rejected the request.
     #[error("{0}")]
     Refused(String),
     /// The request quota is used up until this time.
-    #[error("it accepts no more requests until {0}")]
+    #[error("the rate limit is used up until {0}")]
     RateLimited(Timestamp),
-    /// Its answer is not understood.
-    #[error("it gave an unexpected answer: {0}")]
+    /// The response has an unexpected format.
+    #[error("unexpected response: {0}")]
     Unreadable(String),
 }
 
@@ -60,17 +60,17 @@ impl ForgeError {
             Self::Broken { .. } => (ErrorCode::ForgeUnavailable, "the branch is pushed; try again later".to_owned()),
             Self::TokenRefused(_) => (
                 ErrorCode::ForgeTokenRefused,
-                "it may be expired, revoked or mistyped: create a new one, and set ORCH_GITHUB_TOKEN or `env edit --forge-token-file`"
+                "the token may be expired, revoked or mistyped: create a new one, and set it with ORCH_GITHUB_TOKEN or `env edit --forge-token-file`"
                     .to_owned(),
             ),
             Self::Forbidden(_) => (ErrorCode::ForgeForbidden, needed_rights(kind).to_owned()),
             Self::NotFound(_) => (
                 ErrorCode::ForgeNotFound,
-                "if it was renamed, set its new name with `env edit --forge-project owner/name`".to_owned(),
+                "if the repository was renamed, set its new name with `env edit --forge-project owner/name`".to_owned(),
             ),
-            Self::Refused(_) => (ErrorCode::ForgeRefused, "fix what the message says, then try again".to_owned()),
+            Self::Refused(_) => (ErrorCode::ForgeRefused, "fix the reported problem, then try again".to_owned()),
             Self::RateLimited(_) => (ErrorCode::ForgeRateLimited, "the branch is pushed; try again after that time".to_owned()),
-            Self::Unreadable(_) => (ErrorCode::ForgeUnreadable, "check the URL of its API: `env edit --forge-api`".to_owned()),
+            Self::Unreadable(_) => (ErrorCode::ForgeUnreadable, "check the API URL: `env edit --forge-api`".to_owned()),
         };
         RunError::new(code, format!("{}: {self}", kind.name())).hint(hint)
     }
@@ -79,9 +79,9 @@ impl ForgeError {
 fn needed_rights(kind: ForgeKind) -> &'static str {
     match kind {
         ForgeKind::GitHub => {
-            "a fine-grained token needs `Contents` and `Pull requests` with write access to this repository; a classic one `repo`"
+            "a fine-grained token needs write access to `Contents` and `Pull requests` of this repository; a classic token needs `repo`"
         }
-        ForgeKind::GitLab => "the token needs the scope `api`, and its user the role Developer",
+        ForgeKind::GitLab => "the token needs the `api` scope, and its user needs the Developer role",
         ForgeKind::Forgejo => "the token needs `write:repository` and `write:issue`",
     }
 }

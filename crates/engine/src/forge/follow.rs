@@ -1,7 +1,7 @@
 //! Follows open pull requests: sends one request per Git host and tick.
 //!
-//! [`model::publication::follow`] decides what to request, and news become events of the task. Nothing is requested about pull
-//! requests that are merged or closed, or that are old and nobody looks at.
+//! [`model::publication::follow`] decides what to request, and changes become events of the task. No requests are sent about
+//! pull requests that are merged or closed, or that are old and not watched.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ const WATCHED_FOR: Duration = Duration::from_mins(10);
 /// Answers that are newer than this are not requested again.
 const FRESH_FOR: Duration = Duration::from_secs(15);
 
-/// Past requests to Git hosts, and who is interested.
+/// Past requests to Git hosts, and the tasks that are being watched.
 #[derive(Default)]
 pub(crate) struct Following {
     watched: Mutex<HashMap<TaskId, Instant>>,
@@ -52,7 +52,7 @@ impl Following {
         watched.contains_key(&id)
     }
 
-    /// Whether the task's data is old enough for a refresh, which then starts.
+    /// Whether the task's data is old enough for a refresh. If so, records that a refresh starts now.
     fn begins_refresh(&self, id: TaskId) -> bool {
         let mut refreshed = locked(&self.refreshed);
         refreshed.retain(|_, since| since.elapsed() < FRESH_FOR);
@@ -115,7 +115,7 @@ impl Inner {
             Ok(forge) => self.ask_forge(forge.as_ref(), question, subjects).await,
             Err(error) => Err(error),
         };
-        // A failed request waits for its turn like a successful one.
+        // After a failure, the request also waits for its next turn.
         locked(&self.following.answered).insert((place.clone(), question), Instant::now());
         if let Err(error) = asked {
             tracing::warn!(forge = place.api_url.host(), project = %place.project, %error, "could not query the Git host");
@@ -167,7 +167,7 @@ impl Inner {
         self.post(slot, TaskEvent::Publication(PublicationEvent::Seen { pull_request: Box::new(seen) })).await;
     }
 
-    /// Refreshes a task's pull request because somebody looks at it, and follows it for a while.
+    /// Refreshes a task's pull request because somebody is looking at it, and follows it for a while.
     pub(crate) async fn watch_pull_request(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
         locked(&self.following.watched).insert(slot.id, Instant::now());
         let Some((subject, place, token)) = self.subject(slot) else { return };

@@ -15,7 +15,7 @@ use super::api::Api;
 use super::github::{Pull, User, changed_pull, last_words, newest_pulls, one_pull};
 use super::{Answer, EditPullRequest, Forge, ForgeError, FoundPullRequest, NewPullRequest};
 
-/// Prefix of the title of a draft.
+/// The prefix of a draft's title.
 const DRAFT: &str = "WIP: ";
 
 /// The maximum number of pages of 50 open pull requests that are searched.
@@ -28,7 +28,7 @@ pub(super) struct Forgejo {
 
 #[derive(Deserialize)]
 struct CombinedStatus {
-    /// Null if there are none.
+    /// `None` if the commit has no statuses.
     statuses: Option<Vec<Status>>,
 }
 

@@ -1,5 +1,5 @@
-//! GitHub, both github.com and Enterprise: the REST API of 2022-11-28, and one GraphQL query that REST has no equivalent for.
-//! Source: <https://docs.github.com/en/rest>. The tests check every request and answer against GitHub's own description.
+//! GitHub, both github.com and Enterprise: the REST API of 2022-11-28, and one GraphQL query that has no REST equivalent.
+//! Source: <https://docs.github.com/en/rest>. The tests check every request and response against GitHub's own description.
 
 use jiff::Timestamp;
 use model::forge::{ForgePlace, escaped};
@@ -29,7 +29,7 @@ pub(super) struct GitHub {
     place: ForgePlace,
 }
 
-/// Forgejo uses the same format.
+/// A pull request in GitHub's format, which Forgejo also uses.
 #[derive(Deserialize)]
 pub(super) struct Pull {
     number: u64,
@@ -134,7 +134,7 @@ impl GitHub {
     pub(super) fn new(place: &ForgePlace, token: &Secret) -> Result<Self, ForgeError> {
         let fixed = [("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")];
         let bearer = ("authorization", "Bearer ");
-        // On Enterprise it is beside `/api/v3`.
+        // On Enterprise, the GraphQL API is next to `/api/v3`.
         let base = place.api_url.as_str();
         let base = base.strip_suffix("/v3").unwrap_or(base);
         let base = model::forge::ApiUrl::parse(base).map_err(|problem| ForgeError::Unreadable(problem.report.message))?;
@@ -157,7 +157,7 @@ impl GitHub {
         let answer: serde_json::Value = self.graphql.change(Method::POST, "/graphql", &asked).await?;
         let threads = &answer["data"]["repository"]["pullRequest"]["reviewThreads"]["nodes"];
         let Some(threads) = threads.as_array() else {
-            return Err(ForgeError::Refused(format!("it did not return the resolved comments: {}", answer["errors"])));
+            return Err(ForgeError::Refused(format!("the host did not return the unresolved comments: {}", answer["errors"])));
         };
         let open = threads.iter().filter(|thread| thread["isResolved"] == false);
         let comments = open.flat_map(|thread| {
@@ -173,7 +173,7 @@ impl GitHub {
     }
 
     async fn log_of(&self, check: &CheckRun) -> Result<Option<String>, ForgeError> {
-        // A check of GitHub Actions is a job with the same number.
+        // A check run of GitHub Actions is a job with the same ID.
         if check.app.as_ref().and_then(|app| app.slug.as_deref()) == Some("github-actions") {
             let log = self.api.text(&self.path(&format!("actions/jobs/{}/logs", check.id))).await?;
             if log.is_some() {

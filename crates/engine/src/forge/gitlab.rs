@@ -1,5 +1,5 @@
-//! GitLab: merge requests in REST API v4. Source: <https://docs.gitlab.com/api/merge_requests/>. A project is named by its
-//! whole path, with escaped slashes.
+//! GitLab: merge requests in REST API v4. Source: <https://docs.gitlab.com/api/merge_requests/>. A project is named by its full
+//! path, with escaped slashes.
 
 use jiff::Timestamp;
 use model::forge::{ForgePlace, escaped};
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::api::Api;
 use super::{Answer, EditPullRequest, Forge, ForgeError, FoundPullRequest, NewPullRequest};
 
-/// Prefix of the title of a draft.
+/// The prefix of a draft's title.
 const DRAFT: &str = "Draft: ";
 
 /// The maximum number of logs of failed jobs that are fetched.
@@ -39,7 +39,7 @@ struct MergeRequest {
     target_branch: String,
     sha: Option<String>,
     has_conflicts: Option<bool>,
-    /// `unchecked` and `checking` mean that the value above is outdated.
+    /// `unchecked` and `checking` mean that `has_conflicts` is outdated.
     merge_status: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! Git hosts: one trait for all requests, and a thin typed client for each kind.
 //!
-//! Nothing here decides what to request; see `task::publish` and `follow`. Invariant: a token leaves this process only in one
-//! header, to the URL that it belongs to, and never appears in a URL, an error or a log.
+//! This module does not decide what to request; see `task::publish` and `follow`. Invariant: a token leaves this process only
+//! in one header, to the URL that it belongs to, and never appears in a URL, an error or a log.
 
 mod api;
 mod error;
@@ -38,7 +38,7 @@ pub(crate) struct NewPullRequest {
 pub(crate) struct EditPullRequest {
     pub(crate) title: Option<String>,
     pub(crate) body: Option<String>,
-    /// Whether it is a draft. It stays one: some Git hosts mark drafts in the title.
+    /// Whether the pull request is a draft. An edit keeps this state: some Git hosts mark drafts in the title.
     pub(crate) is_draft: bool,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct FoundPullRequest {
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, ForgeError>>;
 
-/// Requests to a Git host, about one repository. An answer of `None` means that nothing has changed since the last request.
+/// Requests to a Git host, about one repository. `None` means that nothing has changed since the last request.
 pub(crate) trait Forge: Send + Sync {
     /// Finds the open pull request of this branch.
     fn find<'a>(&'a self, head: &'a BranchName) -> Answer<'a, Option<FoundPullRequest>>;
@@ -69,7 +69,7 @@ pub(crate) trait Forge: Send + Sync {
     fn open<'a>(&'a self, new: &'a NewPullRequest) -> Answer<'a, PullRequest>;
     /// Changes the text of a pull request.
     fn edit<'a>(&'a self, number: u64, edit: &'a EditPullRequest) -> Answer<'a, PullRequest>;
-    /// Lists the pull requests that changed last, open or not.
+    /// Lists the most recently changed pull requests, open or not.
     fn newest(&self) -> Answer<'_, Option<Vec<PullRequest>>>;
     /// Returns a pull request, including whether it can be merged.
     fn details(&self, number: u64) -> Answer<'_, Option<PullRequest>>;

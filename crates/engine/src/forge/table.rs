@@ -1,5 +1,5 @@
-//! Finds the Git host of an environment, and keeps one client for each repository and token, so that limits and known answers
-//! are shared. It opens no connections itself.
+//! Finds the Git host of a repository, and keeps one client for each repository and token, so that rate limits and known
+//! responses are shared. This module opens no connections itself.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +25,7 @@ impl Forges {
         if let Some(client) = clients.get(&key) {
             return Ok(Arc::clone(client));
         }
-        // A replaced token is not used again.
+        // A token that was replaced is not used again.
         clients.retain(|(known, _), _| known != place);
         let client: Arc<dyn Forge> = Arc::from(connect(place, token)?);
         clients.insert(key, Arc::clone(&client));

@@ -1,8 +1,8 @@
 //! The files that a mirror keeps about each of its worktrees, below `<mirror>/worktrees/`.
 //!
-//! These files are trusted. The `.git` file in the worktree is not, and is only ever written here. A worktree's files are found
-//! by the path that they name. An agent without a container can write here, so only regular files are opened. Invariant: they
-//! disappear in one step, because git fails on incomplete ones.
+//! These files are trusted. The `.git` file in the worktree is not trusted, and only this module writes it. A worktree's files
+//! are found by the path that they name. An agent without a container can write here, so only regular files are opened.
+//! Invariant: the files about a worktree disappear in one step, because git fails on incomplete ones.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
@@ -76,7 +76,7 @@ pub(super) fn refs_stood_on(mirror: &Path) -> io::Result<Vec<String>> {
     Ok(refs)
 }
 
-/// Returns the folders about all worktrees.
+/// Returns the folders with the files about each worktree.
 pub(super) fn all(mirror: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs_err::read_dir(mirror.join(WORKTREES)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -85,7 +85,7 @@ pub(super) fn all(mirror: &Path) -> io::Result<Vec<PathBuf>> {
     entries.map(|entry| Ok(entry?.path())).collect()
 }
 
-/// The maximum size of a file that is read here.
+/// The maximum size of a file that this module reads, in bytes.
 const READ_LIMIT_BYTES: u64 = 4 << 20;
 
 /// Reads a regular file. Anything else with that name, such as a link or a FIFO, counts as missing.
@@ -123,7 +123,7 @@ pub(super) fn ready(admin: &Path) -> io::Result<Option<ObjectId>> {
     Ok(line.and_then(|line| line.to_str()?.parse().ok()))
 }
 
-/// Whether a file is missing, empty, or starts with a zero byte. None of git's small files does.
+/// Whether a file is missing, empty, or starts with a zero byte, which no small file of git does.
 pub(super) fn is_blank(file: &Path) -> io::Result<bool> {
     if fs_err::symlink_metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotADirectory) {
         return Ok(false);
@@ -131,7 +131,7 @@ pub(super) fn is_blank(file: &Path) -> io::Result<bool> {
     Ok(read(file)?.is_none_or(|bytes| bytes.trim_ascii().is_empty() || bytes.starts_with(&[0])))
 }
 
-/// Whether the first line of a file is this text.
+/// Whether the first line of a file is `text`.
 pub(super) fn names(file: &Path, text: &str) -> io::Result<bool> {
     Ok(read_line(file)?.is_some_and(|line| line == text))
 }
@@ -146,7 +146,7 @@ pub(super) fn put_list(admin: &Path, name: &str, texts: &[String]) -> io::Result
     write_atomically(&admin.join(name), &serde_json::to_vec(texts)?)
 }
 
-/// Reads a stored list, which is empty if there is none.
+/// Reads a stored list. Returns an empty list if there is none.
 pub(super) fn list(admin: &Path, name: &str) -> io::Result<Vec<String>> {
     match read(&admin.join(name))? {
         // A power cut may have emptied the file.
@@ -165,13 +165,13 @@ pub(super) fn begun(admin: &Path) -> Option<&'static str> {
     BEGUN.into_iter().find(|name| fs_err::symlink_metadata(admin.join(name)).is_ok())
 }
 
-/// Returns the commits that an unfinished merge brings in, as they appear in the file.
+/// Returns the commits that an unfinished merge brings in, as they appear in `MERGE_HEAD`.
 pub(super) fn merge_heads(admin: &Path) -> io::Result<Vec<String>> {
     let heads = read(&admin.join("MERGE_HEAD"))?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&heads).lines().map(str::to_owned).collect())
 }
 
-/// Removes what a killed git or an unfinished operation left. Call this only while no process of the task runs.
+/// Removes files that a killed git or an unfinished operation left behind. Call this only while no process of the task runs.
 pub(super) fn clear_unfinished(admin: &Path) -> io::Result<()> {
     for name in UNFINISHED {
         let path = admin.join(name);
@@ -197,7 +197,7 @@ pub(super) fn clear_branch_lock(mirror: &Path, branch: &str) -> io::Result<()> {
     ignore_missing(fs_err::remove_file(mirror.join("refs/heads").join(format!("{branch}.lock"))))
 }
 
-/// Accepts that a removed file did not exist.
+/// Turns the error for a missing file into success.
 pub(super) fn ignore_missing(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -210,7 +210,7 @@ pub(super) fn trash(mirror: &Path) -> PathBuf {
     mirror.join("codex-orchestrator-trash")
 }
 
-/// Takes the files about a worktree away from git in one step, and returns their new path. The caller removes them.
+/// Moves the files about a worktree to the trash in one step, and returns their new path. The caller must delete or move them.
 pub(super) fn discard(mirror: &Path, admin: &Path) -> io::Result<PathBuf> {
     let trash = trash(mirror);
     fs_err::create_dir_all(&trash)?;
@@ -220,14 +220,14 @@ pub(super) fn discard(mirror: &Path, admin: &Path) -> io::Result<PathBuf> {
     Ok(discarded)
 }
 
-/// Gives discarded files back to git in one step, under any free name.
+/// Moves discarded files about a worktree back in one step, under any free name.
 pub(super) fn adopt(mirror: &Path, discarded: &Path) -> io::Result<()> {
     let worktrees = mirror.join(WORKTREES);
     fs_err::create_dir_all(&worktrees)?;
     fs_err::rename(discarded, free_name(&worktrees.join("restored"))?)
 }
 
-/// Makes sure that the worktree's `.git` is the file that points here. Anything else with that name is moved beside the
+/// Makes sure that the worktree's `.git` is a file that points to `admin`. Anything else with that name is moved next to the
 /// worktree.
 pub(super) fn restore_link(admin: &Path, tree: &Path) -> io::Result<()> {
     let link = tree.join(".git");
@@ -280,10 +280,10 @@ mod tests {
     fn an_administration_is_found_by_the_path_it_names() {
         let mirror = mirror_with(&[("worktree", "/t/a/worktree", "x"), ("worktree1", "/t/b/worktree", "x")]);
         fs_err::write(mirror.path().join("worktrees/stray"), "a file").expect("a file");
-        let found = |tree: &str| find(mirror.path(), Path::new(tree)).expect("it can be read");
+        let found = |tree: &str| find(mirror.path(), Path::new(tree)).expect("the mirror is readable");
         assert_eq!(found("/t/b/worktree"), Some(mirror.path().join("worktrees/worktree1")));
         assert_eq!(found("/t/c/worktree"), None);
-        assert_eq!(find(&mirror.path().join("nothing"), Path::new("/t")).expect("no worktrees yet"), None);
+        assert_eq!(find(&mirror.path().join("nothing"), Path::new("/t")).expect("a missing mirror has no worktrees"), None);
     }
 
     #[test]
@@ -292,7 +292,7 @@ mod tests {
         let worktrees =
             [("a", "/a", "ref: refs/heads/main"), ("b", "/b", "ref: refs/heads/main"), ("c", "/c", detached.as_str())];
         let mirror = mirror_with(&worktrees);
-        assert_eq!(refs_stood_on(mirror.path()).expect("it can be read"), ["refs/heads/main"]);
+        assert_eq!(refs_stood_on(mirror.path()).expect("the mirror is readable"), ["refs/heads/main"]);
     }
 
     #[test]
@@ -301,25 +301,25 @@ mod tests {
         for _ in 0..2 {
             let admin = mirror.path().join("worktrees/worktree");
             fs_err::create_dir_all(&admin).expect("a folder");
-            let discarded = discard(mirror.path(), &admin).expect("it can be moved");
+            let discarded = discard(mirror.path(), &admin).expect("the files are moved to the trash");
             assert!(!admin.exists() && discarded.starts_with(trash(mirror.path())));
         }
-        assert_eq!(fs_err::read_dir(trash(mirror.path())).expect("the trash is there").count(), 2);
+        assert_eq!(fs_err::read_dir(trash(mirror.path())).expect("the trash exists").count(), 2);
     }
 
     #[test]
     fn a_replaced_link_is_put_aside_and_made_anew() {
         let folder = tempfile::tempdir().expect("a folder");
         let (admin, tree) = (Path::new("/m/worktrees/w"), folder.path().join("worktree"));
-        fs_err::create_dir_all(tree.join(".git/refs")).expect("the agent's own repository");
+        fs_err::create_dir_all(tree.join(".git/refs")).expect("the agent's own repository is created");
         let link = || fs_err::read_to_string(tree.join(".git")).expect("a file");
-        restore_link(admin, &tree).expect("it can be written");
+        restore_link(admin, &tree).expect("the link is written");
         assert_eq!(link(), "gitdir: /m/worktrees/w\n");
-        assert!(folder.path().join("worktree.replaced-git/refs").is_dir(), "nothing is lost");
+        assert!(folder.path().join("worktree.replaced-git/refs").is_dir(), "the agent's repository was moved aside");
         fs_err::remove_file(tree.join(".git")).expect("it exists");
         std::os::unix::fs::symlink("/etc/passwd", tree.join(".git")).expect("a link");
-        restore_link(admin, &tree).expect("it can be written");
-        restore_link(admin, &tree).expect("twice is fine");
+        restore_link(admin, &tree).expect("the link is written");
+        restore_link(admin, &tree).expect("a correct link is accepted");
         assert_eq!(link(), "gitdir: /m/worktrees/w\n");
         assert!(folder.path().join("worktree.replaced-git-1").is_symlink());
     }
@@ -328,8 +328,8 @@ mod tests {
     fn readiness_is_written_down_with_the_base() {
         let admin = tempfile::tempdir().expect("a folder");
         let base: ObjectId = "b".repeat(40).parse().expect("an id");
-        assert_eq!(ready(admin.path()).expect("it can be read"), None);
-        mark_ready(admin.path(), &base).expect("it can be written");
-        assert_eq!(ready(admin.path()).expect("it can be read"), Some(base));
+        assert_eq!(ready(admin.path()).expect("the file is readable"), None);
+        mark_ready(admin.path(), &base).expect("the file is written");
+        assert_eq!(ready(admin.path()).expect("the file is readable"), Some(base));
     }
 }

@@ -1,7 +1,7 @@
-//! Identifies a process: by its number, its start time and its boot.
+//! Identifies a process by its number, its start time and the boot ID.
 //!
-//! A number alone is reused for other processes; the three values together are not. Signals go through a pidfd that is opened
-//! first and compared afterwards, so they cannot reach a different process.
+//! The system reuses process numbers for other processes, but never all three values together. Signals go through a pidfd that
+//! is opened first and compared afterwards, so they cannot reach a different process.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::stat::{self, Stat};
 
-/// A process of a certain boot. It can be stored, and compared by another process later.
+/// The identity of a process. It can be stored, and another process can compare it later.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessIdentity {
     /// The process number.
@@ -30,7 +30,7 @@ pub struct ProcessIdentity {
 /// The result of sending a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalOutcome {
-    /// The kernel accepted it.
+    /// The kernel accepted the signal.
     Delivered,
     /// The process was already gone.
     AlreadyGone,
@@ -51,7 +51,7 @@ impl ProcessIdentity {
         Ok(Self { pid: stat.pid, start_time: stat.start_time, boot_id: stat::boot_id()?.to_owned() })
     }
 
-    /// Whether it still runs. A zombie does not, and neither does a process of a different boot.
+    /// Whether the process still runs. A zombie or a process of a different boot does not count as running.
     pub fn is_alive(&self) -> io::Result<bool> {
         if stat::boot_id()? != self.boot_id {
             return Ok(false);
@@ -77,7 +77,7 @@ impl ProcessIdentity {
         }
     }
 
-    /// Whether the process runs and has this file open, under whatever name.
+    /// Whether the process runs and has this file open, under any name.
     ///
     /// Fails for a live process of a different user, because the kernel does not show its open files.
     pub fn has_open(&self, file: &Path) -> io::Result<bool> {
@@ -90,14 +90,14 @@ impl ProcessIdentity {
         // The file may have been closed in the meantime.
         let mut open = open.flatten().filter_map(|entry| std::fs::metadata(entry.path()).ok());
         let is_open = open.any(|found| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino()));
-        // Compare afterwards, because the process may have been replaced by a different one.
+        // Check the process again, because a different one may have replaced it.
         Ok(is_open && self.is_alive()?)
     }
 
     /// Opens a handle on this process, if it still runs.
     fn open(&self) -> io::Result<Option<OwnedFd>> {
         let pidfd = open_pidfd(self.pid)?;
-        // Compare afterwards. From now on the handle cannot refer to a different process.
+        // Check the process after opening the handle, which cannot refer to a different process from now on.
         Ok(if self.is_alive()? { pidfd } else { None })
     }
 }

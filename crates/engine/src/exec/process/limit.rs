@@ -10,8 +10,8 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::stat::is_gone;
 
-/// Limits a process and what it has started so far. What it starts later inherits the limit. A process that has already ended
-/// needs no limit.
+/// Limits a process and the processes that it has started so far. Processes that it starts later inherit the limit. A process
+/// that has already ended needs no limit.
 pub(in crate::exec) fn limit_memory(pid: u32, bytes: u64) -> io::Result<()> {
     // A limit of this process is inherited and never raised.
     let bytes = getrlimit(Resource::Data).maximum.map_or(bytes, |most| most.min(bytes));

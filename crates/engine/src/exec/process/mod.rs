@@ -1,8 +1,8 @@
-//! Processes of this machine: identifying them beyond their numbers, sending signals safely, and ending them with all their
+//! Identifies processes of this machine beyond their numbers, sends signals to them safely, and ends them with all their
 //! descendants.
 //!
-//! Nothing here starts a process or knows what it is for. Everything except waiting is synchronous. Invariant: a signal reaches
-//! the intended process or none, never a different process that reuses its number.
+//! This module starts no process and does not know what a process does. Everything except waiting is synchronous. Invariant: a
+//! signal reaches the intended process or none, never a different process that reuses its number.
 
 mod identity;
 mod limit;

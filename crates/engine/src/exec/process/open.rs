@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::stat;
 
-/// Whether a visible process has the file open. A missing file is not open.
+/// Whether a visible process has the file open. A missing file counts as not open.
 pub fn is_open(path: &Path) -> io::Result<bool> {
     let wanted = match std::fs::symlink_metadata(path) {
         Ok(found) => (found.dev(), found.ino()),

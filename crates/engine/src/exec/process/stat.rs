@@ -1,6 +1,6 @@
 //! Reads what the kernel reports about processes: `/proc/<pid>/stat`, the boot ID, the list of all processes.
 //!
-//! A process that is gone gives `None`, never an error.
+//! If a process is gone, the result is `None`, never an error.
 
 use std::io;
 use std::sync::OnceLock;
@@ -26,7 +26,7 @@ impl Stat {
         }
     }
 
-    /// Whether it has ended. A zombie has: it only waits to be reaped.
+    /// Whether the process has ended. A zombie has ended and only waits to be reaped.
     pub(super) fn has_ended(self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
@@ -69,14 +69,14 @@ pub(super) fn pids() -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
-/// A variable with which tests simulate a reboot. Release builds ignore it.
+/// The environment variable with which tests simulate a reboot. Release builds ignore it.
 const BOOT_VARIABLE: &str = "ORCH_TEST_BOOT_ID";
 
 static BOOT_ID: OnceLock<String> = OnceLock::new();
 
 static PRETENDED_BOOT_ID: OnceLock<String> = OnceLock::new();
 
-/// Uses the boot ID of a variable instead of the kernel's, in test builds. Call this before any process is looked at.
+/// Uses the boot ID from a variable instead of the kernel's, in debug builds. Call this before any process is inspected.
 pub(crate) fn pretend_boot(variable: impl Fn(&str) -> Option<String>) {
     if cfg!(debug_assertions)
         && let Some(id) = variable(BOOT_VARIABLE).filter(|id| !id.is_empty())
@@ -85,7 +85,7 @@ pub(crate) fn pretend_boot(variable: impl Fn(&str) -> Option<String>) {
     }
 }
 
-/// Returns the variable that makes another process simulate the same boot, if this one does.
+/// Returns the variable that makes another process simulate the same boot, if this process simulates one.
 pub(crate) fn pretended_boot() -> Option<(&'static str, &'static str)> {
     PRETENDED_BOOT_ID.get().map(|id| (BOOT_VARIABLE, id.as_str()))
 }
@@ -99,8 +99,8 @@ pub(crate) fn boot_id() -> io::Result<&'static str> {
     Ok(BOOT_ID.get_or_init(|| id.trim().to_owned()))
 }
 
-/// Whether an error of `/proc` means that a process is gone. It must be the system's own error, because wrapped errors have no
-/// number.
+/// Whether an error of `/proc` means that a process is gone. The error must come directly from the system, because wrapped
+/// errors have no number.
 pub(super) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
@@ -125,13 +125,13 @@ mod tests {
 
     #[test]
     fn this_process_is_among_all_processes() {
-        let me = Stat::of(std::process::id()).expect("/proc can be read").expect("this process is there");
+        let me = Stat::of(std::process::id()).expect("/proc can be read").expect("this process exists");
         assert!(!me.has_ended());
         assert!(all().expect("/proc can be read").iter().any(|stat| stat.pid == me.pid && stat.start_time == me.start_time));
     }
 
     #[test]
     fn a_number_that_nobody_has_is_none() {
-        assert_eq!(Stat::of(u32::MAX).expect("not an error"), None);
+        assert_eq!(Stat::of(u32::MAX).expect("a missing process is not an error"), None);
     }
 }

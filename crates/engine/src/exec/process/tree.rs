@@ -1,7 +1,7 @@
 //! Finds the processes of a run, by descent, group, session or a variable in their environment, and ends them.
 //!
-//! Ending works in rounds: stop everything that was found, so that it cannot fork, search again, kill, wait, and search again.
-//! This process itself is never touched.
+//! Processes are ended in rounds: pause all that were found so that they cannot fork, search again, kill, wait, and search
+//! again. This process itself is never touched.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,7 +16,7 @@ use super::stat::{self, Stat};
 /// Why processes did not end.
 #[derive(Debug, thiserror::Error)]
 pub enum KillError {
-    /// These were still alive at the deadline.
+    /// These processes were still alive at the deadline.
     #[error("{} processes did not exit within {} s: {survivors:?}", survivors.len(), within.as_secs_f32())]
     Survivors {
         /// The processes.
@@ -69,8 +69,8 @@ fn living(belongs: impl Fn(&Stat) -> bool) -> io::Result<Vec<ProcessIdentity>> {
     found.map(ProcessIdentity::from_stat).collect()
 }
 
-/// Returns all live processes that were started with `name=value`, as far as this user may see them. A process that is just
-/// being started may be missed, so use this for leftovers, not for processes that are being created.
+/// Returns all live processes that were started with `name=value` in their environment and that this user may see. A process
+/// that is just being started may be missed, so use this for leftovers, not for processes that are being created.
 pub fn processes_with_environment(name: &str, value: &str) -> io::Result<Vec<ProcessIdentity>> {
     let wanted = format!("{name}={value}");
     let mut found = Vec::new();
@@ -129,7 +129,7 @@ pub async fn kill_all(find: impl Fn() -> io::Result<Vec<ProcessIdentity>>, withi
     if survivors.is_empty() { Ok(()) } else { Err(KillError::Survivors { survivors, within }) }
 }
 
-/// Stops everything that is found, and searches again until nothing new turns up. Stopped processes cannot fork.
+/// Pauses all processes that are found, and searches again until there are no new ones. Paused processes cannot fork.
 fn freeze(find: &impl Fn() -> io::Result<Vec<ProcessIdentity>>) -> io::Result<Vec<ProcessIdentity>> {
     let mut frozen: HashSet<ProcessIdentity> = HashSet::new();
     loop {

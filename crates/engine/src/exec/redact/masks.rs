@@ -1,8 +1,8 @@
 //! Finds secret values in a text, in the forms in which they usually appear.
 //!
-//! A value is found literally, line by line, in a JSON string (even nested in another one), percent-encoded, and in Base64. Any
-//! other form hides it: reversed, hexadecimal, or split in two. Invariant: the time and memory for a text depend on its length,
-//! not on the number of secrets.
+//! A value is found if it appears literally, line by line, in a JSON string (even nested in another one), percent-encoded, and
+//! in Base64. Any other form is not found, such as a reversed, hexadecimal or split value. Invariant: the time and memory for a
+//! text depend on its length, not on the number of secrets.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,7 +17,8 @@ use super::{MASK, SHORTEST_SECRET};
 /// The minimum length of a line of a secret, or of a part of its encoded form. Shorter ones also appear in other text.
 const SHORTEST_PART: usize = 8;
 
-/// How much of a value is searched for. If it is found, the following bytes of the value are masked too.
+/// The maximum length of the start of a value that is searched for. If the start is found, the following bytes of the value are
+/// masked too.
 const SEARCHED_BYTES: usize = 64;
 
 /// The maximum number of values and forms to search for. Values come first.
@@ -103,7 +104,7 @@ impl Finder {
             let more = if effort > 0 {
                 rest.iter().zip(of_form).take_while(|(one, other)| one == other).count()
             } else {
-                // A repetitive value starts everywhere. Masking too much is better than searching forever.
+                // A repetitive value can start at every position. Masking too much is better than searching forever.
                 rest.len().min(of_form.len())
             };
             effort = effort.saturating_sub(more);
@@ -124,7 +125,7 @@ fn add(ranges: &mut Vec<Range<usize>>, mut range: Range<usize>) {
     ranges.push(range);
 }
 
-/// Returns the forms to search for. Forms of complete values come first, so that many lines cannot push one out.
+/// Returns the forms to search for. Forms of complete values come first, so that a large number of lines cannot displace them.
 fn forms(secrets: &[String]) -> Vec<String> {
     let whole = || secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET);
     let mut forms: Vec<String> = whole().cloned().collect();
@@ -158,7 +159,8 @@ fn forms(secrets: &[String]) -> Vec<String> {
     forms
 }
 
-/// Returns the Base64 form of a value after a number of other bytes, without the characters that depend on what is around it.
+/// Returns the Base64 form of a value after a number of other bytes, without the characters that depend on the surrounding
+/// bytes.
 fn in_base64(secret: &str, bytes_before: usize) -> Vec<String> {
     let bytes = [&[0; 2][..bytes_before], secret.as_bytes()].concat();
     let whole_groups = bytes.len() / 3 * 4;
@@ -283,7 +285,7 @@ mod tests {
         check(KEY, "  MIIEvQIBADANBgkqhkiG\r\n> 9w0BAQEFAASCBKcwggSj", "  ***\r\n> ***");
         check(KEY, r#"{"o":"MIIEvQIBADANBgkqhkiG\r\n9w0BAQEFAASCBKcwggSj\n"}"#, r#"{"o":"***\r\n***\n"}"#);
         check(KEY, &format!("all: {KEY}."), "all: ***.");
-        check(KEY, "ab== is too short to be told from other words", "ab== is too short to be told from other words");
+        check(KEY, "ab== is too short to be distinguished from other words", "ab== is too short to be distinguished from other words");
         let in_json = serde_json::json!({ "private_key": KEY }).to_string();
         check(&in_json, "\tMIIEvQIBADANBgkqhkiG", "\t***");
     }
