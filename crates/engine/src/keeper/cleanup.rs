@@ -1,7 +1,7 @@
-//! Runs the cleanup of an order: the program that ends what no signal reaches, such as a container.
+//! Runs the cleanup program of an order, which ends what no signal reaches, such as a container.
 //!
-//! The keeper runs it after its worker, and the server runs it in place of a killed keeper. It has a time limit, and a failure
-//! is only logged, because the run has already ended. Invariant: it gets no secret of the run.
+//! The keeper runs it after the worker has ended, and the server runs it if the keeper was killed. The cleanup has a time
+//! limit, and a failure is only logged, because the run has already ended. Invariant: the cleanup gets no secret of the run.
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -46,7 +46,7 @@ mod tests {
             [("PATH", "/usr/bin:/bin"), ("CODEX_API_KEY", "k"), ("CODEX_CONTAINER_ENV_TOKEN", "t"), ("DOCKER_HOST", "d")];
         let environment = environment.map(|(name, value)| (OsString::from(name), OsString::from(value)));
         clean_up(&Cleanup { program, args: vec!["reap".to_owned(), "a b".to_owned()] }, environment).await;
-        let read = |name: &str| fs_err::read_to_string(folder.path().join(name)).expect("it was run");
+        let read = |name: &str| fs_err::read_to_string(folder.path().join(name)).expect("the cleanup program has run");
         assert_eq!(read("arguments"), "reap a b\n");
         let environment = read("environment");
         assert!(environment.contains("DOCKER_HOST=d") && !environment.contains("CODEX_"), "{environment}");

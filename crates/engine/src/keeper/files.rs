@@ -1,4 +1,4 @@
-//! The files of a run on disk. They are stored beside its log, under its number. Only paths: nothing here touches the disk.
+//! The paths of a run's files. They are stored next to its log, under its number. This module never touches the disk.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use model::ids::RunNumber;
 /// The paths of a run's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFiles {
-    /// `…/logs/run-001`, without an extension.
+    /// The path without an extension, such as `…/logs/run-001`.
     stem: PathBuf,
 }
 
@@ -74,7 +74,7 @@ impl RunFiles {
         self.with(".keeper.log")
     }
 
-    /// Returns their folder.
+    /// Returns the folder of these files.
     pub fn folder(&self) -> &Path {
         self.stem.parent().unwrap_or(Path::new("."))
     }

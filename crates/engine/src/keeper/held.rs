@@ -1,7 +1,7 @@
-//! Supervises a worker: a single `select!` turns everything into an event, and ends the worker in stages.
+//! Supervises a worker: a single `select!` handles all events, and the worker is stopped in stages.
 //!
-//! Invariant: problems on the way are reported and ignored, because a keeper that gave up would take the run with it. At the
-//! end, nothing that the worker started is left.
+//! Invariant: problems are logged and ignored, because the run would end if its keeper gave up. At the end, no process that the
+//! worker started is left.
 
 use std::fmt::Display;
 use std::io;
@@ -102,7 +102,7 @@ impl Held {
         }
     }
 
-    /// Waits for the worker's end, or causes it. Returns how it ended, and whether a stop was requested.
+    /// Waits until the worker ends, or ends it. Returns how the worker ended, and whether a stop was requested.
     pub(super) async fn until_its_end(mut self, signals: &mut Signals) -> io::Result<(Ending, bool)> {
         loop {
             let lingering = self.lingering.unwrap_or_else(|| Instant::now() + NEVER);
@@ -115,7 +115,7 @@ impl Held {
                 _ = signals.terminate.recv() => self.asked_to_stop(),
                 _ = signals.interrupt.recv() => self.asked_to_stop(),
                 _ = signals.hang_up.recv() => {}
-                _ = signals.child.recv() => pass_over("could not bury an orphan", self.bury_orphans()),
+                _ = signals.child.recv() => pass_over("could not reap an orphaned process", self.bury_orphans()),
                 ended = self.turn.change() => self.lingering = ended.then(|| Instant::now() + self.turn_end_grace),
                 () = self.syncing.due() => self.syncing.start(self.turn.thread()),
                 () = sleep_until(self.limit), if working => self.end(Reason::TimeLimit),
@@ -134,7 +134,7 @@ impl Held {
         kill_offspring().await;
         self.worker.reap().await?;
         Ok(Ending::NeverStarted {
-            reason: format!("it was stopped immediately, because its record could not be written: {error}"),
+            reason: format!("the keeper stopped it immediately, because the worker's record could not be written: {error}"),
         })
     }
 
@@ -194,7 +194,7 @@ impl Held {
     }
 }
 
-/// Ends everything that the worker left behind: first with SIGTERM, then with SIGKILL.
+/// Ends all processes that the worker left behind: first with SIGTERM, then with SIGKILL.
 async fn leave_nothing() {
     let left = descendants_of(std::process::id()).unwrap_or_else(|error| {
         tracing::warn!(%error, "could not list the worker's remaining processes");

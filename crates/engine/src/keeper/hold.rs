@@ -1,8 +1,8 @@
-//! The keeper's own process: it takes the run, starts its worker, and records how it ended.
+//! The keeper's own process: it takes over the run, starts the worker, and records how the worker ended.
 //!
-//! It has its own session, so that no terminal and no server ends it. It is the sub-reaper of everything that the worker
-//! starts, so that nothing escapes by forking. Its only link to the server are files. Invariant: one attempt of a run starts
-//! its worker at most once, whatever happens to its keepers.
+//! It has its own session, so that it outlives terminals and the server. It is the subreaper of all processes that the worker
+//! starts, so that none of them escapes by forking. Files are its only link to the server. Invariant: one attempt of a run
+//! starts its worker at most once, whatever happens to its keepers.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -27,7 +27,7 @@ use crate::exec::{BaseEnvironment, CommandSpec, RunningProgram, Stderr, Stdin, S
 /// How long the keeper tries to write the exit record if the disk is full. The outcome can also be determined without it.
 const RECORD_PATIENCE: Duration = Duration::from_mins(2);
 
-/// The time between two attempts.
+/// The time between two attempts to write the exit record.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
 /// The keeper's `main` function: supervises the run that the order describes, until it ends.
@@ -79,7 +79,7 @@ fn take(files: &RunFiles) -> io::Result<Option<File>> {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         match lock.try_lock_shared() {
-            // It was only an observer. Try again.
+            // Only an observer held the lock. Try again.
             Ok(()) => lock.unlock()?,
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
@@ -98,7 +98,7 @@ async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
     let started_at = Timestamp::now();
     let keeper = ProcessIdentity::current()?;
     let mut record = KeeperRecord { schema: model::SCHEMA, attempt: order.attempt, keeper, worker: None, started_at };
-    // Listen before anybody can know the keeper's number, so that an early stop is not lost.
+    // Listen for signals before anybody can know the keeper's process number, so that an early stop is not lost.
     let mut signals = Signals::listen()?;
     write(&files.keeper(), &record)?;
     crash::point(CrashPoint::KeeperRecorded);

@@ -1,6 +1,7 @@
 //! Starts a keeper, and waits until it supervises the run.
 //!
-//! Doing it twice is harmless: an attempt that has started is adopted, and a second keeper finds the lock held and exits.
+//! Launching a run twice is harmless: an attempt that has started is adopted, and a second keeper finds the lock held and
+//! exits.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,7 +21,7 @@ use crate::exec::process::pretended_boot;
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stderr, Tool};
 use crate::journal::FolderWatch;
 
-/// How often the files are checked besides their events: a released lock causes no event.
+/// How often the files are checked even without file events, because releasing a lock causes no event.
 const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 
 /// Why a run could not be passed to a keeper.
@@ -57,7 +58,7 @@ pub(crate) async fn launch(
     crash::point(CrashPoint::OrderWritten);
     let complaints = fs_err::File::options().create(true).append(true).mode(0o600).open(files.complaints())?;
     let keeper = CommandSpec::new(&Tool::at(program), &BaseEnvironment::default(), files.folder())
-        // Exactly the worker's environment, because the keeper passes on its own.
+        // The keeper gets exactly the worker's environment, because it passes its own environment on.
         .env_remove("LANG")
         .arg("keeper")
         .arg(files.order())
@@ -106,7 +107,7 @@ fn is_free(files: &RunFiles, attempt: Attempt) -> io::Result<bool> {
     }
 }
 
-/// Ends a keeper of an earlier attempt that started after the attempt was given up, and everything it started.
+/// Ends a keeper of an earlier attempt that started after the attempt was given up, and every process that the keeper started.
 async fn end_older_tries(files: &RunFiles, attempt: Attempt, environment: &[(OsString, OsString)]) -> io::Result<()> {
     match read::<KeeperRecord>(&files.keeper())? {
         Some(record) if record.attempt != attempt => end_leftovers(files, record.attempt, environment).await,
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
     use crate::exec::process::ProcessIdentity;
 
-    /// Far longer than anything here takes.
+    /// Far longer than any step of these tests takes.
     const LIMIT: Duration = Duration::from_secs(20);
 
     const MARK: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
@@ -209,11 +210,11 @@ mod tests {
         };
         let launched = async {
             let started_at = bench.launch(&keeper).await;
-            assert!(!bench.folder.path().join("late").exists(), "it waited for the worker");
+            assert!(!bench.folder.path().join("late").exists(), "the launch waited for the worker");
             started_at
         };
         let (started_at, ()) = tokio::join!(launched, go);
-        assert_eq!(started_at.expect("it is held").to_string(), "2026-01-02T03:04:05Z");
+        assert_eq!(started_at.expect("the keeper supervises the run").to_string(), "2026-01-02T03:04:05Z");
         let read = |name: &str| fs_err::read_to_string(bench.folder.path().join(name)).expect("there");
         assert_eq!(read("arguments"), format!("keeper {}\n", bench.files.order().display()));
         let environment = read("environment");
@@ -225,24 +226,24 @@ mod tests {
     async fn a_try_that_has_begun_is_adopted_and_no_keeper_is_started() {
         let held = Bench::new();
         write(&held.files.keeper(), &holding(Attempt(2))).expect("written");
-        held.launch(&held.keeper("")).await.expect("it is held by a living process: this one");
+        held.launch(&held.keeper("")).await.expect("this process supervises the run");
         let ended = Bench::new();
         let finished_at = Timestamp::UNIX_EPOCH;
         let (attempt, ending) = (Attempt(2), Ending::Code { code: 0 });
         let exit =
             ExitRecord { schema: 1, attempt, started_at: None, finished_at, ending, stop_requested: false, work_on_disk: false };
         write(&ended.files.exit(), &exit).expect("written");
-        ended.launch(&ended.keeper("")).await.expect("it has ended already");
+        ended.launch(&ended.keeper("")).await.expect("the attempt has already ended");
         assert!(!held.was_started() && !ended.was_started());
     }
 
     #[tokio::test]
     async fn a_keeper_that_ends_at_once_says_where_it_said_why() {
         let bench = Bench::new();
-        let error = bench.launch(&bench.keeper("echo no room >&2; exit 1")).await.expect_err("nobody holds the run");
+        let error = bench.launch(&bench.keeper("echo no room >&2; exit 1")).await.expect_err("no keeper supervises the run");
         let LaunchError::EndedAtOnce { complaints } = &error else { panic!("{error}") };
         assert_eq!(fs_err::read_to_string(complaints).expect("there"), "no room\n");
-        let missing = bench.launch(Path::new("/no/such/keeper")).await.expect_err("there is no such program");
+        let missing = bench.launch(Path::new("/no/such/keeper")).await.expect_err("the program is missing");
         assert!(matches!(missing, LaunchError::Program(_)), "{missing}");
     }
 
@@ -250,7 +251,7 @@ mod tests {
     async fn a_lock_that_becomes_free_without_a_word_is_noticed() {
         let bench = Bench::new();
         fs_err::write(bench.files.lock(), "").expect("written");
-        // Open for reading only, so that closing it sends no event.
+        // Open the lock for reading only, so that closing it sends no event.
         let lock = fs_err::File::open(bench.files.lock()).expect("there").into_parts().0;
         lock.lock().expect("free");
         let keeper = bench.keeper("exit 0");

@@ -1,6 +1,6 @@
 //! The keeper: a small supervisor process for each run, like containerd-shim. It does not depend on the server.
 //!
-//! * [`RunFiles`]: the files of a run beside its log.
+//! * [`RunFiles`]: the files of a run, next to its log.
 //! * `launch`, [`observe()`], [`request_stop`], [`until_gone`], [`end_leftovers`]: used by the server.
 //! * [`main`]: the keeper itself. It starts the worker with the log as its stdout, stops it on request or at the time limit,
 //!   leaves none of its processes behind, and records how it ended.

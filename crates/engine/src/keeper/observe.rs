@@ -1,8 +1,8 @@
-//! The server's view of keepers: which one supervises a run, asking it to stop, waiting for its end, and ending what a killed
-//! keeper left.
+//! The server's view of keepers: finds the keeper of a run, asks it to stop, waits for its end, and ends processes that a
+//! killed keeper left behind.
 //!
-//! A keeper is identified by its number, start time and boot ID, never by its number alone. An unknown state is an error, not
-//! an answer.
+//! A keeper is identified by its number, start time and boot ID, never by its number alone. If the state is unknown, an error
+//! is returned.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -42,13 +42,13 @@ pub enum KeeperState {
 
 /// Finds the keeper of an attempt. Fails with `WouldBlock` while a keeper is just starting and has not written its record yet.
 ///
-/// A damaged record counts as one of this attempt, because a run that may have started must not be started again.
+/// A damaged record counts as a record of this attempt, because a run that may have started must not be started again.
 pub fn observe(files: &RunFiles, attempt: Attempt) -> io::Result<KeeperState> {
     let exit = || or_damaged(read::<ExitRecord>(&files.exit()), |exit| exit.attempt == attempt);
     let (ended, keeper) = (exit()?, or_damaged(read(&files.keeper()), |keeper: &KeeperRecord| keeper.attempt == attempt)?);
     match (keeper, ended) {
         (Found::Whole(record), Found::Missing) if record.keeper.is_alive()? => Ok(KeeperState::Alive(record)),
-        // It may have written its last record between the two checks.
+        // The keeper may have written its last record between the two checks.
         (Found::Whole(record), Found::Missing) => Ok(KeeperState::Gone { record: Some(record), exit: exit()?.whole() }),
         (Found::Missing | Found::Damaged, Found::Missing) if is_held(files)? => {
             Err(io::Error::new(io::ErrorKind::WouldBlock, "a keeper is just starting"))
@@ -58,7 +58,7 @@ pub fn observe(files: &RunFiles, attempt: Attempt) -> io::Result<KeeperState> {
     }
 }
 
-/// What was found of a record.
+/// The result of reading a record.
 enum Found<T> {
     Missing,
     Damaged,
@@ -172,8 +172,8 @@ pub(crate) fn is_of_another_boot(files: &RunFiles) -> io::Result<bool> {
     })
 }
 
-/// Whether the session or group with this number still belongs to this process: not after a reboot, and not once the number
-/// belongs to something else, which only happens when all members are gone.
+/// Whether the session or group with this number still belongs to this process. It does not after a reboot, or after the number
+/// was reused, which only happens when all members are gone.
 fn still_its_own(leader: &ProcessIdentity) -> io::Result<bool> {
     let now = ProcessIdentity::of(leader.pid)?;
     let same_boot = ProcessIdentity::current()?.boot_id == leader.boot_id;

@@ -1,7 +1,7 @@
 //! Syncs what a run writes to disk: its log and session every few seconds, and everything before its end is recorded.
 //!
 //! A slow disk never blocks the keeper, because blocking calls run on separate threads. A failed sync is logged and repeated;
-//! only the exit record tells whether the last one succeeded.
+//! only the exit record tells whether the last sync succeeded.
 
 use std::io;
 use std::time::Duration;
@@ -15,11 +15,12 @@ use super::record::Order;
 use crate::durable::{self, SyncedLength};
 use crate::worker::SessionFolder;
 
-/// How often the log and the session of a run are synced. A power cut loses at most 5 s of them, including the sync itself.
+/// How often the log and the session of a run are synced. A power cut loses at most the last 5 s, which include the time of the
+/// sync.
 const PERIOD: Duration = Duration::from_secs(3);
 
-/// The time limit of the last sync. A slower disk delays no run; the exit record then says that the work may not be on the
-/// disk.
+/// The time limit of the last sync. A slower disk does not delay the run; the exit record then says that the work may not be on
+/// the disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Syncs what a run has written so far.
@@ -30,7 +31,7 @@ pub(super) struct Syncing {
     under_way: Option<JoinHandle<Written>>,
 }
 
-/// How much of a run's files is on the disk.
+/// How much of each file of a run is on the disk.
 struct Written {
     files: RunFiles,
     sessions: Option<SessionFolder>,
@@ -90,7 +91,7 @@ impl Written {
 /// Syncs everything that a run has left: its log, its session, and its work, which consists of unlisted files, some of which
 /// this process may not open. Returns whether it finished in time.
 pub(super) async fn sync_all(files: &RunFiles) -> bool {
-    // The task's folder contains all of it.
+    // The task's folder contains all of these files.
     let folder = files.folder().to_owned();
     let synced = tokio::task::spawn_blocking(move || durable::sync_file_system(&folder));
     match tokio::time::timeout(PATIENCE, synced).await {

@@ -44,7 +44,7 @@ pub struct Order {
     /// The folder of Codex's sessions, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<SessionFolder>,
-    /// The program that ends what the worker may leave behind where no signal reaches it. Only orders for containers have one.
+    /// The program that ends what the worker may leave behind and no signal reaches. Only orders for containers have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleanup: Option<Cleanup>,
     /// Notes about the worker for people.
@@ -96,21 +96,21 @@ pub struct KeeperRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Ending {
-    /// It exited.
+    /// The worker exited.
     Code {
         /// Its exit code.
         code: i32,
     },
-    /// A signal ended it.
+    /// A signal ended the worker.
     Signal {
         /// The signal's number.
         signal: i32,
     },
-    /// The keeper ended it at the time limit.
+    /// The keeper ended the worker at the time limit.
     TimeLimit,
-    /// The keeper ended it because it lingered after the end of its turn.
+    /// The keeper ended the worker because it lingered after the end of its turn.
     Grace,
-    /// It could not be started.
+    /// The worker could not be started.
     NeverStarted {
         /// The error.
         reason: String,
@@ -126,9 +126,9 @@ pub struct ExitRecord {
     pub attempt: Attempt,
     /// When the worker started, if it did.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// When the run ended.
     pub finished_at: Timestamp,
-    /// How it ended.
+    /// How the worker ended.
     pub ending: Ending,
     /// Whether a stop was requested.
     pub stop_requested: bool,
@@ -147,7 +147,7 @@ impl ExitRecord {
         }
     }
 
-    /// Converts the end for the outcome of the run.
+    /// Converts the ending to the form in which the run's outcome uses it.
     pub fn exit(&self) -> Exit {
         match &self.ending {
             Ending::Code { code } => Exit::Code(*code),
@@ -159,7 +159,7 @@ impl ExitRecord {
     }
 }
 
-/// Reads a record. A missing file gives `None`; a malformed one is an error of kind `InvalidData`.
+/// Reads a record. Returns `None` if the file is missing, and an error of kind `InvalidData` if it is malformed.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs_err::read(path) {
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_form_of_an_exit_record_stays_what_it_is() {
-        let text = serde_json::to_string(&exit(Ending::Code { code: 3 })).expect("it has a form");
+        let text = serde_json::to_string(&exit(Ending::Code { code: 3 })).expect("the record can be serialized");
         let expected = r#"{"schema":1,"attempt":1,"started_at":null,"finished_at":"2026-01-02T03:04:05Z","ending":{"kind":"code","code":3},"stop_requested":true,"work_on_disk":true}"#;
         assert_eq!(text, expected);
     }
@@ -222,7 +222,7 @@ mod tests {
     fn a_record_that_is_not_there_is_none_and_a_damaged_one_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("run-001.exit.json");
-        assert_eq!(read::<ExitRecord>(&path).expect("nothing to read"), None);
+        assert_eq!(read::<ExitRecord>(&path).expect("a missing file is accepted"), None);
         fs_err::write(&path, "{\"schema\":1,").expect("written");
         let error = read::<ExitRecord>(&path).expect_err("torn");
         assert!(error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("run-001.exit.json"), "{error}");

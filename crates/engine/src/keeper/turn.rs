@@ -1,7 +1,7 @@
-//! Watches a log for the end of its turn, to tell a lingering worker from a working one.
+//! Watches a log for the end of its turn, to distinguish a lingering worker from a working one.
 //!
-//! It changes nothing. If the log cannot be read, the run loses its grace time, but not its keeper: the time limit still
-//! applies.
+//! This module changes nothing. If the log cannot be read, the end of a turn is not noticed, but the keeper continues and the
+//! time limit still applies.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::journal::{FolderWatch, Interest, Tail};
 
 /// Follows a log.
 pub(super) struct TurnWatch {
-    /// `None` once the log could not be read.
+    /// `None` after the log could not be read.
     tail: Option<Tail>,
     interest: Interest,
     /// The state in the last line about a turn, until it is reported.
@@ -91,7 +91,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(20);
 
     async fn change(watch: &mut TurnWatch) -> bool {
-        tokio::time::timeout(LIMIT, watch.change()).await.expect("there is news")
+        tokio::time::timeout(LIMIT, watch.change()).await.expect("a change is reported in time")
     }
 
     #[tokio::test]
@@ -126,6 +126,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut watch = TurnWatch::new(folder.path().to_owned(), folder.path());
         assert!(tokio::time::timeout(Duration::from_millis(200), watch.change()).await.is_err());
-        assert!(watch.tail.is_none(), "it was tried, and given up");
+        assert!(watch.tail.is_none(), "the log is not read again");
     }
 }

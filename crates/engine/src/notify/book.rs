@@ -18,10 +18,10 @@ use super::vapid::VapidKey;
 use super::{DeviceView, NoticeTarget, NoticesView, Outcome, PushSubscription};
 use crate::store::{DeviceRecord, Devices, Home, StoreError};
 
-/// The most devices.
+/// The maximum number of devices.
 const MOST_DEVICES: usize = 20;
 
-/// The most held notifications. The oldest are dropped first.
+/// The maximum number of held notifications. The oldest are dropped first.
 const MOST_HELD: usize = 1000;
 
 /// The longest `User-Agent` that is stored, in characters.
@@ -37,7 +37,7 @@ pub(crate) struct Notices {
 struct State {
     page: NoticeSettings,
     devices: Devices,
-    /// Created when the page is first opened, and stored with the first device.
+    /// The key is created when the page is first opened, and stored with the first device.
     key: Option<Arc<VapidKey>>,
     held: Vec<Notice>,
     outcomes: BTreeMap<NoticeTarget, Outcome>,
@@ -60,7 +60,7 @@ impl Notices {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the settings in effect: those in the file, completed by those of the page.
+    /// Returns the settings in effect. Settings in the file take precedence over those of the page.
     pub(crate) fn settings(&self) -> NoticeSettings {
         self.fixed.over(&self.locked().page)
     }
@@ -119,7 +119,7 @@ impl Notices {
         Ok(key)
     }
 
-    /// Subscribes a browser. It replaces an earlier subscription with the same session or endpoint.
+    /// Subscribes a browser. The new subscription replaces an earlier one with the same session or endpoint.
     pub(crate) fn subscribe(&self, home: &Home, session: String, wish: PushSubscription, now: Timestamp) -> Result<(), Problem> {
         let refused = |detail: String| Problem::new(ErrorCode::SubscriptionRefused, detail).hint("reload the page and try again");
         let endpoint = PushEndpoint::parse(&wish.endpoint).map_err(|error| refused(error.to_string()))?;
@@ -208,7 +208,7 @@ impl Notices {
 }
 
 impl State {
-    /// Removes the report of a damaged file, because it was written again.
+    /// Removes the report of a damaged file, because the file was written again.
     fn is_whole(&mut self, path: &std::path::Path) {
         let path = path.display().to_string();
         self.damaged.retain(|damaged| damaged.path != path);

@@ -44,43 +44,43 @@ pub enum NoticeTarget {
 /// The outcome of the last notification to a receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// When it was sent.
+    /// When the notification was sent.
     pub at: Timestamp,
-    /// Why it failed, or `None` if it did not.
+    /// Why sending failed, or `None` if it succeeded.
     pub why_not: Option<String>,
 }
 
 /// A browser's subscription to push notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushSubscription {
-    /// The URL at which its push service accepts messages.
+    /// The URL at which the browser's push service accepts messages.
     pub endpoint: String,
-    /// Its public key, in base64url.
+    /// The browser's public key, in base64url.
     pub p256dh: String,
-    /// Its authentication secret, in base64url.
+    /// The browser's authentication secret, in base64url.
     pub auth: String,
-    /// Our public key that it subscribed with.
+    /// The server's public key that the browser subscribed with.
     pub server_key: String,
-    /// Its `User-Agent`.
+    /// The browser's `User-Agent`.
     pub label: String,
 }
 
 /// A browser that receives push notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceView {
-    /// Its ID in URLs.
+    /// The device's ID in URLs.
     pub id: String,
-    /// Its `User-Agent`.
+    /// The browser's `User-Agent`.
     pub label: String,
-    /// The ID of its session.
+    /// The ID of the browser's session.
     pub session: String,
-    /// When it subscribed.
+    /// When the browser subscribed.
     pub created_at: Timestamp,
-    /// The origin of its push service.
+    /// The origin of the browser's push service.
     pub push_service: String,
 }
 
-/// The content of the page of notifications.
+/// The content of the notifications page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoticesView {
     /// The settings in effect.
@@ -89,7 +89,7 @@ pub struct NoticesView {
     pub fixed: NoticeSettings,
     /// The end of the current quiet hours, if any.
     pub quiet_until: Option<Timestamp>,
-    /// The number of notifications that are held until then.
+    /// The number of notifications that are held until quiet hours end.
     pub held: usize,
     /// The devices with push notifications, oldest first.
     pub devices: Vec<DeviceView>,
@@ -100,7 +100,7 @@ pub struct NoticesView {
 }
 
 impl Inner {
-    /// Sends the notification for a change of a task, or holds it, if there is one and it is turned on.
+    /// Sends or holds the notification for a change of a task, if there is one and it is turned on.
     pub(crate) fn tell(self: &Arc<Self>, before: &TaskRecord, after: &TaskRecord) {
         if !self.notices.has_receivers() {
             return;
@@ -114,7 +114,7 @@ impl Inner {
             Way::Tell => {
                 self.tracker.spawn(async move {
                     let told = inner.tell_all(&notice);
-                    // A notification that is cut off by the end of the server is lost.
+                    // If the server stops while a notification is being sent, the notification is lost.
                     inner.cancel.run_until_cancelled(told).await
                 });
             }
@@ -180,7 +180,7 @@ impl Inner {
         }
     }
 
-    /// Sends a test to a receiver. The outcome is in the view. Returns an error if the receiver does not exist.
+    /// Sends a test notification to a receiver. The view contains the outcome. Returns an error if the receiver does not exist.
     pub(crate) async fn tell_for_a_test(&self, target: NoticeTarget) -> Result<(), Problem> {
         let settings = self.notices.settings();
         let is_there = match &target {
@@ -226,7 +226,7 @@ impl Inner {
         told
     }
 
-    /// Returns the devices whose browsers are signed in. Others receive nothing, even if they are not removed yet.
+    /// Returns the devices whose browsers are signed in. Other devices receive nothing, even if they are not removed yet.
     fn devices_signed_in(&self) -> Vec<DeviceRecord> {
         let now = Timestamp::now();
         self.notices.devices().into_iter().filter(|device| self.sessions.holds(&device.session, now)).collect()

@@ -16,14 +16,15 @@ pub(super) const AUTH_BYTES: usize = 16;
 /// The record size in the header. Messages are shorter and fit into one record.
 const RECORD_BYTES: u32 = 4096;
 
-/// The keys of a browser for messages to it.
+/// The keys with which messages to a browser are encrypted.
 #[derive(Clone, Copy)]
 pub(super) struct BrowserKeys {
     pub(super) p256dh: [u8; PUBLIC_KEY_BYTES],
     pub(super) auth: [u8; AUTH_BYTES],
 }
 
-/// Encrypts a message that only the browser with these keys can read. Returns an error if its key is not a point of the curve.
+/// Encrypts a message that only the browser with these keys can read. Returns an error if the browser's key is not a point on
+/// the curve.
 pub(super) fn seal(message: &[u8], keys: &BrowserKeys) -> Result<Vec<u8>, Unspecified> {
     let random = SystemRandom::new();
     let own = EphemeralPrivateKey::generate(&ECDH_P256, &random)?;
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_standard_comes_out_byte_for_byte() {
-        // The shared secret is the appendix's `ecdh_secret`, since ephemeral keys cannot be given.
+        // The shared secret is the appendix's `ecdh_secret`, since an ephemeral key cannot be chosen.
         let shared = bytes("kyrL1jIIOHEzg3sM2ZWRHDRB62YACZhhSlknJ672kSs");
         let own = bytes("BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8");
         let salt = bytes("DGv6ra1nlYgDCS1FRnbzlw").try_into().expect("16 bytes");
@@ -99,6 +100,6 @@ mod tests {
         assert!(one[..16] != two[..16] && one[21..86] != two[21..86] && one[86..] != two[86..]);
         let mut wrong = keys();
         wrong.p256dh[40] ^= 1;
-        assert!(seal(b"x", &wrong).is_err(), "not on the curve");
+        assert!(seal(b"x", &wrong).is_err(), "the key is not on the curve");
     }
 }

@@ -22,10 +22,10 @@ pub(super) const TRIES: u32 = 3;
 /// The number of attempts for a test, while a user waits for the result.
 pub(super) const ONCE: u32 = 1;
 
-/// The pause after the first attempt. Later pauses are three times as long.
+/// The pause after the first attempt. Each later pause is three times as long as the one before.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// The longest pause that a receiver can ask for. Later notifications are not useful.
+/// The longest pause that a receiver can ask for. A notification that is sent even later is not useful.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// The time limit of a request.
@@ -103,7 +103,8 @@ fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none())
 }
 
-/// Returns a client for a URL. With plain HTTP, it connects only to allowed addresses that are resolved here, and uses no proxy.
+/// Returns a client for a URL. With plain HTTP, the client connects only to allowed addresses that are resolved here, and uses
+/// no proxy.
 async fn client_for(receiver: &str, url: &str, plain: PlainHttp) -> Result<reqwest::Client, Problem> {
     let not_told = |why: String| {
         Problem::new(ErrorCode::NotTold, format!("could not notify {receiver}: {why}"))
@@ -153,7 +154,7 @@ fn tag(event: NoticeKind) -> &'static str {
     }
 }
 
-/// Sends a request, and retries it after network errors, overload and requests to wait.
+/// Sends a request, and retries it after a network error, an overload, or a request to wait.
 async fn tried(receiver: &str, request: reqwest::RequestBuilder, most: u32) -> Result<(), NotTold> {
     let mut pause = PAUSE;
     let mut tries = 1;
@@ -183,7 +184,7 @@ async fn tried(receiver: &str, request: reqwest::RequestBuilder, most: u32) -> R
     }
 }
 
-/// Returns the pause that a receiver asks for in seconds. Dates are ignored, since they depend on its clock.
+/// Returns the pause that a receiver asks for in seconds. Dates are ignored, since they depend on the receiver's clock.
 fn patience_asked_for(headers: &HeaderMap) -> Duration {
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     seconds.map_or(Duration::ZERO, Duration::from_secs)

@@ -10,7 +10,7 @@ use ring::error::Unspecified;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 
-/// How long a token is valid. Push services reject more than a day.
+/// How long a token is valid. Push services reject tokens that are valid for more than a day.
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(12);
 
 /// The key pair, in its stored form and ready to sign.
@@ -43,7 +43,8 @@ impl VapidKey {
         BASE64.encode(self.pair.public_key())
     }
 
-    /// Returns the `Authorization` header of a message. `contact` is a URL at which the push service's operator can reach us.
+    /// Returns the `Authorization` header of a message. `contact` is a URL at which the push service's operator can reach this
+    /// server's owner.
     pub(super) fn authorization(&self, endpoint: &PushEndpoint, contact: &str, now: Timestamp) -> Result<String, Unspecified> {
         let head = serde_json::json!({ "typ": "JWT", "alg": "ES256" });
         let until = (now + TOKEN_LIFE).as_second();
@@ -80,7 +81,7 @@ mod tests {
         let signature = BASE64.decode(signature).expect("base64");
         let checker = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &public);
         checker.verify(words.as_bytes(), &signature).expect("its own");
-        checker.verify(b"other words", &signature).expect_err("not of these words");
+        checker.verify(b"other words", &signature).expect_err("the signature is for different words");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The command line and the environment of a run, following the worker contract.
 //!
-//! The prompt is not an argument: it comes on stdin. `CODEX_PASSTHROUGH_ENV` is never empty, because the public helper script
-//! takes an empty value to mean "pass everything". `CODEX_WORKSPACE_DIR` is not set, because with it that script mounts
-//! nothing.
+//! The prompt is not an argument: it is passed on stdin. `CODEX_PASSTHROUGH_ENV` is never empty, because the public helper
+//! script interprets an empty value as "pass everything". `CODEX_WORKSPACE_DIR` is not set, because it would make that script
+//! mount nothing.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -64,11 +64,11 @@ pub struct RunCall<'a> {
     pub resumes: Option<ThreadId>,
     /// The images of the prompt.
     pub images: &'a [ImageFile],
-    /// The folder with the task's images, if it ever had some. A thread may look at its images again.
+    /// The folder with the task's images, if the task ever had any. A thread may look at its images again.
     pub images_folder: Option<PathBuf>,
-    /// The environment's variables for the agent.
+    /// The repository's variables for the agent.
     pub variables: &'a BTreeMap<VariableName, String>,
-    /// The environment's secret variables.
+    /// The repository's secret variables.
     pub secrets: &'a BTreeMap<VariableName, Secret>,
     /// Additional settings of a run whose worker uses containers.
     pub container: Option<ContainerRun<'a>>,
@@ -81,9 +81,9 @@ pub struct WorkerCall {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Its complete environment.
+    /// The complete environment of the program.
     pub environment: Vec<(OsString, OsString)>,
-    /// The program that ends what the worker may leave behind where no signal reaches it.
+    /// The program that ends what the worker may leave behind and no signal reaches.
     pub cleanup: Option<Cleanup>,
     /// The folder of Codex's sessions, if it is known.
     pub sessions: Option<SessionFolder>,
@@ -112,7 +112,7 @@ pub(super) fn passed(config: &Config, kind: WorkerKind) -> (Vec<(OsString, OsStr
     (passed.into_iter().collect(), present)
 }
 
-/// Returns the variables for calls of the container worker that do not run an agent: no key, and no variable of an environment.
+/// Returns the variables for calls of the container worker that do not run an agent: no key, and no variable of a repository.
 pub fn engine_environment(config: &Config) -> Vec<(OsString, OsString)> {
     let mut environment = picked(config, ENGINE_NAMES.iter().map(|name| (*name).to_owned()));
     let layout = Layout::new(&config.home);
@@ -168,12 +168,12 @@ impl Worker {
         Some(Cleanup { program: self.program.clone(), args })
     }
 
-    /// Returns where Codex stores the sessions of a task. In containers they are in `of_task`. `None` for a custom worker.
+    /// Returns where Codex stores the sessions of a task: for containers, in `of_task`. Returns `None` for a custom worker.
     pub fn sessions(&self, of_task: Option<&Path>) -> Option<SessionFolder> {
         match self.kind {
             WorkerKind::Container => of_task.map(|folder| SessionFolder::OfTask(folder.to_owned())),
             WorkerKind::Host => self.codex_home.as_ref().map(|home| SessionFolder::Shared(home.join("sessions"))),
-            // Other programs may use the script's own Codex home too.
+            // Other programs may also use the script's own Codex home.
             WorkerKind::Script => {
                 let folder = of_task.filter(|_| self.script.as_ref().is_some_and(|script| script.home().mounted.is_none()))?;
                 Some(SessionFolder::OfTask(folder.to_owned()))
@@ -182,7 +182,7 @@ impl Worker {
         }
     }
 
-    /// Returns the folder with the sessions of a task, even if others use it too. Only for reading.
+    /// Returns the folder with the sessions of a task, even if other programs also use it. Use the folder only for reading.
     pub(crate) fn session_folder(&self, of_task: &Path) -> Option<PathBuf> {
         let shared = |home: PathBuf| home.join("sessions");
         match self.kind {
@@ -197,7 +197,7 @@ impl Worker {
         args.extend(["exec".to_owned(), "--json".to_owned()]);
         match self.kind {
             WorkerKind::Host => args.extend(["-s".to_owned(), "workspace-write".to_owned()]),
-            // The container is the sandbox. Codex's own one does not work inside it.
+            // The container is the sandbox. Codex's own sandbox does not work inside it.
             WorkerKind::Container => args.push("--dangerously-bypass-approvals-and-sandbox".to_owned()),
             WorkerKind::Script | WorkerKind::Custom => {}
         }
@@ -207,8 +207,8 @@ impl Worker {
         if let Some(effort) = call.effort {
             args.extend(["-c".to_owned(), format!("model_reasoning_effort={effort}")]);
         }
-        // Images come before `resume`, where every version of Codex accepts them, in one argument each, because the next
-        // argument would be taken for an image.
+        // Images come before `resume`, where every version of Codex accepts them. Each path is in the same argument as its
+        // flag, because Codex would interpret further arguments as images too.
         args.extend(call.images.iter().map(|image| format!("--image={}", self.image_path(call, image))));
         if let Some(thread) = call.resumes {
             args.extend(["resume".to_owned(), thread.to_string()]);
@@ -217,9 +217,9 @@ impl Worker {
         args
     }
 
-    /// Returns the path under which the worker finds an image. Codex takes a comma for the end of a path, and the path of a
-    /// home may contain one. So the path is relative to the worktree, where a worker on the host starts, or it is the path in a
-    /// container.
+    /// Returns the path under which the worker finds an image. Codex interprets a comma as the end of a path, and the path of
+    /// the home directory may contain one. Therefore, the path is relative to the worktree, where a worker on the host starts,
+    /// or it is the path in a container.
     fn image_path(&self, call: &RunCall<'_>, image: &ImageFile) -> String {
         let folder = match (self.kind, &call.images_folder) {
             (WorkerKind::Container | WorkerKind::Script, _) => IMAGES_INSIDE.to_owned(),

@@ -1,6 +1,6 @@
 //! Checks whether the built-in worker can create containers, with `codex-docker check --json`, and caches the answer briefly.
 //!
-//! A check needs a process and a request to the container engine, so callers that only display it get the last answer.
+//! A check needs a process and a request to the container engine, so callers that only display the answer get the last one.
 //! Invariant: decisions use an answer that is not older than [`FRESH`].
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use super::script::Script;
 use crate::config::Config;
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool};
 
-/// How long an answer is used. The next request of a person notices that a container engine was started.
+/// How long an answer is used. This is short, so that a person's next request notices that the container engine was started.
 const FRESH: Duration = Duration::from_secs(5);
 
 /// How long a container engine may take to answer.
@@ -140,7 +140,7 @@ pub(crate) fn told(mut status: WorkerStatus, check: Option<ContainerCheck>) -> W
     status
 }
 
-/// Returns why no run could be started, if none could.
+/// Returns why no run can be started, or `None` if runs can be started.
 pub(crate) fn problem(check: &ContainerCheck) -> Option<Problem> {
     if check.usable {
         return None;
@@ -175,7 +175,7 @@ mod tests {
     }
 
     const NO_IMAGE: &str = r#"{"usable":false,"engine":{"version":"20.10.24","live_restore":false,"rootless":false},"image":null,
-        "problem":{"code":"image_missing","detail":"there is no image `x`","hints":["build it"]}}"#;
+        "problem":{"code":"image_missing","detail":"image `x` not found","hints":["build it"]}}"#;
 
     #[tokio::test]
     async fn an_answer_is_believed_for_a_moment_and_each_image_has_its_own() {
@@ -188,7 +188,7 @@ mod tests {
         checks.believed = Duration::ZERO;
         assert!(checks.last(None).is_some_and(|(check, fresh)| check.usable && !fresh));
         checks.fresh(None).await;
-        let calls = fs_err::read_to_string(folder.path().join("calls")).expect("it was called");
+        let calls = fs_err::read_to_string(folder.path().join("calls")).expect("the program was called");
         assert_eq!(calls, "first check --json\nfirst check --json --image mine:1\nfirst check --json\n");
     }
 
@@ -199,11 +199,11 @@ mod tests {
         let problem = problem(&check).expect("no image");
         assert_eq!(
             (problem.report.code.known(), problem.report.message.as_str()),
-            (Some(ErrorCode::NoWorker), "there is no image `x`")
+            (Some(ErrorCode::NoWorker), "image `x` not found")
         );
         assert_eq!(problem.report.hints[0], "build it");
         let status = told(worker(), Some(check));
-        assert_eq!(status.problem.as_deref(), Some("there is no image `x`"));
+        assert_eq!(status.problem.as_deref(), Some("image `x` not found"));
         assert!(status.container.is_some_and(|container| container.engine.is_some() && container.image.is_none()));
     }
 

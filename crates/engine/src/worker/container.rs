@@ -1,5 +1,5 @@
 //! What the built-in worker gets for a run in addition to the common contract: limits of the container, its network, mounted
-//! folders, and the login. Everything is passed in the environment; no value is ever an argument.
+//! folders, and the login. Everything is passed in environment variables, never as arguments.
 //!
 //! Invariant: with the broker, an API key of the model is only given to `codex-docker` and never to the container.
 
@@ -22,10 +22,10 @@ use crate::store::Layout;
 pub(super) const DEFAULTS: &[&str] =
     &["CODEX_DOCKER_MEMORY", "CODEX_DOCKER_CPUS", "CODEX_DOCKER_PIDS", "CODEX_DOCKER_FREE_DISK", "CODEX_DOCKER_CONFIG"];
 
-/// The variable with the folder of a run's copy of the login.
+/// The variable that names the folder with a run's copy of the login.
 pub(crate) const LOGIN_FOLDER: &str = "CODEX_DOCKER_AUTH";
 
-/// Hosts that Codex needs to reach the model and renew its login, with an account.
+/// The hosts that Codex with an account needs to reach the model and renew its login.
 const ACCOUNT_HOSTS: &[&str] = &["chatgpt.com", "auth.openai.com"];
 
 /// The folders of a task for its container.
@@ -37,7 +37,7 @@ pub struct ContainerFolders {
     pub sessions: PathBuf,
     /// The agent repository.
     pub twin: PathBuf,
-    /// The folders that it borrows objects from.
+    /// The folders that the agent repository borrows objects from.
     pub objects: Vec<PathBuf>,
     /// The run's copy of an account's login.
     pub auth: PathBuf,
@@ -48,9 +48,9 @@ pub struct ContainerFolders {
 /// What the built-in worker gets for a run.
 #[derive(Debug, Clone)]
 pub struct ContainerRun<'a> {
-    /// The environment's container settings.
+    /// The repository's container settings.
     pub settings: &'a ContainerSettings,
-    /// The image, or `None` for the pinned one.
+    /// The image, or `None` for the pinned image.
     pub image: Option<&'a str>,
     /// The login of Codex, used if the server's environment has no key.
     pub login: Option<&'a Login>,
@@ -60,11 +60,11 @@ pub struct ContainerRun<'a> {
     pub model_url: Option<&'a str>,
     /// The Codex settings to start from.
     pub codex_config: Option<&'a Path>,
-    /// The home, which distinguishes the containers of this server from those of others.
+    /// The home directory, which distinguishes the containers of this server from those of other servers.
     pub home: &'a Path,
     /// The task's folders.
     pub folders: ContainerFolders,
-    /// What else the container may read.
+    /// Other folders that the container may read.
     pub to_read: Vec<ToRead>,
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn task_labels(home: &Path, task: TaskId) -> [String; 2] {
     [home_label(home), format!("task={task}")]
 }
 
-/// Returns why runs of an environment cannot reach the model, if they cannot.
+/// Returns why runs of a repository cannot reach the model, or `None` if they can.
 pub(crate) fn unreachable_model(environment: &EnvironmentRecord, config: &Config, login: Option<&Login>) -> Option<Problem> {
     let mut own = environment.variables.keys().chain(environment.secrets.keys());
     let has_key = config.environment.contains_key(&OsString::from(API_KEY))
@@ -144,7 +144,7 @@ impl ContainerRun<'_> {
         [home, task, format!("run={}/{}", call.run.0, call.attempt.0)]
     }
 
-    /// Adds the variables.
+    /// Adds the variables of the run.
     pub(super) fn write(&self, call: &RunCall<'_>, environment: &mut BTreeMap<OsString, OsString>) {
         self.write_login(environment);
         let mut set = |name: &str, value: OsString| environment.insert(name.into(), value);
@@ -186,8 +186,7 @@ impl ContainerRun<'_> {
         }
     }
 
-    /// A key takes precedence over an account. A key of the environment is used first, then that of the server, then a stored
-    /// one.
+    /// A key takes precedence over an account. The repository's key is used first, then the server's key, then a stored key.
     fn write_login(&self, environment: &mut BTreeMap<OsString, OsString>) {
         let own = environment.remove(&OsString::from(format!("CODEX_CONTAINER_ENV_{API_KEY}")));
         let key = OsString::from(API_KEY);

@@ -1,6 +1,5 @@
-//! Finds the worker that runs tasks: the built-in one with containers unless another one is configured, and never `host` unless
-//! it is configured. It only searches PATH and folders, and starts nothing. Whether containers can be created is checked
-//! elsewhere, periodically.
+//! Finds the worker that runs tasks: the built-in worker with containers, unless another worker is configured. This module only
+//! searches PATH and folders, and starts no program. Whether containers can be created is checked elsewhere, periodically.
 
 use std::path::{Path, PathBuf};
 
@@ -89,7 +88,7 @@ impl Worker {
         let codex_home = match kind {
             // The run's own home is created in the container.
             WorkerKind::Container | WorkerKind::Script => None,
-            // Not the home that the owner of this machine uses by hand, unless it is configured.
+            // By default, this is not the home that the machine's owner uses for Codex.
             WorkerKind::Host => Some(config.codex_home.clone().unwrap_or_else(|| Layout::new(&config.home).codex())),
             WorkerKind::Custom => config.codex_home.clone(),
         };
@@ -102,7 +101,7 @@ impl Worker {
         self.kind
     }
 
-    /// Whether its runs are in containers, with an agent repository from which the work is exported.
+    /// Whether the worker's runs are in containers, with an agent repository from which the work is exported.
     pub fn uses_containers(&self) -> bool {
         matches!(self.kind, WorkerKind::Container | WorkerKind::Script)
     }
@@ -176,14 +175,14 @@ mod tests {
         program(&bin.path().join("codex"));
         program(&bin.path().join("codex-docker"));
         for asked in [None, Some("codex-docker")] {
-            let found = Worker::find(&config(bin.path(), asked)).expect("it is built in");
+            let found = Worker::find(&config(bin.path(), asked)).expect("the built-in worker exists");
             assert_eq!((found.kind, found.program.to_str()), (WorkerKind::Container, Some("/proc/self/exe")));
             assert_eq!((found.prefix, found.codex_home), (vec!["codex-docker".to_owned()], None));
         }
         let by_path = bin.path().join("codex-docker").display().to_string();
         for (text, kind) in [("#!/bin/sh\n", WorkerKind::Custom), ("#!/bin/bash\n: $CODEX_MOUNT_MAPS\n", WorkerKind::Script)] {
             fs_err::write(&by_path, text).expect("written");
-            let other = Worker::find(&config(bin.path(), Some(&by_path))).expect("a program that is there");
+            let other = Worker::find(&config(bin.path(), Some(&by_path))).expect("the program exists");
             assert_eq!((other.kind, other.name.as_str()), (kind, by_path.as_str()));
         }
     }
@@ -203,7 +202,7 @@ mod tests {
     fn a_worker_that_is_not_there_says_what_to_do() {
         let bin = tempfile::tempdir().expect("a folder");
         for worker in [Some("host"), Some("/nowhere/worker")] {
-            let problem = Worker::find(&config(bin.path(), worker)).expect_err("nothing is there").to_problem();
+            let problem = Worker::find(&config(bin.path(), worker)).expect_err("the program is missing").to_problem();
             assert!(problem.report.code == ErrorCode::NoWorker && !problem.report.hints.is_empty(), "{problem:?}");
         }
     }
@@ -248,6 +247,6 @@ mod tests {
         let host = Worker::find(&config(bin.path(), Some("host"))).expect("there");
         assert_eq!(host.codex_version().await.expect("it answers").as_deref(), Some("codex-cli 1.2.3 --version"));
         let other = Worker::find(&config(bin.path(), Some("other"))).expect("there");
-        assert_eq!(other.codex_version().await.expect("nothing is started"), None);
+        assert_eq!(other.codex_version().await.expect("the program is not started"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Exports an agent's work from its agent repository with `codex-docker harvest`, which writes a bundle that is then checked
-//! and imported here. Also builds an environment's own image.
+//! and imported here. Also builds a repository's own image.
 //!
-//! Nothing in the output is trusted here. Invariant: these calls get access to the container engine, and no secret.
+//! Nothing in the output is trusted here. Invariant: these calls get access to the container engine, but no secret.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -21,8 +21,8 @@ use crate::exec::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stdou
 /// The time limit of an export: longer than its container may take.
 const HARVEST_LIMIT: Duration = Duration::from_mins(8);
 
-/// Exit codes of an export that cannot use what the agent left (its repository, its worktree or its objects), or that takes too
-/// long for it.
+/// Exit codes of an export that cannot use what the agent left (its repository, its worktree or its objects), or that needs too
+/// long to read it.
 const UNUSABLE: [i32; 4] = [4, 5, 6, 8];
 
 /// The exit code of an export that finds more in the worktree than a commit may contain.
@@ -105,7 +105,7 @@ pub(crate) enum HarvestError {
 const KILLED: i32 = 128 + 9;
 
 impl HarvestError {
-    /// Whether it was killed, so that another attempt may succeed.
+    /// Whether the export was killed, so that another attempt may succeed.
     pub(crate) fn was_killed(&self) -> bool {
         use std::os::unix::process::ExitStatusExt as _;
         match self {
@@ -136,7 +136,7 @@ impl Housekeeping {
             .redact(self.redactor.clone())
     }
 
-    /// Exports the agent's work to the folder.
+    /// Exports the agent's work to the output folder.
     pub(crate) async fn harvest(&self, harvest: &Harvest<'_>, cancel: CancellationToken) -> Result<(), HarvestError> {
         let owner = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let command = self.command().args(["harvest", "--mode", harvest.mode.as_str(), "--worktree"]).arg(harvest.worktree);
@@ -161,7 +161,7 @@ impl Housekeeping {
         }
     }
 
-    /// Builds an environment's own image, and returns its ID if the program reports it. Fast if nothing has changed.
+    /// Builds a repository's own image, and returns its ID if the program reports it. This is fast if nothing has changed.
     pub(crate) async fn build(
         &self,
         dockerfile: &Path,
@@ -181,11 +181,11 @@ impl Housekeeping {
         serde_json::from_slice(&asked.stdout).map_err(|_| RunProgramError::Failed {
             program: self.program.first().cloned().unwrap_or_default(),
             status: asked.status,
-            stderr_tail: "the answer of `image usage` cannot be read".to_owned(),
+            stderr_tail: "could not parse the output of `image usage`".to_owned(),
         })
     }
 
-    /// Removes an image, unless a container uses it or it has any other name. Returns whether it is gone.
+    /// Removes an image, unless a container uses it or it has any other name. Returns whether the image is gone.
     pub(crate) async fn remove_image(&self, id: &str, names: &BTreeSet<String>) -> Result<bool, RunProgramError> {
         let names = names.iter().flat_map(|name| ["--name", name.as_str()]);
         let command = self.command().args(["image", "remove", id]).args(names);
@@ -207,12 +207,12 @@ impl Housekeeping {
     }
 }
 
-/// Returns the name of the image that is built from an environment's own Dockerfile.
+/// Returns the name of the image that is built from a repository's own Dockerfile.
 pub(crate) fn own_image(env_id: model::ids::EnvironmentId) -> String {
     format!("codex-orchestrator-env:{env_id}")
 }
 
-/// Returns an empty folder in place of an existing one. That may contain files of a different user, which can only be renamed.
+/// Replaces a folder with an empty one. The old folder may contain files of a different user, which can only be renamed.
 pub(crate) fn emptied(folder: PathBuf) -> std::io::Result<PathBuf> {
     crate::git::remove_tree(&folder).map_err(|error| error.source)?;
     std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&folder)?;
@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn told(folder: &Path) -> String {
-        fs_err::read_to_string(folder.join("told")).expect("it was called").replace('\n', " ")
+        fs_err::read_to_string(folder.join("told")).expect("the program was called").replace('\n', " ")
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The login of Codex for runs with the orchestrator's own Codex home: an API key, or an account.
 //!
 //! Codex works with copies of an account's login. A container's copy has no refresh token, and it is never read back: tokens
-//! are renewed by a Codex that runs no agent. No value of a login is ever shown.
+//! are renewed by a Codex process that runs no agent. No value of a login is ever shown.
 
 mod account;
 mod renewal;
@@ -37,9 +37,9 @@ pub enum Login {
 /// A copy of the login that was put aside.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// What was wrong with it.
+    /// What was wrong with the copy.
     pub(crate) why: String,
-    /// The folder where it is kept.
+    /// The folder where the copy is kept.
     pub(crate) kept: PathBuf,
 }
 
@@ -72,11 +72,11 @@ impl Login {
     }
 
     /// Stores a copy of a login that Codex keeps elsewhere. An account's login is stored without the unused API key that some
-    /// versions of Codex store beside it.
+    /// versions of Codex store next to it.
     pub fn store_copy(home: &CodexHome, text: &[u8]) -> Result<Self, Problem> {
         let (login, file) = Self::in_its_form(text).ok_or_else(|| {
             Problem::new(ErrorCode::LoginUnusable, "this is not a Codex login")
-                .hint("name the `auth.json` of a Codex CLI that is logged in, or its folder")
+                .hint("pass the path of the `auth.json` of a Codex CLI that is logged in, or of its folder")
         })?;
         home.write_login(&file).map_err(|error| not_stored(&error))?;
         Ok(login)
@@ -96,8 +96,8 @@ impl Login {
         Some((login, file.to_string().into_bytes()))
     }
 
-    /// Adopts the login of a version that shared it between containers, once. The folder is not trusted afterwards. Returns the
-    /// adopted login.
+    /// Adopts the login of an older version that shared it between containers. This happens once, and the folder is not trusted
+    /// afterwards. Returns the adopted login.
     pub(crate) fn adopt(home: &CodexHome) -> io::Result<Option<Self>> {
         if home.has_record() {
             return Ok(None);
@@ -114,7 +114,7 @@ impl Login {
         Ok(found.map(|(login, _)| login))
     }
 
-    /// Gives a Codex that is about to start a copy of the login. Anything else in its place is put aside.
+    /// Gives a copy of the login to a Codex process that is about to start. Anything else in its place is put aside.
     pub(crate) fn lend(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
         let refused = Self::settle(home, copy, now)?;
         if let Some(login) = home.read_login()? {
@@ -130,7 +130,7 @@ impl Login {
         Ok(refused)
     }
 
-    /// Updates the copy of a running container with renewed tokens, if they are of the same account.
+    /// Updates the copy of a running container with renewed tokens, if they belong to the same account.
     pub(crate) fn pass_on(home: &CodexHome, copy: &LoginCopy) -> io::Result<()> {
         let (Some(login), Some(lent)) = (home.read_login()?, copy.lent()?) else { return Ok(()) };
         let current = as_lent(&login, copy);
@@ -138,7 +138,7 @@ impl Login {
         if lent != current && account::is_same_account(&one, &other) { copy.put(&current) } else { Ok(()) }
     }
 
-    /// Stores the tokens that a Codex without an agent renewed in its own file. Returns whether it did.
+    /// Stores the tokens that a Codex process without an agent renewed in its own file. Returns whether tokens were stored.
     pub(crate) fn renew(home: &CodexHome, renewed: &LoginCopy, now: Timestamp) -> io::Result<bool> {
         let (Some(login), Ok(Some(found))) = (home.read_login()?, renewed.read()) else { return Ok(false) };
         match compared(&login, &found, now) {
@@ -153,14 +153,14 @@ impl Login {
         Ok(login.map_or(Due::No, |login| account::due(&login, now)))
     }
 
-    /// Puts aside everything at the place of a copy except a valid copy.
+    /// Puts aside whatever is in the place of a copy, unless it is a valid copy.
     fn settle(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
         let Some(login) = home.read_login()? else { return Ok(None) };
         let why = match copy.look()? {
             FoundCopy::Nothing => return Ok(None),
             FoundCopy::Foreign(why) => why,
             FoundCopy::File(found) if copy.is_for_a_container() => {
-                // Somebody may have logged in with a different account since, which is not the copy's fault.
+                // Somebody may have logged in with a different account since, so compare with the login that was lent.
                 let lent = copy.lent()?.unwrap_or_else(|| as_lent(&login, copy));
                 match compared(&lent, &found, now) {
                     Ok(Copied::Same) => return Ok(None),
@@ -218,7 +218,7 @@ fn compared(login: &[u8], copy: &[u8], now: Timestamp) -> Result<Copied, &'stati
 
 fn not_stored(error: &io::Error) -> Problem {
     Problem::new(ErrorCode::LoginNotStored, format!("could not store the login: {error}"))
-        .hint("check that the home is writable and has free space")
+        .hint("check that the home directory is writable and has free space")
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Calls workers: the command line and the environment of a run, and the additional settings of the built-in worker.
 //!
 //! A worker is a program that follows one contract (`exec --json … -`, the prompt on stdin, JSONL on stdout). Only listed
-//! variables of the server's environment reach it. The built-in worker is this program again, as `codex-docker`; this module
-//! knows the contract, and nothing about Docker.
+//! variables of the server's environment reach it. The built-in worker is this program, started as `codex-docker`. This module
+//! knows the contract, but nothing about Docker.
 
 mod call;
 mod check;

@@ -1,6 +1,6 @@
 //! Checks whether Codex ran a thread's last turn in a read-only sandbox, by reading its session.
 //!
-//! Agents can write to the session too, so the result is only used for a note. Everything here blocks.
+//! Agents can write to the session too, so the result is only used for a note. All functions here block.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 use super::session::{DEPTH, find};
 
-/// How much of a session's end is read, in bytes: more than a turn that changes nothing writes.
+/// The number of bytes that are read from the end of a session: more than a turn that changes nothing writes.
 const TAIL_BYTES: u64 = 4 << 20;
 
-/// The needed fields of what Codex writes at the start of a turn.
+/// The needed fields of the line that Codex writes at the start of a turn.
 #[derive(Deserialize)]
 struct Line {
     payload: TurnContext,
@@ -33,7 +33,7 @@ struct SandboxPolicy {
     kind: String,
 }
 
-/// Finds the last turn in the thread's session, which is somewhere below the folder.
+/// Whether the last turn in the thread's session was read-only. The session is somewhere below the folder.
 pub(crate) fn was_read_only(folder: &Path, thread: ThreadId) -> io::Result<bool> {
     let Some(path) = find(folder, thread, DEPTH)? else { return Ok(false) };
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).map_err(io::Error::other)?;
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_last_turn_says_in_which_sandbox_it_ran() {
-        // The format of 0.75.0 and 0.169.0, without unused fields.
+        // The format of Codex 0.75.0 and 0.169.0, without unused fields.
         let read_only = r#"{"type":"turn_context","payload":{"cwd":"/w","sandbox_policy":{"type":"read-only"},"model":"m"}}"#;
         let full =
             r#"{"ordinal":5,"type":"turn_context","payload":{"turn_id":"x","sandbox_policy":{"type":"danger-full-access"}}}"#;
@@ -77,6 +77,6 @@ mod tests {
     #[test]
     fn a_thread_without_a_session_was_not_read_only() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert!(!was_read_only(folder.path(), THREAD.parse().expect("an id")).expect("nothing to read"));
+        assert!(!was_read_only(folder.path(), THREAD.parse().expect("an id")).expect("a missing session is accepted"));
     }
 }

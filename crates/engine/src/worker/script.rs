@@ -1,8 +1,9 @@
 //! The public `codex-docker` script as a worker: what it mounts for a run, and the settings of Codex in its container.
 //!
-//! The script mounts the worktree, a Codex home, and the paths in the variables of the contract. With these variables its container gets
-//! the same as one of the built-in worker: the agent repository, a `.git` file that points to it, and a `config.toml` that disables
-//! Codex's sandbox, because the container is the sandbox. Nothing that the user's own Codex reads is changed.
+//! The script mounts the worktree, a Codex home, and the paths in the variables of the contract. With these variables, its
+//! container gets the same as a container of the built-in worker: the agent repository, a `.git` file that points to it, and a
+//! `config.toml` that disables Codex's sandbox, because the container is the sandbox. The files that the user's own Codex reads
+//! are not changed.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -50,24 +51,25 @@ const OBJECTS_INSIDE: &str = "/git/objects";
 /// A worker with the interface of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// The image that it uses if the caller names none, if it can be read.
+    /// The image that the script uses if the caller names none, or `None` if it cannot be read from the script.
     pub(super) image: Option<String>,
-    /// The program that ends its containers.
+    /// The program that ends the script's containers.
     container_program: Vec<String>,
     /// `CODEX_HOME`, if it is set.
     codex_home: Option<PathBuf>,
-    /// The home that the script uses if it is not set.
+    /// The home that the script uses if `CODEX_HOME` is not set.
     users_home: Option<PathBuf>,
 }
 
 /// Codex's home in a container of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptHome {
-    /// The folder of the host that the script mounts. Without one, the home is in the container, and only sessions outlive it.
+    /// The folder of the host that the script mounts. If there is none, the home is in the container, and only the sessions
+    /// outlive the container.
     pub mounted: Option<PathBuf>,
     /// The path in the container.
     inside: PathBuf,
-    /// Whether the script needs the path.
+    /// Whether the script must get the path in `CODEX_HOME`.
     named: bool,
 }
 
@@ -112,7 +114,7 @@ impl Script {
         })
     }
 
-    /// Returns the image that it uses if the caller names none, if it can be read.
+    /// Returns the image that the script uses if the caller names none, if it can be read from the script.
     pub(crate) fn default_image(&self) -> Option<&str> {
         self.image.as_deref()
     }
@@ -139,7 +141,7 @@ impl Script {
         let own = home.mounted.as_ref().map(|folder| folder.join("config.toml"));
         let base = match own.as_deref().or(base).map(read_settings) {
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound && own.is_some() => {
-                // A file can only be mounted over an existing one. An empty one has no effect on Codex.
+                // A file can only be mounted over an existing one. An empty file has no effect on Codex.
                 own.as_deref().map_or(Ok(()), |path| fs_err::File::create_new(path).map(drop))?;
                 String::new()
             }
@@ -149,7 +151,7 @@ impl Script {
         write_atomically(&files.config(), codex_config(&base, home.mounted.is_none())?.as_bytes())
     }
 
-    /// Adds what a run needs to the variables that every worker gets.
+    /// Adds the variables that a run needs to those that every worker gets.
     pub(super) fn write(&self, run: &ContainerRun<'_>, call: &RunCall<'_>, environment: &mut BTreeMap<OsString, OsString>) {
         let (home, files) = (self.home(), ScriptFiles::of(&run.folders));
         let mut writable = vec![ToRead::new(&run.folders.twin, GIT_INSIDE)];
@@ -177,7 +179,7 @@ impl Script {
             set("IMAGE_NAME", image.into());
         }
         // In the container, root works with files of the server's user, which git rejects by default. Codex 0.75.0 removes
-        // variables with `KEY` in their names from commands, so these are not GIT_CONFIG_COUNT and its companions.
+        // variables with `KEY` in their names from commands, so GIT_CONFIG_COUNT and related variables cannot be used.
         let trust = || OsString::from("'safe.directory=*'");
         environment.entry("CODEX_CONTAINER_ENV_GIT_CONFIG_PARAMETERS".into()).or_insert_with(trust);
     }
@@ -197,7 +199,8 @@ impl ScriptHome {
     }
 }
 
-/// Reads a small file, even through a link, because people keep their settings elsewhere. An agent may have put a pipe there.
+/// Reads a small file, even through a link, because people may keep their settings elsewhere. An agent may have put a pipe
+/// there, so only a regular file is read.
 fn read_settings(path: &Path) -> io::Result<String> {
     let bytes = read_plain_file(&fs_err::canonicalize(path)?)?;
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
@@ -236,7 +239,7 @@ pub(super) fn passes_by_name(name: &str) -> bool {
     name == API_KEY || !(is_proxy || is_one.contains(&name) || affects.iter().any(|prefix| name.starts_with(prefix)))
 }
 
-/// Returns why the script cannot run tasks of an environment, if it cannot: it has no setting that restricts the network.
+/// Returns why the script cannot run tasks of a repository, or `None` if it can. It has no setting that restricts the network.
 pub(crate) fn open_network_only(environment: &EnvironmentRecord) -> Option<Problem> {
     let network = environment.container.network;
     (network != ContainerNetwork::Open).then(|| {
@@ -251,7 +254,7 @@ pub(crate) fn open_network_only(environment: &EnvironmentRecord) -> Option<Probl
     })
 }
 
-/// Returns why the script cannot mount a path, if it cannot.
+/// Returns why the script cannot mount a path, or `None` if it can.
 pub(crate) fn cannot_mount(home: &Path) -> Option<Problem> {
     let bytes = home.as_os_str().as_encoded_bytes();
     bytes.iter().any(|byte| matches!(byte, b':' | b'=')).then(|| {
@@ -289,7 +292,7 @@ mod tests {
     use super::super::Worker;
     use super::*;
 
-    /// The start of the public script, and how it names its image.
+    /// A text like the start of the public script, which names its default image.
     const LIKE_THE_SCRIPT: &str = "#!/usr/bin/env bash\nIMAGE_NAME=\"${IMAGE_NAME:-ghcr.io/some/body@sha256:12ab}\"\n\
         maps=\"${CODEX_MOUNT_MAPS:-}\"\n";
 
@@ -302,9 +305,9 @@ mod tests {
 
     #[test]
     fn the_script_is_recognized_whatever_it_is_called_and_other_scripts_are_not() {
-        let script = recognized("worker.sh", LIKE_THE_SCRIPT).expect("it reads the variable");
+        let script = recognized("worker.sh", LIKE_THE_SCRIPT).expect("the script reads the variable");
         assert_eq!(script.image.as_deref(), Some("ghcr.io/some/body@sha256:12ab"));
-        assert_eq!(recognized("codex-docker", "#!/bin/sh\nexec codex \"$@\"\n"), None, "a script that mounts nothing");
+        assert_eq!(recognized("codex-docker", "#!/bin/sh\nexec codex \"$@\"\n"), None, "it mounts nothing");
         assert!(recognized("codex-docker", "\u{7f}ELF").is_some(), "this program under its other name");
         assert_eq!(recognized("worker", "\u{7f}ELF"), None);
     }
@@ -346,11 +349,11 @@ mod tests {
                 to_read: vec![ToRead::new(Path::new("/m/lfs"), "/git/lfs")],
             }),
         });
-        assert_eq!(call.args, ["exec", "--json", "-"], "no flag that the image's entry point has already");
+        assert_eq!(call.args, ["exec", "--json", "-"], "flags of the image's entry point are not repeated");
         assert!(matches!(call.sessions, Some(super::super::SessionFolder::OfTask(_))));
         let text = |text: OsString| text.into_string().expect("text");
         let variables = call.environment.into_iter().map(|(name, value)| (text(name), text(value))).collect();
-        (variables, call.cleanup.expect("a container may be left"))
+        (variables, call.cleanup.expect("a container may be left behind"))
     }
 
     #[test]
@@ -380,7 +383,7 @@ mod tests {
         assert_ne!(
             variables.get("PATH").map(String::as_str),
             Some("/agents"),
-            "a variable for the agent is not one for the script"
+            "a variable for the agent is not set for the script"
         );
         assert!(!variables.contains_key("CODEX_WORKSPACE_DIR"), "with it, the script would not mount the worktree");
         assert_eq!(cleanup.args.join(" "), format!("codex-docker stop --variable ORCH_RUN={mark} {name}"));
@@ -392,7 +395,7 @@ mod tests {
         assert_eq!(variables.get("CODEX_PASSTHROUGH_ENV").map(String::as_str), Some("CODEX_API_KEY,TOKEN,ORCH_RUN"));
         assert_eq!((variables["TOKEN"].as_str(), variables["CODEX_API_KEY"].as_str()), ("t-1", "k-1"));
         assert!(!variables.contains_key("CODEX_CONTAINER_ENV_TOKEN") && !variables.contains_key("DOCKER_HOST"));
-        assert_eq!(variables["CODEX_CONTAINER_ENV_DOCKER_HOST"], "d-1", "the script's own engine stays what it is");
+        assert_eq!(variables["CODEX_CONTAINER_ENV_DOCKER_HOST"], "d-1", "the script keeps its own container engine");
         for name in ["PATH", "LD_PRELOAD", "BASH_ENV", "CODEX_MOUNT_MAPS", "https_proxy", "IFS", "ORCH_RUN"] {
             assert!(!passes_by_name(name), "{name}");
         }
@@ -442,9 +445,9 @@ mod tests {
             assert_eq!(fs_err::read_to_string(codex.join("config.toml")).expect("there"), own);
         }
         fs_err::remove_file(codex.join("config.toml")).expect("removed");
-        script.prepare(&folders, None).expect("there need not be one");
+        script.prepare(&folders, None).expect("a missing `config.toml` is accepted");
         let mode = fs_err::metadata(&folders.overlays).expect("made").permissions().mode();
-        assert_eq!(mode & 0o777, 0o700, "nobody else can change what is mounted");
+        assert_eq!(mode & 0o777, 0o700, "other users cannot change the mounted files");
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Codex's session of a thread: the file that a resume reads, `…/rollout-<time>-<thread>.jsonl` anywhere below `sessions`.
+//! Codex's session of a thread: the file that Codex reads to resume the thread, `…/rollout-<time>-<thread>.jsonl` anywhere
+//! below `sessions`.
 //!
-//! It must be on the disk before a run is recorded as ended. After a power cut its end may be missing or zeros, so it is cut
-//! after the last complete line. Agents write here, so no link is followed, and anything that only has the name of a session is
-//! moved aside before Codex opens it. Everything here blocks.
+//! The session must be on the disk before a run is recorded as ended. After a power cut, its end may be missing or filled with
+//! zeros, so it is cut after the last complete line. Agents write to these folders, so no link is followed, and anything that
+//! only has the name of a session is moved aside before Codex opens it. All functions here block.
 
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use crate::git::free_name;
 /// Codex sorts sessions into folders by year, month and day.
 pub(super) const DEPTH: usize = 4;
 
-/// The maximum size of a session that is resumed, in bytes. Codex reads all of it.
+/// The maximum size of a session that is resumed, in bytes. Codex reads the whole file.
 const SIZE_LIMIT_BYTES: u64 = 1 << 30;
 
 /// The maximum number of entries in the sessions of a task.
@@ -37,20 +38,20 @@ const ASIDE: &str = ".aside";
 pub enum SessionFolder {
     /// A folder that only this task uses.
     OfTask(PathBuf),
-    /// A folder that other tasks or people use too.
+    /// A folder that other tasks or people also use.
     Shared(PathBuf),
 }
 
 /// The state of a thread's session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Session {
-    /// Codex can resume it.
+    /// Codex can resume the session.
     Intact,
-    /// It was intact up to this many bytes, and was cut there.
+    /// The session was intact up to this many bytes, and was cut there.
     Cut(u64),
-    /// There is none, or it has no complete line.
+    /// There is no session, or it has no complete line.
     Missing,
-    /// It belongs to a user whose files this process may not read.
+    /// The session belongs to a user whose files this process may not read.
     Unreadable,
 }
 
@@ -61,8 +62,8 @@ impl SessionFolder {
         }
     }
 
-    /// Moves files aside that would block Codex or never end: anything that is not a file of a plausible size, in a folder that
-    /// only this task uses, or anything with the name of the thread's session elsewhere. Returns notes for people.
+    /// Moves aside anything that would block Codex or never end, because it is not a regular file or is too large. In a shared
+    /// folder, moves only what has the name of the thread's session. Returns notes for people.
     pub fn secure(&self, thread: Option<ThreadId>) -> io::Result<Vec<String>> {
         let ending = thread.map(|thread| format!("-{thread}.jsonl"));
         let mut odd = Vec::new();
@@ -101,7 +102,7 @@ impl SessionFolder {
         let mut look = |path: &Path, _: EntryKind| {
             is_replaced |= path.file_name().is_some_and(|found| {
                 let found = found.to_string_lossy();
-                // In the folder for such files, the name is unchanged.
+                // In the folder for a task's files that were moved aside, the name is unchanged.
                 found.split_once(&name).is_some_and(|(_, rest)| rest.starts_with(ASIDE) || matches!(self, Self::OfTask(_)))
             });
         };
@@ -117,7 +118,7 @@ impl SessionFolder {
         with_ending(self.path(), ASIDE)
     }
 
-    /// Files of a shared folder stay beside their place.
+    /// Moves a file aside. A file of a shared folder stays in its folder.
     fn move_aside(&self, path: &Path) -> io::Result<PathBuf> {
         let to = match self {
             Self::OfTask(_) => {
@@ -132,7 +133,7 @@ impl SessionFolder {
         Ok(to)
     }
 
-    /// Syncs the sessions of the task, or of its thread.
+    /// Syncs the sessions of the task. In a shared folder, syncs only the session of the thread.
     pub fn sync(&self, thread: Option<ThreadId>) -> io::Result<()> {
         match self {
             Self::OfTask(folder) => durable::sync_tree(folder),
@@ -160,13 +161,13 @@ impl SessionFolder {
 #[derive(Debug, Clone, Copy)]
 enum EntryKind {
     Folder,
-    /// With its size in bytes.
+    /// A regular file, with its size in bytes.
     File(u64),
     Other,
 }
 
 /// Calls `look` for everything below a folder, one level deeper than Codex uses, up to the maximum number of entries. A missing
-/// folder is fine.
+/// folder is accepted.
 fn each_entry(root: &Path, look: &mut impl FnMut(&Path, EntryKind)) -> io::Result<()> {
     let mut folders = vec![(root.to_owned(), 0)];
     let mut seen = 0;
@@ -317,7 +318,7 @@ mod tests {
         assert_eq!(complete_lines(&torn[..]).expect("read"), lines.len() as u64);
     }
 
-    /// Replaces a session by something else.
+    /// Replaces a session with something else.
     type Replace<'a> = &'a dyn Fn(&Path);
 
     #[test]
@@ -340,9 +341,9 @@ mod tests {
             ] {
                 let session = put(&path, b"{}\n");
                 assert!(!sessions.is_replaced(thread()).expect("readable"));
-                assert!(sessions.secure(Some(thread())).expect("secured").is_empty(), "a session is left alone");
+                assert!(sessions.secure(Some(thread())).expect("secured").is_empty(), "a valid session is not moved");
                 fs::remove_file(&session).expect("it exists");
-                assert!(!sessions.is_replaced(thread()).expect("readable"), "one that is only gone is Codex's to report");
+                assert!(!sessions.is_replaced(thread()).expect("readable"), "a session that is only missing was not replaced");
                 // The path of a socket must be short.
                 let short = folder.path().join("x");
                 replace(&short);
@@ -351,9 +352,9 @@ mod tests {
                 assert!(matches!(notes.as_slice(), [note] if note.contains(THREAD)), "{name}: {notes:?}");
                 assert!(fs::symlink_metadata(&session).is_err(), "{name}");
                 assert!(sessions.is_replaced(thread()).expect("readable"), "{name}");
-                assert!(sessions.secure(Some(thread())).expect("secured").is_empty(), "{name}: twice is harmless");
+                assert!(sessions.secure(Some(thread())).expect("secured").is_empty(), "{name}: a second call moves nothing");
                 put(&path, b"{}\n");
-                assert!(!sessions.is_replaced(thread()).expect("readable"), "{name}: a new one counts");
+                assert!(!sessions.is_replaced(thread()).expect("readable"), "{name}: a new session is found");
             }
         }
     }

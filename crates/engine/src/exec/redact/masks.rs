@@ -285,7 +285,7 @@ mod tests {
         check(KEY, "  MIIEvQIBADANBgkqhkiG\r\n> 9w0BAQEFAASCBKcwggSj", "  ***\r\n> ***");
         check(KEY, r#"{"o":"MIIEvQIBADANBgkqhkiG\r\n9w0BAQEFAASCBKcwggSj\n"}"#, r#"{"o":"***\r\n***\n"}"#);
         check(KEY, &format!("all: {KEY}."), "all: ***.");
-        check(KEY, "ab== is too short to be distinguished from other words", "ab== is too short to be distinguished from other words");
+        check(KEY, "ab== is too short to distinguish from other text", "ab== is too short to distinguish from other text");
         let in_json = serde_json::json!({ "private_key": KEY }).to_string();
         check(&in_json, "\tMIIEvQIBADANBgkqhkiG", "\t***");
     }

@@ -1,4 +1,4 @@
-//! What a worker of each kind gets, and what it does not get. Nothing is started here.
+//! Tests what each kind of worker gets and does not get. These tests start no program.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn worker(asked: &str, environment: &[(&str, &str)]) -> Worker {
     config.environment = environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
     config.pass_environment = vec!["MY_TOKEN".to_owned()];
     config.base_environment = crate::exec::BaseEnvironment::default().with("PATH", "/bin:/usr/bin");
-    let mut worker = Worker::find(&config).expect("sh is everywhere");
+    let mut worker = Worker::find(&config).expect("every system has `sh`");
     worker.passed.retain(|(name, _)| name != "PATH");
     worker
 }

@@ -1,4 +1,4 @@
-//! What `codex-docker` gets for a run, and that no secret is among its arguments. Nothing is started here.
+//! Tests what `codex-docker` gets for a run, and that no secret is among its arguments. These tests start no program.
 
 use model::ErrorCode;
 use model::environment::EnvironmentStatus;
@@ -76,7 +76,7 @@ fn this_program_is_called_as_codex_docker_and_the_container_is_the_sandbox() {
     let call = Stage::new(&[]).call();
     assert_eq!(call.program, Path::new("/proc/self/exe"));
     assert_eq!(call.args, ["codex-docker", "exec", "--json", "--dangerously-bypass-approvals-and-sandbox", "-"]);
-    let cleanup = call.cleanup.expect("a container may be left");
+    let cleanup = call.cleanup.expect("a container may be left behind");
     assert_eq!(cleanup.program, call.program);
     let expected = format!("codex-docker reap --if-reachable --label home=/h/o%2Cx --label task={TASK} --label run=2/3");
     assert_eq!(cleanup.args.join(" "), expected);
@@ -134,7 +134,7 @@ fn a_key_goes_before_an_account_and_the_nearest_key_wins() {
         (stage.value("CODEX_API_KEY"), stage.value("CODEX_DOCKER_AUTH")),
         (None, Some(format!("/h/o,x/tasks/{TASK}/auth")))
     );
-    assert_eq!(stage.value("CODEX_DOCKER_BROKER").as_deref(), Some("off"), "there is no key to keep outside");
+    assert_eq!(stage.value("CODEX_DOCKER_BROKER").as_deref(), Some("off"), "there is no key to keep outside the container");
     stage.login = Some(key("k-stored"));
     assert_eq!((stage.value("CODEX_API_KEY").as_deref(), stage.value("CODEX_DOCKER_AUTH")), (Some("k-stored"), None));
     stage.config.environment.insert(API_KEY.into(), "k-server".into());
@@ -142,7 +142,7 @@ fn a_key_goes_before_an_account_and_the_nearest_key_wins() {
     assert_eq!((stage.value("CODEX_API_KEY").as_deref(), stage.value("CODEX_DOCKER_AUTH")), (Some("k-server"), None));
     stage.secrets.insert(VariableName::parse(API_KEY).expect("a name"), Secret::new("k-environment"));
     assert_eq!(stage.value("CODEX_API_KEY").as_deref(), Some("k-environment"));
-    assert_eq!(stage.value("CODEX_CONTAINER_ENV_CODEX_API_KEY"), None, "the container still does not get it");
+    assert_eq!(stage.value("CODEX_CONTAINER_ENV_CODEX_API_KEY"), None, "the container still does not get the key");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn no_secret_is_an_argument() {
     let said = format!("{:?} {:?}", call.args, call.cleanup);
     assert!(!said.contains("hunter2") && !said.contains("k-server"), "{said}");
     assert_eq!(stage.value("CODEX_CONTAINER_ENV_TOKEN").as_deref(), Some("hunter2"));
-    assert_eq!(stage.value("TOKEN"), None, "it is for the container, not for codex-docker");
+    assert_eq!(stage.value("TOKEN"), None, "the token is for the container, not for codex-docker");
 }
 
 #[test]
@@ -194,13 +194,13 @@ fn environment(secret: Option<&str>) -> EnvironmentRecord {
 fn without_a_network_a_key_and_the_broker_are_needed() {
     let mut config = Config::for_home(Path::new("/h"));
     let mut closed = environment(None);
-    assert_eq!(unreachable_model(&closed, &config, None), None, "an open network");
+    assert_eq!(unreachable_model(&closed, &config, None), None, "an open network needs no key");
     closed.container.network = ContainerNetwork::None;
     let refused = unreachable_model(&closed, &config, Some(&account())).expect("an account needs a network");
     assert!(refused.report.code == ErrorCode::NetworkNeedsKey && refused.report.message.contains("`app`"), "{refused:?}");
     assert_eq!(unreachable_model(&closed, &config, Some(&key("k-stored"))), None);
     let own = EnvironmentRecord { container: closed.container.clone(), ..environment(Some(API_KEY)) };
-    assert_eq!(unreachable_model(&own, &config, None), None, "its own key");
+    assert_eq!(unreachable_model(&own, &config, None), None, "the repository has its own key");
     config.broker = Broker::Off;
     assert!(unreachable_model(&closed, &config, Some(&key("k-stored"))).is_some());
 }

@@ -14,15 +14,15 @@ const CLAIMS: &str = "https://api.openai.com/auth";
 /// The names of the tokens.
 pub(super) const TOKENS: [&str; 3] = ["id_token", "access_token", "refresh_token"];
 
-/// The maximum lifetime of an access token. A token with a longer one would prevent all later ones from being accepted.
+/// The maximum lifetime of an access token. A token with a longer lifetime would prevent all later tokens from being accepted.
 const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(24 * 90);
 
 const HOUR: i64 = 3600;
 
-/// Codex renews tokens that last less than five minutes; in a container it cannot.
+/// Codex renews tokens that expire in less than five minutes, but it cannot do this in a container.
 const LAST_MOMENT: i64 = 10 * 60;
 
-/// Replaces the refresh token in a container.
+/// The text that replaces the refresh token in a container.
 const KEPT_OUTSIDE: &str = "kept-by-the-orchestrator";
 
 /// The maximum length of the time of a renewal.
@@ -40,22 +40,22 @@ struct Owner {
 /// The relation of a copy to the login that it was made from.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Copied {
-    /// It has the same tokens.
+    /// The copy has the same tokens.
     Same,
-    /// It has different tokens of the account, which are not newer.
+    /// The copy has different tokens of the account, which are not newer.
     Older,
-    /// Codex renewed the tokens. This is the login with them.
+    /// Codex renewed the tokens. The value is the login with the renewed tokens.
     Newer(Value),
 }
 
 /// How urgent it is to renew the tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// Not urgent, or it is not known how long they last.
+    /// Not urgent, or the lifetime of the tokens is unknown.
     No,
-    /// They still last for now.
+    /// The tokens are still valid for now.
     Soon,
-    /// They could expire during a run that starts now.
+    /// The tokens could expire during a run that starts now.
     Now,
 }
 
@@ -87,7 +87,7 @@ pub(super) fn is_same_account(one: &Value, other: &Value) -> bool {
     one["tokens"]["account_id"] == other["tokens"]["account_id"] && owner(one).is_some() && owner(one) == owner(other)
 }
 
-/// Compares a copy with the login. The error says what was changed that Codex does not change.
+/// Compares a copy with the login. The error describes a change that Codex does not make.
 pub(super) fn compare(login: &Value, copy: &Value, now: Timestamp) -> Result<Copied, &'static str> {
     if !copy["OPENAI_API_KEY"].is_null() && copy["OPENAI_API_KEY"] != login["OPENAI_API_KEY"] {
         return Err("it has another API key");
@@ -96,7 +96,7 @@ pub(super) fn compare(login: &Value, copy: &Value, now: Timestamp) -> Result<Cop
         return Err("it is for another account");
     }
     if frame(copy) != frame(login) {
-        return Err("it has other fields than the login");
+        return Err("its fields differ from those of the login");
     }
     let token = |file: &Value, name: &str| file["tokens"][name].as_str().unwrap_or_default().to_owned();
     let changed = |name: &str| token(copy, name) != token(login, name);
@@ -109,7 +109,7 @@ pub(super) fn compare(login: &Value, copy: &Value, now: Timestamp) -> Result<Cop
     for name in ["id_token", "access_token"] {
         let (before, after) = (claims(&token(login, name)), claims(&token(copy, name)));
         let (Some(before), Some(after)) = (before, after) else {
-            return Err("its tokens do not say for which account they are");
+            return Err("its tokens do not name their account");
         };
         if Owner::of(&before) != Owner::of(&after) {
             return Err("its tokens are for another account");
@@ -131,7 +131,7 @@ pub(super) fn compare(login: &Value, copy: &Value, now: Timestamp) -> Result<Cop
             }
             Ok(Copied::Newer(newer))
         }
-        (Some(_), Some(_)) => Err("its tokens last longer than any token does"),
+        (Some(_), Some(_)) => Err("its tokens have an implausibly long lifetime"),
         (None, _) | (_, None) => Err("its tokens do not say when they expire"),
     }
 }
@@ -162,7 +162,7 @@ fn claims(token: &str) -> Option<Value> {
 }
 
 impl Owner {
-    /// Returns `None` if the claims name nobody.
+    /// Returns `None` if the claims name no owner.
     fn of(claims: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let auth = &claims[CLAIMS];
@@ -210,7 +210,7 @@ pub(super) mod tests {
         renewed["auth_mode"] = json!("chatgpt");
         let Ok(Copied::Newer(newer)) = compared(&renewed) else { panic!("not accepted") };
         assert_eq!((&newer["tokens"], &newer["last_refresh"]), (&renewed["tokens"], &renewed["last_refresh"]));
-        assert_eq!(newer["auth_mode"], Value::Null, "the rest is the login's");
+        assert_eq!(newer["auth_mode"], Value::Null, "all other fields are those of the login");
         assert_eq!(compared(&login("acc-1", "r-0", NOW + 50)), Ok(Copied::Older));
     }
 
@@ -225,7 +225,7 @@ pub(super) mod tests {
         let others = |user: &str, account: &str| json!(token(account, user, NOW + 500));
         for (what, change) in [
             ("a key", &(|it: &mut Value| it["OPENAI_API_KEY"] = json!("sk-evil")) as &dyn Fn(&mut Value)),
-            ("a key alone", &|it| *it = json!({ "OPENAI_API_KEY": "sk-evil" })),
+            ("only an API key", &|it| *it = json!({ "OPENAI_API_KEY": "sk-evil" })),
             ("another mode", &|it| it["auth_mode"] = json!("apikey")),
             ("another account", &|it| *it = login("acc-2", "r-2", NOW + 500)),
             ("the name of another account", &|it| it["tokens"]["account_id"] = json!("acc-2")),
@@ -236,7 +236,7 @@ pub(super) mod tests {
             ("another field of tokens", &|it| it["tokens"]["x"] = json!("y")),
             ("text that is not a token", &|it| it["tokens"]["access_token"] = json!("opaque")),
             ("no refresh token", &|it| it["tokens"]["refresh_token"] = Value::Null),
-            ("the refresh token alone", &|it| {
+            ("only the refresh token", &|it| {
                 *it = login("acc-1", "r-evil", NOW + 100);
             }),
             ("tokens that never expire", &|it| *it = login("acc-1", "r-2", NOW + 400 * 24 * 3600)),

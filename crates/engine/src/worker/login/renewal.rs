@@ -1,6 +1,7 @@
-//! Renews the tokens of an account with Codex itself, without an agent and without a task, in a temporary home.
+//! Renews the tokens of an account with Codex itself, without an agent or a task, in a temporary home.
 //!
-//! A refresh token works only once. So the new tokens are stored before anything else, even if this process ended in between.
+//! A refresh token works only once. Therefore, new tokens are stored before anything else happens, even those of a renewal that
+//! was interrupted.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -28,14 +29,16 @@ const ENDPOINT: &str = "CODEX_REFRESH_TOKEN_URL_OVERRIDE";
 const QUESTION: u64 = 2;
 
 impl Worker {
-    /// Has the tokens of the login renewed. The error says why they were not.
+    /// Renews the tokens of the login. The error says why they were not renewed.
     pub(crate) async fn renew_login(&self, config: &Config, home: &CodexHome) -> Result<(), String> {
         let folder = home.folder().join("renewal");
         let prepared = {
             let (home, folder) = (home.clone(), folder.clone());
             blocking(move || prepare(&home, folder)).await
         };
-        let Some(copy) = prepared.map_err(|error| format!("could not create the folder for it: {error}"))? else { return Ok(()) };
+        let Some(copy) = prepared.map_err(|error| format!("could not create the renewal folder: {error}"))? else {
+            return Ok(());
+        };
         let asked = self.ask(config, &folder).await;
         let home = home.clone();
         let stored = blocking(move || {
@@ -50,7 +53,7 @@ impl Worker {
         }
     }
 
-    /// Asks Codex for the account, with new tokens. Any answer means that it has tried.
+    /// Asks Codex to read the account and to renew its tokens. Any response means that Codex has tried this.
     async fn ask(&self, config: &Config, folder: &std::path::Path) -> Result<(), String> {
         let (reader, mut writer) = io::pipe().map_err(|error| error.to_string())?;
         let client = json!({ "name": "codex-orchestrator", "title": null, "version": env!("CARGO_PKG_VERSION") });
@@ -61,7 +64,7 @@ impl Worker {
         ] {
             writeln!(writer, "{message}").map_err(|error| error.to_string())?;
         }
-        // Codex ends when its stdin does, so keep it open until the answer.
+        // Codex exits when its stdin is closed, so keep stdin open until the response.
         let mut open = Some(writer);
         let on_line = move |line: &[u8]| {
             if serde_json::from_slice::<Value>(line).is_ok_and(|answer| answer["id"] == QUESTION) {

@@ -1,4 +1,4 @@
-//! Stored logins, and what happens to the copies that agents had. Everything happens in folders of the test; no Codex is
+//! Tests stored logins, and what happens to the copies that agents had. All files are in temporary folders, and Codex is not
 //! started.
 
 use std::path::Path;
@@ -72,7 +72,7 @@ fn an_account_is_told_from_a_key_and_its_tokens_are_known_to_be_secret() {
     for other in [&b"{}"[..], b"[]", b"not JSON", br#"{"OPENAI_API_KEY":null}"#] {
         assert!(Login::store_copy(&home, other).is_err());
     }
-    assert_eq!(home.read_login().expect("read"), Some(kept), "what was there stays");
+    assert_eq!(home.read_login().expect("read"), Some(kept), "the stored login is unchanged");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn renewed_tokens_are_stored_and_given_to_containers_that_are_running() {
     renewed.put(login("acc-1", "r-2", NOW + 500).to_string().as_bytes()).expect("put");
     assert!(Login::renew(&home, &renewed, now()).expect("looked"));
     assert_eq!(refresh_token(home.read_login().expect("read")), "r-2");
-    assert_eq!(refresh_token(home.host_copy().read().expect("read")), "r-2", "for a Codex on the host");
+    assert_eq!(refresh_token(home.host_copy().read().expect("read")), "r-2", "the host gets the renewed token");
     Login::pass_on(&home, &copy).expect("looked");
     let given: Value = serde_json::from_slice(&copy.read().expect("read").expect("there")).expect("JSON");
     assert_eq!(given["tokens"]["access_token"], login("acc-1", "r-2", NOW + 500)["tokens"]["access_token"]);
@@ -114,7 +114,7 @@ fn a_codex_on_the_host_renews_its_tokens_itself() {
 
 #[test]
 fn what_an_agent_makes_of_its_copy_stays_with_it() {
-    // The last one has tokens that look renewed. Only the provider can tell whether they are real.
+    // The last copy has tokens that look renewed. Only the provider can tell whether they are real.
     for evil in [
         json!({ "OPENAI_API_KEY": "sk-evil" }),
         login("acc-2", "r-evil", NOW + 500),
@@ -129,7 +129,7 @@ fn what_an_agent_makes_of_its_copy_stays_with_it() {
         assert!(!refused.why.is_empty() && refused.kept.join("auth.json").exists(), "{refused:?}");
         assert_eq!(home.read_login().expect("read"), before, "{evil}");
         assert_eq!(Login::lend(&home, &copy, now()).expect("lent"), None);
-        assert_eq!(copy.read().expect("read"), own, "the next run has the right one");
+        assert_eq!(copy.read().expect("read"), own, "the next run gets the right copy");
     }
 }
 
@@ -148,7 +148,11 @@ fn another_login_in_the_middle_of_a_run_is_no_fault_of_the_run() {
 fn the_login_of_an_older_version_is_taken_over_once() {
     let (_folder, home) = home();
     home.shared_copy().put(login("acc-1", "r-1", NOW + 100).to_string().as_bytes()).expect("put");
-    assert_eq!(Login::stored(&home).expect("read").map(|login| login.describe()), Some("a ChatGPT account"), "before the start");
+    assert_eq!(
+        Login::stored(&home).expect("read").map(|login| login.describe()),
+        Some("a ChatGPT account"),
+        "the old login is found before it is adopted"
+    );
     assert!(Login::adopt(&home).expect("adopted").is_some());
     // A container of that version is still running, and writes to the folder.
     for evil in [login("acc-1", "r-evil", NOW + 500), json!({ "OPENAI_API_KEY": "sk-evil" })] {
@@ -161,7 +165,7 @@ fn the_login_of_an_older_version_is_taken_over_once() {
 #[test]
 fn what_is_planted_where_nobody_is_logged_in_is_no_login() {
     let (_folder, home) = home();
-    Login::adopt(&home).expect("nothing to take over");
+    Login::adopt(&home).expect("there is no login to adopt");
     home.shared_copy().put(br#"{"OPENAI_API_KEY":"sk-evil"}"#).expect("put");
     Login::adopt(&home).expect("looked");
     assert_eq!(Login::stored(&home).expect("read"), None);
