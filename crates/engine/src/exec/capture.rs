@@ -30,7 +30,7 @@ impl Tail {
         self.bytes.extend(chunk);
     }
 
-    /// Returns the end as text.
+    /// Returns the kept bytes as text.
     pub(super) fn text(&self) -> String {
         let (front, back) = self.bytes.as_slices();
         String::from_utf8_lossy(&[front, back].concat()).into_owned()

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BaseEnvironment, Redactor, Tool};
 
-/// A child's stdin. It always ends.
+/// A child's stdin, which is always finite.
 #[derive(Debug, Default)]
 pub enum Stdin {
     /// Empty.

@@ -1,7 +1,7 @@
 //! Runs a [`CommandSpec`]: starts it, exchanges input and output, and waits for its end.
 //!
-//! A child is always reaped, and waiting for a program that was told to end is always bounded. Invariant: when a run is cut
-//! short (deadline, cancelled, dropped), its whole process group is ended.
+//! A child is always reaped, and waiting for a program that was asked to exit always has a time limit. Invariant: when a run is
+//! cut short (deadline, cancelled, dropped), its whole process group is ended.
 
 use std::io;
 use std::path::Path;

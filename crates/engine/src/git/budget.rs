@@ -1,4 +1,4 @@
-//! Limits on what a git command may cost: time, memory, and the size of what is compared. This is the only place for them.
+//! Limits on what a git command may cost: time, memory, and the size of compared content. This is the only place for them.
 //!
 //! An agent chooses the content of its commits, so it controls the cost of a diff up to these limits. They apply to each
 //! command; nothing is measured here.

@@ -38,7 +38,7 @@ impl Content {
     }
 }
 
-/// A file that differs.
+/// A file that differs between two commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedFile {
     /// The path, or the old path if the file was deleted.
@@ -121,7 +121,7 @@ impl ChangedFile {
     }
 }
 
-/// All files that differ, in git's order.
+/// All files that differ between two commits, in git's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The files.

@@ -24,7 +24,7 @@ pub(super) struct Entry {
     id: String,
 }
 
-/// A change at a path.
+/// The change of one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
     /// Whether the path had an entry before the change.

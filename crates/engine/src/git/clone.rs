@@ -66,7 +66,7 @@ pub enum CloneError {
     #[error(transparent)]
     BranchMissing(#[from] BranchMissing),
     /// The remote does not report its default branch.
-    #[error("the repository does not name a default branch; {0}")]
+    #[error("the repository has no default branch; {0}")]
     NoDefaultBranch(BranchMissing),
     /// The path already exists.
     #[error("{path} already exists")]

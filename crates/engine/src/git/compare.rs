@@ -42,7 +42,7 @@ pub enum Binary {
 /// Options of a diff.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Whether to show changes of whitespace.
+    /// Whether to show whitespace changes.
     pub whitespace: Whitespace,
     /// How to treat binary files.
     pub binary: Binary,

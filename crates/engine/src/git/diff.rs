@@ -34,7 +34,7 @@ pub enum DiffError {
     /// A file is too large for a patch.
     #[error("`{path}` is too large for a patch ({})", model::size::bytes(*bytes))]
     FileTooLarge {
-        /// The displayed path.
+        /// The path, as it is displayed.
         path: String,
         /// The size in bytes.
         bytes: u64,
@@ -113,7 +113,7 @@ impl DiffStat {
     }
 }
 
-/// Whether a change of whitespace counts as a change.
+/// Whether whitespace changes count as changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Whitespace {
     /// Whitespace counts. Patches that will be applied need this.

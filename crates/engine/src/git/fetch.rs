@@ -30,7 +30,7 @@ const NOISE: [&str; 4] = ["Cloning into", "hint:", "remote: Enumerating objects"
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
     /// Git has no login for the remote, or the remote rejects it.
-    #[error("the remote requires a login, and git has none that works: {words}")]
+    #[error("the remote requires a login, but git does not have a valid one: {words}")]
     AuthenticationNeeded {
         /// Git's message.
         words: String,

@@ -28,7 +28,7 @@ pub struct WriterGuard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchTicket(u64);
 
-/// Guards a mirror.
+/// Allows one writer of a mirror at a time, and shares its fetches.
 #[derive(Default)]
 pub struct FetchGate {
     writer: Arc<tokio::sync::Mutex<()>>,

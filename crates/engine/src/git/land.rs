@@ -53,7 +53,7 @@ pub enum LandError {
     /// An operation is in progress in the worktree, or a different commit is checked out.
     #[error("cannot update the branch in this worktree: {why}")]
     Unsettled {
-        /// The operation or the commit.
+        /// The reason, such as an unfinished operation.
         why: String,
     },
     /// Uncommitted files would be overwritten.
@@ -262,7 +262,7 @@ impl Worktree {
         tree.parse().map_err(|_| SnapshotError::Unexpected { answer: tree }.into())
     }
 
-    /// Keeps the worktree's content in the mirror if a file has neither its old nor its new content: it was written only
+    /// Keeps the worktree's content in the mirror if a file matches neither its old nor its new version: it was written only
     /// partly, or somebody has changed it since.
     async fn keep_leftovers(&self, landing: &Landing, content: &ObjectId, changes: &Changes) -> Result<(), LandError> {
         let uncommitted = Changes::between(self, &landing.from, content).await?;

@@ -1,4 +1,4 @@
-//! Transfers large files (git-lfs): what is downloaded and uploaded, from where, and by which git.
+//! Transfers large files (git-lfs): which files, from where, and with which settings.
 //!
 //! git-lfs also reads settings from a `.lfsconfig` in the worktree, in the index or in the commit at HEAD, which an agent or
 //! anyone who can push a branch may have written. Therefore every git-lfs on the host runs in its own home inside the mirror,

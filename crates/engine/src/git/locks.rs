@@ -1,7 +1,8 @@
 //! Cleans up what a killed git leaves in a mirror: lock files, partially received packs, and the process itself.
 //!
-//! The caller holds the writer's lock. Locks of task branches and worktrees are left alone: an agent may hold them, and they
-//! are removed at the end of a run. Invariant: nothing is removed while a git process of this server still runs on that mirror.
+//! The caller holds the writer's lock. Locks of task branches and worktrees are not removed here: an agent may hold them, and
+//! they are removed at the end of a run. Invariant: nothing is removed while a git process of this server still runs on that
+//! mirror.
 
 use std::io;
 use std::path::{Path, PathBuf};

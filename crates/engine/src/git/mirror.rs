@@ -92,7 +92,7 @@ struct Inner {
     gate: FetchGate,
     /// The progress of the running fetch.
     fetching: watch::Sender<Option<Progress>>,
-    /// What has been synced to disk.
+    /// Tracks which files have been synced to disk.
     on_disk: ChangedTree,
     /// Only one repack runs at a time.
     repack_turn: tokio::sync::Mutex<()>,
@@ -216,7 +216,7 @@ impl Mirror {
     }
 }
 
-/// Whether this is a task branch. Task branches belong to this server, even if the remote has branches with such names.
+/// Whether `branch` is a task branch. Task branches belong to this server, even if the remote has branches with such names.
 pub(super) fn is_task_branch(branch: &str) -> bool {
     branch == "codex" || branch.starts_with("codex/")
 }

@@ -37,7 +37,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Adds the IDs that a file mentions. A missing file mentions none.
+    /// Adds the IDs that a file mentions. A missing file adds none.
     pub fn read(&mut self, file: &Path) -> io::Result<()> {
         match std::fs::read(file) {
             Ok(bytes) => self.ids.extend(mentioned(&bytes)),

@@ -56,14 +56,14 @@ pub enum DiscoverGitError {
 /// A version of git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GitVersion {
-    /// The 2 of 2.39.
+    /// The major version, such as 2 in 2.39.
     pub major: u32,
-    /// The 39 of 2.39.
+    /// The minor version, such as 39 in 2.39.
     pub minor: u32,
 }
 
 impl GitVersion {
-    /// Whether the tests cover this version. Older ones are expected to work.
+    /// Whether the tests cover this version. Older versions are expected to work.
     pub fn is_tested(self) -> bool {
         self >= OLDEST_TESTED
     }

@@ -69,7 +69,7 @@ fn find(mirror: &Path, tree: &Path, branch: &str) -> io::Result<Option<PathBuf>>
     Ok(None)
 }
 
-/// Writes files that a power cut has emptied. Returns whether there were any.
+/// Writes files that a power cut has emptied. Returns whether any file was written.
 fn rebuild(admin: &Path, tree: &Path, branch: &str, base: &ObjectId) -> io::Result<bool> {
     let mut rebuilt = false;
     let mut restore = |name: &str, content: String| {

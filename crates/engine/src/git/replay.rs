@@ -237,12 +237,12 @@ impl<'m> Replay<'m> {
     async fn write(&self, commit: &CommitObject) -> Result<ObjectId, ReplayError> {
         let command = self.command().args(["hash-object", "-t", "commit", "-w", "--stdin"]);
         let told = answer(command.stdin(Stdin::Bytes(commit.bytes().to_vec()))).await?;
-        told.parse().map_err(|_| ReplayError::Unexpected { what: "the id of a commit" })
+        told.parse().map_err(|_| ReplayError::Unexpected { what: "the ID of a commit" })
     }
 
     async fn empty_tree(&self) -> Result<ObjectId, ReplayError> {
         let told = answer(self.command().arg("mktree").stdin(Stdin::Bytes(Vec::new()))).await?;
-        told.parse().map_err(|_| ReplayError::Unexpected { what: "the id of a tree" })
+        told.parse().map_err(|_| ReplayError::Unexpected { what: "the ID of a tree" })
     }
 
     /// Moves what the new commits need into the mirror, as one pack.

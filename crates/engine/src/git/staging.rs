@@ -38,7 +38,7 @@ const SPARSE: &str = "the agent used `git sparse-checkout`; files that are not i
 /// The time limit of a step. The size of the files has already been checked, so this limit is for slow disks.
 const STEP: Duration = Duration::from_mins(5);
 
-/// The maximum total length of the names of nested repositories, in bytes. They are arguments of a command.
+/// The maximum total length of the names of nested repositories, in bytes. The names are passed as arguments of a command.
 const NESTED_LIMIT_BYTES: usize = 500_000;
 
 /// Settings that an agent without a container can change in the mirror, with values that hide nothing.

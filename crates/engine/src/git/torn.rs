@@ -38,7 +38,7 @@ pub enum Work {
     Uncommitted,
 }
 
-/// The result of a comparison. Paths are those of the commit.
+/// The result of a comparison. Files are named by their paths in the commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compared {
     /// Files that were restored from the commit.

@@ -38,7 +38,7 @@ pub(super) struct Heavy {
 /// The paths that git must not add.
 #[derive(Debug, Default)]
 pub(super) struct Weighed {
-    /// Files that are omitted.
+    /// The files that are omitted from the commit.
     pub(super) left_out: Vec<Heavy>,
     /// Nested repositories that git found.
     pub(super) nested: Vec<Vec<u8>>,

@@ -12,7 +12,7 @@ use crate::worker::Cleanup;
 /// The time limit: longer than a container engine needs to end a container.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs the cleanup to its end.
+/// Runs the cleanup program and waits until it ends.
 pub(super) async fn clean_up(cleanup: &Cleanup, environment: impl IntoIterator<Item = (OsString, OsString)>) {
     let command = CommandSpec::new(&Tool::at(&cleanup.program), &BaseEnvironment::default(), "/")
         .args(&cleanup.args)

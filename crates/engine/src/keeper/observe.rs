@@ -118,9 +118,9 @@ pub async fn until_gone(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
     }
 }
 
-/// Ends everything that is left of an attempt whose keeper was killed, and a keeper that is still alive: processes with the
-/// run's mark in their environment, in the keeper's session or the worker's group, and all their descendants. Then runs the
-/// order's cleanup, with this environment.
+/// Ends all processes that are left of an attempt whose keeper was killed, including a keeper that is still alive. These are
+/// the processes with the run's mark in their environment, in the keeper's session or in the worker's group, and all their
+/// descendants. Then runs the order's cleanup, with this environment.
 pub async fn end_leftovers(files: &RunFiles, attempt: Attempt, environment: &[(OsString, OsString)]) -> io::Result<()> {
     let Some(order) = read::<Order>(&files.order())? else { return Ok(()) };
     let mark = run_mark(order.task_id, order.run, attempt);

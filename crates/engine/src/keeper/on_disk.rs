@@ -88,8 +88,8 @@ impl Written {
     }
 }
 
-/// Syncs everything that a run has left: its log, its session, and its work, which consists of unlisted files, some of which
-/// this process may not open. Returns whether it finished in time.
+/// Syncs everything that a run has written: its log, its session and its work. The files of the work are not listed, and this
+/// process may not open some of them. Returns whether the sync finished in time.
 pub(super) async fn sync_all(files: &RunFiles) -> bool {
     // The task's folder contains all of these files.
     let folder = files.folder().to_owned();

@@ -132,8 +132,8 @@ pub struct ExitRecord {
     pub ending: Ending,
     /// Whether a stop was requested.
     pub stop_requested: bool,
-    /// Whether the log, the session and the work were on the disk before this was written. Missing in records of earlier
-    /// versions.
+    /// Whether the log, the session and the work were on the disk before this was written. The field is missing in records of
+    /// earlier versions.
     #[serde(default)]
     pub work_on_disk: bool,
 }

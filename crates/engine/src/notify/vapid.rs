@@ -26,7 +26,7 @@ impl VapidKey {
         Self::read(&Secret::new(BASE64.encode(document))).ok_or(Unspecified)
     }
 
-    /// Reads a stored key. Returns `None` if it is invalid.
+    /// Reads a stored key. Returns `None` if the key is invalid.
     pub(super) fn read(kept: &Secret) -> Option<Self> {
         let document = BASE64.decode(kept.expose()).ok()?;
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &document, &SystemRandom::new()).ok()?;

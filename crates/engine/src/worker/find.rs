@@ -30,7 +30,7 @@ pub enum WorkerKind {
 pub struct Worker {
     pub(super) kind: WorkerKind,
     pub(super) program: PathBuf,
-    /// Arguments before those of the contract.
+    /// The arguments that precede those of the contract.
     pub(super) prefix: Vec<String>,
     pub(super) codex_home: Option<PathBuf>,
     pub(super) passed: Vec<(std::ffi::OsString, std::ffi::OsString)>,

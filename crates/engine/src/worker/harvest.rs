@@ -51,7 +51,7 @@ struct Built {
 pub(crate) enum HarvestMode {
     /// All work: the agent's own commits, and a commit of uncommitted changes.
     Work,
-    /// Only the files. The agent repository is put aside and replaced.
+    /// Only the files of the worktree. The agent repository is put aside and replaced.
     Content,
     /// Nothing: update the agent's branch to the host's, unless something would be lost.
     Sync,
@@ -256,7 +256,7 @@ mod tests {
     async fn a_harvest_is_told_everything_and_given_no_secret() {
         let folder = tempfile::tempdir().expect("a folder");
         let task: TaskId = ID.parse().expect("an id");
-        let since = "1".repeat(40).parse().expect("an object id");
+        let since = "1".repeat(40).parse().expect("the object ID is valid");
         let harvest = Harvest {
             mode: HarvestMode::Content,
             folders: &ContainerFolders::new(&Layout::new("/h"), task, Path::new("/m")),
@@ -284,7 +284,7 @@ mod tests {
     async fn a_repository_that_cannot_be_used_is_told_from_an_engine_that_does_not_answer() {
         let folder = tempfile::tempdir().expect("a folder");
         let task: TaskId = ID.parse().expect("an id");
-        let since = "1".repeat(40).parse().expect("an object id");
+        let since = "1".repeat(40).parse().expect("the object ID is valid");
         let folders = ContainerFolders::new(&Layout::new("/h"), task, Path::new("/m"));
         let path = Path::new("/x");
         let harvest = Harvest {

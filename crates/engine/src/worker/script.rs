@@ -307,8 +307,8 @@ mod tests {
     fn the_script_is_recognized_whatever_it_is_called_and_other_scripts_are_not() {
         let script = recognized("worker.sh", LIKE_THE_SCRIPT).expect("the script reads the variable");
         assert_eq!(script.image.as_deref(), Some("ghcr.io/some/body@sha256:12ab"));
-        assert_eq!(recognized("codex-docker", "#!/bin/sh\nexec codex \"$@\"\n"), None, "it mounts nothing");
-        assert!(recognized("codex-docker", "\u{7f}ELF").is_some(), "this program under its other name");
+        assert_eq!(recognized("codex-docker", "#!/bin/sh\nexec codex \"$@\"\n"), None, "that script mounts nothing");
+        assert!(recognized("codex-docker", "\u{7f}ELF").is_some(), "this program is recognized by its name");
         assert_eq!(recognized("worker", "\u{7f}ELF"), None);
     }
 

@@ -72,7 +72,7 @@ impl SessionFolder {
             let is_ours = matches!(self, Self::OfTask(_));
             let found = match kind {
                 EntryKind::Folder if is_session => Some("a folder"),
-                EntryKind::Other if is_session || is_ours => Some("not a plain file"),
+                EntryKind::Other if is_session || is_ours => Some("not a regular file"),
                 EntryKind::File(size) if size > SIZE_LIMIT_BYTES && (is_session || is_ours) => Some("larger than 1 GiB"),
                 EntryKind::Folder | EntryKind::Other | EntryKind::File(_) => None,
             };
@@ -83,7 +83,7 @@ impl SessionFolder {
             let aside = self.move_aside(path)?;
             if notes.len() < NAMED_LIMIT {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                notes.push(format!("moved aside: the Codex session `{name}` is {what}; it is now `{}`", aside.display()));
+                notes.push(format!("the Codex session `{name}` is {what}; it was moved aside to `{}`", aside.display()));
             }
         }
         if odd.len() > NAMED_LIMIT {

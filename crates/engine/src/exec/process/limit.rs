@@ -1,4 +1,4 @@
-//! Limits the memory of a process that has just started, and of everything that it starts.
+//! Limits the memory of a process that has just started, and of the processes that it starts.
 //!
 //! The limit covers memory that a process writes to: its heap, stacks and private mappings. Files that are only mapped for
 //! reading, such as a large pack of git, do not count, because the system can drop them at any time.

@@ -51,7 +51,7 @@ impl Stat {
     }
 }
 
-/// Returns all processes. Those that end in the meantime may be missing.
+/// Returns all processes. Processes that end in the meantime may be missing.
 pub(super) fn all() -> io::Result<Vec<Stat>> {
     let mut stats = Vec::new();
     for pid in pids()? {

@@ -101,7 +101,7 @@ pub async fn kill_tree(root: &ProcessIdentity, within: Duration) -> Result<(), K
     kill_all(find, within).await
 }
 
-/// Ends everything that `find` returns, until it returns nothing more.
+/// Ends all processes that `find` returns, until it returns none.
 pub async fn kill_all(find: impl Fn() -> io::Result<Vec<ProcessIdentity>>, within: Duration) -> Result<(), KillError> {
     let find = || {
         let mut found = find()?;
