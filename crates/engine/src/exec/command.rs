@@ -65,7 +65,7 @@ pub enum Stderr<'a> {
 /// The process group of a child.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Group {
-    /// The child's own process group, which ends together with the child.
+    /// The child's own process group. If the child is ended, the whole group is ended.
     #[default]
     Own,
     /// This process's group, for a program that creates its own session.

@@ -1,4 +1,4 @@
-//! A started program and its process group, which ends with the program.
+//! A started program that is ended together with its process group.
 //!
 //! This module knows nothing about pipes. Invariant: a group is signalled only until its leader is reaped, because until then
 //! the number still belongs to the group.

@@ -32,7 +32,7 @@ const ATTEMPTS: u32 = 32;
 /// How to treat files that git considers binary.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Binary {
-    /// Show their lines if the file is mostly text. Git considers a script binary if it contains a single NUL.
+    /// Show the lines of a file if it is mostly text. Git considers a script binary if it contains a single NUL.
     #[default]
     IfText,
     /// Show their lines.
