@@ -1,6 +1,7 @@
-//! Fuzzes the processing of a worker's stdout, from bytes to verdict: no panic, no lost byte, no terminal control characters.
+//! Fuzzes the processing of a worker's stdout, from bytes to verdict. It must not panic, lose bytes or let terminal control
+//! characters through.
 //!
-//! The length of the input determines the chunk size and the line limit, so that seeds need no header.
+//! The length of the input determines the chunk size and the line limit, so seeds need no header.
 
 #![no_main]
 

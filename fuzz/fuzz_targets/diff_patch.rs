@@ -1,5 +1,5 @@
-//! Fuzzes the patch parser: no panic, and no hunk has more lines than its header announces.
-//! The statistics must match the parsed files.
+//! Fuzzes the patch parser. It must not panic, no hunk may have more lines than its header announces, and the statistics must
+//! match the parsed files.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! Fuzzes the parsers for exports from an agent's container: the header of a bundle, and the report next to it.
+//! Fuzzes the parsers for exports from an agent's container: the header of a bundle, and the export report.
 //!
-//! They must not panic, must not invent content, and must limit texts to the length of a note.
+//! The parsers must not panic or invent content, and must limit the length of every text.
 
 #![no_main]
 

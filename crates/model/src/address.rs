@@ -1,9 +1,9 @@
-//! Tells public internet addresses from addresses that belong to this machine, its network, or nobody. Pure. An address that is
-//! not known to be public is treated as not public.
+//! Distinguishes public internet addresses from addresses that belong to this machine, its network or nobody. An address is
+//! treated as public only if it is known to be public.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address can belong to a host on the internet.
+/// Returns whether an address can belong to a host on the public internet.
 pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_public_v4(address),
@@ -32,14 +32,14 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     if let Some(older) = embedded(address) {
         return is_public_v4(older);
     }
-    // Only 2000::/3 is assigned to the internet. Teredo tunnels in it can lead anywhere.
+    // Only 2000::/3 contains public addresses. Teredo addresses in this range can lead anywhere.
     first & 0xe000 == 0x2000 && (first, second) != (0x2001, 0)
 }
 
 /// Returns the IPv4 address that a packet to this address reaches because a translator or a tunnel converts it.
 pub fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     match address.segments() {
-        // NAT64 (other prefixes cannot be recognized), 6to4 and ISATAP.
+        // NAT64 (only the well-known prefix can be recognized), 6to4 and ISATAP.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] | [.., 0 | 0x200, 0x5efe, high, low] => {
             let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
             Some(Ipv4Addr::new(a, b, c, d))

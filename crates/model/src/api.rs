@@ -1,7 +1,7 @@
 //! The requests and responses of the HTTP API, shared by the server, the command line and the pages.
 //!
-//! Requests contain text as the client sent it. The engine parses it into [`crate::names`], so an invalid value becomes a
-//! [`Problem`] with a hint instead of a parser's error.
+//! Requests contain text as the client sent it. The engine parses the text into the types of [`crate::names`], so an invalid
+//! value results in a [`Problem`] with a hint instead of a parser's error.
 
 mod answer;
 mod doctor;
@@ -54,27 +54,27 @@ pub struct CreateEnvironment {
     /// Branch that tasks start from. Default: the remote's HEAD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_branch: Option<String>,
-    /// Name to display. Default: the last part of the URL.
+    /// Display name. Default: the last part of the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Environment variables for Codex. Do not use them for secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
-    /// Secret environment variables for Codex. The API never returns their values, and transcripts mask them. The raw log keeps
-    /// what the agent printed.
+    /// Secret environment variables for Codex. The API never returns their values, and transcripts mask them. The raw log is not
+    /// masked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, String>, write_only)]
     pub secrets: BTreeMap<String, Secret>,
-    /// Settings of the containers.
+    /// Container settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<EditContainer>,
-    /// Settings of the runs, e.g. limits and retries.
+    /// Run settings, e.g. limits and retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs: Option<EditRunPolicy>,
     /// The Git host and the token for it. The URL of the repository usually determines the Git host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge: Option<EditForge>,
-    /// Branches whose submodules are fetched without a question. The default branch is always among them.
+    /// Branches whose submodules are fetched without asking. The default branch is always included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<EditSources>,
 }
@@ -96,16 +96,16 @@ pub struct EditEnvironment {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, Option<String>>, write_only)]
     pub secrets: BTreeMap<String, Option<Secret>>,
-    /// Settings of the containers to change.
+    /// Container settings to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<EditContainer>,
-    /// Settings of the runs, e.g. limits and retries.
+    /// Run settings, e.g. limits and retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs: Option<EditRunPolicy>,
     /// The Git host and the token for it. The URL of the repository usually determines the Git host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge: Option<EditForge>,
-    /// Branches whose submodules are fetched without a question. The default branch is always among them.
+    /// Branches whose submodules are fetched without asking. The default branch is always included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<EditSources>,
 }
@@ -125,17 +125,17 @@ pub struct Progress {
 pub struct EnvironmentView {
     /// ID of the repository.
     pub env_id: EnvironmentId,
-    /// Name to display.
+    /// Display name.
     pub name: Title,
     /// URL that it is cloned from.
     pub repo_url: RepositoryUrl,
-    /// Branch that tasks start from. Null until the clone knows it.
+    /// Branch that tasks start from. Null until the clone determines it.
     pub default_branch: Option<BranchName>,
     /// Status of the repository.
     pub status: EnvironmentStatus,
     /// Why the clone failed.
     pub error: Option<RunError>,
-    /// Progress of the clone while it runs.
+    /// Progress of the clone while it is running.
     pub progress: Option<Progress>,
     /// Environment variables for Codex.
     #[schema(value_type = BTreeMap<String, String>)]
@@ -144,16 +144,16 @@ pub struct EnvironmentView {
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub secrets: Vec<VariableName>,
-    /// Settings of the containers.
+    /// Container settings.
     #[serde(default)]
     pub container: ContainerSettings,
-    /// Settings of the runs, e.g. limits and retries.
+    /// Run settings, e.g. limits and retries.
     #[serde(default)]
     pub runs: RunPolicy,
-    /// Settings of the Git host, if the URL does not determine it.
+    /// Git host settings, if the URL does not determine the Git host.
     #[serde(default)]
     pub forge: ForgeSettings,
-    /// Branches whose submodules are fetched without a question. The default branch is always among them.
+    /// Branches whose submodules are fetched without asking. The default branch is always included.
     #[serde(default)]
     pub sources: SourceSettings,
     /// Whether a token for the Git host is stored. The API never returns the token.
@@ -173,7 +173,7 @@ pub struct EnvironmentView {
 }
 
 impl EnvironmentView {
-    /// Returns the view of a record.
+    /// Creates the view of a record.
     pub fn new(record: &EnvironmentRecord, progress: Option<Progress>, fetch: FetchView, tasks: usize) -> Self {
         Self {
             env_id: record.env_id,
@@ -206,19 +206,19 @@ pub struct CreateTask {
     pub env_id: String,
     /// What Codex should do: 1 byte to 1 MiB of UTF-8.
     pub prompt: String,
-    /// Images for the prompt: up to 8 PNG, JPEG, GIF or WebP files, 10 MiB each and 20 MiB together.
+    /// Images for the prompt: up to 8 PNG, JPEG, GIF or WebP files, 10 MiB each and 20 MiB in total.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<GivenImage>,
     /// Branch, tag or commit ID to start from. Default: the default branch of the repository.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub git_ref: Option<String>,
-    /// Title of one line. Default: the first line of the prompt.
+    /// One-line title. Default: the first line of the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Model. Default: the model of the repository, or else Codex's own default.
+    /// Model. Default: the repository's model, or Codex's own default if none is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Reasoning effort. Default: that of the repository if its model is used, or else Codex's own default.
+    /// Reasoning effort. Default: the repository's effort if its model is used, otherwise Codex's own default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<String>,
     /// Priority in the queue. Default: `normal`.
@@ -233,13 +233,13 @@ pub struct CreateTask {
 pub struct ResumeTask {
     /// What Codex should do next.
     pub prompt: String,
-    /// Images for the prompt, with the limits of a new task.
+    /// Images for the prompt, with the same limits as for a new task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<GivenImage>,
     /// Model for this run. Default: the model of the previous run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Reasoning effort for this run. Default: that of the previous run if the model is the same.
+    /// Reasoning effort for this run. Default: the effort of the previous run if the model is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<String>,
     /// Priority in the queue. Default: `normal`.
@@ -263,16 +263,16 @@ pub struct TaskView {
     pub active: bool,
     /// Progress of preparing the worktree.
     pub progress: Option<Progress>,
-    /// What the agent does now, in one line, while a run is in progress.
+    /// What the agent is doing, in one line, while a run is in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<String>,
-    /// Place of its run in the queue.
+    /// Place of the task's run in the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueuePlace>,
 }
 
 impl TaskView {
-    /// Returns the view of a record.
+    /// Creates the view of a record.
     pub fn new(record: &TaskRecord, env_name: Option<Title>, progress: Option<Progress>, queue: Option<QueuePlace>) -> Self {
         let group = TaskGroup::of(record);
         Self {
@@ -290,7 +290,7 @@ impl TaskView {
 /// A task or repository whose files cannot be read. The server does not change them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Damaged {
-    /// Name of its folder.
+    /// Name of the item's folder.
     pub id: String,
     /// Path of the file that cannot be read.
     pub path: String,
@@ -307,7 +307,7 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Value of `cursor` for the next page. Null on the last page.
     pub next_cursor: Option<String>,
-    /// Items whose files cannot be read. Only on the first page.
+    /// Items whose files cannot be read. Included only on the first page.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<Damaged>,
 }
@@ -346,18 +346,18 @@ pub enum FeedEvent {
         /// ID of the repository.
         env_id: EnvironmentId,
     },
-    /// Preparing the worktree of a task made progress.
+    /// The preparation of a task's worktree made progress.
     TaskProgress {
         /// ID of the task.
         task_id: TaskId,
         /// Progress of the worktree.
         progress: Progress,
     },
-    /// The agent of a task does something else, or sent a message.
+    /// A task's agent started another activity or sent a message.
     TaskActivity {
         /// ID of the task.
         task_id: TaskId,
-        /// What the agent does, in one line.
+        /// What the agent is doing, in one line.
         activity: String,
     },
     /// The queue changed.
@@ -369,14 +369,14 @@ pub enum FeedEvent {
     Reset,
 }
 
-/// How a run ended. Data of the event `end` in the stream of a run.
+/// How a run ended. This is the data of the `end` event in a run's event stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RunEnded {
     /// Final status of the run.
     pub status: RunStatus,
     /// Exit code of the worker.
     pub exit_code: Option<i32>,
-    /// Why it failed or was interrupted.
+    /// Why the run failed or was interrupted.
     pub error: Option<RunError>,
 }
 
@@ -387,7 +387,7 @@ pub struct ServerStatus {
     pub version: String,
     /// Process ID of the server.
     pub pid: u32,
-    /// Path of the home.
+    /// Path of the home directory.
     pub home: String,
     /// Worker that runs Codex, or why there is none.
     pub worker: WorkerStatus,
@@ -398,7 +398,7 @@ pub struct ServerStatus {
     pub started_at: Timestamp,
     /// TCP address that the server listens on. Null if it does not listen on TCP.
     pub listen: Option<String>,
-    /// URL of the pages for browsers on the server's machine. Only the owner knows the host name in it.
+    /// URL of the pages for browsers on the server's machine. Only the owner of the home directory knows the host name.
     #[serde(default)]
     pub pages: Option<String>,
     /// Number of repositories.
@@ -407,7 +407,7 @@ pub struct ServerStatus {
     pub tasks: usize,
     /// Number of runs in progress: preparing, running or stopping.
     pub active_runs: usize,
-    /// Number of runs that wait in the queue. Active runs do not include them.
+    /// Number of runs waiting in the queue, which `active_runs` does not include.
     #[serde(default)]
     pub queued_runs: usize,
     /// Why no run can start.
@@ -448,11 +448,11 @@ pub struct WorkerStatus {
     pub name: String,
     /// Path of the program that the server starts.
     pub program: Option<String>,
-    /// Why it cannot run tasks. Null if it can.
+    /// Why the worker cannot run tasks. Null if it can.
     pub problem: Option<String>,
     /// How to fix it.
     pub hints: Vec<String>,
-    /// The container engine and the image. Null if the worker uses no containers, or was not checked yet.
+    /// The container engine and the image. Null if the worker uses no containers or has not been checked yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<ContainerStatus>,
 }
@@ -471,9 +471,9 @@ pub struct ProblemView {
     /// Stable error code for programs.
     #[schema(value_type = String)]
     pub code: AnyCode,
-    /// What went wrong, for people.
+    /// Description of the error for people.
     pub detail: String,
-    /// What to do next, for people.
+    /// Suggestions for people on what to do next.
     pub hints: Vec<String>,
 }
 

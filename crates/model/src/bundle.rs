@@ -1,7 +1,7 @@
-//! Parses what comes out of an agent's container: the header of a git bundle, and the report of the export.
+//! Parses exports from an agent's container: the header of a git bundle, and the export report.
 //!
-//! Both come from an environment that the agent controls, so they are parsed byte by byte and nothing in them is trusted. This
-//! module reads no files and knows no repository. Invariant: any input gives a value or an error, and no value is an option or
+//! The agent controls both, so they are parsed byte by byte and nothing in them is trusted. This module does not access files or
+//! repositories. Invariant: every input results in a value or an error, and text from the input is never used as an option or
 //! a path.
 
 use std::str::{FromStr, from_utf8};
@@ -40,14 +40,14 @@ pub struct BundleHeader {
 /// Why a bundle is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BundleError {
-    /// It does not start like a bundle.
+    /// The input does not start like a bundle.
     #[error("not a git bundle of version 2 or 3")]
     NotABundle,
-    /// It ends inside the header, or the header is too long.
+    /// The input ends inside the header, or the header is too long.
     #[error("the header does not end within {HEADER_LIMIT_BYTES} bytes")]
     Endless,
-    /// It needs an unknown capability, such as omitted objects.
-    #[error("it needs `{capability}`, which is not supported")]
+    /// The bundle requires an unknown capability, such as omitted objects.
+    #[error("the bundle requires `{capability}`, which is not supported")]
     Capability {
         /// The capability.
         capability: String,
@@ -58,8 +58,8 @@ pub enum BundleError {
         /// The line number, counted from 1.
         number: usize,
     },
-    /// It contains other refs than the requested one.
-    #[error("it contains {found}, expected only `{expected}`")]
+    /// The bundle contains refs other than the requested one.
+    #[error("the bundle contains {found}; expected only `{expected}`")]
     Refs {
         /// The refs in the bundle.
         found: String,
@@ -167,23 +167,23 @@ pub struct HarvestReport {
     pub dropped: Vec<String>,
     /// Files that could not be read, with git's messages.
     pub unreadable: Vec<String>,
-    /// Other notes for people: what was moved aside or could not be repaired.
+    /// Other notes for people: files that were moved aside or could not be repaired.
     pub notes: Vec<String>,
 }
 
 /// Why a report is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
-    /// It does not start like a report.
+    /// The input does not start like a report.
     #[error("not an export report in a known format")]
     Format,
-    /// It does not end like a report.
+    /// The input does not end like a report.
     #[error("the report is incomplete")]
     Incomplete,
-    /// It does not name the branch's commit.
+    /// The report does not name the branch's commit.
     #[error("the report does not name the branch's commit")]
     NoHead,
-    /// It contains an unknown field.
+    /// The report contains an unknown field.
     #[error("field {number} of the report is malformed")]
     Field {
         /// The field number, counted from 1.
@@ -227,7 +227,7 @@ impl HarvestReport {
             }
         }
         if more > 0 {
-            notes.push(format!("{more} more are not listed"));
+            notes.push(format!("{more} more notes are not listed"));
         }
         Ok(Self { head: head.ok_or(ReportError::NoHead)?, dropped, unreadable, notes })
     }

@@ -112,7 +112,7 @@ fn remarks_without_end_are_cut() {
     let many = format!("dropped {}\0", "x".repeat(10_000)).repeat(2000);
     let report = HarvestReport::parse(format!("harvest 1\0head {}\0{many}end\0", id('a')).as_bytes()).expect("a valid bundle");
     assert_eq!((report.dropped.len(), report.dropped[0].len()), (100, 4096));
-    assert_eq!(report.notes, ["1900 more are not listed"]);
+    assert_eq!(report.notes, ["1900 more notes are not listed"]);
 }
 
 proptest! {

@@ -114,10 +114,10 @@ fn another_thread_than_the_one_asked_for_is_a_failure_however_the_turn_ended() {
 #[test]
 fn only_a_complete_turn_and_exit_code_zero_are_success() {
     assert_eq!(run(&[THREAD, TURN, DONE], Exit::Code(0)).verdict(), Verdict::Completed);
-    run(&[THREAD, TURN, DONE], Exit::Code(101)).fails(ErrorCode::WorkerFailed, "exit code 101");
-    run(&[THREAD, TURN, DONE], Exit::Signal(11)).fails(ErrorCode::WorkerKilled, "SIGSEGV after its turn was complete");
+    run(&[THREAD, TURN, DONE], Exit::Code(101)).fails(ErrorCode::WorkerFailed, "exited with code 101");
+    run(&[THREAD, TURN, DONE], Exit::Signal(11)).fails(ErrorCode::WorkerKilled, "SIGSEGV after the turn completed");
     run(&[THREAD, TURN, DONE, &failed_turn("boom")], Exit::Code(0)).fails(ErrorCode::TurnFailed, "boom");
-    run(&[THREAD, TURN, DONE, TURN], Exit::Code(0)).fails(ErrorCode::EndedWithoutResult, "in the middle of the turn");
+    run(&[THREAD, TURN, DONE, TURN], Exit::Code(0)).fails(ErrorCode::EndedWithoutResult, "during the turn");
 }
 
 #[test]
@@ -152,10 +152,10 @@ fn a_failed_turn_without_a_message_takes_the_last_error() {
 
 #[test]
 fn the_time_limit_says_what_codex_was_waiting_for() {
-    run(&[THREAD, TURN], Exit::TimeLimit).fails(ErrorCode::TimeLimit, "before its turn ended");
+    run(&[THREAD, TURN], Exit::TimeLimit).fails(ErrorCode::TimeLimit, "before the turn finished");
     run(&[], Exit::TimeLimit).fails(ErrorCode::TimeLimit, "time limit");
     let waiting = error_event("Reconnecting... waiting for network (Connection failed)");
-    let hints = run(&[THREAD, TURN, &waiting], Exit::TimeLimit).fails(ErrorCode::TimeLimit, "last words: Reconnecting");
+    let hints = run(&[THREAD, TURN, &waiting], Exit::TimeLimit).fails(ErrorCode::TimeLimit, "last error: Reconnecting");
     assert!(hints[0].contains("network"), "{hints:?}");
 }
 
@@ -164,9 +164,9 @@ fn a_run_that_its_worker_says_was_cut_off_is_interrupted_unless_its_turn_had_end
     let cut_off = Exit::Code(model::WORKER_CUT_OFF.into());
     for lines in [&[][..], &[THREAD], &[THREAD, TURN]] {
         let Verdict::Interrupted(Report { message, hints, .. }) = run(lines, cut_off.clone()).verdict() else {
-            panic!("it was cut off")
+            panic!("the run was interrupted")
         };
-        assert!(message.contains("cut off") && !hints.is_empty(), "{message}");
+        assert!(message.contains("was interrupted") && !hints.is_empty(), "{message}");
     }
     assert_eq!(run(&[THREAD, TURN, DONE], cut_off).verdict(), Verdict::Completed);
 }
@@ -176,14 +176,14 @@ fn a_run_whose_end_nobody_saw_is_interrupted() {
     for lines in [&[][..], &[THREAD], &[THREAD, TURN]] {
         let verdict = run(lines, Exit::Lost).verdict();
         let Verdict::Interrupted(Report { message, hints, .. }) = verdict else { panic!("{verdict:?}") };
-        assert!(message.contains("left no end") && hints[0].contains("retry"), "{message} {hints:?}");
+        assert!(message.contains("ended without a result") && hints[0].contains("retry"), "{message} {hints:?}");
     }
 }
 
 #[test]
 fn a_killed_worker_is_told_apart_and_sigkill_hints_at_memory() {
     for exit in [Exit::Signal(9), Exit::Code(137)] {
-        let hints = run(&[THREAD, TURN], exit).fails(ErrorCode::WorkerKilled, "SIGKILL before its turn ended");
+        let hints = run(&[THREAD, TURN], exit).fails(ErrorCode::WorkerKilled, "SIGKILL before the turn finished");
         assert!(hints[0].contains("memory"), "{hints:?}");
     }
     let hints = run(&[], Exit::Code(143)).fails(ErrorCode::WorkerKilled, "SIGTERM");
@@ -194,9 +194,9 @@ fn a_killed_worker_is_told_apart_and_sigkill_hints_at_memory() {
 #[test]
 fn exit_code_zero_without_a_turn_is_no_success() {
     for lines in [&[][..], &[THREAD], &["Usage: codex exec\n"]] {
-        run(lines, Exit::Code(0)).fails(ErrorCode::NothingRan, "ran no turn");
+        run(lines, Exit::Code(0)).fails(ErrorCode::NothingRan, "without running a turn");
     }
-    run(&[THREAD, TURN], Exit::Code(0)).fails(ErrorCode::EndedWithoutResult, "exit code 0 in the middle of the turn");
+    run(&[THREAD, TURN], Exit::Code(0)).fails(ErrorCode::EndedWithoutResult, "code 0 during the turn");
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn a_start_that_failed_is_known_by_stderr() {
         (1, "Error: thread 7 already has an active writer", ErrorCode::ThreadBusy, "active writer"),
         (2, "error: unexpected argument '-S' found\n\nUsage: codex exec", ErrorCode::WorkerFailed, "unexpected argument"),
         (125, "docker: Cannot connect to the Docker daemon at unix:///x.", ErrorCode::ContainerEngine, "Docker daemon"),
-        (1, "", ErrorCode::EndedWithoutResult, "exit code 1 and gave no reason"),
+        (1, "", ErrorCode::EndedWithoutResult, "code 1 and gave no reason"),
     ] {
         run(&[], Exit::Code(code)).saying(stderr).fails(expect, words);
     }
@@ -226,12 +226,11 @@ fn a_start_that_failed_is_known_by_stderr() {
 #[test]
 fn a_run_that_ended_in_mid_turn_says_why_when_it_can() {
     let unauthorized = error_event("unexpected status 401 Unauthorized");
-    run(&[THREAD, TURN, &unauthorized], Exit::Code(1))
-        .fails(ErrorCode::Unauthorized, "middle of the turn: unexpected status 401");
+    run(&[THREAD, TURN, &unauthorized], Exit::Code(1)).fails(ErrorCode::Unauthorized, "during the turn: unexpected status 401");
     run(&[THREAD, TURN], Exit::Code(1))
         .saying("thread 'main' panicked")
-        .fails(ErrorCode::EndedWithoutResult, "exit code 1 in the middle");
-    run(&[THREAD, TURN], Exit::Grace).fails(ErrorCode::EndedWithoutResult, "had to be ended");
+        .fails(ErrorCode::EndedWithoutResult, "code 1 during the turn");
+    run(&[THREAD, TURN], Exit::Grace).fails(ErrorCode::EndedWithoutResult, "had to be stopped");
     // Not `worker_missing`: Codex had already started to work.
     run(&[THREAD, TURN], Exit::Code(127)).fails(ErrorCode::EndedWithoutResult, "exit code 127");
 }

@@ -1,7 +1,7 @@
 //! Deletes a folder whose content may be hostile.
 //!
-//! It never follows symbolic links, handles read-only folders and any nesting depth, and keeps only a few files open: nested
-//! folders are moved up before they are emptied. If the folder does not exist, it succeeds.
+//! [`remove_tree`] never follows symbolic links. It handles read-only folders and any nesting depth, and keeps only a few files
+//! open: nested folders are moved up before they are emptied. If the folder does not exist, there is nothing to do.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, chmod, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-/// The error when a folder could not be removed.
+/// The error if a folder could not be removed.
 #[derive(Debug, thiserror::Error)]
 #[error("could not remove {}: {source}", path.display())]
 pub struct RemoveTreeError {
@@ -21,12 +21,12 @@ pub struct RemoveTreeError {
     pub source: io::Error,
 }
 
-/// Removes the file, the symbolic link or the folder at `path`, with everything in the folder.
+/// Removes the file, symbolic link or folder at `path`. A folder is removed with everything in it.
 pub fn remove_tree(path: &Path) -> Result<(), RemoveTreeError> {
     let failed = |errno: Errno| RemoveTreeError { path: path.to_owned(), source: errno.into() };
     match unlinkat(CWD, path, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        // The errors of Linux and POSIX for a folder.
+        // The path is a folder: Linux returns `EISDIR`, POSIX specifies `EPERM`.
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(error) => return Err(failed(error)),
     }
@@ -64,7 +64,7 @@ fn empty_into(folder: &OwnedFd, root: &OwnedFd, moved: &mut u64) -> Result<(), E
             *moved += 1;
             match renameat(folder, &name, root, format!("removed-{moved}")) {
                 Ok(()) => break,
-                // The tree already contains this name.
+                // The root already contains an entry with this name.
                 Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
                 // Moving a folder needs write permission on the folder itself, because its `..` changes.
                 Err(Errno::ACCESS) => make_writable(folder, &name)?,
@@ -132,14 +132,14 @@ mod tests {
     use super::*;
 
     fn folder() -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
         let tree = folder.path().join("tree");
-        fs_err::create_dir(&tree).expect("a folder");
+        fs_err::create_dir(&tree).expect("the folder can be created");
         (folder, tree)
     }
 
     fn removed(tree: &Path) {
-        remove_tree(tree).expect("it can be removed");
+        remove_tree(tree).expect("the tree can be removed");
         assert!(fs_err::symlink_metadata(tree).is_err());
     }
 
@@ -147,13 +147,13 @@ mod tests {
     fn what_a_link_points_to_stays() {
         let (folder, tree) = folder();
         let precious = folder.path().join("precious");
-        fs_err::create_dir(&precious).expect("a folder");
-        fs_err::write(precious.join("file"), "kept").expect("a file");
-        symlink(&precious, tree.join("link")).expect("a link");
-        symlink(precious.join("file"), tree.join("file-link")).expect("a link");
+        fs_err::create_dir(&precious).expect("the folder can be created");
+        fs_err::write(precious.join("file"), "kept").expect("the file can be written");
+        symlink(&precious, tree.join("link")).expect("the link can be created");
+        symlink(precious.join("file"), tree.join("file-link")).expect("the link can be created");
         removed(&tree);
-        assert_eq!(fs_err::read_to_string(precious.join("file")).expect("it stays"), "kept");
-        symlink(&precious, &tree).expect("a link where the folder was");
+        assert_eq!(fs_err::read_to_string(precious.join("file")).expect("the linked file still exists"), "kept");
+        symlink(&precious, &tree).expect("a link can replace the folder");
         removed(&tree);
         assert!(precious.join("file").exists());
     }
@@ -161,10 +161,10 @@ mod tests {
     #[test]
     fn read_only_and_unreadable_folders_go_too() {
         let (_folder, tree) = folder();
-        fs_err::create_dir_all(tree.join("a/b/c")).expect("folders");
-        fs_err::write(tree.join("a/b/c/file"), "x").expect("a file");
+        fs_err::create_dir_all(tree.join("a/b/c")).expect("the folders can be created");
+        fs_err::write(tree.join("a/b/c/file"), "x").expect("the file can be written");
         for (path, mode) in [("a/b/c", 0o000), ("a/b", 0o500), ("a", 0o555)] {
-            fs_err::set_permissions(tree.join(path), std::fs::Permissions::from_mode(mode)).expect("it is ours");
+            fs_err::set_permissions(tree.join(path), std::fs::Permissions::from_mode(mode)).expect("we own the folder");
         }
         removed(&tree);
     }
@@ -172,11 +172,11 @@ mod tests {
     #[test]
     fn a_tree_deeper_than_any_path_goes_too() {
         let (_folder, tree) = folder();
-        let mut here = openat(CWD, &tree, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("it is there");
+        let mut here = openat(CWD, &tree, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("the tree exists");
         let name = "d".repeat(200);
         for _ in 0..500 {
-            rustix::fs::mkdirat(&here, &name, Mode::RWXU).expect("a folder");
-            here = openat(&here, &name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("it was just created");
+            rustix::fs::mkdirat(&here, &name, Mode::RWXU).expect("the folder can be created");
+            here = openat(&here, &name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("the folder exists");
         }
         removed(&tree);
     }
@@ -185,12 +185,12 @@ mod tests {
     fn names_that_are_ours_and_odd_files_are_no_trouble() {
         let (_folder, tree) = folder();
         for path in ["removed-1", "removed-2/removed-1/x", "a/removed-3/removed-1", "-rf", "a\nb"] {
-            fs_err::create_dir_all(tree.join(path)).expect("a folder");
-            fs_err::write(tree.join(path).join("removed-1x"), "x").expect("a file");
+            fs_err::create_dir_all(tree.join(path)).expect("the folder can be created");
+            fs_err::write(tree.join(path).join("removed-1x"), "x").expect("the file can be written");
         }
-        fs_err::write(tree.join("removed-4"), "x").expect("a file");
-        std::os::unix::net::UnixListener::bind(tree.join("socket")).expect("a socket");
-        rustix::fs::mknodat(CWD, tree.join("fifo"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).expect("a fifo");
+        fs_err::write(tree.join("removed-4"), "x").expect("the file can be written");
+        std::os::unix::net::UnixListener::bind(tree.join("socket")).expect("the socket can be created");
+        rustix::fs::mknodat(CWD, tree.join("fifo"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).expect("the FIFO can be created");
         removed(&tree);
     }
 
@@ -200,7 +200,7 @@ mod tests {
         removed(&tree);
         removed(&tree);
         let file = folder.path().join("file");
-        fs_err::write(&file, "x").expect("a file");
+        fs_err::write(&file, "x").expect("the file can be written");
         removed(&file);
     }
 }

@@ -1,6 +1,6 @@
-//! The answer to the question of a task.
+//! The answer to a task's question.
 //!
-//! It contains the number of the question, so that it cannot answer a question that its sender did not see.
+//! An answer can contain the number of its question, so that it cannot answer a question that the sender has not seen.
 
 use serde::{Deserialize, Serialize};
 

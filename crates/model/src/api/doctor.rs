@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Nothing to fix.
+    /// There is nothing to fix.
     Ok,
     /// Some tasks could fail.
     Warning,

@@ -1,4 +1,4 @@
-//! Requests and responses of the HTTP API about pushes and pull requests.
+//! Requests and responses of the HTTP API for pushes and pull requests.
 //!
 //! The state itself is [`crate::publication::Publication`].
 
@@ -15,10 +15,10 @@ pub struct PublishTask {
     /// Also create a pull request, or update the open one.
     #[serde(default)]
     pub pull_request: bool,
-    /// Title of the pull request. Default: made from the task; an open pull request keeps its title.
+    /// Title of the pull request. Default: generated from the task, but an open pull request keeps its title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Description of the pull request. Default: made from the task; in an open pull request, only the generated part is updated.
+    /// Description of the pull request. Default: generated from the task. In an open pull request, only the generated part is updated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// Create the pull request as a draft.
@@ -55,6 +55,6 @@ pub struct ForgeView {
     pub kind: ForgeKind,
     /// Owner and name of the repository, e.g. `owner/name`.
     pub project: String,
-    /// URL at which you can create the pull request yourself.
+    /// URL where you can create the pull request yourself.
     pub compare_url: String,
 }

@@ -1,19 +1,19 @@
 //! Query parameters of the HTTP API, shared by the server, the typed client and `docs/openapi.json`.
 //!
-//! Text that needs a helpful error stays text here: the engine parses it and answers with a hint.
+//! Parameters whose errors need hints are plain text here. The engine parses them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::task::TaskGroup;
 
-/// Which tasks a list includes, by whether they are archived.
+/// Whether a list includes archived tasks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Archived {
     /// Tasks that are not archived.
     #[default]
     No,
-    /// Archived tasks only.
+    /// Only archived tasks.
     Only,
     /// All tasks.
     Any,
@@ -23,7 +23,7 @@ impl Archived {
     /// All values, in the order in which they are documented.
     pub const ALL: [Self; 3] = [Self::No, Self::Only, Self::Any];
 
-    /// The value of the query parameter.
+    /// Returns the value of the query parameter.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::No => "no",
@@ -128,11 +128,11 @@ pub struct DiffQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<u32>, minimum = 1)]
     pub run: Option<String>,
-    /// Only changes since the last time that you marked the changes as viewed on the pages. If you never did, all changes.
+    /// Only changes since you last marked the changes as viewed on the pages. If you never did, all changes are included.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[param(required = false)]
     pub since_viewed: bool,
-    /// `json` for files and hunks, `patch` for a patch that `git apply` accepts. Default: `json`.
+    /// `json` for files and hunks, or `patch` for a patch that `git apply` accepts. Default: `json`.
     #[serde(default)]
     #[param(inline, required = false)]
     pub format: DiffFormat,

@@ -1,4 +1,4 @@
-//! Responses of the HTTP API about the queue.
+//! Responses of the HTTP API for the queue.
 //!
 //! [`crate::queue`] decides which run starts next.
 

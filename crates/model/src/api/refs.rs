@@ -1,4 +1,4 @@
-//! Responses of the HTTP API about branches, tags and fetches of a repository.
+//! Responses of the HTTP API for branches, tags and fetches of a repository.
 //!
 //! Names come from the remote, so code that shows them must treat them as untrusted text.
 

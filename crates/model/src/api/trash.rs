@@ -1,4 +1,4 @@
-//! Requests and responses of the HTTP API about the trash, garbage collection and disk usage.
+//! Requests and responses of the HTTP API for the trash, garbage collection and disk usage.
 //!
 //! All sizes are in bytes.
 
@@ -16,7 +16,7 @@ pub enum TrashKind {
     Task,
     /// A repository.
     Environment,
-    /// A folder without a record that was found among tasks or repositories.
+    /// A folder without a record that was found among the tasks or repositories.
     Other,
 }
 
@@ -37,7 +37,7 @@ pub struct TrashItem {
     /// Time of removal.
     #[schema(value_type = String, format = DateTime)]
     pub removed_at: Timestamp,
-    /// Time from which it can be deleted permanently.
+    /// Time after which the item can be deleted permanently.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
 }
@@ -73,7 +73,7 @@ pub struct NotDeleted {
 pub struct GarbageCollected {
     /// Items that were deleted permanently.
     pub items: Vec<TrashItem>,
-    /// Disk space that they used, in bytes.
+    /// Disk space that the deleted items used, in bytes.
     pub bytes: u64,
     /// Items that could not be deleted. They are still in the trash.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -81,10 +81,10 @@ pub struct GarbageCollected {
     /// Mirrors that were repacked to delete unreachable objects.
     #[serde(default)]
     pub mirrors: Vec<MirrorRepack>,
-    /// Container images that were removed: this server built them, and nothing uses them.
+    /// Unused container images that this server had built and that were removed.
     #[serde(default)]
     pub images: Vec<BuiltImage>,
-    /// Free disk space in the home, in bytes.
+    /// Free disk space for the home directory, in bytes.
     pub free: u64,
 }
 
@@ -102,7 +102,7 @@ pub enum RepackState {
     Failed,
 }
 
-/// The repack of a mirror. It puts all objects into one pack, and deletes those that have been unreachable for `prune_days`.
+/// The repack of a mirror. A repack puts all objects into one pack, and deletes those that have been unreachable for `prune_days`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MirrorRepack {
     /// ID of the repository.
@@ -111,9 +111,9 @@ pub struct MirrorRepack {
     pub name: Title,
     /// State of the repack.
     pub state: RepackState,
-    /// Size of its objects before, in bytes.
+    /// Size of the mirror's objects before the repack, in bytes.
     pub before: u64,
-    /// Size of its objects after, in bytes. Null until the repack is complete.
+    /// Size of the mirror's objects after the repack, in bytes. Null until the repack is complete.
     pub after: Option<u64>,
     /// Size of unreachable objects that are kept until their grace period ends, in bytes. Null if they could not be counted in
     /// time.
@@ -128,11 +128,11 @@ pub enum ImageUse {
     Repository,
     /// A container.
     Container,
-    /// Possibly someone else: the image has a name that this server did not give it.
+    /// Possibly another user or program: the image has a name that this server did not give it.
     OtherName,
     /// Nothing. Garbage collection removes the image.
     Nothing,
-    /// Not known: the container engine does not respond.
+    /// Unknown, because the container engine does not respond.
     Unknown,
 }
 
@@ -147,7 +147,7 @@ pub struct BuiltImage {
     pub env_id: EnvironmentId,
     /// Size in bytes, including layers that it shares with other images. Null if the container engine does not respond.
     pub bytes: Option<u64>,
-    /// Time at which it was built.
+    /// Time at which the image was built.
     #[schema(value_type = String, format = DateTime)]
     pub built_at: Timestamp,
     /// What uses the image.
@@ -158,13 +158,13 @@ pub struct BuiltImage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Disk)]
 pub struct DiskView {
-    /// Free disk space in the home.
+    /// Free disk space for the home directory.
     pub free: u64,
-    /// No run starts while less than this is free.
+    /// Minimum free disk space. No run starts while less is free.
     pub floor: u64,
     /// Size of all mirrors.
     pub mirrors: u64,
-    /// Part of the mirrors that nothing refers to. A repack deletes it after its grace period.
+    /// Size of the unreachable objects in all mirrors. A repack deletes them after their grace period.
     #[serde(default)]
     pub unreachable: u64,
     /// Size of all worktrees.
@@ -175,7 +175,7 @@ pub struct DiskView {
     pub other: u64,
     /// Size of the trash.
     pub trash: u64,
-    /// Container images that this server built. The container engine stores them outside of the home.
+    /// Container images that this server built. The container engine stores them outside the home directory.
     #[serde(default)]
     pub images: Vec<BuiltImage>,
     /// Disk usage by repository, largest first.
@@ -191,12 +191,12 @@ pub struct EnvironmentDisk {
     pub env_id: EnvironmentId,
     /// Name of the repository.
     pub name: Title,
-    /// Size of its mirror.
+    /// Size of the repository's mirror.
     pub mirror: u64,
-    /// Part of its mirror that nothing refers to. Null if it could not be counted in time.
+    /// Size of the unreachable objects in the mirror. Null if they could not be counted in time.
     #[serde(default)]
     pub unreachable: Option<u64>,
-    /// Size of its tasks.
+    /// Size of the repository's tasks.
     pub tasks: u64,
 }
 
@@ -211,8 +211,8 @@ pub struct TaskDisk {
     pub title: Title,
     /// Total size.
     pub bytes: u64,
-    /// Size of its worktree.
+    /// Size of the task's worktree.
     pub worktree: u64,
-    /// Size of its logs.
+    /// Size of the task's logs.
     pub logs: u64,
 }

@@ -1,6 +1,6 @@
-//! Requests and responses of the HTTP API about updates of a task's branch from its base branch.
+//! Requests and responses of the HTTP API for updating a task's branch from its base branch.
 //!
-//! The engine decides what happens.
+//! The engine performs the update.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,20 +12,20 @@ use crate::names::Title;
 use crate::problem::Problem;
 use crate::task::UpdateStrategy;
 
-/// Maximum number of conflicting files that an error names. The field `conflicts` lists all of them.
+/// Maximum number of conflicting files in an error message. The field `conflicts` lists all of them.
 const FILES_NAMED: usize = 20;
 
 /// Body of `POST /api/v1/tasks/{task_id}/update`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateTask {
-    /// How to update. Default: `rebase`, or `merge` if the branch contains merges, which a rebase would lose.
+    /// How to update the branch. Default: `rebase`, or `merge` if the branch contains merges, which a rebase would lose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<UpdateStrategy>,
-    /// If there are conflicts, ask Codex to merge them in a follow-up.
+    /// If there are conflicts, ask Codex to resolve them in a follow-up.
     #[serde(default)]
     pub hand_over: bool,
-    /// Put the task's commits on top of what others pushed to the task's branch, instead of on the newest commit of the base branch.
+    /// Put the task's commits on top of commits that others pushed to its branch, instead of on the newest commit of the base branch.
     #[serde(default)]
     pub onto_remote: bool,
 }
@@ -46,9 +46,9 @@ pub struct Base {
 pub enum UpdateOutcome {
     /// The branch now contains the newest commit of the base branch.
     Updated,
-    /// The branch already contained it.
+    /// The branch already contained the newest commit of the base branch.
     Current,
-    /// The branches conflict. Nothing was changed, and Codex was asked to merge them.
+    /// The branches conflict. Nothing was changed, and Codex was asked to resolve the conflicts.
     HandedOver,
 }
 
@@ -61,13 +61,13 @@ pub struct UpdateView {
     pub base: Base,
     /// Number of commits that were dropped because the base branch already contains their changes.
     pub dropped: u32,
-    /// Files that Codex was asked to merge.
+    /// Files with conflicts that Codex was asked to resolve.
     pub conflicts: Vec<FileConflict>,
     /// The task after the update.
     pub task: TaskView,
 }
 
-/// Error for an update that found conflicts. Nothing was changed.
+/// Error if an update found conflicts. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UpdateConflicts {
     /// The fields of every error.
@@ -83,10 +83,10 @@ impl UpdateConflicts {
     /// Returns the error for these conflicts.
     pub fn new(task: TaskId, base: Base, conflicts: Vec<FileConflict>) -> Self {
         let words = in_words(&conflicts, FILES_NAMED);
-        let detail = format!("the branch of the task conflicts with `{}` at {}: {words}", base.name, base.commit.short());
+        let detail = format!("the task's branch conflicts with `{}` at {}: {words}", base.name, base.commit.short());
         let problem = Problem::new(ErrorCode::UpdateConflicts, detail)
-            .hint(format!("ask Codex to merge them: codex-orchestrator task update {task} --hand-over"))
-            .hint("try `--merge`: it can conflict in fewer files than a rebase, which applies each commit");
+            .hint(format!("ask Codex to resolve the conflicts: codex-orchestrator task update {task} --hand-over"))
+            .hint("try `--merge`: a merge can cause fewer conflicts than a rebase, which applies each commit");
         Self { problem: (&problem).into(), base, conflicts }
     }
 }
@@ -102,7 +102,7 @@ pub struct ConflictsView {
     pub conflicts: Vec<FileConflict>,
     /// Other tasks of the repository with which the branch conflicts, newest first.
     pub tasks: Vec<TaskConflicts>,
-    /// Number of other tasks that were checked: the newest ones with commits.
+    /// Number of other tasks that were checked. The newest tasks with commits are checked.
     pub looked_at: u32,
     /// Number of other tasks with commits that were not checked.
     pub left_out: u32,
@@ -128,13 +128,13 @@ mod tests {
     fn every_field_of_an_update_can_be_omitted() {
         let asked: UpdateTask = serde_json::from_str("{}").expect("every field is optional");
         assert_eq!(asked, UpdateTask { strategy: None, hand_over: false, onto_remote: false });
-        let asked: UpdateTask = serde_json::from_str(r#"{"strategy":"merge","hand_over":true}"#).expect("valid values");
+        let asked: UpdateTask = serde_json::from_str(r#"{"strategy":"merge","hand_over":true}"#).expect("the values are valid");
         assert_eq!(asked, UpdateTask { strategy: Some(UpdateStrategy::Merge), hand_over: true, onto_remote: false });
     }
 
     #[test]
     fn the_error_for_conflicts_lists_all_files() {
-        let base = Base { name: "main".to_owned(), commit: "a".repeat(40).parse().expect("an id") };
+        let base = Base { name: "main".to_owned(), commit: "a".repeat(40).parse().expect("the ID is valid") };
         let file = FileConflict { path: "a.txt".to_owned(), kind: ConflictKind::ModifyDelete };
         let task = TaskId::from_uuid(uuid::Uuid::from_u128(1));
         let value = serde_json::to_value(UpdateConflicts::new(task, base, vec![file])).expect("JSON");

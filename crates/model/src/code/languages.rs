@@ -1,4 +1,4 @@
-//! The languages for syntax highlighting: delimiters of comments and strings, and keywords. Only tables. Files in unlisted
+//! The languages for syntax highlighting: tables of keywords and of the delimiters of comments and strings. Files in unlisted
 //! languages are shown as plain text.
 
 /// The delimiters of a string or comment.
@@ -8,7 +8,7 @@ pub(super) struct Span {
     pub(super) close: &'static str,
     /// Whether a backslash escapes the next character.
     pub(super) escapes: bool,
-    /// Whether it may continue on the next line.
+    /// Whether the string or comment may continue on the next line.
     pub(super) goes_on: bool,
 }
 
@@ -23,15 +23,15 @@ const fn long(open: &'static str, close: &'static str) -> Span {
 /// How a language is tokenized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// Words, strings, comments.
+    /// Words, strings and comments.
     Code,
-    /// Like `Code`, but a capital letter starts a type.
+    /// Like `Code`, but words that start with a capital letter are types.
     Typed,
     /// Names before `:` or `=` are keys.
     Keys,
-    /// `<tags>` in text.
+    /// Text with `<tags>`.
     Markup,
-    /// Headings, and code between backticks.
+    /// Text with headings, and with code between backticks.
     Prose,
 }
 
@@ -44,7 +44,7 @@ pub struct Language {
     pub(super) line_comments: &'static [&'static str],
     pub(super) comments: &'static [Span],
     pub(super) strings: &'static [Span],
-    /// Prefixes of attributes or annotations: `@`, `#[`.
+    /// Prefixes of attributes or annotations, such as `@` and `#[`.
     pub(super) attributes: &'static [&'static str],
     pub(super) keywords: &'static str,
 }

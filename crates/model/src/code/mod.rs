@@ -1,8 +1,8 @@
-//! Splits source code into tokens for syntax highlighting: comments, strings, numbers, keywords. It has no grammar, only what
-//! is needed for colors.
+//! Splits source code into tokens for syntax highlighting, such as comments, strings, numbers and keywords. It does not parse
+//! the grammar of a language.
 //!
-//! [`Reader::line`] processes one line at a time and looks at each byte a fixed number of times, whatever it contains, so
-//! hostile text cannot slow it down. Invariant: the tokens of a line end where the line ends.
+//! [`Reader::line`] processes one line at a time and looks at each byte a fixed number of times, so hostile text cannot slow it
+//! down. Invariant: the last token of a line ends where the line ends.
 
 mod languages;
 
@@ -24,15 +24,15 @@ pub enum Token {
     Function,
     /// A type.
     Type,
-    /// A key, an attribute, an annotation.
+    /// A key, an attribute or an annotation.
     Attribute,
 }
 
-/// The end of a token in bytes of its line, and its kind.
+/// The end of a token as a byte offset in its line, and the kind of the token.
 pub type Piece = (usize, Option<Token>);
 
 impl Language {
-    /// Returns the language of a file, by its name.
+    /// Returns the language of a file, based on its name.
     pub fn of_file(path: &str) -> Option<&'static Self> {
         let name = path.rsplit('/').next().unwrap_or(path);
         let end = name.rsplit_once('.').map(|(_, end)| end);
@@ -71,7 +71,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts at the beginning of a file.
+    /// Creates a reader that starts at the beginning of a file.
     pub fn new(language: &'static Language) -> Self {
         Self { language, inside: Inside::Nothing }
     }
@@ -97,7 +97,7 @@ impl Reader {
         pieces
     }
 
-    /// Returns the length and the kind of the token that starts here.
+    /// Returns the length and the kind of the token that starts at `at`.
     fn next(&mut self, line: &str, at: usize) -> (usize, Option<Token>) {
         let rest = &line[at..];
         match self.inside {
@@ -150,7 +150,7 @@ impl Reader {
         if language.names.starts_with("rust") && rest.starts_with('\'') {
             return character(rest);
         }
-        // The end of a word is not the prefix of a string.
+        // An `r` at the end of a word is not the prefix of a string.
         if !(is_word_before && rest.starts_with('r'))
             && let Some((length, token)) = self.opened(language.strings, Token::Text, rest)
         {
@@ -232,7 +232,7 @@ fn is_key(behind: &str) -> bool {
     (behind.starts_with(':') && !behind.starts_with("::")) || (behind.starts_with('=') && !behind.starts_with("=="))
 }
 
-/// Tells the character `'a'` from the lifetime `'a`.
+/// Distinguishes the character `'a'` from the lifetime `'a`.
 fn character(rest: &str) -> (usize, Option<Token>) {
     let mut letters = rest.char_indices().skip(1);
     let closing = match letters.next() {
@@ -254,7 +254,7 @@ mod tests {
 
     /// Formats the tokens as `Token:text`.
     fn read(language: &str, text: &str) -> String {
-        let mut reader = Reader::new(Language::named(language).expect("a known language"));
+        let mut reader = Reader::new(Language::named(language).expect("the language is known"));
         let mut found = vec![];
         for line in text.split('\n') {
             let mut from = 0;
@@ -338,11 +338,11 @@ mod tests {
     #[test]
     fn a_long_and_odd_line_is_read_in_passing() {
         for language in LANGUAGES {
-            let name = language.names.split(' ').next().expect("a name");
+            let name = language.names.split(' ').next().expect("the language has a name");
             for odd in ["\"", "'", "/*", "<", "\\", "r#\"", "#[", "((((", "$", "é", "::<", "<a ", "--[["] {
                 let line = odd.repeat(5_000);
                 assert_eq!(
-                    Reader::new(Language::named(name).expect("known")).line(&line).last().map(|piece| piece.0),
+                    Reader::new(Language::named(name).expect("the language is known")).line(&line).last().map(|piece| piece.0),
                     Some(line.len()),
                     "{name} {odd}"
                 );

@@ -1,7 +1,7 @@
 //! Parses a line of the log.
 //!
-//! [`CodexEvent::parse`] is total: unknown JSON becomes `Unknown`, and a line that is not JSON becomes `Note`. It never fails
-//! and never panics, so a newer Codex or a worker that prints other text only costs the meaning of those lines.
+//! [`CodexEvent::parse`] is total: it never fails or panics. Unknown JSON becomes `Unknown`, and a line that is not JSON becomes
+//! `Note`. If a newer Codex or a worker prints other text, only the meaning of those lines is lost.
 
 use serde_json::{Map, Value};
 
@@ -16,9 +16,9 @@ pub enum CodexEvent {
         /// A UUID in practice, kept as Codex wrote it.
         thread_id: String,
     },
-    /// The agent starts to work. The thread can be resumed from here on.
+    /// The agent started to work. From now on, the thread can be resumed.
     TurnStarted,
-    /// The agent is done. This does not tell whether its commands succeeded.
+    /// The agent finished its turn. Its commands may still have failed.
     TurnCompleted {
         /// `None` if the line has no readable figures. The turn is still complete.
         usage: Option<UsageReport>,
@@ -39,7 +39,7 @@ pub enum CodexEvent {
     ItemUpdated(Item),
     /// An item ended, or a message is complete.
     ItemCompleted(Item),
-    /// Valid JSON that this version does not know.
+    /// Valid JSON of an unknown kind.
     Unknown(Value),
     /// A line that is not JSON, such as a banner of the worker. Invalid UTF-8 is replaced. A blank line is an empty note.
     Note(String),
@@ -94,7 +94,7 @@ impl CodexEvent {
     }
 }
 
-/// Returns the reason of a `turn.failed`: `error.message`, or an `error` or `message` that is plain text.
+/// Returns the reason of a `turn.failed` event: `error.message`, or else an `error` or `message` that is plain text.
 fn failure_message(object: &Map<String, Value>) -> String {
     let error = object.get("error");
     let reasons = [error.and_then(|error| error.get("message")), error, object.get("message")];

@@ -1,4 +1,4 @@
-//! The items of a turn: messages, commands, file changes, tool calls, plans.
+//! The items of a turn, such as messages, commands, file changes, tool calls and plans.
 //!
 //! If a required field (such as a command's `command`) is missing or has the wrong type, the whole item becomes `Unknown`. An
 //! optional field of the wrong type counts as missing. Texts are moved out of the JSON, never copied.
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 /// An item of a turn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
-    /// `item_0`, `item_1`, … within one process. A `web_search` has two IDs, of which this is the last. Empty if there is none.
+    /// The item's ID: `item_0`, `item_1`, … within one process. For a `web_search`, which has two IDs, the last one. May be empty.
     pub id: String,
     /// The kind of item, with its data.
     pub kind: ItemKind,
@@ -17,21 +17,21 @@ pub struct Item {
 /// The kind of an item.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ItemKind {
-    /// A message of the agent. The last one of a turn is its answer.
+    /// A message from the agent. The last message of a turn is the agent's answer.
     AgentMessage {
-        /// Markdown in practice.
+        /// The text, which is Markdown in practice.
         text: String,
     },
     /// A summary of the agent's reasoning.
     Reasoning {
-        /// Markdown in practice.
+        /// The text, which is Markdown in practice.
         text: String,
     },
     /// A shell command.
     CommandExecution(CommandExecution),
     /// Files that were created, changed or deleted.
     FileChange(FileChange),
-    /// A call of an MCP tool.
+    /// An MCP tool call.
     McpToolCall(McpToolCall),
     /// Work with sub-agents.
     CollabToolCall(CollabToolCall),
@@ -47,12 +47,12 @@ pub enum ItemKind {
         /// The steps, in order.
         items: Vec<TodoItem>,
     },
-    /// A non-fatal warning of Codex itself.
+    /// A non-fatal warning from Codex itself.
     Error {
         /// Codex's message.
         message: String,
     },
-    /// An unknown item, complete.
+    /// An unknown item, with all of its JSON.
     Unknown(Value),
 }
 
@@ -67,7 +67,7 @@ pub enum ItemStatus {
     Failed,
     /// Not allowed to run.
     Declined,
-    /// Any other status, or empty if there is none.
+    /// Any other status. Empty if there is no status.
     Other(String),
 }
 
@@ -76,16 +76,16 @@ pub enum ItemStatus {
 pub struct CommandExecution {
     /// The command as Codex started it, usually wrapped as `/bin/bash -lc '…'`; see [`unwrap_shell`](super::unwrap_shell).
     pub command: String,
-    /// stdout and stderr, interleaved, up to 1 MiB. Codex cuts the middle out of longer output. Empty while the command runs.
+    /// stdout and stderr, interleaved, up to 1 MiB. Codex removes the middle of longer output. Empty while the command runs.
     pub aggregated_output: String,
-    /// `None` while the command runs, and if it never ran.
+    /// The exit code, or `None` if the command is running or never ran.
     pub exit_code: Option<i64>,
     /// The status.
     pub status: ItemStatus,
 }
 
 impl CommandExecution {
-    /// Whether the command succeeded, or `None` if that is not known yet.
+    /// Returns whether the command succeeded, or `None` if this is not known yet.
     pub fn ok(&self) -> Option<bool> {
         match (&self.status, self.exit_code) {
             (ItemStatus::Failed | ItemStatus::Declined, Some(_) | None) => Some(false),
@@ -123,11 +123,11 @@ pub enum ChangeKind {
     Delete,
     /// Changed.
     Update,
-    /// Any other kind, or empty if there is none.
+    /// Any other kind. Empty if there is no kind.
     Other(String),
 }
 
-/// A call of an MCP tool.
+/// An MCP tool call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct McpToolCall {
     /// The name of the server in Codex's configuration.
@@ -136,7 +136,7 @@ pub struct McpToolCall {
     pub tool: String,
     /// The arguments from the model; `Null` if there are none.
     pub arguments: Value,
-    /// `{content[], structured_content}`.
+    /// The result, in the form `{content[], structured_content}`.
     pub result: Option<Value>,
     /// The error message, if the call itself failed.
     pub error: Option<String>,
@@ -164,11 +164,11 @@ pub struct CollabToolCall {
 /// The state of a sub-agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentState {
-    /// The ID of its thread.
+    /// The ID of the sub-agent's thread.
     pub thread_id: String,
-    /// Codex's status: `pending_init`, `completed`, …
+    /// The status as Codex reports it: `pending_init`, `completed`, …
     pub status: String,
-    /// Its last message.
+    /// The sub-agent's last message.
     pub message: Option<String>,
 }
 
@@ -191,7 +191,7 @@ impl Item {
 }
 
 impl ItemKind {
-    /// Parses the object. If it is not known, returns `None` and leaves the object unchanged.
+    /// Parses the object. If its kind is unknown, returns `None` and leaves the object unchanged.
     fn understand(object: &mut Map<String, Value>) -> Option<Self> {
         let kind = object.get("type")?.as_str()?;
         Some(match kind {

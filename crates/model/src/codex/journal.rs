@@ -1,7 +1,7 @@
-//! Folds the events of a run into a summary.
+//! Summarizes the events of a run.
 //!
-//! The summary is the same whether the events came live or from the file after a restart. It contains what the outcome and the
-//! record need, never the whole log. A torn last line is ignored.
+//! The summary is the same whether the events are read live or from the file after a restart. It contains only what the outcome
+//! and the record need, not the whole log. An incomplete last line is ignored.
 
 use std::collections::BTreeSet;
 
@@ -22,15 +22,15 @@ pub enum TurnEnd {
 /// The summary of a run so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JournalSummary {
-    /// The last `thread.started`.
+    /// The thread ID from the last `thread.started` event.
     pub thread_id: Option<String>,
-    /// Whether any turn started. The thread can be resumed from then on.
+    /// Whether any turn started. If so, the thread can be resumed.
     pub turn_started: bool,
-    /// How the last turn ended, or `None` while it runs.
+    /// How the last turn ended, or `None` if it has not ended.
     pub turn_end: Option<TurnEnd>,
-    /// The last message of the agent. After the end of the turn, this is its answer.
+    /// The agent's last message. After the end of the turn, this is its answer.
     pub last_message: Option<String>,
-    /// The last `error` event, unless an item started or ended after it, because then Codex had recovered.
+    /// The message of the last `error` event. `None` if an item started or ended afterwards, because Codex had then recovered.
     pub last_error: Option<String>,
     /// Number of lines read.
     pub lines: u64,
@@ -42,12 +42,12 @@ pub struct JournalSummary {
     pub commands_run: u64,
     /// Number of commands that did not succeed.
     pub commands_failed: u64,
-    /// IDs of items that have started and not ended.
+    /// IDs of items that have started but not ended.
     pub open_items: BTreeSet<String>,
 }
 
 impl JournalSummary {
-    /// Returns the summary of a complete log. Ignores a torn last line.
+    /// Returns the summary of a complete log. Ignores an incomplete last line.
     pub fn of(journal: &[u8]) -> Self {
         let mut summary = Self::default();
         LineSplitter::new().feed(journal, |line| summary.observe(&line.event()));
@@ -89,10 +89,10 @@ impl JournalSummary {
         }
     }
 
-    /// Updates the summary with any item, whatever its status.
+    /// Updates the summary with an item of any status.
     fn take_progress(&mut self, item: &Item) {
         match &item.kind {
-            // A warning of Codex does not show that it has recovered.
+            // A warning from Codex does not show that Codex has recovered.
             ItemKind::Error { .. } => {}
             ItemKind::Unknown(_) => self.unknown += 1,
             ItemKind::AgentMessage { .. }

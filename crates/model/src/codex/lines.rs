@@ -1,15 +1,16 @@
-//! Splits chunks of bytes into lines, with the offset after each line.
+//! Splits chunks of bytes into lines, and returns the offset after each line.
 //!
-//! The splitter never holds more than the cap: a longer line is counted and reported as `Oversized`, and only the raw log
-//! contains it. Each line is emitted exactly once, when its newline has been read. A torn tail is kept until the rest arrives.
+//! The splitter never buffers more than its cap: a longer line is counted and reported as `Oversized`, and only the raw log
+//! contains it. Each line is emitted exactly once, when its newline has been read. An incomplete line is kept until the rest
+//! arrives.
 
 use super::event::CodexEvent;
 use crate::size::bytes as shown;
 
-/// The maximum length of a parsed line. Codex writes up to 1 MiB of output in one line, which is 7 MiB if all of it is escaped.
+/// The maximum length of a parsed line. Codex writes up to 1 MiB of output in one line, which is 7 MiB if every byte is escaped.
 pub const LINE_CAP_BYTES: usize = 8 * 1024 * 1024;
 
-/// A tail buffer above this size is freed after its line was emitted.
+/// A tail buffer above this size is freed after its line has been emitted.
 const KEPT_BUFFER_BYTES: usize = 256 * 1024;
 
 /// A complete line.
@@ -17,7 +18,7 @@ const KEPT_BUFFER_BYTES: usize = 256 * 1024;
 pub struct Line<'a> {
     /// The content.
     pub content: LineContent<'a>,
-    /// The offset in the log after the newline. A reader that has seen this line continues here.
+    /// The offset in the log after the newline, where a reader that has seen this line continues.
     pub end: u64,
 }
 
@@ -28,7 +29,7 @@ pub enum LineContent<'a> {
     Whole(&'a [u8]),
     /// A line longer than the cap.
     Oversized {
-        /// Its length without the newline.
+        /// The length of the line without the newline.
         len: u64,
     },
 }
@@ -45,13 +46,13 @@ impl Line<'_> {
     }
 }
 
-/// Splits a stream into lines, whatever the size of its chunks.
+/// Splits a stream into lines. Its chunks can have any size.
 #[derive(Debug)]
 pub struct LineSplitter {
     cap: usize,
     /// The start of a line whose newline has not arrived yet, at most `cap` bytes.
     tail: Vec<u8>,
-    /// The length of that line so far, if it is longer than the cap and its bytes were dropped.
+    /// The length so far of a line that is longer than the cap, so its bytes were dropped.
     oversized: Option<u64>,
     /// The offset right after the last newline.
     complete: u64,
@@ -96,7 +97,7 @@ impl LineSplitter {
         self.oversized.unwrap_or(self.tail.len() as u64)
     }
 
-    /// Returns the bytes after the last newline, or nothing if they are longer than the cap. For a stream that has ended.
+    /// Returns the bytes after the last newline, or nothing if there are more than the cap. For a stream that has ended.
     pub fn tail(&self) -> &[u8] {
         &self.tail
     }

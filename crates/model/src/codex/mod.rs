@@ -2,7 +2,7 @@
 //!
 //! [`LineSplitter`] splits the log into lines, [`CodexEvent::parse`] parses a line, [`JournalSummary`] summarizes the events of a
 //! run, [`classify`] determines its outcome, and [`transcribe`] formats an event for people. Every step is a total function:
-//! whatever a worker prints, nothing fails or panics, and no line is lost.
+//! no output of a worker causes an error or a panic, and no line is lost.
 
 mod event;
 mod item;

@@ -1,8 +1,8 @@
 //! Makes text from an agent safe to print in a terminal.
 //!
-//! Output of an agent or its commands may contain escape sequences that move the cursor, change the title or write to the
-//! clipboard. The result contains no control characters except newline and tab, and no characters that change the direction of
-//! text. Colors are removed on purpose.
+//! The output of an agent or its commands may contain escape sequences that move the cursor, change the title or write to the
+//! clipboard. Printable text contains no control characters except newline and tab, no characters that change the direction of
+//! text, and no colors.
 
 use std::borrow::Cow;
 use std::iter::Peekable;
@@ -10,12 +10,12 @@ use std::str::Chars;
 
 const ESCAPE: char = '\u{1b}';
 
-/// Removes escape sequences and control characters. Newlines and tabs stay; a lone carriage return becomes a newline.
+/// Removes escape sequences and control characters. Newlines and tabs are kept, and a lone carriage return becomes a newline.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_harmless) { Cow::Borrowed(text) } else { Cow::Owned(strip(text)) }
 }
 
-/// Returns the printable text in one line: any whitespace becomes a single space, and text beyond `limit` characters is
+/// Returns the printable text on one line: each run of whitespace becomes a single space, and text beyond `limit` characters is
 /// replaced by `…`.
 pub fn printable_line(text: &str, limit: usize) -> String {
     let text = printable(text);
@@ -50,7 +50,7 @@ fn is_harmless(character: char) -> bool {
     !is_direction_control(character) && (!character.is_control() || matches!(character, '\n' | '\t'))
 }
 
-/// Embeddings, overrides and isolates, which can show text in a different order than it is stored.
+/// Returns whether the character is an embedding, override or isolate, which can make text appear in a different order.
 fn is_direction_control(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -72,7 +72,7 @@ fn strip(text: &str) -> String {
     clean
 }
 
-/// Skips what follows an escape character.
+/// Skips the escape sequence after an escape character.
 fn skip_escape(rest: &mut Peekable<Chars<'_>>) {
     match rest.peek() {
         Some('[') => {
@@ -96,8 +96,8 @@ fn skip_control_sequence(rest: &mut Peekable<Chars<'_>>) {
     rest.next_if(|character| matches!(character, '@'..='~'));
 }
 
-/// Skips a title, a hyperlink or a clipboard write. It ends at its terminator, or at the end of the line at the latest, so that
-/// an unterminated one cannot hide the rest of the text.
+/// Skips a title, a hyperlink or a clipboard write up to its terminator, or to the end of the line if there is none, so that an
+/// unterminated sequence cannot hide the rest of the text.
 fn skip_string(rest: &mut Peekable<Chars<'_>>) {
     while let Some(character) = rest.next_if(|character| *character != '\n') {
         if matches!(character, '\u{7}' | '\u{9c}') {

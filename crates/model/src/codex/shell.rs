@@ -1,6 +1,6 @@
 //! Shows a command as the agent wrote it, without the shell that Codex wraps around it.
 //!
-//! Only for display. A command that cannot be unwrapped with certainty is shown unchanged.
+//! The result is only for display. A command that cannot be unwrapped with certainty is shown unchanged.
 
 use std::borrow::Cow;
 use std::iter::Peekable;

@@ -1,7 +1,7 @@
 //! Turns events into a transcript: plain blocks of text for a terminal or a page.
 //!
-//! Structure only, no colors. All text from an agent passes through [`printable`], so it cannot control a terminal. Only the
-//! end of a command's output is shown; the raw log has all of it.
+//! A transcript has structure but no colors. All text from an agent passes through [`printable`], so it cannot control a terminal.
+//! Only the end of a command's output is shown; the raw log contains the whole output.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::shell::unwrap_shell;
 use super::usage::{UsageReport, UsageScope};
 use crate::visible::Visible;
 
-/// The maximum number of output lines, counted from the end.
+/// The maximum number of output lines to show, counted from the end.
 const OUTPUT_LINES: usize = 20;
 
 /// The maximum length of a line of output, a title or a raw value, in characters.
@@ -21,7 +21,7 @@ const LINE_LIMIT: usize = 400;
 /// The maximum length of the description of the current activity, in characters.
 const ACTIVITY_LIMIT: usize = 200;
 
-/// The maximum number of bytes that are read from the end of an output, so that a megabyte in one line is cheap.
+/// The maximum number of bytes that are read from the end of an output, so that a line of a megabyte is cheap.
 const OUTPUT_TAIL_BYTES: usize = 32 * 1024;
 
 /// A block of a transcript.
@@ -29,16 +29,16 @@ const OUTPUT_TAIL_BYTES: usize = 32 * 1024;
 pub struct TranscriptEntry {
     /// The kind of block.
     pub kind: EntryKind,
-    /// One line.
+    /// The title: one line of text.
     pub title: String,
-    /// Any number of lines, without a newline at the end. May be empty.
+    /// The body: any number of lines, without a newline at the end. May be empty.
     pub body: String,
 }
 
 /// The kind of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A message of the agent.
+    /// A message from the agent.
     Agent,
     /// A summary of the agent's reasoning.
     Reasoning,
@@ -67,8 +67,8 @@ pub enum EntryKind {
 
 /// Returns the block for an event, or `None` if the event has nothing to show.
 ///
-/// Commands and tools are shown when they start (`ok: None`) and when they end; a caller that only wants finished ones drops
-/// the former. A plan is shown when it is created and when it changes, but not again at the end of the turn.
+/// Commands and tools have a block when they start (`ok: None`) and another when they end. Callers that only want finished ones
+/// drop the first. A plan has a block when it is created and when it changes, but not at the end of the turn.
 pub fn transcribe(event: &CodexEvent) -> Option<TranscriptEntry> {
     match event {
         CodexEvent::ThreadStarted { thread_id } => Some(entry(EntryKind::Lifecycle, &format!("thread {thread_id}"), "")),
@@ -90,7 +90,7 @@ pub fn transcribe(event: &CodexEvent) -> Option<TranscriptEntry> {
     }
 }
 
-/// Describes in one line what the agent is doing, or returns `None` if the event does not tell.
+/// Describes in one line what the agent is doing, or returns `None` if the event does not show it.
 pub fn activity(event: &CodexEvent) -> Option<String> {
     let found = transcribe(event)?;
     let first = || found.body.lines().find(|line| !line.trim().is_empty()).map(|line| printable_line(line, ACTIVITY_LIMIT));
@@ -143,7 +143,7 @@ fn entry(kind: EntryKind, title: &str, body: &str) -> TranscriptEntry {
     TranscriptEntry { kind, title: printable_line(title, LINE_LIMIT), body: printable(body).trim_end().to_owned() }
 }
 
-/// Returns the first line of a command, and the others formatted for a body.
+/// Returns the first line of a command, and the other lines formatted for a body.
 fn command_lines(command: &str) -> (String, String) {
     let command = unwrap_shell(command);
     let (first, more) = command.trim().split_once('\n').unwrap_or((command.trim(), ""));

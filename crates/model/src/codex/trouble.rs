@@ -1,15 +1,15 @@
-//! What went wrong, told from the words that Codex and workers use, and what to do about it.
+//! Determines the error code of a failure from the words that Codex and workers use, and the hints for the code.
 //!
-//! The words are those of the recorded versions; a message that nothing here knows keeps its own text under a general code.
-//! Codes are stable: scripts rely on them.
+//! The words come from the recorded versions. A message without known words keeps its text and gets a general code.
+//! Codes are stable because scripts rely on them.
 
 use super::printable::printable_line;
 use crate::error_code::ErrorCode;
 
-/// The most characters of somebody else's message that are passed on.
+/// The maximum length of a quoted message, in characters.
 const MESSAGE_LIMIT: usize = 1000;
 
-/// Codes by what a message contains, in lower case. The first row with a match wins, so the special comes before the general.
+/// Error codes by the words in a message, in lower case. The first matching row wins, so specific rows come before general ones.
 const BY_WORDS: &[(ErrorCode, &[&str])] = &[
     (ErrorCode::UnknownThread, &["no rollout found"]),
     (ErrorCode::ThreadBusy, &["already has an active writer"]),
@@ -72,7 +72,7 @@ const BY_WORDS: &[(ErrorCode, &[&str])] = &[
     ),
 ];
 
-/// The code for a message, when its words are known.
+/// Returns the error code for a message, if it contains known words.
 pub(super) fn code_of(message: &str) -> Option<ErrorCode> {
     let message = message.to_lowercase();
     // OpenAI's "The model `x` does not exist" names the model in the middle.
@@ -82,18 +82,18 @@ pub(super) fn code_of(message: &str) -> Option<ErrorCode> {
     BY_WORDS.iter().find(|(_, words)| words.iter().any(|word| message.contains(word))).map(|(code, _)| *code)
 }
 
-/// What to do next, most useful first.
+/// Returns what to do next, the most useful hint first.
 pub(super) fn hints_for(code: ErrorCode) -> Vec<String> {
     code.advice().iter().map(|hint| (*hint).to_owned()).collect()
 }
 
-/// Somebody else's message as it may be passed on: printable, one line, bounded.
+/// Makes a message from another program safe to show: printable, on one line, and of limited length.
 pub(super) fn quoted(message: &str) -> String {
     printable_line(message, MESSAGE_LIMIT)
 }
 
-/// The line of a stderr that says why: the last `Error: …` with its causes, else the last line that is not a log line, else the
-/// last log line. `None` when there is nothing but noise.
+/// Returns the reason of a failure from stderr: the last `Error: …` with its causes, otherwise the last line that is not a log
+/// line, otherwise the last log line. Returns `None` if stderr contains only noise.
 pub(super) fn reason_in(stderr: &str) -> Option<String> {
     let told = stderr.rsplit_once("\nStack backtrace:").map_or(stderr, |(told, _backtrace)| told);
     let lines: Vec<&str> = told.lines().map(str::trim).filter(|line| !is_noise(line)).collect();
@@ -123,12 +123,12 @@ fn after_error(line: &str) -> &str {
     line.get(6..).unwrap_or(line).trim_start()
 }
 
-/// `0: because` → `because`.
+/// Removes the number of a cause: `0: because` becomes `because`.
 fn without_number(line: &str) -> &str {
     line.split_once(": ").filter(|(number, _)| number.bytes().all(|byte| byte.is_ascii_digit())).map_or(line, |(_, cause)| cause)
 }
 
-/// Lines of Codex's own log, as in `2026-11-22T06:44:46.122150Z ERROR codex_core::session: …`.
+/// Returns whether a line is from Codex's own log, e.g. `2026-11-22T06:44:46.122150Z ERROR codex_core::session: …`.
 fn is_log_line(line: &str) -> bool {
     let mut words = line.split_whitespace();
     let stamped = words.next().is_some_and(|time| time.ends_with('Z') && time.starts_with("20") && time.contains('T'));

@@ -1,7 +1,7 @@
 //! Counts the tokens that a run used.
 //!
-//! At the end of each turn, current versions of Codex report the total of the whole thread, and 0.75.0 reports the total of its
-//! process. A report knows which of the two it is; [`UsageReport::of_run`] is the only place where the difference matters.
+//! At the end of each turn, current versions of Codex report the total of the whole thread, and version 0.75.0 reports the total of
+//! its process. Each report has a [`UsageScope`], and only [`UsageReport::of_run`] and [`UsageReport::total_after`] depend on it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub struct Usage {
     pub input_tokens: u64,
     /// Input tokens that came from the cache.
     pub cached_input_tokens: u64,
-    /// Tokens written to the cache. Older versions of Codex do not report it.
+    /// Tokens written to the cache. Older versions of Codex do not report them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_write_input_tokens: Option<u64>,
     /// Output tokens, including reasoning.
@@ -26,13 +26,13 @@ pub struct Usage {
 /// The scope of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsageScope {
-    /// Everything since the thread started.
+    /// All tokens since the thread started.
     Thread,
-    /// Everything in this process.
+    /// All tokens of this process.
     Process,
 }
 
-/// The token usage of a `turn.completed`.
+/// The token usage in a `turn.completed` event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsageReport {
     /// The counts as Codex reported them.
@@ -42,7 +42,7 @@ pub struct UsageReport {
 }
 
 impl Usage {
-    /// Returns the difference to `baseline`, never below zero.
+    /// Returns the counts minus those of `baseline`, but never less than zero.
     #[must_use]
     pub fn since(&self, baseline: &Self) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl Usage {
         }
     }
 
-    /// Returns the sum of both.
+    /// Returns the sum of both usages.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         let cache_writes = [self.cache_write_input_tokens, other.cache_write_input_tokens];
@@ -69,7 +69,7 @@ impl Usage {
         }
     }
 
-    /// Whether any count is smaller than in `baseline`. This never happens to a running total.
+    /// Returns whether any count is smaller than in `baseline`, which never happens to a running total.
     fn falls_below(&self, baseline: &Self) -> bool {
         let cache_write_fell = match (self.cache_write_input_tokens, baseline.cache_write_input_tokens) {
             (Some(now), Some(before)) => now < before,
@@ -96,7 +96,7 @@ impl UsageReport {
     /// Returns the usage of this run. `baseline` is the usage of the thread before the run: the previous run's
     /// [`total_after`](Self::total_after), or zero for the first run.
     ///
-    /// A thread's total below the baseline is not a total (it is from a review or a replaced thread) and counts as is.
+    /// A report below the baseline is not the thread's total, but comes from a review or a replaced thread. It is counted as is.
     #[must_use]
     pub fn of_run(&self, baseline: &Usage) -> Usage {
         match self.scope {
@@ -186,17 +186,17 @@ mod tests {
         let newer = |input: u64| read(&json!({"input_tokens": input, "output_tokens": input / 10, "reasoning_output_tokens": 0}));
         assert_eq!(newer(80).total_after(&before), newer(80).figures);
         assert_eq!(newer(20).total_after(&before), newer(20).figures, "a different thread starts a new total");
-        assert_eq!(newer(0).total_after(&before), before, "a review reports nothing");
+        assert_eq!(newer(0).total_after(&before), before, "a review leaves the total unchanged");
     }
 
     #[test]
     fn figures_that_codex_did_not_tell_are_left_out() {
         let usage = Usage { input_tokens: 1, ..Usage::default() };
-        let written = serde_json::to_value(usage).expect("figures are JSON");
+        let written = serde_json::to_value(usage).expect("the usage can be serialized");
         assert_eq!(
             written,
             json!({"input_tokens": 1, "cached_input_tokens": 0, "output_tokens": 0, "reasoning_output_tokens": 0})
         );
-        assert_eq!(Usage::deserialize(&written).expect("the same after a round trip"), usage);
+        assert_eq!(Usage::deserialize(&written).expect("the JSON is valid"), usage);
     }
 }

@@ -17,7 +17,7 @@ impl CodexVersion {
         parts.next().is_none().then_some(version)
     }
 
-    /// Whether the output and the sessions of this version are supported.
+    /// Returns whether the output and the sessions of this version are supported.
     pub fn is_usable(self) -> bool {
         Self::parse(crate::OLDEST_CODEX_VERSION).is_some_and(|oldest| self >= oldest)
     }
@@ -59,6 +59,6 @@ mod tests {
 
     #[test]
     fn the_pinned_version_is_usable() {
-        assert!(CodexVersion::parse(crate::CODEX_VERSION).expect("a version").is_usable());
+        assert!(CodexVersion::parse(crate::CODEX_VERSION).expect("the version is valid").is_usable());
     }
 }

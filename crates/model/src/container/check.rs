@@ -84,10 +84,10 @@ mod tests {
     #[test]
     fn the_output_format_is_stable() {
         let text = r#"{"usable":false,"engine":{"version":"20.10.24","live_restore":true,"rootless":false},"image":null,"problem":{"code":"image_missing","detail":"no image","hints":["build it"]}}"#;
-        let check: ContainerCheck = serde_json::from_str(text).expect("valid output");
-        assert_eq!(serde_json::to_string(&check).expect("JSON"), text);
+        let check: ContainerCheck = serde_json::from_str(text).expect("the output is valid");
+        assert_eq!(serde_json::to_string(&check).expect("the check can be serialized"), text);
         assert!(check.status.image.is_none() && check.status.engine.is_some());
-        let least: ContainerCheck = serde_json::from_str(r#"{"usable":true}"#).expect("valid output");
+        let least: ContainerCheck = serde_json::from_str(r#"{"usable":true}"#).expect("the output is valid");
         assert!(least.usable && least.problem.is_none());
     }
 }

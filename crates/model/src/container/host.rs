@@ -1,5 +1,5 @@
 //! Patterns for hosts that a container can reach.
-//! This module resolves no names. Invariant: no pattern contains a comma, a space or a scheme.
+//! This module does not resolve names. Invariant: no pattern contains a comma, a space or a scheme.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,10 +16,10 @@ use crate::problem::Problem;
 pub struct HostPattern(String);
 
 impl HostPattern {
-    /// Parses a host name, `*.` and a domain, or an IP address, with an optional port.
+    /// Parses a host name, a domain after `*.`, or an IP address, each with an optional port.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let pattern = Self::read(text)?;
-        // Reject other spellings of addresses, such as `127.1`: they would be compared as names.
+        // Reject other spellings of addresses, such as `127.1`, because they would be compared as names.
         let (host, _) = parts(&pattern.0);
         let ends_like_address = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
         if ends_like_address && !is_address(host) { Err(unusable(text)) } else { Ok(pattern) }
@@ -110,7 +110,7 @@ mod tests {
         {
             assert!(HostPattern::parse(host).is_err(), "{host:?} was accepted");
         }
-        let old: HostPattern = serde_json::from_str("\"127.1\"").expect("a record of an earlier version");
+        let old: HostPattern = serde_json::from_str("\"127.1\"").expect("records of earlier versions are accepted");
         assert_eq!(old.as_str(), "127.1");
     }
 }

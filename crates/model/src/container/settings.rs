@@ -1,6 +1,6 @@
 //! Settings for the containers of a repository's runs: image, user, network access and limits.
 //!
-//! [`ContainerSettings::edited`] parses every value, so the worker can use a [`ContainerSettings`] as it is. Invariant: a record
+//! [`ContainerSettings::edited`] checks every value, so the worker can use [`ContainerSettings`] unchanged. Invariant: a record
 //! lists hosts only if its network is `allow`.
 
 use super::host::HostPattern;
@@ -12,13 +12,13 @@ use crate::settings::{Choice, Group, Input, Stored, Text, settings, text_by_as_s
 /// The maximum number of allowed hosts.
 const MAX_HOSTS: usize = 200;
 
-/// The smallest memory limit. Codex itself needs 32 MiB, and its tools need some too.
+/// The minimum memory limit. Codex itself needs 32 MiB, and its tools also need memory.
 const MIN_MEMORY_BYTES: u64 = 64 << 20;
 
-/// The limits for `pids`. With fewer processes, Codex cannot start its tools.
+/// The valid values of `pids`. With fewer than 64 processes, Codex cannot start its tools.
 const PIDS: std::ops::RangeInclusive<u32> = 64..=4_000_000;
 
-/// The limits for `cpus`. With less than a tenth of a CPU, commands run into their time limits.
+/// The valid values of `cpus`. With less than a tenth of a CPU, commands reach their time limits.
 const CPUS: std::ops::RangeInclusive<f64> = 0.1..=1024.0;
 
 /// The user that Codex runs as in a container.
@@ -33,7 +33,7 @@ pub enum ContainerUser {
 }
 
 impl ContainerUser {
-    /// The value in JSON and on the command line.
+    /// Returns the value in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Root => "root",
@@ -56,7 +56,7 @@ pub enum ContainerNetwork {
 }
 
 impl ContainerNetwork {
-    /// The value in JSON and on the command line.
+    /// Returns the value in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -66,18 +66,18 @@ impl ContainerNetwork {
     }
 }
 
-/// Whether the model may use its provider's tools: web search, fetching URLs, MCP servers, containers.
+/// Whether the model may use its provider's tools, such as web search, URL fetching, MCP servers and containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HostedTools {
-    /// Requests to the model are passed on unchanged.
+    /// The model may use these tools. Requests are passed on unchanged.
     Allow,
     /// Codex does not offer these tools, and the broker removes them from requests.
     Deny,
 }
 
 impl HostedTools {
-    /// The value in JSON and on the command line.
+    /// Returns the value in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
@@ -91,7 +91,7 @@ impl Stored for ContainerUser {
         if *self == Self::default() { vec![] } else { vec![self.text()] }
     }
 
-    /// JSON always contains the user.
+    /// Returns `false`, because JSON always contains the user.
     fn is_omitted(&self) -> bool {
         false
     }
@@ -102,7 +102,7 @@ impl Stored for ContainerNetwork {
         if *self == Self::default() { vec![] } else { vec![self.text()] }
     }
 
-    /// JSON always contains the network.
+    /// Returns `false`, because JSON always contains the network.
     fn is_omitted(&self) -> bool {
         false
     }
@@ -111,10 +111,10 @@ impl Stored for ContainerNetwork {
 text_by_as_str!(ContainerUser, ContainerNetwork, HostedTools, HostPattern);
 
 settings! {
-    /// How the containers of a repository's runs are created. Omitted settings have their defaults.
+    /// How the containers of a repository's runs are created. Omitted settings have their default values.
     pub struct ContainerSettings;
 
-    /// Changes to [`ContainerSettings`]. Omitted settings stay as they are, and null restores the default.
+    /// Changes to [`ContainerSettings`]. Omitted settings keep their values, and null restores the default.
     pub struct EditContainer {}
 
     container in Group::Container, or refused;
@@ -162,7 +162,7 @@ settings! {
 
     /// Hosts that a run can reach if the network is `allow`, e.g. `example.com`, `*.example.org` or `example.net:8443`
     ///
-    /// A host on the server's own network also needs its address and port, e.g. `10.0.0.5:4873`.
+    /// For a host on the server's own network, also list its address and port, e.g. `10.0.0.5:4873`.
     allow_hosts: Vec<HostPattern> = Vec<String> => |texts| hosts_of(&texts), {
         flag: "allow-host",
         label: "Allowed hosts",
@@ -209,7 +209,7 @@ settings! {
 
     /// Maximum number of tokens per run
     ///
-    /// The limit needs an API key: with an account login, the server cannot count tokens.
+    /// This limit requires an API key: with an account login, the server cannot count tokens.
     token_budget: Option<u64> = u64 => |tokens| budget_of(tokens).map(Some), {
         flag: "token-budget",
         label: "Token budget",
@@ -228,7 +228,7 @@ impl ContainerSettings {
         edited.conflict().map_or(Ok(edited), |(_, problem)| Err(problem))
     }
 
-    /// The conflict that these settings would have after `edit`: the key of a setting to fix, and the problem.
+    /// Returns the conflict that these settings would have after `edit`: the key of the setting to fix, and the problem.
     pub(crate) fn conflict_with(&self, edit: &EditContainer) -> Option<(&'static str, Problem)> {
         self.clone().with_all(edit).ok()?.conflict()
     }
@@ -248,14 +248,14 @@ impl ContainerSettings {
             return Some(("allow_hosts", problem));
         }
         if self.image.is_some() && self.dockerfile.is_some() {
-            let problem = refused("image and Dockerfile cannot both be set".to_owned()).hint("unset one of them");
+            let problem = refused("an image and a Dockerfile cannot both be set".to_owned()).hint("unset one of them");
             return Some(("dockerfile", problem));
         }
         None
     }
 }
 
-/// Parses `[registry/]name[:tag][@digest]`. The name cannot start with a dash, so no program reads it as an option.
+/// Parses `[registry/]name[:tag][@digest]`. The name cannot start with a dash, so no program can mistake it for an option.
 fn image_name(text: &str) -> Result<String, Problem> {
     let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());
     let continues = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c));
@@ -345,7 +345,7 @@ fn budget_of(tokens: u64) -> Result<u64, Problem> {
     if tokens > 0 {
         Ok(tokens)
     } else {
-        Err(refused("a token budget of 0 allows no run to start".to_owned()).hint("unset the budget for no limit"))
+        Err(refused("with a token budget of 0, no run can start".to_owned()).hint("for no limit, unset the budget"))
     }
 }
 
@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     fn edited(settings: &ContainerSettings, edit: Value) -> Result<ContainerSettings, Problem> {
-        settings.clone().edited(&serde_json::from_value(edit).expect("an edit"))
+        settings.clone().edited(&serde_json::from_value(edit).expect("the edit is valid"))
     }
 
     #[test]
@@ -365,9 +365,9 @@ mod tests {
             &ContainerSettings::default(),
             json!({ "image": "mine:1", "user": "caller", "memory": "4G", "cpus": 1.5, "pids": 256, "token_budget": 1000 }),
         )
-        .expect("sound");
+        .expect("the settings are valid");
         assert_eq!((first.user, first.memory.as_deref(), first.pids), (ContainerUser::Caller, Some("4g"), Some(256)));
-        let second = edited(&first, json!({ "memory": null, "user": null })).expect("sound");
+        let second = edited(&first, json!({ "memory": null, "user": null })).expect("the settings are valid");
         assert_eq!(second, ContainerSettings { memory: None, user: ContainerUser::Root, ..first });
     }
 
@@ -376,20 +376,21 @@ mod tests {
         let hosts = json!(["Example.com", "*.example.org", "10.0.0.1:8443"]);
         let alone = edited(&ContainerSettings::default(), json!({ "allow_hosts": hosts })).expect_err("the network is open");
         assert!(alone.report.code == ErrorCode::ContainerRefused && alone.report.hints.len() == 1, "{alone:?}");
-        let allowed = edited(&ContainerSettings::default(), json!({ "network": "allow", "allow_hosts": hosts })).expect("sound");
+        let allowed = edited(&ContainerSettings::default(), json!({ "network": "allow", "allow_hosts": hosts }))
+            .expect("the settings are valid");
         let texts: Vec<_> = allowed.allow_hosts.iter().map(HostPattern::as_str).collect();
         assert_eq!(texts, ["example.com", "*.example.org", "10.0.0.1:8443"]);
-        let open = edited(&allowed, json!({ "network": "open" })).expect("sound");
+        let open = edited(&allowed, json!({ "network": "open" })).expect("the settings are valid");
         assert!(open.allow_hosts.is_empty());
     }
 
     #[test]
     fn hosted_tools_stay_unset_until_they_are_set() {
-        let unset = edited(&ContainerSettings::default(), json!({ "network": "none" })).expect("sound");
+        let unset = edited(&ContainerSettings::default(), json!({ "network": "none" })).expect("the settings are valid");
         assert_eq!(unset.hosted_tools, None);
-        let allowed = edited(&unset, json!({ "hosted_tools": "allow" })).expect("sound");
+        let allowed = edited(&unset, json!({ "hosted_tools": "allow" })).expect("the settings are valid");
         assert_eq!(allowed.hosted_tools, Some(HostedTools::Allow));
-        assert_eq!(edited(&allowed, json!({ "hosted_tools": null })).expect("sound"), unset);
+        assert_eq!(edited(&allowed, json!({ "hosted_tools": null })).expect("the settings are valid"), unset);
     }
 
     #[test]
@@ -409,23 +410,23 @@ mod tests {
             json!({ "pids": 2 }),
             json!({ "token_budget": 0 }),
         ] {
-            let problem = edited(&ContainerSettings::default(), edit.clone()).expect_err("invalid");
+            let problem = edited(&ContainerSettings::default(), edit.clone()).expect_err("the setting is invalid");
             assert!(
                 problem.report.code == ErrorCode::ContainerRefused && !problem.report.hints.is_empty(),
                 "{edit}: {problem:?}"
             );
         }
-        assert!(serde_json::from_value::<EditContainer>(json!({ "memroy": "4g" })).is_err(), "a misspelt field");
+        assert!(serde_json::from_value::<EditContainer>(json!({ "memroy": "4g" })).is_err(), "misspelled fields are rejected");
     }
 
     #[test]
     fn settings_survive_json_and_invalid_hosts_are_refused() {
-        let written =
-            edited(&ContainerSettings::default(), json!({ "network": "allow", "allow_hosts": ["a.com"] })).expect("sound");
-        let text = serde_json::to_string(&written).expect("JSON");
+        let written = edited(&ContainerSettings::default(), json!({ "network": "allow", "allow_hosts": ["a.com"] }))
+            .expect("the settings are valid");
+        let text = serde_json::to_string(&written).expect("the settings can be serialized");
         assert_eq!(text, r#"{"user":"root","network":"allow","allow_hosts":["a.com"]}"#);
-        assert_eq!(serde_json::from_str::<ContainerSettings>(&text).expect("read"), written);
-        assert_eq!(serde_json::from_str::<ContainerSettings>("{}").expect("read"), ContainerSettings::default());
+        assert_eq!(serde_json::from_str::<ContainerSettings>(&text).expect("the JSON is valid"), written);
+        assert_eq!(serde_json::from_str::<ContainerSettings>("{}").expect("the JSON is valid"), ContainerSettings::default());
         assert!(serde_json::from_str::<ContainerSettings>(r#"{"allow_hosts":["a,b"]}"#).is_err());
     }
 }
