@@ -28,12 +28,12 @@ pub enum EnvironmentStatus {
     Ready,
     /// The clone failed.
     Failed,
-    /// The repository is being removed, after its tasks.
+    /// The repository is being removed. Its tasks are removed first.
     Removing,
 }
 
 impl EnvironmentStatus {
-    /// The value in the API.
+    /// Returns the value in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cloning => "cloning",
@@ -53,7 +53,7 @@ pub struct EnvironmentRecord {
     pub name: Title,
     /// The URL that the repository is cloned from.
     pub repo_url: RepositoryUrl,
-    /// The branch that tasks start from. Unknown until the clone finishes, unless a user named it.
+    /// The branch that tasks start from. Unknown until the clone finishes, unless a user specified it.
     pub default_branch: Option<BranchName>,
     /// The status.
     pub status: EnvironmentStatus,
@@ -69,7 +69,7 @@ pub struct EnvironmentRecord {
     pub container: ContainerSettings,
     /// How runs are started and retried.
     pub runs: RunPolicy,
-    /// The repository on its Git host, as far as it is not detected from the URL.
+    /// The Git host settings that are not detected from the URL.
     pub forge: ForgeSettings,
     /// Which submodules are fetched without asking, in addition to those of the default branch.
     pub sources: SourceSettings,
@@ -103,7 +103,7 @@ pub struct EnvironmentFile {
     /// How runs are started and retried.
     #[serde(default)]
     pub runs: RunPolicy,
-    /// The repository on its Git host, as far as it is not detected from the URL.
+    /// The Git host settings that are not detected from the URL.
     #[serde(default)]
     pub forge: ForgeSettings,
     /// Which submodules are fetched without asking, in addition to those of the default branch.
@@ -138,7 +138,7 @@ impl From<&EnvironmentRecord> for EnvironmentFile {
 }
 
 impl EnvironmentFile {
-    /// Returns the record for this file, the URL and the default branch. Its secrets are still missing.
+    /// Creates the record from this file, the URL and the default branch. The record does not contain the secrets yet.
     pub fn with(self, repo_url: RepositoryUrl, default_branch: Option<BranchName>) -> EnvironmentRecord {
         EnvironmentRecord {
             env_id: self.env_id,

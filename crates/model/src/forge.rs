@@ -1,7 +1,7 @@
-//! Git hosts: which one a repository is on, its name there, and its web pages.
+//! Git hosts: the Git host of a repository, the repository's name on it, and the web pages.
 //!
-//! Pure. Tokens are never stored here: a token is a [`Secret`](crate::secret::Secret) that is stored with the environment's
-//! other secrets.
+//! These types never contain a token: a token is a [`Secret`](crate::secret::Secret) that is stored with the repository's other
+//! secrets.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::names::{BranchName, RepositoryUrl, shown};
 use crate::problem::Problem;
 use crate::settings::{Choice, Group, Input, settings, text_by_as_str};
 
-/// The supported kinds of Git hosts.
+/// A supported kind of Git host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ForgeKind {
@@ -89,7 +89,7 @@ fn refused(detail: String) -> Problem {
     Problem::new(ErrorCode::ForgeRefused, detail)
 }
 
-/// The name of a repository on its Git host: `owner/name`. On GitLab it may have any number of groups.
+/// The name of a repository on its Git host: `owner/name`. On GitLab, the owner can be a group with any number of subgroups.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct ProjectPath(String);
@@ -140,7 +140,7 @@ impl<'de> Deserialize<'de> for ProjectPath {
 pub struct ApiUrl(String);
 
 impl ApiUrl {
-    /// Parses an https URL, or an http URL on this machine. A token is sent there, so it must be protected.
+    /// Parses an https URL, or an http URL on this machine. Other http URLs are rejected because a token is sent to the URL.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let url = text.trim().trim_end_matches('/');
         let refused = |why: &str| refused(format!("invalid API URL `{}`: it {why}", shown(text)));
@@ -151,7 +151,7 @@ impl ApiUrl {
             return Err(refused("has no host or contains invalid characters"));
         }
         if authority.contains('@') {
-            return Err(refused("names a user").hint("set the token with its own setting"));
+            return Err(refused("contains a user name").hint("set the token with the setting for it"));
         }
         let host = host_of(authority);
         let is_here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
@@ -202,14 +202,14 @@ fn host_of(authority: &str) -> &str {
 }
 
 settings! {
-    /// The repository on its Git host. Omitted settings are detected from the repository URL.
+    /// The Git host settings of a repository. Omitted settings are detected from the repository URL.
     #[derive(Eq)]
     pub struct ForgeSettings;
 
-    /// Changes to [`ForgeSettings`] and the token. Omitted settings stay as they are, and null restores the default.
+    /// Changes to [`ForgeSettings`] and the token. Omitted settings keep their values, and null restores the default.
     #[derive(Eq)]
     pub struct EditForge {
-        /// Token for the Git host, used to push branches and open pull requests. It is never returned.
+        /// Token for the Git host, used to push branches and open pull requests. The token is never returned.
         #[serde(default, deserialize_with = "crate::settings::given", skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Option<String>, write_only)]
         pub token: Option<Option<crate::secret::Secret>>,
@@ -252,18 +252,18 @@ settings! {
 text_by_as_str!(ForgeKind, ProjectPath, ApiUrl);
 
 impl ForgeSettings {
-    /// Applies `edit` to these settings, except for its token.
+    /// Applies `edit` to these settings, except for the token.
     pub fn edited(self, edit: &EditForge) -> Result<Self, Problem> {
         self.with_each(edit)
     }
 }
 
-/// The server's settings for GitHub, for repositories without their own settings.
+/// The server's GitHub settings, for repositories without their own settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GitHubDefaults {
-    /// `ORCH_GITHUB_REPO`.
+    /// The value of `ORCH_GITHUB_REPO`.
     pub project: Option<ProjectPath>,
-    /// `ORCH_GITHUB_API_URL`.
+    /// The value of `ORCH_GITHUB_API_URL`.
     pub api_url: Option<ApiUrl>,
 }
 
@@ -272,11 +272,11 @@ pub struct GitHubDefaults {
 pub struct ForgePlace {
     /// The kind of the Git host.
     pub kind: ForgeKind,
-    /// The URL of its API.
+    /// The URL of the Git host's API.
     pub api_url: ApiUrl,
     /// The name of the repository.
     pub project: ProjectPath,
-    /// Whether the server's GitHub token may be used here.
+    /// Whether the server's GitHub token may be used for this repository.
     pub is_default_github: bool,
 }
 
@@ -289,7 +289,7 @@ impl ForgePlace {
         let github_host = if github.host() == "api.github.com" { "github.com" } else { github.host() };
         let known = host.filter(|host| *host == github_host).map(|_| ForgeKind::GitHub);
         let known = known.or_else(|| host.and_then(ForgeKind::of_host));
-        // A path, or a host of an unknown kind, is on GitHub if the server's settings name the repository.
+        // If the URL is a path or has an unknown host, the repository is on GitHub if the server's settings name it.
         let kind = settings.kind.or(known).or_else(|| defaults.project.as_ref().map(|_| ForgeKind::GitHub))?;
         let fits_default = kind == ForgeKind::GitHub && (host == Some(github_host) || known.is_none());
         let api_url = match &settings.api_url {
@@ -299,7 +299,7 @@ impl ForgePlace {
         };
         let own = settings.project.clone().or_else(|| from_url.filter(|_| host.is_some() && known.is_some()));
         let project = own.or_else(|| defaults.project.clone().filter(|_| fits_default)).or_else(|| {
-            // The settings name the kind, so the path of the URL has the meaning that it has there.
+            // The settings specify the kind of Git host, so the path of the URL is the repository's name.
             url.project_path()
                 .filter(|_| host.is_some() && settings.kind.is_some())
                 .and_then(|path| ProjectPath::parse(path).ok())
@@ -308,7 +308,7 @@ impl ForgePlace {
         Some(Self { kind, api_url, project, is_default_github })
     }
 
-    /// Returns the page on which a person can open a pull request.
+    /// Returns the URL of the page where a person can open a pull request.
     pub fn compare_url(&self, base: &BranchName, head: &BranchName) -> String {
         let (web, project) = (self.api_url.web(), &self.project);
         let (base, head) = (escaped(base.as_str()), escaped(head.as_str()));
@@ -327,7 +327,7 @@ impl ForgePlace {
     }
 }
 
-/// Percent-encodes a branch name for a path or query. Slashes stay.
+/// Percent-encodes a branch name for a path or query. Slashes are not encoded.
 pub fn escaped(name: &str) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
@@ -346,7 +346,7 @@ mod tests {
     use super::*;
 
     fn place(url: &str, settings: &ForgeSettings, defaults: &GitHubDefaults) -> Option<(ForgeKind, String, String)> {
-        let found = ForgePlace::find(&RepositoryUrl::parse(url).expect("a URL"), settings, defaults)?;
+        let found = ForgePlace::find(&RepositoryUrl::parse(url).expect("the URL is valid"), settings, defaults)?;
         Some((found.kind, found.api_url.0, found.project.0))
     }
 
@@ -375,28 +375,28 @@ mod tests {
             project: ProjectPath::parse("me/other").ok(),
             api_url: ApiUrl::parse("https://ghe.example/api/v3/").ok(),
         };
-        let of = |url: &str| place(url, &ForgeSettings::default(), &defaults).expect("known");
+        let of = |url: &str| place(url, &ForgeSettings::default(), &defaults).expect("the Git host is known");
         assert_eq!(of("/srv/repo"), (ForgeKind::GitHub, "https://ghe.example/api/v3".to_owned(), "me/other".to_owned()));
-        assert_eq!(of("https://ghe.example/a/b").2, "a/b", "the URL says it better");
-        assert_eq!(of("https://github.com/a/b").1, "https://api.github.com", "another GitHub");
+        assert_eq!(of("https://ghe.example/a/b").2, "a/b", "the URL takes precedence");
+        assert_eq!(of("https://github.com/a/b").1, "https://api.github.com", "github.com has its own API");
         assert_eq!(of("https://gitlab.com/a/b").0, ForgeKind::GitLab);
         let settings = ForgeSettings {
             kind: Some(ForgeKind::Forgejo),
             project: ProjectPath::parse("x/y").ok(),
             api_url: ApiUrl::parse("https://git.example/api/v1").ok(),
         };
-        let own = place("/srv/repo", &settings, &defaults).expect("said");
+        let own = place("/srv/repo", &settings, &defaults).expect("the settings specify the Git host");
         assert_eq!(own, (ForgeKind::Forgejo, "https://git.example/api/v1".to_owned(), "x/y".to_owned()));
         let kind_only = ForgeSettings { kind: Some(ForgeKind::Forgejo), ..ForgeSettings::default() };
-        let found = place("https://git.example/a/b.git", &kind_only, &defaults).expect("said");
+        let found = place("https://git.example/a/b.git", &kind_only, &defaults).expect("the settings specify the Git host");
         assert_eq!(found, (ForgeKind::Forgejo, "https://git.example/api/v1".to_owned(), "a/b".to_owned()));
     }
 
     #[test]
     fn the_servers_token_goes_only_where_it_belongs() {
         let find = |url: &str, settings: &ForgeSettings| {
-            let url = RepositoryUrl::parse(url).expect("a URL");
-            ForgePlace::find(&url, settings, &GitHubDefaults::default()).expect("known").is_default_github
+            let url = RepositoryUrl::parse(url).expect("the URL is valid");
+            ForgePlace::find(&url, settings, &GitHubDefaults::default()).expect("the Git host is known").is_default_github
         };
         assert!(find("https://github.com/a/b", &ForgeSettings::default()));
         assert!(!find("https://github.evil.example/a/b", &ForgeSettings::default()));
@@ -406,12 +406,12 @@ mod tests {
 
     #[test]
     fn a_place_to_compare_by_hand_is_known_without_a_token() {
-        let base = BranchName::parse("main").expect("a branch");
-        let head = BranchName::parse("codex/a#b").expect("a branch");
+        let base = BranchName::parse("main").expect("the name is valid");
+        let head = BranchName::parse("codex/a#b").expect("the name is valid");
         let of = |url: &str| {
-            let url = RepositoryUrl::parse(url).expect("a URL");
+            let url = RepositoryUrl::parse(url).expect("the URL is valid");
             let place = ForgePlace::find(&url, &ForgeSettings::default(), &GitHubDefaults::default());
-            place.expect("known").compare_url(&base, &head)
+            place.expect("the Git host is known").compare_url(&base, &head)
         };
         assert_eq!(of("https://github.com/me/r"), "https://github.com/me/r/compare/main...codex/a%23b?expand=1");
         assert_eq!(of("https://codeberg.org/me/r"), "https://codeberg.org/me/r/compare/main...codex/a%23b");

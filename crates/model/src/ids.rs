@@ -1,4 +1,4 @@
-//! Identifiers as types. They are parsed once, at the edge, and raw text is never joined into paths.
+//! Types for identifiers. IDs are parsed once, when they enter the program, and raw text never becomes part of a path.
 //!
 //! Invariant: the text of every ID is safe as a file name, a branch component and a process argument.
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub struct IdError {
     /// The rejected text, shortened to fit a message.
     pub text: String,
-    /// What was expected, with its article.
+    /// What was expected, including the article.
     pub expected: &'static str,
 }
 
@@ -25,7 +25,7 @@ impl IdError {
     }
 }
 
-/// Accepts only the canonical form (36 lower-case characters with hyphens), so that each ID has one spelling and one folder.
+/// Accepts only the canonical form (36 lower-case characters with hyphens), so that each ID has only one spelling and one folder.
 fn parse_uuid(text: &str, expected: &'static str) -> Result<Uuid, IdError> {
     let id = Uuid::try_parse(text).map_err(|_| IdError::new(text, expected))?;
     if id.hyphenated().to_string() == text { Ok(id) } else { Err(IdError::new(text, expected)) }
@@ -38,7 +38,7 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Wraps an existing UUID. New ones are version 7.
+            /// Wraps an existing UUID. New IDs use UUID version 7.
             pub const fn from_uuid(id: Uuid) -> Self {
                 Self(id)
             }
@@ -90,19 +90,19 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// The ID of an environment: a repository that tasks work on.
+    /// The ID of a repository, which the API calls an environment.
     EnvironmentId,
-    "an environment id (a UUID)"
+    "a repository ID (a UUID)"
 );
 uuid_id!(
     /// The ID of a task.
     TaskId,
-    "a task id (a UUID)"
+    "a task ID (a UUID)"
 );
 uuid_id!(
     /// The ID of a Codex thread. Only a UUID can be resumed: for anything else, Codex silently starts a new thread.
     ThreadId,
-    "a thread id (a UUID)"
+    "a thread ID (a UUID)"
 );
 
 /// The number of a run within its task, counted from 1.
@@ -120,14 +120,14 @@ impl RunNumber {
     }
 }
 
-/// Writes at least three digits, as in `run-001.jsonl`.
+/// Formats the number with at least three digits, as in `run-001.jsonl`.
 impl fmt::Display for RunNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:03}", self.0)
     }
 }
 
-/// The number of an attempt to perform a run. Attempts are counted over the whole task, so that events of an older attempt can
+/// The number of an attempt to perform a run. Attempts are counted across all runs of a task, so that events of older attempts can
 /// be recognized and dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
@@ -174,7 +174,7 @@ impl FromStr for ObjectId {
         if digits && matches!(text.len(), 40 | 64) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(IdError::new(text, "a Git object id"))
+            Err(IdError::new(text, "a Git object ID"))
         }
     }
 }
@@ -194,9 +194,9 @@ mod tests {
 
     #[test]
     fn an_id_survives_the_way_through_text() {
-        let id: TaskId = ID.parse().expect("a canonical UUID");
+        let id: TaskId = ID.parse().expect("the UUID is canonical");
         assert_eq!(id.to_string(), ID);
-        assert_eq!(serde_json::to_string(&id).expect("an id is a string"), format!("\"{ID}\""));
+        assert_eq!(serde_json::to_string(&id).expect("an ID can be serialized"), format!("\"{ID}\""));
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_error_about_an_id_stays_short_and_printable() {
-        let error = format!("\u{1b}[31m{}", "x".repeat(5000)).parse::<TaskId>().expect_err("not an ID");
+        let error = format!("\u{1b}[31m{}", "x".repeat(5000)).parse::<TaskId>().expect_err("the text is not an ID");
         assert!(error.text.len() <= 80 && !error.text.contains('\u{1b}'), "{error}");
     }
 

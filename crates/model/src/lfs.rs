@@ -1,25 +1,25 @@
-//! Decides from where the host downloads large files (Git LFS). Pure.
+//! Decides where the host downloads large files (Git LFS) from.
 //!
-//! The address comes from the repository's default branch. It may name any server on the internet over https, and anything on
-//! the host of the repository itself. The caller checks whether a name resolves to the internet.
+//! The address comes from the repository's default branch. It can be an https URL of any server on the internet, or any URL on the
+//! repository's own host. The caller checks that a host name resolves to a public address.
 
 use crate::names::RepositoryUrl;
 
 /// The server that stores large files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// The host of the repository itself.
+    /// The repository's own host.
     SameHost,
     /// Another host, which must be on the internet.
     Elsewhere {
-        /// Its name or address.
+        /// The host's name or address.
         host: String,
-        /// The port.
+        /// The host's port.
         port: u16,
     },
 }
 
-/// Decides whether the host may use the address `asked` for the repository at `origin`. The error says why not.
+/// Decides whether the host may use the address `asked` for the repository at `origin`. The error is the reason why not.
 pub fn endpoint(origin: &RepositoryUrl, asked: &str) -> Result<Endpoint, String> {
     let shown = crate::codex::printable_line(asked, 120);
     let has_path = asked.split_once("://").is_none_or(|(_, rest)| rest.trim_end_matches('/').contains('/'));
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     fn asked(origin: &str, url: &str) -> Result<Endpoint, String> {
-        endpoint(&RepositoryUrl::parse(origin).expect("a URL"), url)
+        endpoint(&RepositoryUrl::parse(origin).expect("the URL is valid"), url)
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The pure core of Codex Orchestrator: the state of tasks and runs, and what may happen next.
+//! The pure core of Codex Orchestrator: the state of tasks and runs, and the decisions about what happens next.
 //!
-//! Nothing here reads a file, a clock, the environment or the network, and nothing starts a program. Time is an argument, the
-//! world is an [`Observation`](task::Observation), and actions are returned as a list of effects for the caller to perform.
+//! This crate does not start programs, and does not access files, the clock, environment variables or the network. Time is an
+//! argument, the state of the machine is an [`Observation`](task::Observation), and the caller performs the returned effects.
 
 pub mod address;
 pub mod api;
@@ -39,16 +39,16 @@ pub mod visible;
 pub use error_code::{AnyCode, ErrorCode};
 pub use report::Report;
 
-/// The pinned version of the Codex CLI. This is the only place that names it: `demo` installs it, images contain it, `doctor`
-/// recommends it, and the tests run it.
+/// The pinned version of the Codex CLI. This is the only place that defines it: `demo` installs this version, images contain it,
+/// `doctor` recommends it, and the tests run it.
 pub const CODEX_VERSION: &str = "0.171.0";
 
-/// The oldest version of the Codex CLI whose output and sessions are understood.
+/// The oldest version of the Codex CLI whose output and sessions are supported.
 pub const OLDEST_CODEX_VERSION: &str = "0.75.0";
 
 /// The exit code of a worker whose run was interrupted from outside, for example because its container is gone or the container
-/// engine was restarted. Like `EX_TEMPFAIL` of sysexits(3), it means: try again.
+/// engine was restarted. It has the value and the meaning of `EX_TEMPFAIL` in sysexits(3): try again later.
 pub const WORKER_CUT_OFF: u8 = 75;
 
-/// The schema number in every state file. A file with a newer number is rejected and left unchanged.
+/// The schema number in every state file. A file with a higher number is rejected and left unchanged.
 pub const SCHEMA: u32 = 1;

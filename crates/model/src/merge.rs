@@ -1,7 +1,7 @@
-//! Reads the output of `git merge-tree` for two commits: the merged tree, and the files that conflict.
+//! Parses the output of `git merge-tree` for two commits: the merged tree, and the files that conflict.
 //!
-//! Expects the format of `-z --name-only`. Total: an unknown kind is still a conflict, and paths that are not UTF-8 are shown
-//! with replacement characters.
+//! The output must be in the format of `-z --name-only`. Unknown kinds of conflicts become [`ConflictKind::Other`], and paths that
+//! are not UTF-8 contain replacement characters.
 
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,7 @@ impl ConflictKind {
         }
     }
 
-    /// Reads the kind in git's brackets: `CONFLICT (modify/delete)`.
+    /// Parses the kind in git's message, such as `CONFLICT (modify/delete)`.
     fn of(message: &str) -> Option<Self> {
         let (words, _) = message.strip_prefix("CONFLICT (")?.split_once(')')?;
         Some(match words {
@@ -109,7 +109,7 @@ impl Merged {
             kinds.extend(ConflictKind::of(message.trim_start()).map(|kind| (concerned, kind)));
         }
         if paths.is_empty() {
-            // A conflict that does not belong to an entry of the tree, such as a folder that was renamed in two ways.
+            // The conflict does not belong to an entry of the tree, for example because a folder was renamed in two ways.
             paths.extend(kinds.iter().filter_map(|(concerned, _)| concerned.first().cloned()));
         }
         paths.sort();
@@ -135,7 +135,7 @@ mod tests {
     const TREE: &str = "2fe08b8e065527f0528fec0785f3b51bc394b193";
 
     fn parsed(pieces: &[&str]) -> Vec<FileConflict> {
-        Merged::parse(pieces.join("\0").as_bytes(), true).expect("valid output of git").conflicts
+        Merged::parse(pieces.join("\0").as_bytes(), true).expect("git's output is valid").conflicts
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_clean_merge_is_a_tree() {
-        let merged = Merged::parse(format!("{TREE}\0").as_bytes(), false).expect("valid output of git");
+        let merged = Merged::parse(format!("{TREE}\0").as_bytes(), false).expect("git's output is valid");
         assert_eq!((merged.tree.as_str(), merged.conflicts), (TREE, vec![]));
     }
 
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(unknown[0].kind, ConflictKind::Other);
         let folder = parsed(&[TREE, "", "1", "dir", "CONFLICT (x)", "CONFLICT (directory rename split): Unclear"]);
         assert_eq!(folder, [FileConflict { path: "dir".to_owned(), kind: ConflictKind::Rename }]);
-        assert_eq!(parsed(&[TREE, "x", "", "9", "x"]).len(), 1, "cut off");
+        assert_eq!(parsed(&[TREE, "x", "", "9", "x"]).len(), 1, "truncated output still contains the conflict");
         assert_eq!(Merged::parse(b"fatal: no", true), None);
     }
 }

@@ -1,7 +1,7 @@
-//! Values that people type: repository URLs, branch and ref names, prompts, titles, models, variables.
+//! Values that people type: repository URLs, branch and ref names, prompts, titles, models and variables.
 //!
-//! Each value is parsed once, at the edge, and is safe afterwards: programs cannot mistake it for an option, and no repository
-//! URL contains a password.
+//! Each value is parsed once, when it enters the program, and is safe afterwards: programs cannot mistake it for an option, and no
+//! repository URL contains a password.
 
 use std::fmt;
 
@@ -108,8 +108,8 @@ impl RepositoryUrl {
         if host.is_empty() && scheme != "file" {
             return Err(refused("has no host"));
         }
-        // Programs disagree about where the host ends at these characters, so a check here could be about a different host than
-        // the later request.
+        // Programs disagree about whether the host ends at these characters, so a check here could apply to a different host
+        // than the later request.
         if authority.contains(['?', '#', '\\', '"', '<', '>', '`']) || host.contains(['%', ' ']) {
             return Err(refused("has invalid characters in its host"));
         }
@@ -120,7 +120,9 @@ impl RepositoryUrl {
                 ErrorCode::UrlHasCredentials,
                 format!("the repository URL for `{host}` contains a password or token"),
             )
-            .hint("remove it and let git find it with `git credential approve`, a credential helper or an ssh URL"));
+            .hint(
+                "remove it from the URL, and let git get it from `git credential approve`, a credential helper or an ssh URL",
+            ));
         }
         Ok(Self(text.to_owned()))
     }
@@ -143,12 +145,12 @@ impl RepositoryUrl {
                 ErrorCode::UrlHasCredentials,
                 format!("the repository URL for `{}` has a query or fragment, which could contain a token", shown(host)),
             )
-            .hint("remove everything after the `?` or `#`, and let git find the token with a credential helper or an ssh URL"));
+            .hint("remove the `?` or `#` and everything after it, and let git get the token from a credential helper"));
         }
         Ok(url)
     }
 
-    /// Returns the host without user and port, or `None` for a path on this machine.
+    /// Returns the host without the user and the port, or `None` for a path on this machine.
     pub fn host(&self) -> Option<&str> {
         let (authority, _) = self.parts()?;
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -182,7 +184,7 @@ impl RepositoryUrl {
     }
 }
 
-/// Long user names without a dot are tokens in practice (`ghp_…`, `x-oauth…`); account names are shorter.
+/// Returns whether a user name looks like a token (`ghp_…`, `x-oauth…`). Account names are shorter than tokens.
 fn looks_like_token(user: &str) -> bool {
     user.len() >= 20 || ["ghp_", "gho_", "ghs_", "glpat-", "github_pat_"].iter().any(|prefix| user.starts_with(prefix))
 }
@@ -240,7 +242,7 @@ impl RefName {
         if is_ref_name(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(unusable(ErrorCode::RefRefused, format!("`{}` is not a branch, tag or commit id", shown(text)))
+            Err(unusable(ErrorCode::RefRefused, format!("`{}` is not a branch, tag or commit ID", shown(text)))
                 .hint("use a branch, a tag or a commit ID; expressions such as `main~2` are not supported"))
         }
     }
@@ -268,7 +270,7 @@ impl Prompt {
                 ErrorCode::PromptTooLarge,
                 format!("the prompt has {} bytes; the limit is {PROMPT_LIMIT_BYTES} (1 MiB)", text.len()),
             )
-            .hint("put long material in a file of the repository and refer to it"));
+            .hint("put long text in a file in the repository, and refer to it in the prompt"));
         }
         if text.contains('\0') {
             return Err(unusable(ErrorCode::PromptRefused, "the prompt contains a NUL character"));
@@ -290,7 +292,7 @@ impl Prompt {
 }
 
 text_type!(
-    /// A single line for display: the title of a task or the name of an environment.
+    /// A single line for display: the title of a task or the name of a repository.
     Title
 );
 
@@ -402,7 +404,7 @@ mod tests {
     #[test]
     fn a_password_in_a_url_is_refused_and_not_repeated() {
         for url in ["https://me:hunter2@host/repo", "https://ghp_hunter2hunter2@host/repo", "ssh://me:hunter2@host/repo"] {
-            let problem = RepositoryUrl::parse(url).expect_err("it has a password");
+            let problem = RepositoryUrl::parse(url).expect_err("the URL contains a password");
             assert_eq!(problem.report.code, ErrorCode::UrlHasCredentials);
             assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
         }
@@ -440,17 +442,17 @@ mod tests {
         for text in ["help", "-x", "--json", "résumé 🦀\nsecond line", &"x".repeat(PROMPT_LIMIT_BYTES)] {
             assert!(Prompt::parse(text).is_ok());
         }
-        assert_eq!(Prompt::parse(" \n ").expect_err("blank").report.code, ErrorCode::PromptEmpty);
-        let problem = Prompt::parse(&"x".repeat(PROMPT_LIMIT_BYTES + 1)).expect_err("too long");
+        assert_eq!(Prompt::parse(" \n ").expect_err("the prompt is blank").report.code, ErrorCode::PromptEmpty);
+        let problem = Prompt::parse(&"x".repeat(PROMPT_LIMIT_BYTES + 1)).expect_err("the prompt is too long");
         assert_eq!((problem.report.code.known(), problem.kind), (Some(ErrorCode::PromptTooLarge), ProblemKind::TooLarge));
         assert!(Prompt::parse("a\0b").is_err());
     }
 
     #[test]
     fn a_title_comes_from_the_first_line_that_says_something() {
-        let prompt = Prompt::parse("\n\n  Fix the \u{7}parser\nand more").expect("a prompt");
+        let prompt = Prompt::parse("\n\n  Fix the \u{7}parser\nand more").expect("the prompt is valid");
         assert_eq!(Title::of_prompt(&prompt).as_str(), "Fix the parser");
-        let long = Prompt::parse(&"ä".repeat(100)).expect("a prompt");
+        let long = Prompt::parse(&"ä".repeat(100)).expect("the prompt is valid");
         assert_eq!(Title::of_prompt(&long).as_str().chars().count(), 60);
     }
 

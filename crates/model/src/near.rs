@@ -1,5 +1,4 @@
-//! Finds names that are similar to a name that does not exist, to suggest them. Pure. A suggestion never replaces the name that
-//! was requested.
+//! Suggests existing names that are similar to a name that does not exist. A suggestion never replaces the requested name.
 
 /// The minimum similarity of two names, from 0 to 1.
 const ALIKE: f64 = 0.7;
@@ -14,7 +13,7 @@ pub fn near<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>, most: usi
             let last = lower.rsplit('/').next().unwrap_or(&lower);
             let alike = strsim::normalized_damerau_levenshtein(&asked, &lower)
                 .max(strsim::normalized_damerau_levenshtein(&asked, last) * 0.95);
-            // Part of a name is enough, and so is the start of a name if only two letters were typed.
+            // A part of a name also matches. If only two letters were typed, only the start of a name does.
             let part = asked.len() >= 3 && lower.contains(&asked) || asked.len() == 2 && lower.starts_with(&asked);
             let slip = asked.len() >= 3 && strsim::damerau_levenshtein(&asked, &lower) == 1;
             let alike = if part || slip { alike.max(ALIKE) } else { alike };

@@ -67,7 +67,7 @@ pub enum Verdict {
     Failed(Report),
     /// The run was stopped on request.
     Stopped,
-    /// The run was interrupted: the process ended without a result.
+    /// The run was interrupted before its turn finished.
     Interrupted(Report),
 }
 

@@ -1,7 +1,7 @@
 //! Counts the tokens that a run used.
 //!
 //! At the end of each turn, current versions of Codex report the total of the whole thread, and version 0.75.0 reports the total of
-//! its process. Each report has a [`UsageScope`], and only [`UsageReport::of_run`] and [`UsageReport::total_after`] depend on it.
+//! its process. Only [`UsageReport::of_run`] and [`UsageReport::total_after`] depend on this difference.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,19 +1,19 @@
 //! Parses the header of a file in a patch: paths, modes, renames, and whether it is binary.
 //!
-//! Header lines come in any order and number. The specific ones (`rename from`, `---`) take precedence over the `diff --git`
-//! line, which is ambiguous when paths contain spaces.
+//! A header can have any number of lines, in any order. Specific lines (`rename from`, `---`) take precedence over the
+//! `diff --git` line, which is ambiguous if paths contain spaces.
 
 use super::parse::Lines;
 use super::path::{bare_path, git_line_paths, lossy, side_path};
 use super::{FileDiff, FileStatus, Hunk, base64_of};
 
-/// The parts of a file header that were read so far.
+/// The parts of a file header that have been read so far.
 #[derive(Debug, Default)]
 pub(super) struct FileHeader {
     git_line: Option<(Vec<u8>, Vec<u8>)>,
-    /// From `---`, `rename from` or `copy from`.
+    /// The old path, from `---`, `rename from` or `copy from`.
     old_path: Option<Vec<u8>>,
-    /// From `+++`, `rename to` or `copy to`.
+    /// The new path, from `+++`, `rename to` or `copy to`.
     new_path: Option<Vec<u8>>,
     old_mode: Option<String>,
     new_mode: Option<String>,
@@ -66,7 +66,7 @@ impl FileHeader {
         }
     }
 
-    /// Returns the file, once its hunks are known.
+    /// Combines the header with the hunks of the file.
     pub(super) fn finish(self, hunks: Vec<Hunk>, lines: &Lines) -> FileDiff {
         let modes_differ = self.old_mode.is_some() && self.new_mode.is_some() && self.old_mode != self.new_mode;
         let status = self.change.unwrap_or(if modes_differ && hunks.is_empty() && !self.binary {

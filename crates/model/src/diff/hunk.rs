@@ -1,6 +1,6 @@
 //! Parses a hunk: `@@ -1,2 +3,4 @@ heading` and exactly the lines that it announces.
 //!
-//! The counts decide which lines belong to it, never their content: a file may itself contain a patch.
+//! The counts, not the content, decide which lines belong to a hunk, because a file may itself contain a patch.
 
 use super::parse::Lines;
 use super::path::lossy;
@@ -27,13 +27,13 @@ impl OpenHunk {
         Some(Self { hunk, old_left: old_lines, new_left: new_lines })
     }
 
-    /// Accepts a line if it belongs to the hunk, and returns whether it does. All lines are counted, but only as many are kept
-    /// as the limits allow.
+    /// Accepts a line if it belongs to the hunk, and returns whether it does. All lines are counted, but lines beyond the limits
+    /// are not kept.
     pub(super) fn take(&mut self, line: &[u8], lines: &mut Lines) -> bool {
         if line.first() == Some(&b'\\') {
             if let Some(last) = self.hunk.lines.last_mut() {
                 last.no_newline = true;
-                // Without a newline, a carriage return at the end is not part of a line end.
+                // Without a newline, a carriage return at the end is not part of a line ending.
                 lines.has_hidden |= last.text.ends_with('\r');
             }
             return true;
@@ -61,7 +61,7 @@ impl OpenHunk {
         true
     }
 
-    /// Returns the hunk as far as it was read.
+    /// Returns the hunk with the lines read so far.
     pub(super) fn finish(self) -> Hunk {
         self.hunk
     }
@@ -88,9 +88,12 @@ mod tests {
 
     #[test]
     fn a_missing_count_is_one() {
-        let hunk = OpenHunk::begin(b"@@ -3 +4,0 @@").expect("a hunk").finish();
+        let hunk = OpenHunk::begin(b"@@ -3 +4,0 @@").expect("the line starts a hunk").finish();
         assert_eq!((hunk.old_start, hunk.old_lines, hunk.new_start, hunk.new_lines, hunk.heading.as_str()), (3, 1, 4, 0, ""));
-        assert_eq!(OpenHunk::begin(b"@@ -1,2 +1,2 @@ fn main() {").expect("a hunk").finish().heading, "fn main() {");
+        assert_eq!(
+            OpenHunk::begin(b"@@ -1,2 +1,2 @@ fn main() {").expect("the line starts a hunk").finish().heading,
+            "fn main() {"
+        );
     }
 
     #[test]
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn only_as_many_lines_are_taken_as_were_announced() {
-        let mut hunk = OpenHunk::begin(b"@@ -1,2 +1,2 @@").expect("a hunk");
+        let mut hunk = OpenHunk::begin(b"@@ -1,2 +1,2 @@").expect("the line starts a hunk");
         let mut lines = Lines::default();
         let taken = [" a", "-b", "+c", "\\ No newline at end of file", "+d", "-e", " f", "", "x"]
             .map(|line| hunk.take(line.as_bytes(), &mut lines));

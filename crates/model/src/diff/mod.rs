@@ -1,8 +1,8 @@
 //! Parses patches that git prints, for pages and the API.
 //!
 //! [`Diff::parse`] reads the output of `git diff --no-color --full-index -M --patch`. It is total: anything that is not part of
-//! a patch is skipped. The content of a file is never mistaken for the patch around it, because the counts of a hunk decide
-//! where it ends.
+//! a patch is skipped. The content of a file is never mistaken for the patch around it, because the counts in a hunk's
+//! first line decide where the hunk ends.
 
 mod header;
 mod hunk;
@@ -41,9 +41,9 @@ pub struct DiffStats {
 /// The changes of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FileDiff {
-    /// The path before, or `None` if the file was added. Invalid UTF-8 is replaced.
+    /// The path before the change, or `None` if the file was added. Invalid UTF-8 is replaced.
     pub old_path: Option<String>,
-    /// The path after, or `None` if the file was deleted.
+    /// The path after the change, or `None` if the file was deleted.
     pub new_path: Option<String>,
     /// The old path in Base64, if it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,9 +53,9 @@ pub struct FileDiff {
     pub new_path_base64: Option<String>,
     /// The kind of change.
     pub status: FileStatus,
-    /// The mode before, as git writes it (`100644`), or `None` if the file was added or the mode is unknown.
+    /// The mode before the change, as git writes it (`100644`), or `None` if the file was added or the mode is unknown.
     pub old_mode: Option<String>,
-    /// The mode after, or `None` if the file was deleted or the mode is unknown.
+    /// The mode after the change, or `None` if the file was deleted or the mode is unknown.
     pub new_mode: Option<String>,
     /// Whether the content is binary. A binary file has no hunks, unless it was requested as text.
     pub binary: bool,
@@ -89,7 +89,7 @@ pub enum Omitted {
     TooManyLines,
     /// Only whitespace changed, and such changes are hidden.
     WhitespaceOnly,
-    /// Git did not compare it.
+    /// Git did not compare the file.
     NotCompared,
 }
 
@@ -198,11 +198,11 @@ pub enum FileStatus {
 /// A changed region of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Hunk {
-    /// The first line in the old file, from 1; 0 if the hunk has no old lines.
+    /// The first line in the old file, counted from 1, or 0 if the hunk has no old lines.
     pub old_start: u64,
     /// The number of lines in the old file.
     pub old_lines: u64,
-    /// The first line in the new file, from 1; 0 if the hunk has no new lines.
+    /// The first line in the new file, counted from 1, or 0 if the hunk has no new lines.
     pub new_start: u64,
     /// The number of lines in the new file.
     pub new_lines: u64,
@@ -215,7 +215,7 @@ pub struct Hunk {
 /// A line of a hunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DiffLine {
-    /// Whether the line was added, removed, or is context.
+    /// The kind of line.
     pub kind: DiffLineKind,
     /// The text without the newline. A carriage return before the newline is kept. Invalid UTF-8 is replaced.
     pub text: String,
@@ -238,7 +238,7 @@ impl DiffLine {
     }
 }
 
-/// Whether a line was added, removed, or is context.
+/// The kind of a line in a hunk: added, removed or context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DiffLineKind {

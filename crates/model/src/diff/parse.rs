@@ -1,5 +1,5 @@
-//! Reads a patch line by line, in one pass. Total: any bytes give a result. Every line is counted and checked, but only as many
-//! are kept as requested.
+//! Reads a patch line by line, in one pass. The parser is total: any input gives a result. Every line is counted and checked, but
+//! only the requested number of lines is kept.
 
 use super::header::FileHeader;
 use super::hunk::OpenHunk;
@@ -20,7 +20,7 @@ impl LineLimits {
     pub const NONE: Self = Self { per_file: usize::MAX, total: usize::MAX };
 }
 
-/// The lines of a file: how many there are, how many more may be kept, and what they contain.
+/// The statistics of a file's lines, and how many more lines may be kept.
 #[derive(Debug)]
 pub(super) struct Lines {
     pub(super) added: u64,
@@ -61,7 +61,7 @@ impl Default for Lines {
 }
 
 impl Diff {
-    /// Parses a whole patch. Text that is not part of a patch is skipped; a truncated patch is parsed as far as it goes.
+    /// Parses a whole patch. Text that is not part of a patch is skipped; a truncated patch is parsed up to its end.
     pub fn parse(patch: &[u8]) -> Self {
         Self::parse_within(patch, LineLimits::NONE)
     }
@@ -104,7 +104,7 @@ impl Walk {
             self.file = Some(FileHeader::of_git_line(rest));
         } else if let Some(file) = &mut self.file {
             self.hunk = OpenHunk::begin(line);
-            // After the first hunk there is no more header, only text that may follow a patch.
+            // After the first hunk, there are no more header lines, only text that may follow a patch.
             if self.hunk.is_none() && self.hunks.is_empty() && !self.lines.is_cut {
                 file.take(line);
             }
@@ -113,7 +113,7 @@ impl Walk {
 
     fn close_hunk(&mut self) {
         let closed = self.hunk.take().map(OpenHunk::finish);
-        // A hunk without any kept line is useless.
+        // Drop a hunk if none of its lines was kept.
         self.hunks.extend(closed.filter(|hunk| !hunk.lines.is_empty() || !self.lines.is_cut));
     }
 
@@ -140,7 +140,7 @@ impl Walk {
     }
 }
 
-/// Recognizes a file that became a link: git prints it as deleted and added again.
+/// Recognizes a change of the file type, such as a file that became a symbolic link. Git prints the file as deleted and added.
 fn is_type_change(last: &FileDiff, file: &FileDiff) -> bool {
     last.status == FileStatus::Deleted
         && file.status == FileStatus::Added

@@ -1,8 +1,8 @@
-//! Parses paths in a patch: they have a prefix, and unusual ones are quoted like C strings.
+//! Parses paths in a patch. The paths have a prefix, and unusual paths are quoted like C strings.
 //!
 //! A path is a sequence of bytes, as in git.
 
-/// Returns the two paths of a `diff --git` line, if the line is unambiguous. It is ambiguous when paths contain spaces.
+/// Returns the two paths of a `diff --git` line, or `None` if the line is ambiguous because paths contain spaces.
 pub(super) fn git_line_paths(rest: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     if rest.starts_with(b"\"") {
         let (old, after) = unquote(rest)?;
@@ -14,7 +14,7 @@ pub(super) fn git_line_paths(rest: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         let (new, _) = unquote(&rest[quote + 1..])?;
         return Some((without_prefix(&rest[..quote]), without_prefix(&new)));
     }
-    // Without a rename both names are the same, so the space between them is in the middle: `a/NAME b/NAME`.
+    // Without a rename, both names are the same, so the space between them is in the middle: `a/NAME b/NAME`.
     let middle = rest.len() / 2;
     if rest.get(middle) == Some(&b' ') {
         let (old, new) = (without_prefix(&rest[..middle]), without_prefix(&rest[middle + 1..]));

@@ -1,25 +1,25 @@
-//! Recognizes images that browsers can show: by name before the content is read, by the first bytes afterwards. The media type
-//! of a response comes from this list, never from the file name.
+//! Recognizes images that browsers can show, by their name before the content is read and by their first bytes afterwards. The media
+//! type of a response comes from this list, never from the file name.
 
 use crate::image::ImageKind;
 
 /// A changed image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// The path; the old one if the file was deleted.
+    /// The path, or the old path if the file was deleted.
     pub path: String,
-    /// The size before in bytes, or `None` if the file is new.
+    /// The size before the change in bytes, or `None` if the file is new.
     pub old_bytes: Option<u64>,
-    /// The size after in bytes, or `None` if the file was deleted.
+    /// The size after the change in bytes, or `None` if the file was deleted.
     pub new_bytes: Option<u64>,
 }
 
-/// Image formats that every browser shows.
+/// An image format that every browser can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PictureKind {
     /// A format that prompts also accept.
     Image(ImageKind),
-    /// `image/svg+xml`
+    /// SVG (`image/svg+xml`).
     Svg,
 }
 

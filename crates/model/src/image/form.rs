@@ -1,14 +1,14 @@
 //! Detects the format of an image, and whether the image is complete. Nothing is decoded; the model does that.
 //!
 //! Every step moves forward by at least one byte and never reads beyond the end. Data after the end of the image is ignored:
-//! the file is always served and passed on as the image that it starts with.
+//! the file is always treated as the image that it starts with.
 
 use super::ImageKind;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = b"\xff\xd8\xff";
 
-/// Detects the format from the first bytes, whatever the file's name.
+/// Detects the format from the first bytes, regardless of the file's name.
 pub(super) fn kind(bytes: &[u8]) -> Option<ImageKind> {
     if bytes.starts_with(PNG) {
         Some(ImageKind::Png)
@@ -23,7 +23,7 @@ pub(super) fn kind(bytes: &[u8]) -> Option<ImageKind> {
     }
 }
 
-/// Whether the image contains picture data and its end.
+/// Returns whether the image contains picture data and is complete.
 pub(super) fn is_whole(kind: ImageKind, bytes: &[u8]) -> bool {
     let whole = match kind {
         ImageKind::Png => png(bytes),
@@ -45,7 +45,7 @@ fn number(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
-/// Reads chunks from the header to the end, with data in between.
+/// Reads the chunks of a PNG image: the header, data and the end.
 fn png(bytes: &[u8]) -> Option<bool> {
     let mut rest = bytes.strip_prefix(PNG)?;
     let mut has_data = false;
@@ -66,7 +66,7 @@ fn png(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// Reads segments from start to end, with a frame and a scan in between.
+/// Reads the segments of a JPEG image: the start, a frame, a scan and the end.
 fn jpeg(bytes: &[u8]) -> Option<bool> {
     let mut rest = bytes.strip_prefix(b"\xff\xd8")?;
     let (mut has_frame, mut has_scan) = (false, false);
@@ -86,7 +86,7 @@ fn jpeg(bytes: &[u8]) -> Option<bool> {
                 has_scan |= marker == 0xda;
             }
         }
-        // The data of a scan ends at a marker that is neither an escaped byte nor a restart.
+        // The data of a scan ends at a marker. Escaped bytes and restart markers do not end it.
         let is_next = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7);
         let next = rest.windows(2).position(is_next)?;
         if next > 0 && !has_scan {
@@ -96,7 +96,7 @@ fn jpeg(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// Reads blocks from the header to the trailer, with a picture in between.
+/// Reads the blocks of a GIF image: the header, a picture and the trailer.
 fn gif(bytes: &[u8]) -> Option<bool> {
     let mut rest = bytes.get(6..)?;
     let screen = take(&mut rest, 7)?;
@@ -128,7 +128,7 @@ fn colours(rest: &mut &[u8], flags: u8) -> Option<()> {
     take(rest, length).map(drop)
 }
 
-/// Checks a container: it has the announced length, and starts with a picture or with what precedes pictures.
+/// Checks a WebP container: it must be complete, and its first chunk must be a picture or an extended header.
 fn webp(bytes: &[u8]) -> Option<bool> {
     let mut size = bytes.get(4..8)?.to_vec();
     size.reverse();

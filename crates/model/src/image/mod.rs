@@ -1,7 +1,7 @@
-//! Images in prompts: accepted formats, file names, and their form in records.
+//! Images in prompts: their formats, their file names, and their form in records.
 //!
-//! Pure. The format is detected from the bytes; the given name is only displayed. Invariant: an [`ImageName`] is sixteen
-//! hexadecimal digits and the extension of its format, so it can never lead out of its folder.
+//! The format is detected from the bytes; the given name is only displayed. Invariant: an [`ImageName`] is sixteen hexadecimal
+//! digits and the extension of its format, so it never leads out of its folder.
 
 mod form;
 
@@ -28,10 +28,10 @@ pub const MOST_IMAGES: usize = 8;
 /// The maximum length of a displayed name, in characters.
 const NAME_LIMIT: usize = 120;
 
-/// What is accepted, for error messages.
+/// The accepted images, as a hint for error messages.
 const TAKEN: &str = "use PNG, JPEG, GIF or WebP: up to 8 images, 10 MiB each and 20 MiB in total";
 
-/// The accepted image formats.
+/// An accepted image format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "these are the names of the formats")]
 pub enum ImageKind {
@@ -59,7 +59,7 @@ impl ImageKind {
         Self::ALL.into_iter().find(|kind| kind.ending() == ending)
     }
 
-    /// Detects the format from the first bytes, whatever the file's name. The image may be incomplete.
+    /// Detects the format from the first bytes, regardless of the file's name. The image may be incomplete.
     pub fn of_content(bytes: &[u8]) -> Option<Self> {
         form::kind(bytes)
     }
@@ -160,11 +160,11 @@ pub struct GivenImage {
     pub data: ImageBytes,
 }
 
-/// The content of an image, which is Base64 in JSON.
+/// The content of an image. In JSON, it is encoded in Base64.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ImageBytes(pub Vec<u8>);
 
-/// Prints only the size.
+/// Prints the size instead of the content.
 impl fmt::Debug for ImageBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.0.len())
@@ -218,10 +218,10 @@ impl Image {
     }
 }
 
-/// Accepts the images of a prompt, in order. An image that appears twice is kept once.
+/// Accepts the images of a prompt, in order. Duplicate images are kept only once.
 pub fn parse_all(given: Vec<GivenImage>) -> Result<Vec<Image>, Problem> {
     if given.len() > MOST_IMAGES {
-        let detail = format!("there are {} images; the limit is {MOST_IMAGES} per prompt", given.len());
+        let detail = format!("too many images: {}; the limit is {MOST_IMAGES} per prompt", given.len());
         return Err(Problem::new(ErrorCode::TooManyImages, detail).hint(TAKEN));
     }
     let together: usize = given.iter().map(|image| image.data.0.len()).sum();

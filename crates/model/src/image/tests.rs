@@ -1,5 +1,5 @@
-//! Tests of which images are accepted and rejected. The samples are complete images from common programs; broken ones are
-//! derived from them.
+//! Tests that images are accepted or rejected correctly. The samples are complete images from common programs, and broken images
+//! are derived from them.
 
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn refusal(name: &str, bytes: &[u8]) -> Problem {
 fn the_four_kinds_are_told_by_their_bytes_and_not_by_their_names() {
     for (bytes, kind) in ALL {
         for name in ["a.png", "a.jpg", "a.svg", "a"] {
-            let image = Image::parse(given(name, bytes)).expect("taken");
+            let image = Image::parse(given(name, bytes)).expect("the image is accepted");
             assert_eq!((image.file.file.kind(), image.file.name.as_str(), image.bytes.as_slice()), (kind, name, bytes));
             assert_eq!(image.file.bytes, bytes.len() as u64);
             assert!(image.file.file.is_of(bytes) && image.file.file.to_string().ends_with(kind.ending()));
@@ -95,7 +95,7 @@ fn an_image_that_is_cut_anywhere_is_refused() {
 fn what_lies_behind_an_image_makes_it_no_other_thing() {
     for (bytes, kind) in ALL {
         let both = [bytes, b"<script>alert(1)</script>PK\x03\x04"].concat();
-        assert_eq!(Image::parse(given("a.html", &both)).expect("taken").file.file.kind(), kind);
+        assert_eq!(Image::parse(given("a.html", &both)).expect("the image is accepted").file.file.kind(), kind);
         let other_way_round = [b"<html>", bytes].concat();
         refusal("a.png", &other_way_round);
     }
@@ -114,7 +114,7 @@ fn a_picture_without_a_picture_is_refused() {
 #[test]
 fn a_name_is_one_printable_line_without_folders() {
     let check = |name: &str, expect: &str| {
-        assert_eq!(Image::parse(given(name, PNG)).expect("taken").file.name, expect, "{name}");
+        assert_eq!(Image::parse(given(name, PNG)).expect("the image is accepted").file.name, expect, "{name}");
     };
     check("screen shot.png", "screen shot.png");
     check("../../etc/passwd", "passwd");
@@ -125,7 +125,7 @@ fn a_name_is_one_printable_line_without_folders() {
     check("a\u{202e}gnp.exe\u{2066}", "agnp.exe");
     check("a\n\u{1b}[31mb\0.png", "a b.png");
     check("\"><img src=x onerror=alert(1)>.png", "\"><img src=x onerror=alert(1)>.png");
-    let long = Image::parse(given(&"ä".repeat(5000), PNG)).expect("taken").file.name;
+    let long = Image::parse(given(&"ä".repeat(5000), PNG)).expect("the image is accepted").file.name;
     assert_eq!(long.chars().count(), NAME_LIMIT);
 }
 
@@ -139,27 +139,27 @@ fn too_much_is_told_from_just_enough() {
     assert!(Image::parse(given("a", &padded(IMAGE_LIMIT_BYTES))).is_ok());
     assert_eq!(refusal("a", &padded(IMAGE_LIMIT_BYTES + 1)).report.code, ErrorCode::ImageTooLarge);
     let two = vec![given("a", &padded(IMAGE_LIMIT_BYTES)), given("b", &padded(IMAGE_LIMIT_BYTES - 1))];
-    assert_eq!(parse_all(two.clone()).expect("taken").len(), 2);
+    assert_eq!(parse_all(two.clone()).expect("the images are accepted").len(), 2);
     let three = [two, vec![given("c", PNG)]].concat();
-    let problem = parse_all(three).expect_err("too much");
+    let problem = parse_all(three).expect_err("the images are too large in total");
     assert_eq!((problem.report.code.known(), problem.kind), (Some(ErrorCode::ImagesTooLarge), ProblemKind::TooLarge));
     let nine: Vec<_> = (0..9).map(|n| given("a", &padded(1000 + n))).collect();
-    assert_eq!(parse_all(nine[..8].to_vec()).expect("taken").len(), 8);
-    assert_eq!(parse_all(nine).expect_err("too many").report.code, ErrorCode::TooManyImages);
+    assert_eq!(parse_all(nine[..8].to_vec()).expect("the images are accepted").len(), 8);
+    assert_eq!(parse_all(nine).expect_err("there are too many images").report.code, ErrorCode::TooManyImages);
 }
 
 #[test]
 fn what_comes_twice_is_taken_once() {
-    let images = parse_all(vec![given("a", PNG), given("b", GIF), given("c", PNG)]).expect("taken");
+    let images = parse_all(vec![given("a", PNG), given("b", GIF), given("c", PNG)]).expect("the image is accepted");
     assert_eq!(images.iter().map(|image| image.file.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
 }
 
 #[test]
 fn json_spells_bytes_in_base64() {
     let image = given("a", b"abc");
-    let text = serde_json::to_string(&image).expect("JSON");
+    let text = serde_json::to_string(&image).expect("the image can be serialized");
     assert_eq!(text, r#"{"name":"a","data":"YWJj"}"#);
-    assert_eq!(serde_json::from_str::<GivenImage>(&text).expect("the same"), image);
+    assert_eq!(serde_json::from_str::<GivenImage>(&text).expect("the JSON is valid"), image);
     for data in ["YWJ", "YW Jj", "YWJj*", "data:image/png;base64,YWJj"] {
         let broken = serde_json::json!({ "name": "a", "data": data });
         let error = serde_json::from_value::<GivenImage>(broken).expect_err(data).to_string();
