@@ -1,7 +1,7 @@
-//! Every error code that a person or a script can meet, in one table: its string, its HTTP status, its meaning and its topic.
+//! All error codes for people and scripts, in one table: the string, the HTTP status, the meaning and the topic of each code.
 //!
-//! Codes are stable. Programs match on them, so a released code is never renamed or reused for something else.
-//! Records and other programs may contain codes that this version does not know: [`AnyCode`] carries those unchanged.
+//! Codes are stable. Programs match on them, so a released code is never renamed or reused for something else. Records and other
+//! programs may contain codes that this version does not know: [`AnyCode`] keeps them unchanged.
 use std::fmt;
 
 use crate::problem::ProblemKind;
@@ -36,7 +36,7 @@ pub enum Topic {
 /// Whether the server retries a run that failed with this code, if the repository allows retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Retry {
-    /// No: the same failure would follow.
+    /// No: the run would fail again for the same reason.
     Never,
     /// Yes, after a delay that doubles with each retry.
     Backoff,
@@ -87,12 +87,12 @@ macro_rules! error_codes {
                 match self { $($( Self::$code => $meaning.trim_ascii(), )*)* }
             }
 
-            /// Returns the kinds of problem that the code stands for, the usual one first. Empty if no request fails with it.
+            /// Returns the kinds of problems that have this code, the usual one first. Empty if no request fails with the code.
             pub fn kinds(self) -> &'static [ProblemKind] {
                 match self { $($( Self::$code => &[$(ProblemKind::$kind),*], )*)* }
             }
 
-            /// Returns the HTTP statuses of answers with this code if they differ from those of its kinds.
+            /// Returns the HTTP statuses of responses with this code, if they differ from the statuses of its kinds.
             pub(super) fn special_statuses(self) -> &'static [u16] {
                 match self { $($( Self::$code => &[$($($status),+)?], )*)* }
             }
@@ -114,12 +114,12 @@ pub use any::AnyCode;
 pub use catalogue::ErrorCode;
 
 impl ErrorCode {
-    /// Returns the kind of problem that a request with this code usually is.
+    /// Returns the usual kind of problem with this code.
     pub fn kind(self) -> ProblemKind {
         self.kinds().first().copied().unwrap_or(ProblemKind::Internal)
     }
 
-    /// Returns the HTTP statuses of answers with this code, the usual one first.
+    /// Returns the HTTP statuses of responses with this code, the usual one first.
     pub fn statuses(self) -> Vec<u16> {
         match self.special_statuses() {
             [] => self.kinds().iter().map(|kind| kind.status()).collect(),

@@ -1,5 +1,6 @@
-//! Notifications about a task: that it has ended, or that it needs attention.
-//! Pure: computed from the records before and after a change. `settings` and `quiet` decide when to send, and `push` is for browsers.
+//! Notifications that a task has ended or needs attention.
+//! They are computed from the records before and after a change. `settings` and `quiet` decide when to send them, and `push` is for
+//! browsers.
 
 mod push;
 mod quiet;
@@ -29,7 +30,7 @@ pub enum NoticeKind {
     NeedsYou,
     /// A summary of several notifications from quiet hours.
     Summary,
-    /// A test from the settings page.
+    /// A test notification from the settings page.
     Test,
 }
 
@@ -86,7 +87,7 @@ pub struct Notice {
     pub environment: String,
     /// The task's title.
     pub title: String,
-    /// A sentence for people.
+    /// The text: a sentence for people.
     pub text: String,
     /// The URL of the task's page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,7 +107,7 @@ impl Notice {
         }
     }
 
-    /// Returns the path of the page that it links to.
+    /// Returns the path of the page that the notification links to.
     pub fn path(&self) -> String {
         match (self.event, self.task_id) {
             (_, Some(task)) => format!("/tasks/{task}"),
@@ -132,7 +133,7 @@ pub fn notice(before: &TaskRecord, after: &TaskRecord, environment: &str, public
     })
 }
 
-/// Returns the notification for the end of the last run. Runs that a user stopped have none.
+/// Returns the notification for the end of the last run, or `None` if a user stopped the run.
 fn ended(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind, String)> {
     if !before.last_run().is_active() || after.last_run().is_active() {
         return None;
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(told(&running, &completed), Some(NoticeKind::Finished));
         assert_eq!(told(&completed, &completed), None);
         assert_eq!(told(&running, &running), None);
-        let found = notice(&running, &completed, "app", Some("https://box.example/")).expect("a notification");
+        let found = notice(&running, &completed, "app", Some("https://box.example/")).expect("there is a notification");
         assert_eq!(found.url, Some(format!("https://box.example/tasks/{}", completed.task_id)));
         let all = samples::one_of_each_phase();
         let events: Vec<_> = all.iter().filter_map(|after| told(&running, after)).collect();

@@ -1,24 +1,24 @@
 //! How a repository's runs are started: how many at the same time, with which model, and what happens after a failure.
 //!
-//! Pure. Values are checked when a user sets them.
+//! Values are checked when a user sets them.
 
 use crate::error_code::ErrorCode;
 use crate::names;
 use crate::problem::Problem;
 use crate::settings::{Choice, Group, Input, settings};
 
-/// The maximum number of automatic retries. A run that fails more often does not recover without help.
+/// The maximum number of automatic retries. A run that fails more often is unlikely to recover on its own.
 const MAX_RETRIES: u32 = 10;
 
-/// The maximum number of parallel runs, more than any machine can handle.
+/// The maximum number of parallel runs, which is more than any machine can handle.
 const MAX_PARALLEL_RUNS: u32 = 1000;
 
 settings! {
-    /// How a repository's runs are started. Omitted settings have their defaults.
+    /// How a repository's runs are started. Omitted settings have their default values.
     #[derive(Eq)]
     pub struct RunPolicy;
 
-    /// Changes to [`RunPolicy`]. Omitted settings stay as they are, and null restores the default.
+    /// Changes to [`RunPolicy`]. Omitted settings keep their values, and null restores the default.
     #[derive(Eq)]
     pub struct EditRunPolicy {}
 
@@ -85,7 +85,7 @@ fn parallel_runs(runs: u32) -> Result<u32, Problem> {
     }
     Err(refused(format!("invalid number of parallel runs: {runs}"))
         .hint(format!("use a number from 1 to {MAX_PARALLEL_RUNS}"))
-        .hint("to start no new runs at all, pause the repository"))
+        .hint("to stop starting new runs, pause the repository"))
 }
 
 fn retries(retries: u32) -> Result<u32, Problem> {
@@ -109,21 +109,23 @@ mod tests {
 
     fn edited(json: &str) -> Result<RunPolicy, Problem> {
         let policy = RunPolicy { max_parallel_runs: Some(3), retries: 2, ..RunPolicy::default() };
-        policy.edited(&serde_json::from_str(json).expect("an edit"))
+        policy.edited(&serde_json::from_str(json).expect("the edit is valid"))
     }
 
     #[test]
     fn omitted_settings_stay_and_null_restores_the_default() {
-        let policy = edited(r#"{"paused": true}"#).expect("sound");
+        let policy = edited(r#"{"paused": true}"#).expect("the policy is valid");
         assert_eq!((policy.paused, policy.max_parallel_runs, policy.retries), (true, Some(3), 2));
-        let policy = edited(r#"{"max_parallel_runs": null, "retries": null, "resume_interrupted": true}"#).expect("sound");
+        let policy =
+            edited(r#"{"max_parallel_runs": null, "retries": null, "resume_interrupted": true}"#).expect("the policy is valid");
         assert_eq!((policy.max_parallel_runs, policy.retries, policy.resume_interrupted), (None, 0, Some(true)));
-        let policy = edited(r#"{"model": "gpt-5.5", "effort": "high"}"#).expect("sound");
+        let policy = edited(r#"{"model": "gpt-5.5", "effort": "high"}"#).expect("the policy is valid");
         let words = [policy.model.as_ref(), policy.effort.as_ref()].map(|word| word.map(Setting::as_str));
         assert_eq!(words, [Some("gpt-5.5"), Some("high")]);
-        let policy = policy.edited(&serde_json::from_str(r#"{"model": null}"#).expect("an edit")).expect("sound");
+        let policy =
+            policy.edited(&serde_json::from_str(r#"{"model": null}"#).expect("the edit is valid")).expect("the policy is valid");
         assert_eq!((policy.model, policy.effort.is_some()), (None, true));
-        assert_eq!(serde_json::to_string(&RunPolicy::default()).expect("JSON"), "{}");
+        assert_eq!(serde_json::to_string(&RunPolicy::default()).expect("the policy can be serialized"), "{}");
     }
 
     #[test]
@@ -131,7 +133,10 @@ mod tests {
         for json in [r#"{"max_parallel_runs": 0}"#, r#"{"max_parallel_runs": 1001}"#, r#"{"retries": 11}"#] {
             assert_eq!(edited(json).expect_err(json).report.code, ErrorCode::RunsRefused);
         }
-        assert_eq!(edited(r#"{"effort": "-x"}"#).expect_err("an option").report.code, ErrorCode::SettingRefused);
+        assert_eq!(
+            edited(r#"{"effort": "-x"}"#).expect_err("the effort looks like an option").report.code,
+            ErrorCode::SettingRefused
+        );
         assert!(serde_json::from_str::<EditRunPolicy>(r#"{"pause": true}"#).is_err());
     }
 }

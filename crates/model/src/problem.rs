@@ -1,6 +1,7 @@
-//! The refusal of a request: a [`Report`] and the HTTP status that it is answered with.
+//! Why a request is rejected: a [`Report`], and a kind that determines the HTTP status.
 //!
-//! Every local error becomes a [`Problem`] at the edge. A problem never carries a secret: the code that builds it has redacted it.
+//! Every error is converted to a [`Problem`] before a user sees it. A problem never contains a secret, because the code that creates
+//! it redacts the message.
 
 use std::fmt;
 
@@ -10,29 +11,29 @@ use crate::error_code::ErrorCode;
 use crate::ids::{EnvironmentId, TaskId};
 use crate::report::Report;
 
-/// What class of trouble it is. Decides the HTTP status and the exit code, nothing else.
+/// The kind of a problem, which determines the HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemKind {
     /// The request could not be read (400).
     Malformed,
-    /// No valid token or session (401).
+    /// The request has no valid token or session (401).
     Unauthenticated,
-    /// A host or origin that is not ours (403).
+    /// The host or the origin is not allowed (403).
     Forbidden,
-    /// No such thing (404).
+    /// The requested item does not exist (404).
     NotFound,
-    /// The thing is in another state than the request needs (409).
+    /// The state of the item does not allow the request (409).
     WrongState,
-    /// More bytes than are accepted (413).
+    /// The request or a value in it is too large (413).
     TooLarge,
-    /// A value that was read but cannot be used (422).
+    /// A value is readable but invalid (422).
     Unusable,
-    /// Asked too often; later is fine (429).
+    /// There were too many requests in a short time (429).
     TooMany,
-    /// The machine or something it needs is not up to it for now (503).
+    /// The server, or something that it needs, is not available (503).
     Unavailable,
-    /// A defect or a broken disk (500).
+    /// A bug, or a broken disk (500).
     Internal,
 }
 
@@ -53,7 +54,7 @@ impl ProblemKind {
         }
     }
 
-    /// Returns the status in words, as in the HTTP specification.
+    /// Returns the name of the status in the HTTP specification.
     pub fn title(self) -> &'static str {
         match self {
             Self::Malformed => "Bad Request",
@@ -70,12 +71,12 @@ impl ProblemKind {
     }
 }
 
-/// Why a request is refused.
+/// Why a request is rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The class of trouble.
+    /// The kind of the problem.
     pub kind: ProblemKind,
-    /// The code, the sentence and the hints.
+    /// The code, the message and the hints.
     pub report: Report,
 }
 
@@ -85,37 +86,37 @@ impl Problem {
         Self { kind: code.kind(), report: Report::new(code, detail) }
     }
 
-    /// Changes the kind, for a code that has several.
+    /// Changes the kind, for a code with several kinds.
     pub fn with_kind(self, kind: ProblemKind) -> Self {
         Self { kind, ..self }
     }
 
-    /// Replaces the sentence.
+    /// Replaces the message.
     pub fn with_message(self, message: impl Into<String>) -> Self {
         Self { report: Report { message: message.into(), ..self.report }, ..self }
     }
 
-    /// Adds what to do next.
+    /// Adds a hint.
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { report: self.report.hint(hint), ..self }
     }
 
-    /// No task has this ID.
+    /// Returns the problem for a task that does not exist.
     pub fn no_task(id: TaskId) -> Self {
         Self::new(ErrorCode::TaskNotFound, format!("no task has the ID {id}"))
             .hint("run `codex-orchestrator task list` to see all tasks")
     }
 
-    /// No repository has this ID.
+    /// Returns the problem for a repository that does not exist.
     pub fn no_environment(id: EnvironmentId) -> Self {
         Self::new(ErrorCode::EnvironmentNotFound, format!("no repository has the ID {id}"))
             .hint("run `codex-orchestrator env list` to see all repositories")
     }
 
-    /// Something that should not happen. The detail is all that a reader gets.
+    /// Returns the problem for an unexpected error. Users see only `detail`.
     pub fn internal(detail: impl fmt::Display) -> Self {
         Self::new(ErrorCode::Internal, detail.to_string())
-            .hint("the server's log has more; nothing that was acknowledged is lost")
+            .hint("check the server's log for details; nothing that was acknowledged is lost")
     }
 }
 

@@ -1,9 +1,8 @@
-//! Decides which run starts next. Pure: from the waiting runs, the active runs and the limits, it computes the runs that may
-//! start.
+//! Decides which runs start next, based on the waiting runs, the active runs and the limits.
 //!
-//! The order is first in, first out within a priority. A run that must wait for its environment or for a time does not block
-//! the runs behind it. Invariant: waiting runs are listed in the order in which they are expected to start, and their positions
-//! follow that order.
+//! Runs with the same priority start in the order in which they were queued. A run that must wait for its repository or for a
+//! certain time does not block the runs behind it. Invariant: waiting runs are listed in the order in which they are expected to
+//! start, and their positions follow that order.
 
 use std::collections::BTreeMap;
 
@@ -35,11 +34,11 @@ impl Priority {
             "low" => Ok(Self::Low),
             "normal" => Ok(Self::Normal),
             "high" => Ok(Self::High),
-            _ => Err(Problem::new(ErrorCode::PriorityRefused, "use `low`, `normal` or `high`")),
+            _ => Err(Problem::new(ErrorCode::PriorityRefused, "invalid priority; use `low`, `normal` or `high`")),
         }
     }
 
-    /// Whether this is the default.
+    /// Returns whether this is the default priority.
     pub fn is_normal(&self) -> bool {
         *self == Self::Normal
     }
@@ -48,9 +47,9 @@ impl Priority {
 /// A waiting run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// Its task.
+    /// The task of the run.
     pub task_id: TaskId,
-    /// Its environment.
+    /// The repository of the run.
     pub env_id: EnvironmentId,
     /// The priority.
     pub priority: Priority,
@@ -62,7 +61,7 @@ pub struct Waiting {
     pub asks: bool,
 }
 
-/// The limits of an environment.
+/// The limits of a repository.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EnvironmentLimit {
     /// Whether new runs are paused.
@@ -71,16 +70,16 @@ pub struct EnvironmentLimit {
     pub most: Option<usize>,
 }
 
-/// The capacity that is left.
+/// The limits of the server and its repositories, and the active runs.
 #[derive(Debug, Clone, Default)]
 pub struct Room {
     /// The maximum number of parallel runs on this server.
     pub most: usize,
-    /// The number of active runs by environment.
+    /// The number of active runs by repository.
     pub running: BTreeMap<EnvironmentId, usize>,
-    /// Environments that have limits.
+    /// Repositories that have limits.
     pub limits: BTreeMap<EnvironmentId, EnvironmentLimit>,
-    /// Why no run may start at all, such as a full disk.
+    /// Why no run may start, e.g. because the disk is full.
     pub hold: Option<Hold>,
 }
 
@@ -90,7 +89,7 @@ pub struct Hold {
     /// A stable code for scripts: `disk_low`, or the code of the worker's problem.
     #[schema(value_type = String)]
     pub code: AnyCode,
-    /// One sentence.
+    /// Error message.
     pub detail: String,
     /// Suggested fixes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -107,15 +106,15 @@ impl From<Report> for Hold {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitsFor {
-    /// A free slot: the server runs as many runs as it may.
+    /// A free slot: the server has reached its maximum number of runs.
     Turn,
-    /// Another run of the same environment.
+    /// Another run of the same repository to end.
     EnvironmentLimit,
-    /// The environment to be unpaused.
+    /// The repository to be unpaused.
     EnvironmentPaused,
-    /// Its earliest start time.
+    /// The earliest start time of the run.
     Time,
-    /// The problem that blocks the whole queue.
+    /// A solution to the problem that blocks the whole queue.
     Hold,
     /// An answer to the task's question.
     Answer,
@@ -140,16 +139,16 @@ pub struct QueuePlace {
 /// The runs that start now, and the places of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Start now, in this order.
+    /// Tasks whose runs start now, in this order.
     pub begin: Vec<TaskId>,
-    /// Wait, next one first.
+    /// Tasks whose runs wait, next one first.
     pub wait: Vec<(TaskId, QueuePlace)>,
-    /// When to check again if nothing happens before.
+    /// When to check again if nothing happens until then.
     pub look_again: Option<Timestamp>,
 }
 
-/// When a run is expected to start, compared with other runs: as soon as there is a free slot, at a known time, or not before
-/// somebody unpauses its environment or answers its task.
+/// When a run is expected to start, for the order of runs: as soon as there is a free slot, at a known time, or not before
+/// somebody unpauses its repository or answers its task's question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Start {
     WhenThereIsRoom,
@@ -216,7 +215,7 @@ mod tests {
     }
 
     fn number(task: TaskId) -> u128 {
-        (1..10).find(|n| id(*n) == task).expect("a known ID")
+        (1..10).find(|n| id(*n) == task).expect("the ID is known")
     }
 
     fn env(n: u128) -> EnvironmentId {
@@ -224,7 +223,7 @@ mod tests {
     }
 
     fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).expect("a time")
+        Timestamp::from_second(second).expect("the time is valid")
     }
 
     fn run(n: u128, environment: u128, second: i64) -> Waiting {
@@ -255,7 +254,7 @@ mod tests {
         assert_eq!(plan(vec![run(1, 1, 1), run(2, 1, 2)], room.clone(), at(9)).begin, [id(1)]);
         room.most = 2;
         assert!(plan(vec![run(1, 1, 1)], room.clone(), at(9)).begin.is_empty());
-        // Fewer than are active already: active runs continue.
+        // The limit is lower than the number of active runs, which continue.
         room.most = 1;
         assert!(plan(vec![run(1, 1, 1)], room, at(9)).begin.is_empty());
     }
@@ -314,7 +313,7 @@ mod tests {
     #[test]
     fn priorities_are_words() {
         assert_eq!(Priority::parse("high"), Ok(Priority::High));
-        assert_eq!(Priority::parse("urgent").expect_err("unknown").report.code, ErrorCode::PriorityRefused);
+        assert_eq!(Priority::parse("urgent").expect_err("the priority is unknown").report.code, ErrorCode::PriorityRefused);
     }
 
     #[test]

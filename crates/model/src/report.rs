@@ -1,7 +1,7 @@
-//! One error as people and scripts read it: a code, a sentence and what to do next.
+//! An error for people and scripts: a code, a message and hints.
 //!
-//! Every error of the product is a [`Report`], or is converted from one where its JSON has other field names.
-//! A report never contains a secret: the code that builds it has redacted the message.
+//! Every error is a [`Report`], or is converted from one if its JSON has different field names.
+//! A report never contains a secret, because the code that creates it redacts the message.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,16 +12,16 @@ use crate::codex::printable;
 use crate::error_code::AnyCode;
 use crate::problem::{Problem, ProblemKind};
 
-/// A code, a sentence and hints: why a run failed, or a request, a clone, a container.
+/// Why a run, a request, a clone or a container failed: a code, a message and hints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = RunError)]
 pub struct Report {
-    /// Stable, for scripts: `unauthorized`, `time_limit`, `thread_changed`, ….
+    /// Stable error code for scripts, e.g. `unauthorized`, `time_limit` or `thread_changed`.
     #[schema(value_type = String)]
     pub code: AnyCode,
-    /// One sentence.
+    /// Error message.
     pub message: String,
-    /// What to do next.
+    /// Hints on what to do next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
 }
@@ -35,13 +35,13 @@ impl Report {
         Self { code: code.into(), message: harmless(message.into()), hints: Vec::new() }
     }
 
-    /// Adds what to do next. The most useful hint comes first.
+    /// Adds a hint. The most useful hint comes first.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(harmless(hint.into()));
         self
     }
 
-    /// Turns the report into the answer to a request.
+    /// Turns the report into a problem of this kind.
     pub fn into_problem(self, kind: ProblemKind) -> Problem {
         Problem { kind, report: self }
     }

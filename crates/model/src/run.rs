@@ -18,15 +18,15 @@ pub use crate::report::RunError;
 /// The phase of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunPhase {
-    /// Recorded, but not started.
+    /// The run is recorded, but has not started.
     Queued,
     /// The worktree is being prepared.
     Preparing,
     /// A keeper supervises the run.
     Running,
-    /// Somebody asked to stop the run, and it has not ended yet.
+    /// A stop was requested, but the run has not ended yet.
     Stopping,
-    /// The run has ended and does not change any more.
+    /// The run has ended and no longer changes.
     Ended(Box<RunEnd>),
 }
 
@@ -51,20 +51,20 @@ pub struct RunEnd {
     pub last_message: Option<String>,
     /// Notes for people, for example about omitted nested repositories or unreadable files.
     pub notes: Vec<String>,
-    /// The size of the diff between the task's branch and its base after the run, as far as git could tell.
+    /// The size of the diff between the task's branch and its base after the run, if git could determine it.
     pub changes: Option<DiffStats>,
 }
 
 /// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunOutcome {
-    /// The turn completed, and the worker exited with 0.
+    /// The turn completed, and the worker did not fail.
     Completed,
     /// Codex, the worker or the preparation failed.
     Failed(RunError),
     /// Somebody stopped the run.
     Stopped,
-    /// The process is gone and left no exit record.
+    /// The run was interrupted before its turn finished.
     Interrupted(RunError),
 }
 
@@ -72,15 +72,15 @@ pub enum RunOutcome {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunCause {
-    /// Somebody requested it.
+    /// Somebody requested the run.
     #[default]
     Asked,
-    /// Somebody requested it while the run before was active.
+    /// Somebody requested the run while the previous run was active.
     FollowUp,
-    /// The run before it failed and is retried, either automatically after a temporary failure or because somebody asked for
-    /// it.
+    /// The previous run failed and is retried, either automatically after a temporary failure or because somebody requested a
+    /// retry.
     Retry,
-    /// The run before it was interrupted.
+    /// The previous run was interrupted.
     Interruption,
 }
 
@@ -94,7 +94,7 @@ impl RunCause {
 /// A run of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRecord {
-    /// Its number within the task.
+    /// The run's number within its task.
     pub number: RunNumber,
     /// The current attempt.
     pub attempt: Attempt,
@@ -118,7 +118,7 @@ pub struct RunRecord {
     pub not_before: Option<Timestamp>,
     /// When the worker started.
     pub started_at: Option<Timestamp>,
-    /// The thread that the run continues. Not set for the first run and for a fresh start.
+    /// The thread that the run continues. Not set if the run starts a new thread.
     pub resumes: Option<ThreadId>,
     /// The thread that the run should have continued. Its session was missing, so the run started a new thread with a summary.
     pub lost_thread: Option<ThreadId>,
@@ -198,7 +198,7 @@ impl RunStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Run)]
 pub struct RunFile {
-    /// The run's number within its task, from 1.
+    /// The run's number within its task, counted from 1.
     pub number: RunNumber,
     /// The path of the log below the task's folder.
     pub log: String,
@@ -319,7 +319,7 @@ impl From<&RunRecord> for RunFile {
     }
 }
 
-/// An error for a run with contradictory fields.
+/// The error for a run whose fields contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("run {number} has status {status:?} but no `{missing}`")]
 pub struct RunFileError {

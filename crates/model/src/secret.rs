@@ -1,5 +1,5 @@
-//! Values that must stay hidden. A secret is accepted, stored, passed to the agent's process, and masked in everything that
-//! people read. It is never printed, returned by the API, or repeated in an error.
+//! Values that must stay hidden. A secret is stored, passed to the agent's process, and masked in everything that people read. It
+//! is never printed, returned by the API, or repeated in an error.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::error_code::ErrorCode;
 use crate::names::VariableName;
 use crate::problem::Problem;
 
-/// The maximum size of a variable's value in bytes. It fits in an argument list with plenty of room.
+/// The maximum size of a variable's value in bytes. A value of this size easily fits in an argument list.
 pub const VARIABLE_LIMIT_BYTES: usize = 32 * 1024;
 
 /// The minimum size of a secret in bytes. Shorter values appear in ordinary words, so they cannot be masked.
@@ -46,7 +46,7 @@ impl Secret {
     }
 }
 
-/// Never prints the value.
+/// Prints `***` instead of the value.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
@@ -59,11 +59,11 @@ mod tests {
 
     #[test]
     fn a_secret_is_shown_to_nobody_and_refused_without_being_repeated() {
-        let name = VariableName::parse("TOKEN").expect("a name");
-        let sound = Secret::new("hunter2").checked(&name).expect("long enough");
+        let name = VariableName::parse("TOKEN").expect("the name is valid");
+        let sound = Secret::new("hunter2").checked(&name).expect("the secret is valid");
         assert_eq!((format!("{sound:?}"), sound.expose()), ("***".to_owned(), "hunter2"));
         for value in ["", "abc", "a\0bcdef", &"x".repeat(VARIABLE_LIMIT_BYTES + 1)] {
-            let problem = Secret::new(value).checked(&name).expect_err("unusable");
+            let problem = Secret::new(value).checked(&name).expect_err("the secret is invalid");
             assert!(
                 problem.report.message.contains("`TOKEN`") && (value.is_empty() || !problem.report.message.contains(value)),
                 "{problem:?}"

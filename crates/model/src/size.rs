@@ -1,5 +1,4 @@
-//! Parses and formats sizes: a number followed by k, m, g or t for powers of 1024. Used everywhere that a size is accepted or
-//! shown.
+//! Parses and formats sizes: a number followed by k, m, g or t for powers of 1024. All sizes are parsed and shown by this module.
 
 /// Parses a size such as `512m`, `4g` or `1GiB` into bytes.
 pub fn parse_size(text: &str) -> Option<u64> {

@@ -1,5 +1,5 @@
-//! Decides from where the host fetches submodules without asking: the branches and URLs that the owner trusts besides the
-//! default branch. Pure. Invariant: no pattern matches the branch of a task.
+//! Decides which submodules the host fetches without asking: those of branches and URLs that the owner trusts, in addition to the
+//! default branch. Invariant: no pattern matches the branch of a task.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +39,7 @@ impl BranchPattern {
         &self.0
     }
 
-    /// Whether the pattern matches `branch`. Branches of tasks never match.
+    /// Returns whether the pattern matches `branch`. Branches of tasks never match.
     pub fn matches(&self, branch: &str) -> bool {
         if branch == "codex" || branch.starts_with("codex/") {
             return false;
@@ -52,7 +52,7 @@ impl BranchPattern {
 
 text_by_as_str!(BranchPattern);
 
-/// Whether one part of a name, between slashes, matches.
+/// Returns whether a pattern matches one part of a name, between slashes.
 fn part_matches(pattern: &str, part: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = pieces.next().and_then(|first| part.strip_prefix(first)) else { return false };
@@ -89,7 +89,7 @@ settings! {
     #[derive(Eq)]
     pub struct SourceSettings;
 
-    /// Changes to [`SourceSettings`]. Omitted settings stay as they are, and null restores the default.
+    /// Changes to [`SourceSettings`]. Omitted settings keep their values, and null restores the default.
     #[derive(Eq)]
     pub struct EditSources {}
 
@@ -192,15 +192,15 @@ mod tests {
 
     #[test]
     fn urls_are_remembered_once_and_can_be_forgotten() {
-        let url = |text: &str| RepositoryUrl::parse(text).expect("a URL");
+        let url = |text: &str| RepositoryUrl::parse(text).expect("the URL is valid");
         let mut settings = SourceSettings::default();
         settings.allow(&[url("https://x.org/a.git"), url("https://X.org/a/"), url("https://x.org/b")]);
         assert_eq!(settings.allowed_urls, [url("https://x.org/a.git"), url("https://x.org/b")]);
         let edit = EditSources { allowed_urls: Some(None), trusted_branches: Some(Some(vec!["release/*".to_owned()])) };
-        let settings = settings.edited(&edit).expect("sound");
+        let settings = settings.edited(&edit).expect("the settings are valid");
         assert_eq!((settings.allowed_urls.len(), settings.trusted_branches[0].as_str()), (0, "release/*"));
         let refused = EditSources { allowed_urls: Some(Some(vec!["ext::sh".to_owned()])), ..EditSources::default() };
         assert!(settings.edited(&refused).is_err());
-        assert_eq!(serde_json::to_string(&SourceSettings::default()).expect("JSON"), "{}");
+        assert_eq!(serde_json::to_string(&SourceSettings::default()).expect("the settings can be serialized"), "{}");
     }
 }

@@ -1,19 +1,19 @@
-//! Decides which submodules of a commit the host fetches, and from where. Pure.
+//! Decides which submodules of a commit the host fetches, and from where.
 //!
-//! The author of the commit chose the URLs, but the host fetches with its owner's credentials. Therefore only submodules on the
-//! host of the environment's own repository are fetched, over the same transport, and only from URLs that the owner trusts
-//! ([`Sources`]). All other submodules stay empty, with a reason.
+//! The author of the commit chose the URLs, but the host fetches with its owner's credentials. Therefore, a submodule is fetched
+//! only if it is on the repository's own host, uses the same transport, and has a URL that the owner trusts ([`Sources`]). All
+//! other submodules stay empty, and a note gives the reason.
 
 use std::collections::BTreeMap;
 
 use crate::names::RepositoryUrl;
 
-/// The maximum number of submodules that are fetched. The rest stay empty.
+/// The maximum number of submodules that are fetched. The others stay empty.
 const MOST: usize = 64;
 
 /// URLs that the owner trusts: those in the `.gitmodules` of trusted branches, and those that somebody allowed.
 ///
-/// URLs are compared by their meaning, and the trusted spelling is fetched. A different spelling makes no difference.
+/// URLs with different spellings match if they have the same meaning. The trusted spelling is fetched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources(BTreeMap<String, RepositoryUrl>);
 
@@ -38,8 +38,8 @@ impl Sources {
     }
 }
 
-/// Returns a form that is equal for URLs with the same meaning: scheme and host in lower case, no default port, no `.` and
-/// `..`, no slash or `.git` at the end.
+/// Returns the canonical form of a URL, which is equal for URLs with the same meaning: scheme and host in lower case, no default
+/// port, no `.` and `..`, and no slash or `.git` at the end.
 pub fn canonical(url: &RepositoryUrl) -> String {
     let text = url.as_str();
     let (head, path) = match text.split_once("://") {
@@ -79,8 +79,8 @@ pub fn canonical(url: &RepositoryUrl) -> String {
     format!("{head}/{}", path.strip_suffix(".git").filter(|name| !name.is_empty() && !name.ends_with('/')).unwrap_or(&path))
 }
 
-/// Formats an untrusted URL for display: every character that is not a letter, digit or punctuation mark of ASCII is shown by
-/// its code.
+/// Formats an untrusted URL for display: every character that is not an ASCII letter, digit or punctuation mark is
+/// replaced by its code.
 pub fn visible(url: &RepositoryUrl) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || c.is_ascii_graphic() || c == ' ';
     let shown = url.as_str().chars().map(|c| if is_plain(c) { c.to_string() } else { format!("<U+{:04X}>", u32::from(c)) });
@@ -92,18 +92,18 @@ pub fn visible(url: &RepositoryUrl) -> String {
 pub struct Submodule {
     /// The path from the root of the worktree.
     pub path: String,
-    /// The URL to fetch from, or why it is not fetched.
+    /// The URL to fetch from, or why the submodule is not fetched.
     pub source: Result<RepositoryUrl, String>,
 }
 
-/// Decides about each of the `paths` at which a commit has submodules. `config` is the output of `git config -z --list` for the
+/// Decides whether to fetch each of the submodules at `paths`. `config` is the output of `git config -z --list` for the
 /// commit's `.gitmodules`; `origin` is the URL of the repository itself.
 pub fn submodules<'p>(config: &str, origin: &RepositoryUrl, paths: impl IntoIterator<Item = &'p str>) -> Vec<Submodule> {
     let urls = urls_by_path(config);
     let decided = paths.into_iter().enumerate().map(|(n, path)| {
         let source = match urls.get(path) {
             _ if n >= MOST => Err(format!("only the first {MOST} submodules are fetched")),
-            None => Err("`.gitmodules` has no URL for it".to_owned()),
+            None => Err("`.gitmodules` has no URL for this submodule".to_owned()),
             Some(url) => resolve(origin, url),
         };
         Submodule { path: path.to_owned(), source }
@@ -130,7 +130,7 @@ fn urls_by_path(config: &str) -> BTreeMap<&str, &str> {
 fn resolve(origin: &RepositoryUrl, url: &str) -> Result<RepositoryUrl, String> {
     let absolute =
         if url.starts_with("./") || url.starts_with("../") { relative(origin.as_str(), url) } else { Some(url.to_owned()) };
-    let absolute = absolute.ok_or_else(|| format!("`{}` points outside of the host", shown(url)))?;
+    let absolute = absolute.ok_or_else(|| format!("`{}` points outside the repository's host", shown(url)))?;
     let found = RepositoryUrl::parse(&absolute).map_err(|problem| problem.report.message)?;
     if place(found.as_str()) == place(origin.as_str()) {
         Ok(found)
@@ -146,7 +146,7 @@ fn relative(origin: &str, url: &str) -> Option<String> {
             rest = after;
         } else if let Some(after) = rest.strip_prefix("../") {
             rest = after;
-            // Like git: up to the last slash, or to the colon of `host:path`.
+            // As in git, cut at the last slash, or at the colon of `host:path`.
             let (left, right) = base.split_at(base.rfind(['/', ':'])?);
             if right.starts_with(':') {
                 return Some(format!("{left}:{}", after_dots(rest)?));
@@ -165,7 +165,7 @@ fn after_dots(rest: &str) -> Option<&str> {
     (!rest.split('/').any(|part| part == "..")).then_some(rest)
 }
 
-/// Returns the transport and the host. All paths on this machine count as one place.
+/// Returns the transport and the host. All paths on this machine have the same host.
 fn place(url: &str) -> (&str, String) {
     if url.starts_with('/') {
         return ("file", String::new());
@@ -188,9 +188,9 @@ mod tests {
     use super::*;
 
     fn source(origin: &str, url: &str) -> Result<String, String> {
-        let origin = RepositoryUrl::parse(origin).expect("a URL");
+        let origin = RepositoryUrl::parse(origin).expect("the URL is valid");
         let config = format!("submodule.a.path\nlibs/a\0submodule.a.url\n{url}\0");
-        let [found] = submodules(&config, &origin, ["libs/a"]).try_into().expect("one");
+        let [found] = submodules(&config, &origin, ["libs/a"]).try_into().expect("there is one submodule");
         found.source.map(|url| url.as_str().to_owned())
     }
 
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_is_fetched_is_spelled_as_it_was_trusted() {
-        let url = |text: &str| RepositoryUrl::parse(text).expect("a URL");
+        let url = |text: &str| RepositoryUrl::parse(text).expect("the URL is valid");
         let mut sources = Sources::default();
         sources.trust_all(
             "submodule.a.path\nlibs/a\0submodule.a.url\n../s.git\0submodule.b.path\nb\0submodule.b.url\nhttps://y.org/x\0",
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_url_of_a_stranger_hides_nothing() {
-        let url = RepositoryUrl::parse("/srv/a\u{202e}b\u{200b} \u{e4}").expect("a URL");
+        let url = RepositoryUrl::parse("/srv/a\u{202e}b\u{200b} \u{e4}").expect("the URL is valid");
         assert_eq!(visible(&url), "/srv/a<U+202E>b<U+200B> \u{e4}");
     }
 
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn one_without_an_address_and_one_too_many_are_named() {
-        let origin = RepositoryUrl::parse("/srv/r.git").expect("a URL");
+        let origin = RepositoryUrl::parse("/srv/r.git").expect("the URL is valid");
         let found = submodules("submodule.x.path\nx\0submodule.y.url\n/srv/y\0\0core.bare\ntrue\0junk", &origin, ["x", "y"]);
         assert!(found.iter().all(|one| one.source.is_err()) && found.len() == 2, "{found:?}");
         let names: Vec<_> = (0..=MOST).map(|n| format!("s{n}")).collect();

@@ -1,15 +1,15 @@
-//! Limits how fast somebody can guess a password: a few free guesses, then longer and longer waits. Pure: times are arguments,
-//! measured from any fixed moment.
+//! Limits how fast somebody can guess a password: a few guesses without a wait, then increasingly long waits. Times are arguments,
+//! measured from any fixed point in time.
 
 use std::time::Duration;
 
 /// The number of wrong guesses without a wait.
 const FREE: u32 = 5;
 
-/// The wait after the first guess beyond the free ones. It doubles with every further wrong guess.
+/// The wait after the first wrong guess beyond [`FREE`]. It doubles with every further wrong guess.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 
-/// The longest wait.
+/// The maximum wait.
 const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
 /// The wrong guesses since the last correct one.

@@ -1,4 +1,4 @@
-//! Shows untrusted text completely and harmlessly: nothing is removed, and nothing affects the display.
+//! Shows untrusted text completely and safely: nothing is removed, and nothing affects the display.
 //!
 //! Control characters, characters that change the direction of text, and other invisible characters become visible marks: `␛` for a
 //! control character with a symbol, `<U+202E>` for others, and `<0xFF>` for a byte that is not UTF-8. Pages and terminals style marks
@@ -12,16 +12,16 @@ use std::ops::Range;
 
 use crate::size::bytes as size;
 
-/// The most combining characters in a row. Longer stacks can cover adjacent lines.
+/// The maximum number of combining characters in a row. Longer stacks can cover adjacent lines.
 const MOST_COMBINING: usize = 3;
 
-/// The longest path key, in characters. Longer paths are identified by a digest.
+/// The maximum length of a path key in characters. Longer paths are identified by a digest.
 const KEY_CHARS: usize = 4_000;
 
 /// The kind of a text, which decides which characters need a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Of {
-    /// A line without its newline. Tabs stay, and a final carriage return belongs to the line end.
+    /// A line without its newline. Tabs are kept, and a final carriage return belongs to the line ending.
     Line,
     /// The last line of a file without a final newline. A carriage return is like any other character.
     LastLine,
@@ -34,7 +34,7 @@ pub enum Of {
 pub enum Mark {
     /// An invisible character, or one that affects other characters.
     Hidden,
-    /// The carriage return of a CRLF line end.
+    /// The carriage return of a CRLF line ending.
     LineEnd,
     /// The rest of a text that is too long to show.
     Cut,
@@ -214,7 +214,7 @@ impl Before {
             '\u{fe0e}' | '\u{fe0f}' => !self.takes_variation(next),
             _ if is_combining(character) => {
                 self.combining += 1;
-                // At the start, it would combine with the text before it on the page or the terminal.
+                // At the start, the character would combine with the text before it on the page or in the terminal.
                 self.character.is_none() || self.combining > MOST_COMBINING
             }
             _ => is_invisible(character),

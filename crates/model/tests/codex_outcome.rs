@@ -1,4 +1,4 @@
-//! The rules that determine the outcome of a run, one test each. The numbers refer to the table in `outcome.rs`.
+//! Tests the rules that determine the outcome of a run. The table in `outcome.rs` lists the rules.
 
 use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify};
 use model::{ErrorCode, Report};
@@ -44,7 +44,7 @@ impl Run {
         let verdict = self.verdict();
         let Verdict::Failed(Report { code: got, message, hints }) = verdict else { panic!("expected {code}, got {verdict:?}") };
         assert_eq!(got, code, "{message}");
-        assert!(message.contains(words) && !message.contains('\n'), "{message:?} has not {words:?}");
+        assert!(message.contains(words) && !message.contains('\n'), "{message:?} does not contain {words:?}");
         assert!(!hints.is_empty(), "{code} has no hint");
         hints
     }
@@ -61,7 +61,7 @@ fn error_event(message: &str) -> String {
 #[test]
 fn a_worker_that_never_started_is_missing_or_broken() {
     run(&[], Exit::NeverStarted("No such file or directory".to_owned()))
-        .fails(ErrorCode::WorkerMissing, "could not be started: No such file");
+        .fails(ErrorCode::WorkerMissing, "could not start the worker: No such file");
     run(&[], Exit::NeverStarted("Permission denied".to_owned())).fails(ErrorCode::WorkerFailed, "Permission denied");
     assert_eq!(run(&[], Exit::NeverStarted("not found".to_owned())).stopped().verdict(), Verdict::Stopped);
 }
@@ -231,8 +231,8 @@ fn a_run_that_ended_in_mid_turn_says_why_when_it_can() {
         .saying("thread 'main' panicked")
         .fails(ErrorCode::EndedWithoutResult, "code 1 during the turn");
     run(&[THREAD, TURN], Exit::Grace).fails(ErrorCode::EndedWithoutResult, "had to be stopped");
-    // Not `worker_missing`: Codex had already started to work.
-    run(&[THREAD, TURN], Exit::Code(127)).fails(ErrorCode::EndedWithoutResult, "exit code 127");
+    // The code is not `worker_missing`, because Codex had already started to work.
+    run(&[THREAD, TURN], Exit::Code(127)).fails(ErrorCode::EndedWithoutResult, "code 127 during the turn");
 }
 
 #[test]

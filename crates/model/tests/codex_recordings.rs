@@ -1,4 +1,4 @@
-//! Parses real output of the Codex CLI, versions 0.169.0 and 0.75.0.
+//! Tests the parsers with real output of versions 0.169.0 and 0.75.0 of the Codex CLI.
 //!
 //! Every recording is listed here with its outcome, and a test checks that the list matches the folder.
 
@@ -12,7 +12,7 @@ use model::codex::{
     classify, transcribe,
 };
 
-/// Name and outcome: `completed`, `interrupted`, or the code of a failure and the start of its message.
+/// The name and outcome of each recording: `completed`, `interrupted`, or the code of a failure and the start of its message.
 const VERDICTS: &[(&str, &str)] = &[
     ("bad_config", "config: Model provider `nosuch` not found"),
     ("barebin_codemode", "completed"),
@@ -84,7 +84,7 @@ fn events(name: &str) -> Vec<CodexEvent> {
     events
 }
 
-/// Returns the recorded exit code. Without one, nobody observed the exit.
+/// Returns the recorded exit, or [`Exit::Lost`] if no exit code was recorded.
 fn recorded_exit(name: &str) -> Exit {
     match text_beside(name, "exit").trim().parse::<i32>() {
         Ok(signal @ ..0) => Exit::Signal(-signal),
@@ -217,12 +217,12 @@ fn the_doubled_id_of_a_web_search_is_no_obstacle() {
 
 #[test]
 fn usage_of_a_run_is_the_difference_of_the_thread_totals() {
-    let first = summary("resume_plain1").usage().expect("it completed").of_run(&Usage::default());
+    let first = summary("resume_plain1").usage().expect("the turn completed").of_run(&Usage::default());
     assert_eq!(
         (first.input_tokens, first.cached_input_tokens, first.output_tokens, first.reasoning_output_tokens),
         (3600, 3000, 150, 60)
     );
-    let second = *summary("resume_plain2").usage().expect("it completed");
+    let second = *summary("resume_plain2").usage().expect("the turn completed");
     assert_eq!((second.scope, second.figures.input_tokens), (UsageScope::Thread, 4800));
     let run = second.of_run(&first);
     assert_eq!((run.input_tokens, run.cached_input_tokens, run.output_tokens, run.reasoning_output_tokens), (1200, 1000, 50, 20));
@@ -231,7 +231,7 @@ fn usage_of_a_run_is_the_difference_of_the_thread_totals() {
 
 #[test]
 fn usage_of_the_older_version_counts_the_run_alone() {
-    let report = *summary("v0.75.0/plain").usage().expect("it completed");
+    let report = *summary("v0.75.0/plain").usage().expect("the turn completed");
     assert_eq!(report.scope, UsageScope::Process);
     let earlier = Usage { input_tokens: 1000, cached_input_tokens: 900, output_tokens: 10, ..Usage::default() };
     assert_eq!(report.of_run(&earlier).input_tokens, 1200);
@@ -239,7 +239,7 @@ fn usage_of_the_older_version_counts_the_run_alone() {
 
 #[test]
 fn a_review_reports_nothing_and_costs_nothing() {
-    let report = *summary("review_uncommitted").usage().expect("it completed");
+    let report = *summary("review_uncommitted").usage().expect("the turn completed");
     assert_eq!(report.of_run(&Usage { input_tokens: 9, ..Usage::default() }).input_tokens, 0);
 }
 
@@ -263,7 +263,7 @@ fn every_recording_cut_anywhere_is_judged_without_panic_and_never_completed_earl
             let summary = JournalSummary::of(&bytes[..cut]);
             let end = ProcessEnd { exit: Exit::Lost, stop_requested: false, expected_thread: None };
             let verdict = classify(&summary, &end, "");
-            assert_ne!(verdict, Verdict::Completed, "{name} cut at {cut}: its last line was not whole");
+            assert_ne!(verdict, Verdict::Completed, "{name}, cut at {cut}: the last line is incomplete");
         }
     }
 }

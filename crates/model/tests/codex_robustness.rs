@@ -1,4 +1,4 @@
-//! Any bytes from a worker: nothing panics, nothing is lost, and the size of the chunks does not matter.
+//! Tests any bytes from a worker: nothing panics, nothing is lost, and the size of the chunks does not matter.
 
 use model::codex::{
     CodexEvent, Exit, ItemKind, JournalSummary, LINE_CAP_BYTES, Line, LineContent, LineSplitter, ProcessEnd, classify, printable,
@@ -7,7 +7,7 @@ use model::codex::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Generates realistic lines: valid events, broken ones, values of wrong types, noise.
+/// Generates realistic lines: valid events, broken events, values of wrong types, and noise.
 fn lines() -> impl Strategy<Value = Vec<u8>> {
     let keys = "type|id|item|text|command|status|changes|path|items|usage|error|message|thread_id|server|tool|exit_code";
     let kinds = "\"(item.started|item.updated|item.completed|turn.completed|turn.failed|error|thread.started)\"";
@@ -26,10 +26,10 @@ fn journals() -> impl Strategy<Value = Vec<u8>> {
     vec(lines(), 0..20).prop_map(|lines| lines.concat())
 }
 
-/// A line's bytes if it was below the cap, its length, and its end.
+/// The bytes of a line if they are within the cap, the length of the line, and the offset after it.
 type OwnedLine = (Option<Vec<u8>>, u64, u64);
 
-/// Returns everything that a splitter emits: the lines, and the length of the torn tail.
+/// Returns everything that a splitter emits: the lines, and the length of the incomplete last line.
 fn split(bytes: &[u8], cuts: &[usize], cap: usize) -> (Vec<OwnedLine>, u64) {
     let mut splitter = LineSplitter::new().with_cap(cap);
     let mut lines = Vec::new();
@@ -119,10 +119,10 @@ fn a_command_with_eight_mebibytes_of_escaped_output_is_understood() {
         splitter.feed(chunk, |line| events.push(line.event()));
     }
     let [CodexEvent::ItemCompleted(item)] = events.as_slice() else { panic!("{} events", events.len()) };
-    let ItemKind::CommandExecution(command) = &item.kind else { panic!("not a command") };
+    let ItemKind::CommandExecution(command) = &item.kind else { panic!("the item is a command") };
     assert_eq!(command.aggregated_output.len(), room / 6 + room % 6);
     let entry = transcribe(&events[0]).expect("commands are shown");
-    assert!(entry.body.len() < 10_000, "the transcript shows the end only");
+    assert!(entry.body.len() < 10_000, "the transcript shows only the end");
 
     let one_more = line.replacen("\"id\":\"item_0\"", "\"id\":\"item_00\"", 1);
     splitter.feed(one_more.as_bytes(), |line| {

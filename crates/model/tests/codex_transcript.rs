@@ -1,4 +1,4 @@
-//! Transcripts of recorded runs.
+//! Tests the transcripts of recorded runs.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ fn page(entries: &[TranscriptEntry]) -> String {
 
 fn completed(item: &Value) -> TranscriptEntry {
     let event = json!({"type": "item.completed", "item": item});
-    transcribe(&CodexEvent::parse(event.to_string().as_bytes())).expect("it is shown")
+    transcribe(&CodexEvent::parse(event.to_string().as_bytes())).expect("the item is shown")
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Parses patches printed by git 2.47.
+//! Tests the parser with patches that git 2.47 printed.
 
 use model::diff::{Diff, DiffLineKind, FileDiff, FileStatus, LineLimits, Omitted};
 
-/// Formats a file as one line: status, paths, modes, counts.
+/// Formats a file as one line: its status, paths, modes and counts.
 fn told(file: &FileDiff) -> String {
     let path = |path: &Option<String>| path.clone().unwrap_or_else(|| "-".to_owned());
-    let status = serde_json::to_value(file.status).expect("a status is a word");
+    let status = serde_json::to_value(file.status).expect("a status can be serialized");
     format!(
         "{} {} > {} | {} > {} | +{} -{}{}",
         status.as_str().unwrap_or_default(),
@@ -371,12 +371,12 @@ fn what_is_no_patch_is_skipped() {
 fn a_diff_survives_the_way_over_json() {
     let diff =
         Diff::parse(b"diff --git a/x b/x\nnew file mode 100644\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+a\n\\ No newline\n");
-    let json = serde_json::to_value(&diff).expect("a diff is JSON");
+    let json = serde_json::to_value(&diff).expect("a diff can be serialized");
     assert_eq!(json["files"][0]["status"], "added");
     assert_eq!(json["files"][0]["old_path"], serde_json::Value::Null);
     assert_eq!(json["files"][0]["hunks"][0]["lines"][0], serde_json::json!({"kind": "added", "text": "a", "no_newline": true}));
     assert_eq!(json["stats"], serde_json::json!({"files": 1, "additions": 1, "deletions": 0}));
-    assert_eq!(serde_json::from_value::<Diff>(json).expect("the same after a round trip"), diff);
+    assert_eq!(serde_json::from_value::<Diff>(json).expect("the JSON is valid"), diff);
     assert_eq!(diff.files[0].status, FileStatus::Added);
 }
 
@@ -405,6 +405,6 @@ fn bytes_that_are_not_utf8_are_kept_in_names_and_lines() {
     let shown: Vec<_> = diff.files[0].hunks[0].lines.iter().map(|line| line.visible(99).text().to_owned()).collect();
     assert_eq!(shown, ["a<0xFF>", "a<0xFE>"]);
     assert!(diff.files[0].has_hidden_characters);
-    let json = serde_json::to_string(&diff).expect("it is plain data");
-    assert_eq!(serde_json::from_str::<Diff>(&json).expect("it is JSON"), diff);
+    let json = serde_json::to_string(&diff).expect("a diff can be serialized");
+    assert_eq!(serde_json::from_str::<Diff>(&json).expect("the JSON is valid"), diff);
 }

@@ -1,4 +1,4 @@
-//! Any bytes instead of a patch: nothing panics, and a generated patch is parsed line by line.
+//! Tests the patch parser: no input causes a panic, and every line of a generated patch is parsed.
 
 use std::fmt::Write as _;
 
@@ -70,7 +70,7 @@ proptest! {
 
 #[test]
 fn a_large_patch_takes_time_in_proportion() {
-    // A quadratic algorithm would take minutes for these 40 MB, and so would this test.
+    // With a quadratic algorithm, this test would take minutes for these 40 MB.
     let line = format!("+{}\n", "diff --git a/x b/x ".repeat(100));
     let lines = 20_000;
     let patch = format!("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -0,0 +1,{lines} @@\n{}", line.repeat(lines));

@@ -1,6 +1,6 @@
-//! The catalogue of error codes: every code is used, documented in the house style, and keeps its JSON.
+//! Tests the catalogue of error codes: every code is used and documented in the house style, and the JSON does not change.
 //!
-//! The first test reads the sources of all crates; a code that no product code can produce must be removed from the catalogue.
+//! The first test reads the sources of all crates. Remove a code from the catalogue if no product code uses it.
 
 #![expect(clippy::disallowed_methods, reason = "the tests read sources and documents")]
 
@@ -15,8 +15,8 @@ use model::queue::Hold;
 use model::{ErrorCode, Report};
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder of the repository") {
-        let path = entry.expect("an entry").path();
+    for entry in fs::read_dir(folder).expect("the folder exists") {
+        let path = entry.expect("the entry can be read").path();
         if path.is_dir() {
             sources(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -25,9 +25,9 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the names of all variants that product code outside of the catalogue mentions.
+/// Returns the names of all variants that product code outside the catalogue uses.
 fn used() -> BTreeSet<String> {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder of all crates");
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a folder");
     let mut files = Vec::new();
     for name in ["model", "engine", "web", "cli", "codex-docker"] {
         sources(&crates.join(name).join("src"), &mut files);
@@ -36,7 +36,7 @@ fn used() -> BTreeSet<String> {
         |path: &PathBuf| path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("error_code"));
     let mut used = BTreeSet::new();
     for path in files.iter().filter(|path| !in_catalogue(path)) {
-        let text = fs::read_to_string(path).expect("a source file");
+        let text = fs::read_to_string(path).expect("the source file can be read");
         let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         let names = product.split("ErrorCode::").skip(1);
         used.extend(names.map(|rest| rest.chars().take_while(char::is_ascii_alphanumeric).collect::<String>()));
@@ -68,7 +68,7 @@ fn every_code_is_documented_in_the_house_style() {
 }
 
 fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).expect("JSON")
+    serde_json::to_string(value).expect("the value can be serialized")
 }
 
 #[test]
@@ -94,8 +94,11 @@ fn the_json_of_every_report_stays_what_it_is() {
 #[test]
 fn a_code_of_another_version_is_passed_on_unchanged() {
     for text in [r#"{"code":"of_a_later_version","message":"x"}"#, r#"{"code":"lost","message":"x","hints":["y"]}"#] {
-        let report: Report = serde_json::from_str(text).expect("a report");
-        assert_eq!((report.code.known(), serde_json::to_string(&report).expect("JSON").as_str()), (None, text));
+        let report: Report = serde_json::from_str(text).expect("the report is valid");
+        assert_eq!(
+            (report.code.known(), serde_json::to_string(&report).expect("a report can be serialized").as_str()),
+            (None, text)
+        );
     }
 }
 

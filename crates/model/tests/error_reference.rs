@@ -1,6 +1,6 @@
-//! `docs/errors.md`, written from the catalogue of error codes.
+//! Tests that `docs/errors.md` matches the catalogue of error codes.
 //!
-//! The test fails if the committed document is out of date. `cargo xtask docs` makes it write the document instead.
+//! The test fails if the document is out of date. With `cargo xtask docs`, the test writes the document instead.
 
 #![expect(clippy::disallowed_methods, reason = "the tests read and write documents")]
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use model::ErrorCode;
 use model::error_code::{Retry, Topic};
 
-/// The variable with which `cargo xtask docs` makes the test write the document.
+/// The environment variable with which `cargo xtask docs` tells the test to write the document.
 const UPDATE: &str = "UPDATE_DOCS";
 
 const INTRODUCTION: &str = "\
@@ -18,7 +18,7 @@ const INTRODUCTION: &str = "\
 
 # Error codes
 
-Every error has a stable code, a message and, usually, hints. The code is for scripts: it never changes its meaning, while messages and
+Every error has a stable code, a message and, usually, hints. The code is for scripts: its meaning never changes, but messages and
 hints may change in any release.
 
 * The HTTP API answers with `application/problem+json`. The code is in `code`, the message in `detail`, and the hints in `hints`.
@@ -33,7 +33,7 @@ New versions may add codes. Treat an unknown code like other codes with the same
 fn heading(topic: Topic) -> (&'static str, &'static str) {
     match topic {
         Topic::Request => ("Requests and sign-in", "The server rejected a request, or a browser could not sign in."),
-        Topic::Value => ("Invalid values", "A value in a request, a form or a command is invalid. The message names it."),
+        Topic::Value => ("Invalid values", "A value in a request, a form or a command is invalid. The message names the value."),
         Topic::Repository => ("Repositories", "Problems with adding, cloning and fetching repositories."),
         Topic::Task => ("Tasks", "A task, run or follow-up does not exist, or is in a state that does not allow the request."),
         Topic::Branch => ("Branches and diffs", "Problems with diffs, updates from the base branch, and exports."),

@@ -1,10 +1,10 @@
-//! Any bytes of a file: nothing is lost, nothing affects the terminal or page, and different bytes look different.
+//! Tests any bytes of a file: nothing is lost, nothing affects the terminal or the page, and different bytes look different.
 
 use model::visible::{Of, Visible, has_hidden, is_invisible};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Generates bytes in which marks, their letters and parts of characters are frequent.
+/// Generates bytes that often contain marks, the letters of marks, and parts of characters.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         Just("<U+".as_bytes()),

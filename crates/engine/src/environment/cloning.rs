@@ -141,7 +141,7 @@ pub(crate) fn fetch_failed(error: &git::FetchError) -> RunError {
             "set up a login for git that needs no prompt: an ssh key in the ssh agent, or a credential helper (`git credential approve`)",
         ),
         FetchError::NotFound { .. } => {
-            (ErrorCode::RepositoryNotFound, "check the URL, and that your login can read the repository")
+            (ErrorCode::RepositoryNotFound, "check the URL, and check that your login can read the repository")
         }
         FetchError::HostUnreachable { .. } => (ErrorCode::HostUnreachable, "check the network and the host name, then try again"),
         FetchError::TimedOut { .. } => (ErrorCode::RemoteTimedOut, "try again, or raise the limit in config.toml"),

@@ -1,6 +1,6 @@
-//! What to do about each code, in general. Messages usually add hints that fit the situation better.
+//! General advice for each error code. Messages usually have hints that fit the situation better.
 //!
-//! For runs that failed in Codex or the worker, these are the hints in the record.
+//! If a run failed in Codex or the worker, its record contains this advice as hints.
 
 use super::ErrorCode;
 
@@ -18,10 +18,10 @@ impl ErrorCode {
             }
             Self::NoSuchPage => &["start from the list of tasks"],
             Self::MalformedPath => &["percent-encode the path as UTF-8"],
-            Self::MalformedId => &["use an ID as lists show it: 36 characters"],
+            Self::MalformedId => &["use a complete ID of 36 characters, as shown in lists"],
             Self::NotJson => &["send the header `Content-Type: application/json`"],
             Self::MalformedBody => &["send one JSON object in UTF-8"],
-            Self::BodyTooLarge => &["put long material into a file in the repository"],
+            Self::BodyTooLarge => &["put long text in a file in the repository"],
             Self::BodyTooSlow | Self::RequestTimeout => &["send the request again over a faster connection"],
             Self::UnusableIdempotencyKey => &["use 1 to 200 visible ASCII characters, such as a UUID"],
             Self::IdempotencyKeyReused => &["use a new key for each new request"],
@@ -34,7 +34,7 @@ impl ErrorCode {
             Self::Internal => &["check the server's log"],
 
             Self::PromptEmpty | Self::Usage => &["see the command's `--help`"],
-            Self::PromptTooLarge => &["put long material into a file in the repository, and refer to it in the prompt"],
+            Self::PromptTooLarge => &["put long text in a file in the repository, and refer to it in the prompt"],
             Self::PromptRefused => &["use 1 to 1,048,576 characters of UTF-8 text without NUL characters"],
             Self::ImageRefused | Self::ImageTooLarge | Self::ImagesTooLarge | Self::TooManyImages => {
                 &["attach up to 8 PNG, JPEG, GIF or WebP images: up to 10 MiB each and 20 MiB in total"]
@@ -44,12 +44,16 @@ impl ErrorCode {
             Self::BranchNameRefused => &["use a name that `git check-ref-format --branch` accepts"],
             Self::RefRefused => &["use a branch, a tag or a commit ID; expressions such as `main~2` are not supported"],
             Self::RepositoryUrlRefused => &["use an https, ssh or file URL, or an absolute path"],
-            Self::UrlHasCredentials => &["remove them from the URL, and set up a git credential helper or an SSH key"],
+            Self::UrlHasCredentials => {
+                &["remove the credentials or the query from the URL, and set up a git credential helper or an SSH key"]
+            }
             Self::SettingRefused => &["use the name of a model, or a reasoning effort such as `low` or `high`"],
             Self::PriorityRefused => &["use `low`, `normal` or `high`"],
             Self::AnswerRefused => &["use `fetch` or `skip`"],
-            Self::VariableRefused => &["use letters, digits and `_` in names, and no names that this program sets itself"],
-            Self::SecretRefused => &["use letters, digits and `_` in names, and one line of text as the value"],
+            Self::VariableRefused => {
+                &["use only letters, digits and `_` in names, and do not use names that this program sets itself"]
+            }
+            Self::SecretRefused => &["use only letters, digits and `_` in names, and one line of text as the value"],
             Self::ContainerRefused | Self::RunsRefused | Self::SourcesRefused | Self::BranchPatternRefused => {
                 &["see the settings reference for valid values"]
             }
@@ -57,9 +61,9 @@ impl ErrorCode {
             Self::CursorRefused => &["send `next_cursor` of the previous page unchanged"],
             Self::GroupRefused => &["use `needs_you`, `running`, `queued` or `done`"],
             Self::ArchivedRefused => &["use `no`, `only` or `any`"],
-            Self::StatusRefused => &["use the statuses that `codex-orchestrator task list --help` names"],
+            Self::StatusRefused => &["use one of the statuses in `codex-orchestrator task list --help`"],
             Self::NoticesRefused => &["correct the value in the notification settings"],
-            Self::QuietHoursRefused => &["give a start, an end and a time zone such as `Europe/Berlin`"],
+            Self::QuietHoursRefused => &["enter a start, an end and a time zone such as `Europe/Berlin`"],
             Self::SubscriptionRefused => &["reload the page and turn on notifications again"],
 
             Self::EnvironmentNotFound | Self::EnvironmentGone => &["run `codex-orchestrator env list` to see all repositories"],
@@ -69,7 +73,7 @@ impl ErrorCode {
             Self::Removed => &["add the repository again"],
             Self::CloneFailed | Self::FetchFailed => &["fix the problem that git reports, then try again"],
             Self::AuthenticationNeeded => &["set up an SSH key or a git credential helper for the user that runs the server"],
-            Self::RepositoryNotFound => &["check the URL, and that your login can read the repository"],
+            Self::RepositoryNotFound => &["check the URL, and check that your login can read the repository"],
             Self::HostUnreachable => &["check the network and the host name, then try again"],
             Self::HostKeyUnknown => &["connect once with `ssh -T` to confirm the key, then try again"],
             Self::RemoteTimedOut => &["try again, or raise `clone_time_limit` or `fetch_time_limit` in config.toml"],
@@ -90,7 +94,7 @@ impl ErrorCode {
             Self::TooManyFollowUps => &["wait until some of them have run, or combine them into one prompt"],
             Self::QuestionChanged => &["read the new question with `codex-orchestrator task show`, then answer it"],
             Self::NotInTheTrash | Self::RestoreFailed => &["run `codex-orchestrator trash` to see what can be restored"],
-            Self::Damaged => &["restore the file from a backup, or move its folder away; then restart the server"],
+            Self::Damaged => &["restore the file from a backup, or move its folder away, then restart the server"],
 
             Self::NoBranch => &["retry the task, or create a new one"],
             Self::CommitUnknown | Self::DiffUnavailable => &["reload the page, or run `codex-orchestrator task diff`"],
@@ -100,7 +104,7 @@ impl ErrorCode {
             Self::UpdateConflicts => &["ask Codex to resolve the conflicts: `codex-orchestrator task update --hand-over`"],
             Self::UpdateTimedOut | Self::BranchMoved => &["try again"],
             Self::FilesInTheWay => &["resume the task and ask Codex to commit, move or delete these files"],
-            Self::WorktreeUnsettled => &["resume the task, so that the next run commits the changes; then try again"],
+            Self::WorktreeUnsettled => &["resume the task, so that the next run commits the changes, then try again"],
             Self::GitTooOld | Self::GitUnusable => &["install git 2.39 or newer"],
             Self::NoCommits => &["wait for a run that changes something"],
             Self::OnlyMerges => &["export a bundle instead: `codex-orchestrator task bundle`"],
@@ -132,10 +136,12 @@ impl ErrorCode {
 
             Self::Unauthorized => &["run `codex-orchestrator login`, or set CODEX_API_KEY for the server", "then retry the task"],
             Self::Forbidden => &["check the account's plan, region and permissions, or use another account"],
-            Self::UsageLimit => &["wait for the limit to reset, buy more credits, or use another account; then retry the task"],
+            Self::UsageLimit => &["wait for the limit to reset, buy more credits, or use another account, then retry the task"],
             Self::RateLimited => &["wait a minute, then retry the task; run fewer tasks at once"],
             Self::Overloaded => &["wait a minute, then retry the task, or choose another model"],
-            Self::Network => &["check that this machine can reach the model provider, also through a proxy; then retry the task"],
+            Self::Network => {
+                &["check that this machine can reach the model provider, directly or through a proxy, then retry the task"]
+            }
             Self::ContextWindow => &["create a new task that starts from this task's branch"],
             Self::ModelNotFound => &["resume the task with another model, or without a model to use Codex's default"],
             Self::UnknownThread => &[
@@ -152,14 +158,15 @@ impl ErrorCode {
             Self::TurnFailed | Self::WorkerFailed => &["check the run's log and stderr, then retry the task"],
             Self::TimeLimit => &["raise the time limit, or split the task", "retry the task to continue where it stopped"],
             Self::Interrupted => &["retry the task to continue where it stopped; its changes so far are kept"],
-            Self::WorkerMissing => {
-                &["install the worker, or name it in ORCH_WORKER", "run `codex-orchestrator doctor` to check the setup"]
-            }
+            Self::WorkerMissing => &[
+                "install the worker, or choose another one with ORCH_WORKER",
+                "run `codex-orchestrator doctor` to check the setup",
+            ],
             Self::WorkerKilled => &["retry the task to continue where it stopped"],
-            Self::NothingRan => &["run the worker by hand to see what it does", "check the run's stderr"],
+            Self::NothingRan => &["run the worker manually to see what it does", "check the run's stderr"],
             Self::EndedWithoutResult => &["check the run's stderr", "retry the task to continue where it stopped"],
             Self::ContainerEngine => &[
-                "start the container engine, and check that this user may use it",
+                "start the container engine, and check that this user has permission to use it",
                 "run `codex-orchestrator doctor` to check the setup",
             ],
             Self::KeeperFailed | Self::WorktreeFailed => {
@@ -207,29 +214,29 @@ impl ErrorCode {
             Self::ServerNotStopped => &["wait, or check the server's log; running tasks are not affected"],
             Self::ServerUnknown | Self::ServerOutOfReach => &["stop the server where it was started"],
             Self::ServerInTheWay => &["stop that process, then try again"],
-            Self::NoSuchUser => &["create the user, or name another one"],
+            Self::NoSuchUser => &["create the user, or specify another one"],
             Self::ProgramGone => &["run the command again"],
             Self::NoSystemd => &["start the server with `codex-orchestrator up` instead"],
             Self::SystemctlFailed => &["check `journalctl` for details"],
-            Self::ForeignUnit => &["move the unit away, then try again"],
+            Self::ForeignUnit => &["move or rename the unit, then try again"],
             Self::UnitUnusable => &["check the permissions of the unit's directory"],
             Self::UnitUnwritable => &["use values without control characters"],
 
-            Self::EngineMissing => &["install Docker or Podman, or set DOCKER_HOST to the socket of a running engine"],
-            Self::EngineNotRunning => &["start the engine: `sudo systemctl start docker`"],
+            Self::EngineMissing => &["install Docker or Podman, or set DOCKER_HOST to the socket of a running container engine"],
+            Self::EngineNotRunning => &["start the container engine: `sudo systemctl start docker`"],
             Self::EngineNoPermission => {
-                &["add yourself to the group that owns the socket, then log in again", "or use a rootless engine"]
+                &["add yourself to the group that owns the socket, then log in again", "or use a rootless container engine"]
             }
-            Self::EngineUnreachable | Self::EngineFailed => &["run `docker version` to check the engine"],
+            Self::EngineUnreachable | Self::EngineFailed => &["run `docker version` to check the container engine"],
             Self::EngineTooOld => &["install Docker 19.03 or newer, or Podman 4 or newer"],
-            Self::EngineAddress => &["use a local engine: `unix:///path` or `tcp://127.0.0.1:PORT`"],
+            Self::EngineAddress => &["use a local container engine: `unix:///path` or `tcp://127.0.0.1:PORT`"],
             Self::EngineContext => &["run `docker context ls` to see the available contexts"],
             Self::SettingUnusable => &["see the environment contract for valid values"],
             Self::NoStateFolder => &["set CODEX_DOCKER_STATE to a directory that you own"],
             Self::StateFolder => &["check that you own the directory and that the disk has free space"],
             Self::NoFolder => &["change to an existing directory"],
             Self::OutFolder | Self::CodexHome => &["use a directory that you can write to"],
-            Self::MountMissing => &["create the directory, or name another one"],
+            Self::MountMissing => &["create the directory, or specify another one"],
             Self::StdinUnreadable | Self::MessageUnreadable => &["check the file's path and permissions"],
             Self::StdinTooLarge => &["pass a smaller prompt, or pipe it instead of redirecting a file"],
             Self::Terminal | Self::NoSignals | Self::NoThreads | Self::OutputFailed => {
@@ -249,23 +256,26 @@ impl ErrorCode {
             Self::ImageName => &["use lower case, as in `registry.example.com/team/image:tag`"],
             Self::ImageNotPublished => &["build the image: `codex-orchestrator codex-docker image build`"],
             Self::ImageIncomplete => &["start your Dockerfile with `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}`"],
-            Self::ImageTls => &["name your network's certificates with `--ca-file`"],
-            Self::ImageNoNetwork => &["check that the engine and its containers can reach the network, also through a proxy"],
+            Self::ImageTls => &["specify your network's certificates with `--ca-file`"],
+            Self::ImageNoNetwork => {
+                &["check that the container engine and its containers can reach the network, directly or through a proxy"]
+            }
             Self::ImageOtherMachine => &["use a base image for this machine's architecture"],
             Self::BaseUnsuitable => &["use a base image such as `debian:bookworm-slim`, or your own Dockerfile"],
             Self::CodexVersionUnknown => &["run `npm view @openai/codex versions` to see all versions"],
             Self::CodexNotForMachine => &["use an amd64 or arm64 machine"],
             Self::DockerfileUnreadable => &["check the file's path and permissions"],
             Self::DockerfileInvalid => &["see https://docs.docker.com/reference/dockerfile"],
-            Self::DockerfileBuildkit => {
-                &["build the image with `docker build` and name it in the settings", "or avoid BuildKit features"]
-            }
-            Self::CaFile => &["name an existing PEM file"],
+            Self::DockerfileBuildkit => &[
+                "build the image with `docker build` and set it as the container image of the repository",
+                "or avoid BuildKit features",
+            ],
+            Self::CaFile => &["specify an existing PEM file"],
             Self::RegistryAddress => &["use an http or https URL without a password"],
 
-            Self::InvalidRunToken => &["use the token that the container's environment contains"],
+            Self::InvalidRunToken => &["use the token from the container's environment"],
             Self::NotPassedOn | Self::HostedToolsDenied => {
-                &["allow it in the repository's container settings, if the agent needs it"]
+                &["if the agent needs it, allow it in the repository's container settings"]
             }
             Self::BudgetExceeded => &["raise the token budget of the repository, then retry the task"],
             Self::RequestNotChecked => &["send plain JSON"],

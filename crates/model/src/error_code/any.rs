@@ -1,4 +1,4 @@
-//! A code that came from a record or another program, and may be unknown to this version.
+//! An error code that came from a record or another program and may be unknown to this version.
 //!
 //! An unknown code keeps its string, so reading and writing a record changes nothing.
 
@@ -8,12 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ErrorCode;
 
-/// An error code as it was read: one of this version, or the string of another version or program.
+/// An error code from a record or a response: a known code, or the string of an unknown code.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AnyCode {
     /// A code that this version knows.
     Known(ErrorCode),
-    /// The string of a code that it does not know.
+    /// The string of a code that this version does not know.
     Unknown(Box<str>),
 }
 
@@ -77,8 +77,8 @@ mod tests {
     #[test]
     fn an_unknown_code_survives_a_round_trip() {
         for (text, known) in [(r#""run_active""#, Some(ErrorCode::RunActive)), (r#""of_a_later_version""#, None)] {
-            let code: AnyCode = serde_json::from_str(text).expect("a string");
-            assert_eq!((code.known(), serde_json::to_string(&code).expect("JSON").as_str()), (known, text));
+            let code: AnyCode = serde_json::from_str(text).expect("every string is a code");
+            assert_eq!((code.known(), serde_json::to_string(&code).expect("a code can be serialized").as_str()), (known, text));
         }
     }
 }

@@ -104,13 +104,13 @@ error_codes! {
         BranchPatternRefused "branch_pattern_refused" [Unusable];
         /// The limit is not between 1 and 200.
         LimitRefused "limit_refused" [Unusable];
-        /// The cursor is not one that this list returned.
+        /// The cursor was not returned by this list.
         CursorRefused "cursor_refused" [Unusable];
         /// The group is not `needs_you`, `running`, `queued` or `done`.
         GroupRefused "group_refused" [Unusable];
         /// The value of `archived` is not `no`, `only` or `any`.
         ArchivedRefused "archived_refused" [Unusable];
-        /// The status is not one of a task.
+        /// The value is not a task status.
         StatusRefused "status_refused" [Unusable];
         /// A notification setting is invalid.
         NoticesRefused "notices_refused" [Unusable];
@@ -133,7 +133,7 @@ error_codes! {
         CloneFailed "clone_failed" [Unusable];
         /// The repository could not be fetched.
         FetchFailed "fetch_failed" [Unavailable] retry Backoff;
-        /// The remote requires a login that git does not have.
+        /// The remote requires a login, but git has no credentials for it.
         AuthenticationNeeded "authentication_needed" [Unavailable];
         /// The remote says that the repository does not exist, or that you cannot read it.
         RepositoryNotFound "repository_not_found" [Unavailable];
@@ -211,7 +211,7 @@ error_codes! {
         UpdateTimedOut "update_timed_out" [Unavailable];
         /// The branch changed while it was being updated.
         BranchMoved "branch_moved" [WrongState];
-        /// Files in the worktree are in the way of the update.
+        /// The update would overwrite untracked files in the worktree.
         FilesInTheWay "files_in_the_way" [WrongState];
         /// An earlier update of the worktree has not finished, or the worktree has uncommitted changes.
         WorktreeUnsettled "worktree_unsettled" [WrongState];
@@ -248,13 +248,13 @@ error_codes! {
         ForgeUnavailable "forge_unavailable" [Unavailable];
         /// The Git host rejected the token.
         ForgeTokenRefused "forge_token_refused" [Unavailable];
-        /// The token does not have the permissions that are needed.
+        /// The token lacks a required permission.
         ForgeForbidden "forge_forbidden" [Unavailable];
-        /// The Git host does not know the repository.
+        /// The Git host cannot find the repository.
         ForgeNotFound "forge_not_found" [Unavailable];
         /// The Git host rejected the request, or a setting for it is invalid.
         ForgeRefused "forge_refused" [Unusable, Unavailable];
-        /// The rate limit of the Git host is used up.
+        /// The rate limit of the Git host has been reached.
         ForgeRateLimited "forge_rate_limited" [Unavailable];
         /// The Git host's answer could not be read.
         ForgeUnreadable "forge_unreadable" [Unavailable];
@@ -263,11 +263,11 @@ error_codes! {
     Run {
         /// Codex is not logged in, or its login was rejected.
         Unauthorized "unauthorized" [];
-        /// The account may not do this.
+        /// The account does not have permission to do this.
         Forbidden "forbidden" [];
         /// The account's usage limit is reached.
         UsageLimit "usage_limit" [] retry AtReset;
-        /// The model provider rejected the request because there were too many in a short time.
+        /// The model provider received too many requests in a short time.
         RateLimited "rate_limited" [] retry SlowBackoff;
         /// The model provider is overloaded.
         Overloaded "overloaded" [] retry Backoff;
@@ -275,7 +275,7 @@ error_codes! {
         Network "network" [] retry Backoff;
         /// The conversation no longer fits into the model's context window.
         ContextWindow "context_window" [];
-        /// The model does not exist, or the account may not use it.
+        /// The model does not exist, or the account is not allowed to use it.
         ModelNotFound "model_not_found" [];
         /// Codex no longer has the thread of the task.
         UnknownThread "unknown_thread" [];
@@ -287,7 +287,7 @@ error_codes! {
         NotTrustedDirectory "not_trusted_directory" [];
         /// Codex's own settings are invalid.
         Config "config" [];
-        /// The turn failed for a reason that is not listed here.
+        /// The turn failed for another reason.
         TurnFailed "turn_failed" [];
         /// The run reached its time limit.
         TimeLimit "time_limit" [];
@@ -369,7 +369,7 @@ error_codes! {
     }
 
     CommandLine {
-        /// The command was called in a way that cannot work.
+        /// The command was called with missing or invalid arguments.
         Usage "usage" [Malformed, Unusable];
         /// More than one ID starts with these characters.
         AmbiguousId "ambiguous_id" [Unusable];
@@ -403,7 +403,7 @@ error_codes! {
         ServerUnknown "server_unknown" [Unavailable];
         /// The server runs on another machine or in another container, and cannot be stopped from here.
         ServerOutOfReach "server_out_of_reach" [WrongState];
-        /// A server that was started by hand is in the way of the service.
+        /// A manually started server could not be stopped, so the service cannot start.
         ServerInTheWay "server_in_the_way" [WrongState];
         /// The user does not exist or has no home directory.
         NoSuchUser "no_such_user" [Unusable];
@@ -426,7 +426,7 @@ error_codes! {
         EngineMissing "engine_missing" [];
         /// The container engine is not running.
         EngineNotRunning "engine_not_running" [];
-        /// This user may not use the container engine.
+        /// This user does not have permission to use the container engine.
         EngineNoPermission "engine_no_permission" [];
         /// The container engine does not answer.
         EngineUnreachable "engine_unreachable" [];
@@ -466,7 +466,7 @@ error_codes! {
         OutputFailed "output_failed" [];
         /// Another process runs a container with this name.
         RunIsHeld "run_is_held" [];
-        /// A container with this name exists, and belongs to something else.
+        /// A container with this name already exists and belongs to something else.
         NameTaken "name_taken" [];
         /// The container was not created by `codex-docker`.
         NotOurs "not_ours" [];
@@ -478,7 +478,7 @@ error_codes! {
         ContainerNotStarted "container_not_started" [];
         /// A helper container could not be run.
         ContainerFailed "container_failed" [];
-        /// Files that were created as root could not be given back to you.
+        /// The owner of files that were created as root could not be changed back to you.
         GiveBack "give_back" [];
         /// The commit message for the export cannot be read.
         MessageUnreadable "message_unreadable" [];
@@ -543,7 +543,7 @@ error_codes! {
         ModelUnreachable "model_unreachable" [] => 502;
         /// The model provider's answer is compressed, so it cannot be checked.
         ModelAnswerEncoded "model_answer_encoded" [] => 502;
-        /// The run is over.
+        /// The run has already ended.
         RunOver "run_over" [] => 502;
     }
 }

@@ -1,11 +1,11 @@
-//! One example message for each code, as the reference shows it.
+//! One example message for each code, for the reference.
 //!
-//! The messages of the product name the values at hand; these stand for them. They follow the same style: lower case, no final period.
+//! The values in real messages differ. The examples follow the same style: lower case, no final period.
 
 use super::ErrorCode;
 
 impl ErrorCode {
-    /// Returns a message as a person may read it.
+    /// Returns an example of a message with this code.
     #[expect(clippy::too_many_lines, reason = "this is a table with a row for each code")]
     pub fn example(self) -> &'static str {
         match self {

@@ -1,34 +1,34 @@
-//! The pure part of Web Push (RFC 8030, RFC 8292): endpoints, messages and delivery options.
-//! Nothing here sends a message.
+//! The endpoints, messages and delivery options of Web Push (RFC 8030, RFC 8292).
+//! This module does not send messages.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Notice, NoticeGroup, NoticeKind};
 
-/// The longest endpoint, in bytes. Endpoints of browsers have at most a few hundred bytes.
+/// The maximum length of an endpoint in bytes. The endpoints of browsers have at most a few hundred bytes.
 const ENDPOINT_LIMIT_BYTES: usize = 1024;
 
-/// The longest title or body of a message, in characters. Devices show less, and push services accept 4,096 bytes in total.
+/// The maximum length of a message's title or body, in characters. Devices show less, and push services accept 4,096 bytes in total.
 const LINE_LIMIT_CHARS: usize = 300;
 
-/// The URL at which a push service accepts messages for a browser.
+/// The URL where a push service accepts messages for a browser.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PushEndpoint(String);
 
-/// The reason why a text is not a valid endpoint.
+/// Why a text is not a valid endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// It is not a URL, or it is too long.
+    /// The text is not a URL, or is too long.
     #[error("invalid push service URL")]
     Malformed,
-    /// It uses plain HTTP and another host than this machine.
+    /// The URL uses plain HTTP for a host other than this machine.
     #[error("the push service URL is not https")]
     Insecure,
 }
 
 impl PushEndpoint {
-    /// Parses an `https` URL, or an `http` URL of this machine's loopback.
+    /// Parses an `https` URL, or an `http` URL of this machine's loopback interface.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\\\"<>`{}|^".contains(&byte);
         if text.len() > ENDPOINT_LIMIT_BYTES || !text.bytes().all(is_plain) {
@@ -54,7 +54,7 @@ impl PushEndpoint {
         &self.0
     }
 
-    /// Returns scheme, host and port, which the signature of a message contains.
+    /// Returns the scheme, host and port, which are part of a message's signature.
     pub fn origin(&self) -> String {
         let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();
@@ -84,16 +84,16 @@ impl From<PushEndpoint> for String {
     }
 }
 
-/// The message for a browser before encryption.
+/// A message for a browser, before encryption.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PushMessage {
     /// The task's title.
     pub title: String,
-    /// A sentence for people.
+    /// The notification's text.
     pub body: String,
-    /// The path of the page that a tap opens.
+    /// The path of the page that opens when the notification is tapped.
     pub path: String,
-    /// A newer message with the same tag replaces the older one on the device.
+    /// The tag. A newer message with the same tag replaces the older one on the device.
     pub tag: String,
 }
 
@@ -102,9 +102,9 @@ pub struct PushMessage {
 pub struct PushTerms {
     /// How long the push service keeps the message for a device that is offline, in seconds.
     pub ttl_seconds: u32,
-    /// The urgency, which decides whether the message wakes a device that saves power.
+    /// The urgency, which decides whether the message wakes a device in power-saving mode.
     pub urgency: &'static str,
-    /// A newer message with the same topic replaces one that is not delivered yet. At most 32 characters.
+    /// The topic, at most 32 characters. A newer message with the same topic replaces one that has not been delivered.
     pub topic: Option<String>,
 }
 
@@ -118,7 +118,8 @@ impl PushMessage {
 }
 
 impl PushTerms {
-    /// Returns the delivery options of a notification: one minute for tests and one day for others, and high urgency if it needs attention.
+    /// Returns the delivery options of a notification. Tests are kept for one minute, others for one day. Failures, questions and
+    /// tests are urgent.
     pub fn new(notice: &Notice) -> Self {
         let urgency = match (notice.event.group(), notice.event) {
             (Some(NoticeGroup::Failed | NoticeGroup::NeedsYou), _) | (None, NoticeKind::Test) => "high",
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_message_leads_to_its_task_and_replaces_an_older_one() {
-        let task_id: TaskId = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650".parse().expect("an id");
+        let task_id: TaskId = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650".parse().expect("the ID is valid");
         let notice = Notice { event: NoticeKind::Failed, task_id: Some(task_id), title: "x".repeat(900), ..Notice::test(None) };
         let message = PushMessage::new(&notice);
         assert_eq!((message.path, message.title.len()), (format!("/tasks/{task_id}"), 300));

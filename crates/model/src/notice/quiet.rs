@@ -1,5 +1,5 @@
-//! Quiet hours: start, end, time zone, and the notifications that are still sent.
-//! Pure: the current time is an argument, and time zones are built into the program.
+//! Quiet hours: the start, the end, the time zone, and the notifications that are still sent.
+//! The current time is an argument, and the time zone database is built into the program.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NoticeGroup;
 
-/// A daily period without notifications. If `to` is before `from`, it spans midnight.
+/// A daily period without notifications. If `to` is before `from`, the period spans midnight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct QuietHours {
@@ -31,7 +31,7 @@ struct Written {
     let_through: BTreeSet<NoticeGroup>,
 }
 
-/// The reason why quiet hours are invalid.
+/// Why quiet hours are invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QuietError {
     /// A time is invalid, such as `22.00`.
@@ -40,7 +40,7 @@ pub enum QuietError {
     /// The time zone is unknown, such as `Mars/Olympus`.
     #[error("invalid time zone `{0}`; use a name like Europe/Berlin")]
     Zone(String),
-    /// Start and end are the same.
+    /// The start and the end are the same.
     #[error("quiet hours must start and end at different times")]
     Empty,
 }
@@ -78,7 +78,7 @@ impl QuietHours {
         self.let_through.contains(&group)
     }
 
-    /// Returns the end of the current quiet hours, or `None` outside of them.
+    /// Returns the end of the current quiet hours, or `None` outside quiet hours.
     pub fn ends(&self, now: Timestamp) -> Option<Timestamp> {
         let local = now.to_zoned(self.zone.clone()).datetime();
         let (time, day) = (local.time(), local.date());
@@ -88,7 +88,7 @@ impl QuietHours {
             return None;
         }
         let last = if time < self.to { day } else { day.tomorrow().ok()? };
-        // When the clock changes, a repeated time ends quiet hours the second time, and a skipped time ends them after the gap.
+        // When the clock changes, quiet hours end at the second occurrence of a repeated time, or after the gap of a skipped time.
         let end = self.zone.to_ambiguous_timestamp(last.to_datetime(self.to)).later().ok()?;
         Some(end)
     }
@@ -125,11 +125,11 @@ mod tests {
     use super::*;
 
     fn hours(from: &str, to: &str, zone: &str) -> QuietHours {
-        QuietHours::parse(from, to, zone, BTreeSet::new()).expect("sound")
+        QuietHours::parse(from, to, zone, BTreeSet::new()).expect("the quiet hours are valid")
     }
 
     fn at(text: &str) -> Timestamp {
-        text.parse().expect("a time")
+        text.parse().expect("the time is valid")
     }
 
     #[track_caller]
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_night_of_a_changed_clock_has_one_end() {
-        // The clock goes from 2:00 to 3:00, and from 3:00 back to 2:00.
+        // The clock moves from 2:00 to 3:00 in March, and from 3:00 back to 2:00 in October.
         let night = hours("22:00", "02:30", "Europe/Berlin");
         check(&night, "2026-03-28T23:00:00Z", Some("2026-03-29T01:30:00Z"));
         check(&night, "2026-10-24T23:00:00Z", Some("2026-10-25T01:30:00Z"));
@@ -177,9 +177,9 @@ mod tests {
     #[test]
     fn they_are_read_as_they_are_written() {
         let text = r#"{"from":"22:00","to":"07:05","zone":"America/New_York","let_through":["failed"]}"#;
-        let hours: QuietHours = serde_json::from_str(text).expect("sound");
+        let hours: QuietHours = serde_json::from_str(text).expect("the quiet hours are valid");
         assert!(hours.lets_through(NoticeGroup::Failed) && !hours.lets_through(NoticeGroup::NeedsYou));
-        assert_eq!(serde_json::to_string(&hours).expect("JSON"), text);
+        assert_eq!(serde_json::to_string(&hours).expect("quiet hours can be serialized"), text);
     }
 
     proptest! {
@@ -190,7 +190,7 @@ mod tests {
             let zone = ["Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "UTC"][zone];
             let text = |minute: i32| format!("{:02}:{:02}", minute % 1440 / 60, minute % 60);
             let hours = hours(&text(from), &text(from + length), zone);
-            let now = Timestamp::from_second(second).expect("a time");
+            let now = Timestamp::from_second(second).expect("the time is valid");
             if let Some(end) = hours.ends(now) {
                 prop_assert!(end > now && end.duration_since(now).as_hours() <= 25, "{now} {end}");
             }

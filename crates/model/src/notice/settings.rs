@@ -1,5 +1,5 @@
-//! The settings of notifications, from `[notify]` in `config.toml` and from the settings page.
-//! Settings in the file take precedence, and the page sets the others.
+//! Notification settings, from `[notify]` in `config.toml` and from the settings page.
+//! Settings in the file take precedence over those from the page.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,13 +11,13 @@ use super::push::split_port;
 use super::{Notice, NoticeGroup, NoticeKind, QuietHours};
 use crate::secret::Secret;
 
-/// The longest URL, in bytes.
+/// The maximum length of a URL in bytes.
 const URL_LIMIT_BYTES: usize = 2048;
 
-/// The longest secret, in bytes.
+/// The maximum length of a secret in bytes.
 const SECRET_LIMIT_BYTES: usize = 1024;
 
-/// Replaces the query of a URL that is shown.
+/// The replacement for the query of a URL for display.
 const HIDDEN_QUERY: &str = "?***";
 
 const PLAIN_WEBHOOK: &str =
@@ -25,7 +25,7 @@ const PLAIN_WEBHOOK: &str =
 const PLAIN_NTFY: &str =
     "must start with https://; plain HTTP is allowed only on this machine, or in private networks with `ntfy_plain_http`";
 
-/// The settings of notifications. All are optional.
+/// Notification settings. All of them are optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NoticeSettings {
@@ -55,10 +55,10 @@ pub struct NoticeSettings {
     pub quiet_hours: Option<QuietHours>,
 }
 
-/// The hosts that a receiver can have with plain HTTP.
+/// The hosts that may receive notifications over plain HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlainHttp {
-    /// Only on this machine.
+    /// Only this machine.
     ThisMachine,
     /// This machine and private addresses.
     PrivateNetwork,
@@ -69,23 +69,23 @@ pub enum PlainHttp {
 pub struct BadSetting {
     /// The name of the setting in `config.toml`.
     pub name: &'static str,
-    /// The reason, as the rest of a sentence that starts with the name.
+    /// The reason, as the end of a sentence that starts with the name.
     pub why: &'static str,
 }
 
-/// The decision whether to send a notification.
+/// What to do with a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// Send it now.
+    /// Send the notification now.
     Tell,
-    /// Hold it until quiet hours end, for the summary.
+    /// Hold the notification for the summary after quiet hours.
     Hold,
-    /// Drop it, because its group is turned off.
+    /// Drop the notification because its group is turned off.
     Drop,
 }
 
 impl NoticeSettings {
-    /// Returns these settings, completed by other settings where they are not set.
+    /// Returns these settings, with values from `others` for settings that are not set.
     pub fn over(&self, others: &Self) -> Self {
         let (mine, theirs) = (self.clone(), others.clone());
         Self {
@@ -100,12 +100,12 @@ impl NoticeSettings {
         }
     }
 
-    /// Returns the hosts that the webhook can have with plain HTTP.
+    /// Returns the hosts to which the webhook may use plain HTTP.
     pub fn webhook_plain_http(&self) -> PlainHttp {
         PlainHttp::of(self.webhook_plain_http)
     }
 
-    /// Returns the hosts that ntfy can have with plain HTTP.
+    /// Returns the hosts to which ntfy may use plain HTTP.
     pub fn ntfy_plain_http(&self) -> PlainHttp {
         PlainHttp::of(self.ntfy_plain_http)
     }
@@ -158,7 +158,7 @@ impl PlainHttp {
         if setting == Some(true) { Self::PrivateNetwork } else { Self::ThisMachine }
     }
 
-    /// Returns whether plain HTTP to an address is allowed. Check the resolved address of a request, whatever its host name is.
+    /// Returns whether plain HTTP to an address is allowed. Check the resolved address of a request, not its host name.
     pub fn allows(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let is_private = match address {
@@ -169,7 +169,7 @@ impl PlainHttp {
     }
 }
 
-/// Returns whether the text after `http://` names this machine, independent of name resolution.
+/// Returns whether the text after `http://` refers to this machine. Does not resolve names.
 fn is_this_machine(rest: &str) -> bool {
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -203,7 +203,7 @@ fn is_web_url(url: &str) -> bool {
     is_plain && rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['))
 }
 
-/// Returns one notification for all that were held in quiet hours. A single one is returned unchanged.
+/// Combines the notifications that were held during quiet hours into one. A single notification is returned unchanged.
 pub fn summary(held: &[Notice], public_url: Option<&str>) -> Option<Notice> {
     let (first, others) = held.split_first()?;
     if others.is_empty() {
@@ -232,12 +232,13 @@ mod tests {
     use super::*;
 
     fn quiet(let_through: &[NoticeGroup]) -> NoticeSettings {
-        let hours = QuietHours::parse("22:00", "07:00", "UTC", let_through.iter().copied().collect()).expect("sound");
+        let hours =
+            QuietHours::parse("22:00", "07:00", "UTC", let_through.iter().copied().collect()).expect("the quiet hours are valid");
         NoticeSettings { quiet_hours: Some(hours), ..NoticeSettings::default() }
     }
 
     fn at(text: &str) -> Timestamp {
-        text.parse().expect("a time")
+        text.parse().expect("the time is valid")
     }
 
     #[test]
@@ -335,7 +336,7 @@ mod tests {
         assert_eq!(summary(&[], None), None);
         assert_eq!(summary(&[one(NoticeKind::Failed)], None), Some(one(NoticeKind::Failed)));
         let held = [one(NoticeKind::Failed), one(NoticeKind::Finished), one(NoticeKind::Interrupted)];
-        let told = summary(&held, Some("https://box.example/")).expect("something");
+        let told = summary(&held, Some("https://box.example/")).expect("there is a summary");
         assert_eq!(told.title, "3 notifications from quiet hours");
         assert_eq!(told.text, "Tasks: 2 failed or were interrupted, 1 finished.");
         assert_eq!((told.path().as_str(), told.url.as_deref()), ("/", Some("https://box.example/")));

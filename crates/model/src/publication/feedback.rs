@@ -1,13 +1,13 @@
 //! Turns review comments and failed checks of a pull request into a prompt for the agent.
 //!
-//! Pure. Text of other people is quoted and shortened to fit into a prompt.
+//! Text from other people is quoted and shortened to fit into a prompt.
 
 use std::fmt::Write as _;
 
-/// How much of the end of a check's log is kept, in characters.
+/// The maximum length of a check's log in characters. The end of the log is kept.
 const LOG_CHARS: usize = 12_000;
 
-/// How much of a comment is kept, in characters.
+/// The maximum length of a comment in characters.
 const COMMENT_CHARS: usize = 4_000;
 
 /// The maximum length of the prompt in characters.
@@ -18,9 +18,9 @@ const ALL_CHARS: usize = 200_000;
 pub struct Comment {
     /// The name of the author.
     pub author: String,
-    /// The file it is about, or `None` for the whole pull request.
+    /// The file that the comment is about, or `None` for the whole pull request.
     pub path: Option<String>,
-    /// The line it is about.
+    /// The line that the comment is about.
     pub line: Option<u64>,
     /// The text of the comment.
     pub body: String,
@@ -29,7 +29,7 @@ pub struct Comment {
 /// A check that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedCheck {
-    /// Its name.
+    /// The name of the check.
     pub name: String,
     /// The web page of the check.
     pub url: Option<String>,
@@ -87,7 +87,7 @@ fn plain(text: &str) -> String {
     super::text::one_line(text)
 }
 
-/// Prefixes every line with `>`, so that quoted text cannot pass for the request itself.
+/// Prefixes every line with `>`, so that quoted text cannot be mistaken for the request itself.
 fn quoted(text: &str) -> String {
     text.trim().lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n")
 }

@@ -1,11 +1,11 @@
-//! Decides what to ask a Git host next: one request per repository and tick, the one whose answer is oldest relative to its
-//! weight.
+//! Decides which request to send to a Git host next. Each repository gets one request per tick: the one whose last answer is
+//! oldest relative to its weight.
 //!
-//! Pure. With 60 ticks an hour, a repository costs at most 60 requests an hour, whatever the number of its pull requests.
+//! With 60 ticks an hour, a repository causes at most 60 requests an hour, regardless of the number of its pull requests.
 
 use std::time::Duration;
 
-/// How long a pull request is followed while nobody looks at it.
+/// How long a pull request is followed if nobody looks at it.
 pub const FOLLOWED_FOR: Duration = Duration::from_hours(7 * 24);
 
 /// The time between two requests for the same repository.
@@ -27,9 +27,9 @@ pub enum Question {
 /// A pull request that is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Followed {
-    /// Its number.
+    /// The number of the pull request.
     pub number: u64,
-    /// Whether somebody has its page open.
+    /// Whether somebody has the page of the task open.
     pub is_watched: bool,
     /// Whether checks are running or not known yet.
     pub has_pending_checks: bool,
@@ -55,7 +55,7 @@ pub fn next_question(followed: &[Followed], age: impl Fn(Question) -> Option<Dur
         let urgency = age(question).map_or(u128::MAX, |age| age.as_millis().saturating_mul(weight));
         (urgency, question)
     });
-    // The first of equals wins.
+    // Among equally urgent requests, the first one wins.
     weighed.max_by(|(a, first), (b, second)| a.cmp(b).then(second.cmp(first))).map(|(_, question)| question)
 }
 
@@ -69,13 +69,13 @@ mod tests {
         Followed { number, is_watched: false, has_pending_checks: false }
     }
 
-    /// Counts the requests of a number of ticks.
+    /// Counts how often each request is sent during a number of ticks.
     fn asked(followed: &[Followed], ticks: u32) -> BTreeMap<Question, u32> {
         let mut last: BTreeMap<Question, u32> = BTreeMap::new();
         let mut times = BTreeMap::new();
         for now in 0..ticks {
             let age = |question| last.get(&question).map(|then| TICK * (now - then));
-            let question = next_question(followed, age).expect("somebody is followed");
+            let question = next_question(followed, age).expect("at least one pull request is followed");
             last.insert(question, now);
             *times.entry(question).or_default() += 1;
         }
@@ -91,7 +91,7 @@ mod tests {
     fn twenty_pull_requests_are_seen_whole_within_two_hours_at_a_call_a_minute() {
         let followed: Vec<_> = (1..=20).map(one).collect();
         let times = asked(&followed, 120);
-        assert_eq!(times.len(), 61, "all of them, and the list: {times:?}");
+        assert_eq!(times.len(), 61, "all requests are sent: {times:?}");
         assert!(times[&Question::List] >= 5, "{times:?}");
         assert_eq!(times.values().sum::<u32>(), 120);
     }
@@ -104,7 +104,10 @@ mod tests {
         let times = asked(&followed, 240);
         let of = |number| times[&Question::Checks(number)];
         assert!(of(5) > 8 * of(6), "{times:?}");
-        assert!(followed.iter().all(|one| times.contains_key(&Question::Reviews(one.number))), "nobody starves: {times:?}");
+        assert!(
+            followed.iter().all(|one| times.contains_key(&Question::Reviews(one.number))),
+            "every pull request is updated: {times:?}"
+        );
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Publishing: the request, its progress, and the state of the pull request.
+//! Publishing a task: the request, its progress, and the state of the pull request.
 //!
 //! * [`text`]: the title and body of a pull request.
 //! * [`follow`]: the next request to a Git host.
 //! * [`feedback`]: review comments and failed checks as a prompt.
 //!
-//! Pure. [`crate::task`] decides what may happen next.
+//! [`crate::task`] decides what happens next.
 
 pub mod feedback;
 pub mod follow;
@@ -71,8 +71,8 @@ impl Publish {
         }
         let wants_text = self.title.is_some() || self.body.is_some() || self.draft;
         if wants_text && !self.pull_request {
-            return Err(refused(ErrorCode::NoPullRequest, "a title, a body or a draft needs a pull request".to_owned())
-                .hint("request a pull request too"));
+            return Err(refused(ErrorCode::NoPullRequest, "a title, a body or a draft requires a pull request".to_owned())
+                .hint("also request a pull request"));
         }
         Ok(self)
     }
@@ -103,7 +103,7 @@ impl PublicationStatus {
         }
     }
 
-    /// Whether the server is working on it.
+    /// Whether the publication is in progress.
     pub fn is_under_way(self) -> bool {
         matches!(self, Self::Pushing | Self::Opening)
     }
@@ -112,30 +112,30 @@ impl PublicationStatus {
 /// The publication of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Publication {
-    /// How often publishing was requested.
+    /// The number of requests to publish the task so far.
     pub attempt: u32,
     /// The progress of the latest request.
     pub status: PublicationStatus,
     /// The latest request.
     pub asked: Publish,
-    /// When it was requested.
+    /// When the latest request was made.
     #[schema(value_type = String, format = DateTime)]
     pub asked_at: Timestamp,
-    /// Why it failed.
+    /// Why the latest request failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
     /// A note for people, for example why there is no pull request although the push succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// The commit that we pushed to the remote branch.
+    /// The commit that the server pushed to the remote branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub pushed_sha: Option<ObjectId>,
-    /// When it was pushed.
+    /// When the commit was pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub pushed_at: Option<Timestamp>,
-    /// The commit of somebody else that was found on the remote branch and blocked the push.
+    /// A commit by somebody else that was found on the remote branch and blocked the push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub remote_sha: Option<ObjectId>,
@@ -173,7 +173,7 @@ impl PullRequestState {
 /// A pull request (on GitLab: a merge request), as last seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PullRequest {
-    /// Its number in the repository.
+    /// The number of the pull request in the repository.
     pub number: u64,
     /// The web page of the pull request.
     pub url: String,
@@ -181,17 +181,17 @@ pub struct PullRequest {
     pub title: String,
     /// The state.
     pub state: PullRequestState,
-    /// Whether it is a draft.
+    /// Whether the pull request is a draft.
     pub draft: bool,
     /// The target branch.
     pub base: BranchName,
     /// The head commit that the Git host knows.
     #[schema(value_type = Option<String>)]
     pub head_sha: Option<ObjectId>,
-    /// When it was opened.
+    /// When the pull request was opened.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// Whether it can be merged without conflicts; null while the Git host does not know.
+    /// Whether the pull request can be merged without conflicts. Null while the Git host does not know.
     pub mergeable: Option<bool>,
     /// The checks, if they were requested.
     pub checks: Option<Checks>,
@@ -234,7 +234,7 @@ pub struct Reviews {
 }
 
 impl PullRequest {
-    /// What is newer in `seen`, with what `seen` does not know kept.
+    /// Returns the newer state `seen`, completed with known values that `seen` does not contain.
     pub fn updated(&self, seen: PullRequest) -> PullRequest {
         let same_commit = self.head_sha == seen.head_sha;
         PullRequest {
@@ -257,9 +257,9 @@ pub(crate) mod samples {
             title: "Fix it".to_owned(),
             state: PullRequestState::Open,
             draft: false,
-            base: BranchName::parse("main").expect("a branch"),
+            base: BranchName::parse("main").expect("the name is valid"),
             head_sha: "b".repeat(40).parse().ok(),
-            created_at: "2026-01-02T03:04:05Z".parse().expect("a time"),
+            created_at: "2026-01-02T03:04:05Z".parse().expect("the time is valid"),
             mergeable: Some(true),
             checks: Some(Checks { passed: 1, failed: vec!["lint".to_owned()], pending: 2 }),
             reviews: Some(Reviews { approved: vec!["ann".to_owned()], changes_requested: vec![] }),
@@ -279,9 +279,12 @@ mod tests {
             body: Some(body.to_owned()),
             ..Publish::default()
         };
-        let checked = asked(" Fix 🦀\nthe\tparser \u{7}", "any\nthing").checked().expect("sound");
+        let checked = asked(" Fix 🦀\nthe\tparser \u{7}", "any\nthing").checked().expect("the request is valid");
         assert_eq!(checked.title.as_deref(), Some("Fix 🦀 the parser"));
-        assert_eq!(asked("x", &"ä".repeat(70_000)).checked().expect_err("too long").report.code, ErrorCode::BodyTooLarge);
+        assert_eq!(
+            asked("x", &"ä".repeat(70_000)).checked().expect_err("the body is too long").report.code,
+            ErrorCode::BodyTooLarge
+        );
         assert!(asked("x", &"ä".repeat(BODY_LIMIT_CHARS)).checked().is_ok());
         assert!(asked("\n ", "").checked().is_err() && asked(&"x".repeat(300), "").checked().is_err());
         assert!(asked("x", "\0").checked().is_err());
@@ -290,7 +293,7 @@ mod tests {
     #[test]
     fn what_belongs_to_a_pull_request_is_refused_without_one() {
         let draft = Publish { draft: true, ..Publish::default() };
-        assert_eq!(draft.checked().expect_err("no pull request").report.code, ErrorCode::NoPullRequest);
+        assert_eq!(draft.checked().expect_err("a draft requires a pull request").report.code, ErrorCode::NoPullRequest);
         assert!(Publish::default().checked().is_ok());
     }
 
@@ -306,7 +309,7 @@ mod tests {
 
     #[test]
     fn checks_are_said_in_words() {
-        assert_eq!(samples::pull_request().checks.expect("some").words(), "1 failed, 2 pending, 1 passed");
+        assert_eq!(samples::pull_request().checks.expect("the sample has checks").words(), "1 failed, 2 pending, 1 passed");
         assert_eq!(Checks::default().words(), "none");
     }
 }

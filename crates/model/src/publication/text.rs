@@ -1,6 +1,6 @@
 //! Writes the title and the body of a pull request. The body has a generated section that is updated on every push.
 //!
-//! Pure. Text around the generated section is never changed.
+//! Text around the generated section is never changed.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::{BODY_LIMIT_CHARS, TITLE_LIMIT_CHARS};
 use crate::run::RunRecord;
 use crate::task::TaskRecord;
 
-/// The markers around the generated section.
+/// The marker at the start of the generated section. [`END`] is the marker at its end.
 const BEGIN: &str = "<!-- codex-orchestrator: this section is updated on every push -->";
 const END: &str = "<!-- codex-orchestrator: end -->";
 
@@ -99,7 +99,7 @@ fn section(task: &TaskRecord, changes: Changes) -> String {
     text
 }
 
-/// Keeps text of the agent from ending the generated section.
+/// Prevents text from the agent from ending the generated section.
 fn without_markers(text: &str) -> String {
     text.replace("<!--", "<!- -").replace("-->", "- ->")
 }
@@ -142,15 +142,15 @@ mod tests {
     fn only_our_part_is_renewed() {
         let task = samples::completed();
         let first = format!("mine before\n{}\nmine after", body(&task, CHANGES, None));
-        let second = renewed(&first, &task, Changes { files: 9, ..CHANGES }).expect("it has our part");
+        let second = renewed(&first, &task, Changes { files: 9, ..CHANGES }).expect("the body has a generated section");
         assert!(second.starts_with("mine before\n") && second.ends_with("\nmine after"), "{second}");
         assert!(second.contains("9 files") && !second.contains("2 files"), "{second}");
-        assert_eq!(renewed(&second, &task, Changes { files: 9, ..CHANGES }), None, "nothing is new");
+        assert_eq!(renewed(&second, &task, Changes { files: 9, ..CHANGES }), None, "nothing has changed");
         let older = first.replace(BEGIN, OLD_BEGIN);
         assert_eq!(
             renewed(&older, &task, Changes { files: 9, ..CHANGES }).as_ref(),
             Some(&second),
-            "older versions wrote another marker"
+            "the marker of older versions is recognized"
         );
         assert_eq!(renewed("somebody replaced the whole body", &task, CHANGES), None);
     }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn what_an_agent_says_does_not_end_our_part() {
         let mut task = samples::completed();
-        task.runs[0].prompt = Prompt::parse(&format!("a | b {END}")).expect("a prompt");
+        task.runs[0].prompt = Prompt::parse(&format!("a | b {END}")).expect("the prompt is valid");
         let body = body(&task, CHANGES, None);
         assert_eq!(body.matches(END).count(), 1, "{body}");
         assert!(body.contains("a \\| b"), "{body}");
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_title_is_one_line_of_a_length_that_is_taken() {
         let mut task = samples::completed();
-        task.title = Title::parse(&"🦀".repeat(50)).expect("a title");
+        task.title = Title::parse(&"🦀".repeat(50)).expect("the title is valid");
         assert_eq!(title(&task).chars().count(), 50);
         assert_eq!(one_line("a\r\nb\u{1b}[0m  c"), "a b [0m c");
     }

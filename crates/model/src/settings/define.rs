@@ -1,13 +1,13 @@
 //! The macro that defines a group of settings.
 //!
-//! One row per setting yields the field of the record, the field of the request that changes it, and the row of the
+//! Each row defines a setting: the field of the record, the field of the request that changes it, and the row of the
 //! table in [`crate::settings`]. The doc comment of a row is the help text in forms, on the command line, in the reference and in
 //! the API description.
 
-/// Defines a record, the request that changes it, and `SETTINGS`, their rows of the table.
+/// Defines a record, the request that changes it, and `SETTINGS`, the rows of the table for their fields.
 ///
 /// A row is `field: stored type = requested type => check, { what to show }`. The check turns a requested value into a stored one,
-/// or returns a [`Problem`](crate::problem::Problem). `Default` of the stored type is the value of a setting that is not set.
+/// or returns a [`Problem`](crate::problem::Problem). An unset setting has the `Default` of its stored type.
 macro_rules! settings {
     (
         $(#[$record_attribute:meta])*
@@ -48,7 +48,7 @@ macro_rules! settings {
         }
 
         impl $Record {
-            /// Checks and applies each requested value on its own.
+            /// Checks and applies each requested value separately.
             fn with_each(mut self, edit: &$Edit) -> Result<Self, crate::problem::Problem> {
                 $(
                     if let Some(requested) = &edit.$field {

@@ -1,4 +1,4 @@
-//! Settings outside of the groups of the API: name, base branch, variables, secrets, and the Git host's token.
+//! Settings that do not belong to a group in the API: name, base branch, variables, secrets, and the Git host's token.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::error_code::ErrorCode;
 use crate::names::{BranchName, Title, VariableName};
 use crate::problem::Problem;
 
-/// The setting has no default to return to.
+/// Returns the problem for unsetting a setting that has no default.
 pub(super) fn required(key: &str) -> Problem {
     Problem::new(ErrorCode::SettingRefused, format!("`{key}` cannot be empty or unset"))
 }

@@ -19,7 +19,7 @@ use crate::{container, forge, policy, sources};
 /// A setting of a repository.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
-    /// The name in `env config` and of the form field, e.g. `token_budget`.
+    /// The name in `env config` and in forms, e.g. `token_budget`.
     pub key: &'static str,
     /// The flag of `env add` and `env edit`, without the dashes.
     pub flag: &'static str,
@@ -29,7 +29,7 @@ pub struct Setting {
     pub label: &'static str,
     /// The doc comment of the setting.
     pub(crate) help: &'static str,
-    /// What applies if the setting is not set, in words or as a value.
+    /// The default, in words or as a value.
     pub default: &'static str,
     /// An example of a list element.
     pub example: &'static str,
@@ -71,7 +71,7 @@ pub enum Input {
     Path,
     /// A whole number.
     Number,
-    /// `on` or `off`, which is the default.
+    /// `on` or `off`. The default is `off`.
     Switch,
     /// One of a few values.
     Choice(&'static [Choice]),
@@ -105,7 +105,7 @@ impl Group {
     /// Every group.
     pub const ALL: [Self; 6] = [Self::General, Self::Variables, Self::Container, Self::Runs, Self::Submodules, Self::GitHost];
 
-    /// The heading of the group.
+    /// Returns the heading of the group.
     pub fn title(self) -> &'static str {
         match self {
             Self::General => "General",
@@ -117,11 +117,11 @@ impl Group {
         }
     }
 
-    /// When the settings of the group apply.
+    /// Returns a note on the settings of the group, e.g. when they apply.
     pub fn note(self) -> &'static str {
         match self {
             Self::General => "",
-            Self::Variables => "Codex sees changes from the next run on.",
+            Self::Variables => "Changes apply from the next run on.",
             Self::Container => "These settings apply from the next run on, and only if the worker runs Codex in containers.",
             Self::Runs => "The model and the effort apply to new tasks. The other settings apply immediately.",
             Self::Submodules => {
@@ -133,7 +133,7 @@ impl Group {
         }
     }
 
-    /// The settings of the group.
+    /// Returns the settings of the group.
     pub fn settings(self) -> impl Iterator<Item = &'static Setting> {
         let tables =
             [general::SETTINGS, container::SETTINGS, policy::SETTINGS, sources::SETTINGS, forge::SETTINGS, general::TOKENS];
@@ -142,7 +142,7 @@ impl Group {
 }
 
 impl Input {
-    /// The placeholder of a value in usage lines.
+    /// Returns the placeholder of a value in usage lines.
     pub fn value_name(self) -> &'static str {
         match self {
             Self::Words(name) | Self::Text(name) | Self::Lines(name) | Self::List(name) => name,
@@ -158,7 +158,7 @@ impl Input {
         matches!(self, Self::Lines(_) | Self::List(_))
     }
 
-    /// Splits the text of a form field into values. Empty text has none.
+    /// Splits the text of a form field into values. Returns no values if the text is empty.
     pub fn split(self, text: &str) -> Vec<String> {
         let pieces: Vec<&str> = match self {
             Self::Lines(_) => text.lines().collect(),
@@ -172,12 +172,12 @@ impl Input {
 }
 
 impl Setting {
-    /// The first paragraph of the help: a phrase without a final period.
+    /// Returns the first paragraph of the help: a phrase without a final period.
     pub fn summary(&self) -> String {
         self.paragraphs().next().unwrap_or_default()
     }
 
-    /// The other paragraphs of the help, as one text of complete sentences.
+    /// Returns the other paragraphs of the help, as one text of complete sentences.
     pub fn details(&self) -> String {
         self.paragraphs().skip(1).collect::<Vec<_>>().join(" ")
     }
@@ -188,12 +188,12 @@ impl Setting {
         paragraphs.into_iter().filter(|paragraph| !paragraph.is_empty())
     }
 
-    /// The current values: none if the default applies, and the names of secrets rather than their values.
+    /// Returns the current values: none if the default applies. For secrets, returns the names instead of the values.
     pub fn current(&self, view: &EnvironmentView) -> Vec<String> {
         (self.current)(view)
     }
 
-    /// Checks `values` and adds the change to a request. No value asks for the default.
+    /// Checks `values` and adds the change to a request. An empty list requests the default.
     pub fn change(&self, edit: &mut EditEnvironment, values: &[String]) -> Result<(), Problem> {
         if self.required == Required::Yes && values.is_empty() {
             return Err(general::required(self.key));
@@ -201,7 +201,7 @@ impl Setting {
         (self.change)(edit, self.key, values)
     }
 
-    /// The choices, if the setting has a few fixed values.
+    /// Returns the choices, if the setting has a few fixed values.
     pub fn choices(&self) -> &'static [Choice] {
         match self.input {
             Input::Choice(choices) => choices,
@@ -228,7 +228,7 @@ pub fn find(name: &str) -> Option<&'static Setting> {
     all().find(|setting| setting.key == name || setting.flag.replace('-', "_") == name)
 }
 
-/// The first conflict between settings that are valid on their own: the key of a setting to fix, and the problem.
+/// Returns the first conflict between settings that are valid on their own: the key of a setting to fix, and the problem.
 pub fn conflict(view: &EnvironmentView, edit: &EditEnvironment) -> Option<(&'static str, Problem)> {
     edit.container.as_ref().and_then(|edit| view.container.conflict_with(edit))
 }

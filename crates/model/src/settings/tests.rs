@@ -13,7 +13,7 @@ fn view() -> EnvironmentView {
         "default_branch": "main", "status": "ready", "error": null, "progress": null, "variables": {}, "tasks": 0,
         "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z",
     }))
-    .expect("a view")
+    .expect("the view is valid")
 }
 
 /// A valid value for every setting that can be set as text.
@@ -48,22 +48,22 @@ fn texts(values: &[&str]) -> Vec<String> {
     values.iter().map(|&value| value.to_owned()).collect()
 }
 
-/// The view after `edit`, by way of JSON, as the API would return it.
+/// Returns the view after `edit`, as the API would return it.
 fn edited(view: &EnvironmentView, edit: EditEnvironment) -> EnvironmentView {
     let mut edited = view.clone();
-    edited.container = edited.container.edited(&edit.container.unwrap_or_default()).expect("valid");
-    edited.runs = edited.runs.edited(&edit.runs.unwrap_or_default()).expect("valid");
-    edited.sources = edited.sources.edited(&edit.sources.unwrap_or_default()).expect("valid");
-    edited.forge = edited.forge.edited(&edit.forge.unwrap_or_default()).expect("valid");
-    serde_json::from_value(serde_json::to_value(edited).expect("JSON")).expect("a view")
+    edited.container = edited.container.edited(&edit.container.unwrap_or_default()).expect("the settings are valid");
+    edited.runs = edited.runs.edited(&edit.runs.unwrap_or_default()).expect("the settings are valid");
+    edited.sources = edited.sources.edited(&edit.sources.unwrap_or_default()).expect("the settings are valid");
+    edited.forge = edited.forge.edited(&edit.forge.unwrap_or_default()).expect("the settings are valid");
+    serde_json::from_value(serde_json::to_value(edited).expect("a view can be serialized")).expect("the view is valid")
 }
 
 #[test]
 fn keys_and_flags_are_unique_and_found() {
     let mut names = BTreeSet::new();
     for setting in all() {
-        assert!(names.insert(setting.key), "{} is a key twice", setting.key);
-        assert!(setting.flag == setting.key || names.insert(setting.flag), "{} is a flag twice", setting.flag);
+        assert!(names.insert(setting.key), "the key {} appears twice", setting.key);
+        assert!(setting.flag == setting.key || names.insert(setting.flag), "the flag {} appears twice", setting.flag);
         for name in [setting.key.to_owned(), setting.key.replace('_', "-"), format!("--{}", setting.flag)] {
             assert_eq!(find(&name).map(|found| found.key), Some(setting.key), "{name}");
         }
@@ -92,20 +92,20 @@ fn every_setting_can_be_set_shown_and_unset() {
         let setting = find(key).expect(key);
         let mut edit = EditEnvironment::default();
         setting.change(&mut edit, &texts(values)).expect(key);
-        let json = serde_json::to_value(&edit).expect("JSON");
+        let json = serde_json::to_value(&edit).expect("an edit can be serialized");
         let pointer = format!("/{}", setting.field.replace('.', "/"));
         assert!(json.pointer(&pointer).is_some_and(|value| !value.is_null()), "{key}: {json}");
         if setting.group == Group::General && setting.required == Required::Yes || *key == "variables" {
             continue;
         }
         if *key == "allow_hosts" {
-            find("network").expect("a setting").change(&mut edit, &texts(&["allow"])).expect("valid");
+            find("network").expect("the setting exists").change(&mut edit, &texts(&["allow"])).expect("the settings are valid");
         }
         let with = edited(&view(), edit);
         assert_eq!(setting.current(&with), texts(values), "{key}");
         let mut unset = EditEnvironment::default();
         setting.change(&mut unset, &[]).expect(key);
-        let json = serde_json::to_value(&unset).expect("JSON");
+        let json = serde_json::to_value(&unset).expect("an edit can be serialized");
         assert_eq!(json.pointer(&pointer), Some(&Value::Null), "{key}: {json}");
         assert_eq!(setting.current(&edited(&with, unset)), texts(&[]), "{key}");
     }
@@ -132,14 +132,14 @@ fn required_settings_and_secrets_cannot_be_unset_or_set_as_text() {
         assert!(!problem.report.hints.is_empty() && !format!("{problem:?}").contains("hunter2"), "{problem:?}");
     }
     let mut edit = EditEnvironment::default();
-    find("forge_token").expect("a setting").change(&mut edit, &[]).expect("a token can be deleted");
-    assert_eq!(edit.forge.expect("a change").token, Some(None));
+    find("forge_token").expect("the setting exists").change(&mut edit, &[]).expect("a token can be deleted");
+    assert_eq!(edit.forge.expect("the token is changed").token, Some(None));
 }
 
 #[test]
 fn single_values_and_lists_are_told_apart() {
-    let problem = find("memory").expect("a setting").change(&mut EditEnvironment::default(), &texts(&["1g", "2g"]));
-    assert_eq!(problem.expect_err("two values").report.code, ErrorCode::ContainerRefused);
+    let problem = find("memory").expect("the setting exists").change(&mut EditEnvironment::default(), &texts(&["1g", "2g"]));
+    assert_eq!(problem.expect_err("the setting accepts one value").report.code, ErrorCode::ContainerRefused);
     let split = |key: &str, text: &str| find(key).expect(key).input.split(text);
     assert_eq!(split("allow_hosts", "a.com, b.com\n\nc.com "), ["a.com", "b.com", "c.com"]);
     assert_eq!(split("variables", "A=1 2\n \nB=3"), ["A=1 2", "B=3"]);
@@ -177,7 +177,7 @@ fn the_json_of_every_setting_is_stable() {
         "forge": { "kind": "forgejo", "project": "me/app", "api_url": "https://git.example/api/v1" },
         "sources": { "trusted_branches": ["release/*"], "allowed_urls": ["https://example.com/owner/library.git"] },
     });
-    assert_eq!(serde_json::to_value(&edit).expect("JSON"), json);
+    assert_eq!(serde_json::to_value(&edit).expect("an edit can be serialized"), json);
     let view = edited(&view(), edit);
     assert_eq!(
         json!({ "container": view.container, "runs": view.runs, "forge": view.forge, "sources": view.sources }),

@@ -9,10 +9,10 @@ use crate::problem::Problem;
 
 /// A value in a record.
 pub(crate) trait Stored: Default + PartialEq {
-    /// The value as text: one item per list element, and none for the default.
+    /// Returns the value as text: one item per list element, or none for the default.
     fn texts(&self) -> Vec<String>;
 
-    /// Whether JSON omits the value.
+    /// Returns whether JSON omits the value.
     fn is_omitted(&self) -> bool {
         *self == Self::default()
     }
@@ -20,7 +20,7 @@ pub(crate) trait Stored: Default + PartialEq {
 
 /// A single value that can be written as text.
 pub(crate) trait Text: PartialEq {
-    /// The value as a user would type it.
+    /// Returns the value as a user would type it.
     fn text(&self) -> String;
 }
 
@@ -82,7 +82,7 @@ text_by_display!(String, u32, u64, f64, crate::names::Setting, crate::names::Rep
 
 /// A value in a request.
 pub(crate) trait Requested: Sized {
-    /// Parses the value of the setting `key`. No text asks for the default and returns `None`.
+    /// Parses the value of the setting `key`. An empty list requests the default and returns `None`.
     fn from_texts(key: &str, texts: &[String], refused: fn(String) -> Problem) -> Result<Option<Self>, Problem>;
 }
 

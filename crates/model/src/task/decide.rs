@@ -1,6 +1,6 @@
 //! Decides what follows from an event: the next record, and the effects to perform once it is written.
 //!
-//! Total: an event that no longer fits (an older attempt, a run that has ended) changes nothing.
+//! This function is total: an event that no longer fits (an older attempt, a run that has ended) changes nothing.
 
 use jiff::Timestamp;
 
@@ -20,38 +20,38 @@ use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
 pub enum TaskEvent {
     /// The queue started the run.
     Dequeued {
-        /// The attempt this is about.
+        /// The attempt that the event belongs to.
         attempt: Attempt,
     },
-    /// The worktree is ready: at its base, on its branch.
+    /// The worktree is ready: it is at its base and on its branch.
     Prepared {
-        /// The attempt this is about.
+        /// The attempt that the event belongs to.
         attempt: Attempt,
         /// The commit that the task starts from.
         base_sha: ObjectId,
     },
-    /// The commit has submodules that nobody has allowed to fetch yet.
+    /// The commit has submodules from URLs that nobody has allowed yet.
     Asked {
-        /// The attempt this is about.
+        /// The attempt that the event belongs to.
         attempt: Attempt,
         /// The URLs of the submodules.
         urls: Vec<RepositoryUrl>,
     },
     /// The worktree or the worker could not be prepared, or the run was stopped during preparation.
     PreparationFailed {
-        /// The attempt this is about.
+        /// The attempt that the event belongs to.
         attempt: Attempt,
         /// The error.
         error: RunError,
     },
-    /// The server that prepared the run is gone, and no keeper exists.
+    /// The server that was preparing the run has ended, and no keeper exists.
     PreparationLost {
-        /// The attempt this is about.
+        /// The attempt that the event belongs to.
         attempt: Attempt,
     },
     /// The session of the thread to continue is missing. The run starts a new thread with a summary.
     SessionLost {
-        /// The attempt this is about.
+        /// The attempt that the event belongs to.
         attempt: Attempt,
     },
     /// After a power cut, the worktree of a run that has ended was compared with its commit. Another run may be active by now.
@@ -61,78 +61,78 @@ pub enum TaskEvent {
         /// Notes for people.
         notes: Vec<String>,
     },
-    /// A keeper supervises the run: it was just started, or found after a restart.
+    /// A keeper, which was just started or was found after a restart, supervises the run.
     Launched {
-        /// The attempt this is about.
+        /// The attempt that the event belongs to.
         attempt: Attempt,
         /// When the worker started.
         started_at: Timestamp,
     },
     /// Codex reported its thread.
     ThreadStarted {
-        /// The attempt this is about.
+        /// The attempt that the event belongs to.
         attempt: Attempt,
         /// The thread.
         thread_id: ThreadId,
     },
     /// Codex reported the start of a turn.
     TurnStarted {
-        /// The attempt this is about.
+        /// The attempt that the event belongs to.
         attempt: Attempt,
     },
     /// The keeper is gone, with or without an exit record.
     KeeperGone {
-        /// The attempt this is about.
+        /// The attempt that the event belongs to.
         attempt: Attempt,
     },
     /// The outcome of the run is known, and its changes are committed.
     RunFinished {
-        /// The attempt this is about.
+        /// The attempt that the event belongs to.
         attempt: Attempt,
         /// The result.
         end: Box<RunEnd>,
     },
-    /// The branch was updated to its base, between two runs.
+    /// The branch was updated from its base branch between two runs.
     Updated(Box<Update>),
-    /// A removal was started and not finished.
+    /// A removal was started but not finished.
     RemovalLeft,
     /// An event of the publication.
     Publication(PublicationEvent),
 }
 
-/// An action to perform. Each one is an *ensure*: performing it twice is harmless.
+/// An action to perform. Every action is idempotent: performing it twice is harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskEffect {
-    /// Ensure that the worktree is at its base. Answers with `Prepared` or `PreparationFailed`.
+    /// Ensure that the worktree is at its base. Results in `Prepared` or `PreparationFailed`.
     Prepare {
-        /// The attempt this is for.
+        /// The attempt that the effect belongs to.
         attempt: Attempt,
     },
-    /// Ensure that a keeper supervises the run. Answers with `Launched` or `PreparationFailed`.
+    /// Ensure that a keeper supervises the run. Results in `Launched` or `PreparationFailed`.
     Launch {
-        /// The attempt this is for.
+        /// The attempt that the effect belongs to.
         attempt: Attempt,
     },
-    /// Follow the log and the keeper. Answers with `ThreadStarted`, `TurnStarted` and `KeeperGone`.
+    /// Follow the log and the keeper. Results in `ThreadStarted`, `TurnStarted` and `KeeperGone`.
     Follow {
-        /// The attempt this is for.
+        /// The attempt that the effect belongs to.
         attempt: Attempt,
     },
-    /// Ask the preparation or the keeper to end the run.
+    /// Ask the preparation or the keeper to stop the run.
     StopRun {
-        /// The attempt this is for.
+        /// The attempt that the effect belongs to.
         attempt: Attempt,
     },
-    /// Determine the outcome of the run and commit its changes. Answers with `RunFinished`.
+    /// Determine the outcome of the run and commit its changes. Results in `RunFinished`.
     Finish {
-        /// The attempt this is for.
+        /// The attempt that the effect belongs to.
         attempt: Attempt,
     },
-    /// Ensure that nothing of the task is left.
+    /// Ensure that the task is completely removed.
     Remove,
-    /// Ensure the next step of the publication. Answers with a [`PublicationEvent`].
+    /// Ensure that the next step of the publication is done. Results in a [`PublicationEvent`].
     Publish {
-        /// The request this is for.
+        /// The request that the effect belongs to.
         attempt: u32,
     },
 }
@@ -153,7 +153,7 @@ impl Decision {
     }
 }
 
-/// Decides what follows from an event. `policy` is the policy of the task's environment.
+/// Decides what follows from an event. `policy` is the policy of the task's repository.
 pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Timestamp) -> Decision {
     if let TaskEvent::Publication(event) = event {
         return published(task, event, now);
@@ -382,7 +382,7 @@ mod tests {
         let lost = after(&task, TaskEvent::SessionLost { attempt: FIRST }).record;
         assert_eq!((lost.last_run().resumes, lost.last_run().lost_thread), (None, Some(samples::thread(1))));
         let again = after(&lost, TaskEvent::SessionLost { attempt: FIRST });
-        assert_eq!(again.record, lost, "twice is harmless");
+        assert_eq!(again.record, lost, "the event has no effect the second time");
         let started = after(&lost, TaskEvent::ThreadStarted { attempt: FIRST, thread_id: samples::thread(2) });
         assert_eq!((started.record.thread_id, started.effects), (Some(samples::thread(2)), vec![]));
     }

@@ -1,5 +1,5 @@
-//! Groups tasks by what they mean to people: needs attention, running, queued, or done. Lists are ordered by group, and the API
-//! returns it, so that all clients use the same names.
+//! Groups tasks for people: needs attention, running, queued or done. Lists are ordered by group, and the API returns the group,
+//! so that all clients use the same names.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +11,14 @@ use crate::publication::PullRequestState;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskGroup {
-    /// The task asks a question, failed or was interrupted, finished and was not looked at yet, could not be published, or its
-    /// pull request has failed checks, conflicts or requested changes.
+    /// The task asks a question, failed, was interrupted, finished but has not been viewed, could not be published, or its pull
+    /// request has failed checks, conflicts or requested changes.
     NeedsYou,
     /// A run is active, or the task is being removed.
     Running,
     /// The run is waiting in the queue.
     Queued,
-    /// The task has ended, and somebody looked at it.
+    /// The task has ended and has been viewed.
     Done,
 }
 
@@ -54,8 +54,8 @@ impl TaskGroup {
     }
 }
 
-/// Whether a task that has ended needs attention: nobody looked at it, its pull request has conflicts or failed checks, or a
-/// push failed.
+/// Returns whether a task that has ended needs attention: nobody has viewed it, its pull request has conflicts or failed checks,
+/// or a push failed.
 fn needs_somebody(task: &TaskRecord) -> bool {
     let publication = task.publication.as_deref();
     let pull_request = publication.and_then(|publication| publication.pull_request.as_ref());

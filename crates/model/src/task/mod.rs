@@ -1,4 +1,4 @@
-//! Tasks: their records, and what may happen next.
+//! Tasks: their records, and the decisions about what happens next.
 //!
 //! * `record`: the record of a task, and its form in `meta.json`.
 //! * [`request()`]: what users may request, and when a request is rejected.
@@ -8,10 +8,10 @@
 //! * `question`: questions that must be answered before a run can start.
 //! * `status`: the status of a task.
 //! * `summary`: the prompt of a new thread that replaces a thread whose session was lost.
-//! * `update`: updates of the branch to its base.
-//! * [`reconcile()`]: the events that must have happened, derived from what is found after a restart.
+//! * `update`: updates of the branch from its base branch.
+//! * [`reconcile()`]: the events that must have happened, derived from the state of the machine after a restart.
 //!
-//! All of them are total functions without I/O. The caller writes the record first and then performs the effects.
+//! All functions are total and do no I/O. The caller writes the record first and then performs the effects.
 
 mod decide;
 mod group;

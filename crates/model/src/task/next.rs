@@ -1,6 +1,6 @@
-//! Decides what follows a run automatically: a retry, a resumption after an interruption, or the next follow-up. Pure.
+//! Decides what follows a run automatically: a retry, a resumption after an interruption, or the next follow-up.
 //!
-//! At most one of them follows, and never after a stop: the person who stopped the task decides how it continues.
+//! At most one of these follows a run, and nothing follows a stop: the person who stopped the task decides how it continues.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::names::Prompt;
 use crate::policy::RunPolicy;
 use crate::run::{RunCause, RunError, RunOutcome, RunRecord};
 
-/// The wait before the first retry. It doubles with every further one.
+/// The wait before the first retry. It doubles with every further retry.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 
-/// The longest wait before a retry if no reset time is known.
+/// The maximum wait before a retry if no reset time is known.
 const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
-/// The longest reset time that a retry waits for. Beyond that, a person decides.
+/// The maximum time until a reset that a retry waits for. If the reset is later, a person decides.
 const LONGEST_RESET: Duration = Duration::from_hours(8 * 24);
 
-/// The maximum number of resumptions in a row. A run that crashes its machine must not be started forever.
+/// The maximum number of resumptions in a row. A run that crashes its machine must not be restarted forever.
 const RESUMPTIONS: usize = 3;
 
-/// Queues what follows the last run, which has just ended.
+/// Queues the run that follows the last run, which has just ended.
 pub(super) fn go_on(task: &mut TaskRecord, policy: &RunPolicy, now: Timestamp) {
     if task.removing {
         return;
@@ -66,7 +66,7 @@ fn retry(task: &mut TaskRecord, error: &RunError, policy: &RunPolicy, now: Times
     task.last_run_mut().not_before = not_before;
 }
 
-/// Queues a retry that somebody requested. Returns whether there was something to retry: the last run failed or was
+/// Queues a retry that somebody requested. Returns whether there was something to retry, i.e. whether the last run failed or was
 /// interrupted.
 pub(super) fn retry_now(task: &mut TaskRecord, idempotency_key: Option<String>, now: Timestamp) -> bool {
     let note = match task.last_run().end().map(|end| &end.outcome) {
@@ -78,7 +78,7 @@ pub(super) fn retry_now(task: &mut TaskRecord, idempotency_key: Option<String>, 
     true
 }
 
-/// Writes the note that asks the agent to continue an interrupted turn. The thread contains the rest.
+/// Returns the note that asks the agent to continue an interrupted turn. The thread contains the original prompt.
 fn interrupted(code: Option<&str>) -> String {
     let reason = code.map(|code| format!(" ({})", code.replace('_', " "))).unwrap_or_default();
     format!(
@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn end(task: &mut TaskRecord, outcome: RunOutcome) {
-        let RunPhase::Ended(how) = samples::completed().runs.remove(0).phase else { panic!("it has ended") };
+        let RunPhase::Ended(how) = samples::completed().runs.remove(0).phase else { panic!("the run has ended") };
         task.last_run_mut().phase = RunPhase::Ended(Box::new(RunEnd { outcome, ..*how }));
     }
 
@@ -190,7 +190,7 @@ mod tests {
             end(&mut task, failed(ErrorCode::Network, "stream disconnected"));
         }
         go_on(&mut task, &policy(3), samples::later());
-        assert_eq!(task.runs.len(), 4, "three times, and no more");
+        assert_eq!(task.runs.len(), 4, "the run is retried three times");
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
         let asked = task.runs[0].prompt.clone();
         go_on(&mut task, &policy(1), samples::later());
         assert_eq!((&task.last_run().prompt, task.last_run().resumes), (&asked, None));
-        assert_eq!(task.last_run().images, task.runs[0].images, "the thread does not have them");
+        assert_eq!(task.last_run().images, task.runs[0].images, "the thread does not contain the images");
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
     fn the_next_follow_up_runs_after_a_run_that_went_well_and_after_no_other() {
         let follow_up = |number: u32| crate::task::FollowUp {
             number,
-            prompt: Prompt::parse(&format!("more {number}")).expect("a prompt"),
+            prompt: Prompt::parse(&format!("more {number}")).expect("the prompt is valid"),
             images: vec![samples::image(&format!("{number}.png"))],
             model: None,
             effort: None,
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!((run.prompt.as_str(), run.cause, task.follow_ups.len()), ("more 1", RunCause::FollowUp, 1));
         assert_eq!(run.images, [samples::image("1.png")]);
         for outcome in [RunOutcome::Stopped, failed(ErrorCode::Config, "x"), interrupted()] {
-            assert_eq!(with(outcome).follow_ups.len(), 2, "they wait for a person");
+            assert_eq!(with(outcome).follow_ups.len(), 2, "follow-ups wait for a person");
         }
     }
 

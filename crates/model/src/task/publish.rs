@@ -1,7 +1,7 @@
 //! Publishing a task: which requests are allowed, and what follows from each step.
 //!
-//! Each step is recorded before the next one starts, and each is an *ensure*. An interrupted publication continues at the first
-//! step that is not recorded, and finds what was already done. Events of an older request change nothing.
+//! Each step is idempotent, and is recorded before the next one starts. An interrupted publication continues at the first step
+//! that is not recorded, and recognizes what is already done. Events of an older request change nothing.
 
 use jiff::Timestamp;
 
@@ -17,37 +17,37 @@ use crate::run::{RunEnd, RunError, RunRecord};
 pub enum PublicationEvent {
     /// The remote branch is at this commit.
     Pushed {
-        /// The request this is about.
+        /// The request that the event belongs to.
         attempt: u32,
         /// The commit.
         sha: ObjectId,
     },
-    /// The pull request is open; it was found or created.
+    /// The pull request was found or created, and is open.
     Opened {
-        /// The request this is about.
+        /// The request that the event belongs to.
         attempt: u32,
         /// The pull request.
         pull_request: Box<PullRequest>,
         /// A note for people.
         note: Option<String>,
     },
-    /// The server cannot open a pull request here. A person must open it by hand.
+    /// The server cannot open a pull request for this repository. A person must open it manually.
     LeftToHand {
-        /// The request this is about.
+        /// The request that the event belongs to.
         attempt: u32,
         /// The reason.
         note: String,
     },
     /// The publication failed.
     Failed {
-        /// The request this is about.
+        /// The request that the event belongs to.
         attempt: u32,
         /// The error.
         error: RunError,
         /// The commit on the remote branch that blocked the push.
         remote_sha: Option<ObjectId>,
     },
-    /// The server that worked on it is gone.
+    /// The server that was working on the publication has ended.
     Left,
     /// The Git host reported the current state of the pull request.
     Seen {
@@ -142,7 +142,7 @@ pub(super) fn published(task: &TaskRecord, event: PublicationEvent, now: Timesta
                 return nothing;
             }
             take_in(publication, *pull_request);
-            // A request to the Git host alone does not change the task.
+            // If the Git host reports nothing new, the task does not change.
             if record == *task {
                 return nothing;
             }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     fn asked(task: &TaskRecord, what: Publish) -> Decision {
-        request(task, TaskRequest::Publish(Box::new(what), None), samples::later()).expect("granted")
+        request(task, TaskRequest::Publish(Box::new(what), None), samples::later()).expect("the request is accepted")
     }
 
     fn after(task: &TaskRecord, event: PublicationEvent) -> Decision {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn of(record: &TaskRecord) -> &Publication {
-        record.publication.as_deref().expect("it is published")
+        record.publication.as_deref().expect("the task is published")
     }
 
     fn opened() -> PublicationEvent {
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!((&again.record, again.effects), (&begun, vec![PUSH]));
         let other = asked(&begun, wants(false));
         assert_eq!((of(&other.record).attempt, other.effects), (2, vec![TaskEffect::Publish { attempt: 2 }]));
-        assert_eq!(after(&other.record, opened()).record, other.record, "what the first one did is found by the second");
+        assert_eq!(after(&other.record, opened()).record, other.record, "events of the first request change nothing");
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
             [(samples::running(), Refusal::RunActive), (empty, Refusal::NothingToPublish), (removing, Refusal::Removing)]
         {
             let asked = TaskRequest::Publish(Box::default(), None);
-            assert_eq!(request(&task, asked, samples::later()).expect_err("refused"), why);
+            assert_eq!(request(&task, asked, samples::later()).expect_err("the request is rejected"), why);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Questions that must be answered before a run can start: whether the host may fetch submodules from URLs that nobody has
 //! trusted yet.
 //!
-//! Until then, the run waits in the queue without using a slot. An answer names the number of its question, so that nobody
-//! allows something they did not see. Invariant: only a queued run has a question.
+//! Until the question is answered, the run waits in the queue without using a slot. An answer can contain the number of its
+//! question, so that nobody allows URLs that they have not seen. Invariant: only a queued run has a question.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::run::RunPhase;
 pub struct Question {
     /// The number of the question within the task. Numbers are never reused.
     pub number: u32,
-    /// Submodule URLs in the branch that neither the default branch nor a trusted branch has. The branch's author chose them.
+    /// Submodule URLs in the branch that are not in the default branch or a trusted branch. The branch's author chose these URLs.
     #[schema(value_type = Vec<String>)]
     pub urls: Vec<RepositoryUrl>,
     /// When the question was asked.
@@ -33,9 +33,9 @@ pub struct Question {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// Fetch them, now and for all later tasks of the repository.
+    /// Fetch the submodules, now and for all later tasks of the repository.
     Fetch,
-    /// Start without them. Their folders stay empty.
+    /// Start without the submodules. Their folders stay empty.
     Skip,
 }
 
@@ -45,7 +45,7 @@ impl Answer {
         match text {
             "fetch" => Ok(Self::Fetch),
             "skip" => Ok(Self::Skip),
-            _ => Err(Problem::new(ErrorCode::AnswerRefused, "use `fetch` or `skip`")),
+            _ => Err(Problem::new(ErrorCode::AnswerRefused, "invalid answer; use `fetch` or `skip`")),
         }
     }
 }
@@ -96,7 +96,7 @@ mod tests {
     use crate::run::RunStatus;
 
     fn url() -> RepositoryUrl {
-        RepositoryUrl::parse("/srv/other").expect("a URL")
+        RepositoryUrl::parse("/srv/other").expect("the URL is valid")
     }
 
     fn asking() -> TaskRecord {
@@ -113,7 +113,7 @@ mod tests {
         let task = asking();
         assert_eq!((task.last_run().status(), task.last_run().attempt), (RunStatus::Queued, Attempt(2)));
         assert_eq!(TaskGroup::of(&task), TaskGroup::NeedsYou);
-        let text = serde_json::to_string(&TaskFile::from(&task)).expect("JSON");
+        let text = serde_json::to_string(&TaskFile::from(&task)).expect("a task can be serialized");
         let file: TaskFile = serde_json::from_str(&text).expect("written JSON can be parsed");
         assert_eq!(TaskRecord::try_from(file), Ok(task));
     }
@@ -122,19 +122,19 @@ mod tests {
     fn an_answer_is_about_the_question_that_was_seen() {
         let task = asking();
         assert_eq!(answered(&task, Some(7), Answer::Fetch), Err(Refusal::QuestionChanged));
-        let fetch = answered(&task, Some(2), Answer::Fetch).expect("granted").record;
+        let fetch = answered(&task, Some(2), Answer::Fetch).expect("the request is accepted").record;
         assert_eq!((&fetch.question, fetch.skipped_urls.len()), (&None, 0));
-        let skip = answered(&task, None, Answer::Skip).expect("granted").record;
+        let skip = answered(&task, None, Answer::Skip).expect("the request is accepted").record;
         assert_eq!((&skip.question, skip.skipped_urls.as_slice()), (&None, [url()].as_slice()));
-        assert_eq!(answered(&skip, Some(2), Answer::Fetch), Err(Refusal::NoQuestion), "it was answered");
+        assert_eq!(answered(&skip, Some(2), Answer::Fetch), Err(Refusal::NoQuestion), "the question was answered");
         assert_eq!(answered(&samples::running(), None, Answer::Fetch), Err(Refusal::NoQuestion));
     }
 
     #[test]
     fn a_task_that_asks_can_be_stopped_and_removed() {
-        let stopped = request(&asking(), TaskRequest::Stop, samples::later()).expect("granted").record;
+        let stopped = request(&asking(), TaskRequest::Stop, samples::later()).expect("the request is accepted").record;
         assert_eq!((stopped.last_run().status(), &stopped.question), (RunStatus::Stopped, &None));
-        let removed = request(&asking(), TaskRequest::Remove, samples::later()).expect("granted");
+        let removed = request(&asking(), TaskRequest::Remove, samples::later()).expect("the request is accepted");
         assert_eq!((&removed.record.question, removed.effects.as_slice()), (&None, [TaskEffect::Remove].as_slice()));
     }
 

@@ -1,8 +1,8 @@
-//! Derives the events that must have happened from what is found on the machine. This is the only path of recovery, at startup
-//! and on a timer.
+//! Derives the events that must have happened from the state of the machine. This is the only recovery mechanism; it runs at
+//! startup and on a timer.
 //!
-//! A live keeper is adopted before anything is judged, and an unknown state is not a failure. While this process itself works
-//! on a task, nothing is concluded.
+//! A live keeper is adopted before anything else is decided, and an unknown state is not a failure. While this process itself
+//! works on a task, no events are derived.
 
 use jiff::Timestamp;
 
@@ -18,10 +18,10 @@ pub enum Holder {
     Nobody,
     /// A keeper is alive.
     Keeper {
-        /// When its worker started.
+        /// When the keeper's worker started.
         started_at: Timestamp,
     },
-    /// A keeper started and is gone, with or without an exit record.
+    /// A keeper started and has ended, with or without an exit record.
     Gone,
 }
 
@@ -57,7 +57,7 @@ fn of_the_run(task: &TaskRecord, holder: Holder) -> Vec<TaskEvent> {
                 vec![]
             }
         }
-        // The queue starts it.
+        // The queue starts the run.
         (RunPhase::Queued, Holder::Nobody) => vec![],
         (RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping, Holder::Keeper { started_at }) => {
             vec![TaskEvent::Launched { attempt, started_at }]
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_preparation_that_died_with_the_server_is_made_anew() {
         assert_eq!(seen(&samples::preparing(), Holder::Nobody), vec![TaskEvent::PreparationLost { attempt: FIRST }]);
-        assert_eq!(seen(&samples::queued(), Holder::Nobody), vec![], "the queue starts it");
+        assert_eq!(seen(&samples::queued(), Holder::Nobody), vec![], "the queue starts the run");
     }
 
     #[test]

@@ -25,19 +25,19 @@ pub struct NewRun {
     pub prompt: Prompt,
     /// The images of the prompt.
     pub images: Vec<ImageFile>,
-    /// The model. Defaults to that of the run before, then the environment's, then Codex's own choice.
+    /// The model. Defaults to the model of the previous run, then to that of the repository, then to Codex's own choice.
     pub model: Option<Setting>,
     /// The reasoning effort. Has the same defaults as the model.
     pub effort: Option<Setting>,
     /// The priority in the queue.
     pub priority: Priority,
-    /// The idempotency key. A request with the same key is accepted once.
+    /// The idempotency key. A request with the same key is accepted only once.
     pub idempotency_key: Option<String>,
 }
 
 impl NewRun {
-    /// Fills in a model and an effort if none are set. The effort belongs to its model, because models support different
-    /// efforts.
+    /// Fills in the model and the effort if they are not set. The effort is used only with its model, because models support
+    /// different efforts.
     #[must_use]
     pub fn or(self, model: Option<&Setting>, effort: Option<&Setting>) -> Self {
         if self.model.is_some() && self.model.as_ref() != model {
@@ -47,7 +47,7 @@ impl NewRun {
     }
 }
 
-/// A prompt that waits until the runs before it have ended.
+/// A prompt that waits until the previous runs have ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FollowUp {
     /// The number of the follow-up within the task. Numbers are never reused.
@@ -77,9 +77,9 @@ pub struct FollowUp {
 /// A request for a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTask {
-    /// The environment.
+    /// The ID of the repository.
     pub env_id: EnvironmentId,
-    /// The URL of the environment's repository.
+    /// The URL of the repository.
     pub repo_url: RepositoryUrl,
     /// The branch, tag or commit to start from.
     pub git_ref: RefName,
@@ -96,7 +96,7 @@ pub struct NewTask {
 pub struct TaskRecord {
     /// The ID.
     pub task_id: TaskId,
-    /// The environment.
+    /// The ID of the repository.
     pub env_id: EnvironmentId,
     /// The repository's URL at the time of creation.
     pub repo_url: RepositoryUrl,
@@ -110,11 +110,11 @@ pub struct TaskRecord {
     pub thread_id: Option<ThreadId>,
     /// Whether the task is being removed.
     pub removing: bool,
-    /// When it was created.
+    /// When the task was created.
     pub created_at: Timestamp,
-    /// When its record last changed.
+    /// When the task's record last changed.
     pub updated_at: Timestamp,
-    /// Its runs, oldest first.
+    /// The task's runs, oldest first.
     pub runs: Vec<RunRecord>,
     /// Prompts that wait for the active run to end, next one first.
     pub follow_ups: Vec<FollowUp>,
@@ -122,11 +122,11 @@ pub struct TaskRecord {
     pub follow_ups_made: u32,
     /// The publication, if somebody requested it.
     pub publication: Option<Box<Publication>>,
-    /// The last run that somebody looked at after it ended; 0 for none.
+    /// The number of the last run that somebody viewed after it ended, or 0.
     pub seen_run: u32,
-    /// When the task was archived. Archived tasks are hidden from lists and keep everything.
+    /// When the task was archived. Archived tasks are hidden from lists but keep all their data.
     pub archived_at: Option<Timestamp>,
-    /// The updates of the branch to its base, oldest first.
+    /// The updates of the branch from its base branch, oldest first.
     pub updates: Vec<Update>,
     /// The question that must be answered before the run can start.
     pub question: Option<Question>,
@@ -186,12 +186,12 @@ impl TaskRecord {
         self.runs.iter().find(|run| run.number == number)
     }
 
-    /// Returns the status: that of the last run, or `removing`.
+    /// Returns the status of the last run, or `removing`.
     pub fn status(&self) -> TaskStatus {
         if self.removing { TaskStatus::Removing } else { self.last_run().status().into() }
     }
 
-    /// Whether somebody looked at the result of the last run.
+    /// Returns whether somebody has viewed the result of the last run.
     pub fn is_seen(&self) -> bool {
         self.last_run().number.0 <= self.seen_run
     }
@@ -202,7 +202,7 @@ impl TaskRecord {
         let new = new.or(last.model.as_ref(), last.effort.as_ref());
         let resumes =
             self.thread_id.filter(|thread| self.runs.iter().any(|run| run.turn_started && run.thread_id == Some(*thread)));
-        // Until a turn of the new thread has started, only the summary connects it to the old one.
+        // Until a turn of the new thread has started, only the summary connects the new thread to the old one.
         let lost_thread = last.lost_thread.filter(|_| resumes.is_none());
         let run = queued(last.number.next(), last.attempt.next(), new, cause, resumes, now);
         self.runs.push(RunRecord { lost_thread, ..run });
@@ -274,11 +274,11 @@ fn queued(
 pub struct TaskFile {
     /// The schema version of this file.
     pub schema: u32,
-    /// The task's id.
+    /// The ID of the task.
     pub task_id: TaskId,
-    /// The environment.
+    /// The ID of the repository.
     pub env_id: EnvironmentId,
-    /// The repository's URL.
+    /// The URL of the repository.
     pub repo_url: RepositoryUrl,
     /// The title.
     pub title: Title,
@@ -294,13 +294,13 @@ pub struct TaskFile {
     pub thread_id: Option<ThreadId>,
     /// The status of the last run, or `removing`.
     pub status: TaskStatus,
-    /// When it was created.
+    /// When the task was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When its record last changed.
+    /// When the task's record last changed.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
-    /// Its runs, oldest first.
+    /// The task's runs, oldest first.
     pub runs: Vec<RunFile>,
     /// Prompts that wait for the active run to end, next one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -312,14 +312,14 @@ pub struct TaskFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Publication>)]
     pub publication: Option<Box<Publication>>,
-    /// The last run that somebody looked at after it ended; 0 for none.
+    /// The number of the last run that somebody viewed after it ended, or 0.
     #[serde(default, skip_serializing_if = "Stored::is_omitted")]
     pub seen_run: u32,
-    /// When the task was archived. Archived tasks are hidden from lists and keep everything.
+    /// When the task was archived. Archived tasks are hidden from lists but keep all their data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub archived_at: Option<Timestamp>,
-    /// The updates of the branch to its base, oldest first.
+    /// The updates of the branch from its base branch, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates: Vec<Update>,
     /// The question that must be answered before the run can start. Answer it with `POST /api/v1/tasks/{task_id}/answer`.
@@ -368,11 +368,11 @@ impl From<&TaskRecord> for TaskFile {
     }
 }
 
-/// An error for a `meta.json` that is well-formed JSON but contradictory.
+/// The error for a `meta.json` that is valid JSON but cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TaskFileError {
     /// The file was written by a newer version.
-    #[error("it has schema {found}, but this version only knows schema {known}")]
+    #[error("the file has schema {found}, but this version supports only schema {known}")]
     Newer {
         /// The schema in the file.
         found: u32,
@@ -380,12 +380,12 @@ pub enum TaskFileError {
         known: u32,
     },
     /// The task has no runs.
-    #[error("it has no runs")]
+    #[error("the task has no runs")]
     NoRuns,
     /// Runs are out of order, or a run before the last one is active.
     #[error("run {0} is out of order")]
     OutOfOrder(RunNumber),
-    /// A run is contradictory.
+    /// The fields of a run contradict each other.
     #[error(transparent)]
     Run(#[from] RunFileError),
 }
@@ -439,7 +439,7 @@ mod tests {
     #[test]
     fn a_record_survives_the_way_through_its_file() {
         for record in samples::one_of_each_phase() {
-            let text = serde_json::to_string(&TaskFile::from(&record)).expect("a record is JSON");
+            let text = serde_json::to_string(&TaskFile::from(&record)).expect("a record can be serialized");
             let file: TaskFile = serde_json::from_str(&text).expect("written JSON can be parsed");
             assert_eq!(TaskRecord::try_from(file), Ok(record));
         }
@@ -447,7 +447,7 @@ mod tests {
 
     #[test]
     fn what_is_not_named_is_as_before_and_an_effort_stays_with_its_model() {
-        let word = |text: &str| Setting::parse(text).expect("a word");
+        let word = |text: &str| Setting::parse(text).expect("the setting is valid");
         let run = |model: Option<&str>, effort: Option<&str>| {
             let new = NewRun { model: model.map(word), effort: effort.map(word), ..samples::new_run("a") };
             let new = new.or(Some(&word("gpt")), Some(&word("high")));
@@ -463,33 +463,33 @@ mod tests {
 
     #[test]
     fn fields_of_another_version_are_kept() {
-        let mut value = serde_json::to_value(TaskFile::from(&samples::queued())).expect("a record is JSON");
+        let mut value = serde_json::to_value(TaskFile::from(&samples::queued())).expect("a record can be serialized");
         value["colour"] = "green".into();
         value["runs"][0]["mood"] = 7.into();
         let file: TaskFile = serde_json::from_value(value.clone()).expect("unknown fields do not matter");
-        let record = TaskRecord::try_from(file).expect("a valid record");
-        assert_eq!(serde_json::to_value(TaskFile::from(&record)).expect("JSON"), value);
+        let record = TaskRecord::try_from(file).expect("the record is valid");
+        assert_eq!(serde_json::to_value(TaskFile::from(&record)).expect("a record can be serialized"), value);
     }
 
     #[test]
     fn images_are_in_the_file_where_there_are_some_and_are_found_by_their_names() {
         let mut task = samples::completed();
-        assert!(!serde_json::to_string(&TaskFile::from(&task)).expect("JSON").contains("images"));
+        assert!(!serde_json::to_string(&TaskFile::from(&task)).expect("a record can be serialized").contains("images"));
         let image = samples::image("a.png");
         task.runs[0].images = vec![image.clone()];
-        let value = serde_json::to_value(TaskFile::from(&task)).expect("JSON");
+        let value = serde_json::to_value(TaskFile::from(&task)).expect("a record can be serialized");
         assert_eq!(value["runs"][0]["images"][0]["file"], image.file.to_string());
-        let file: TaskFile = serde_json::from_value(value.clone()).expect("the same");
+        let file: TaskFile = serde_json::from_value(value.clone()).expect("the JSON is valid");
         assert_eq!(TaskRecord::try_from(file), Ok(task.clone()));
         assert_eq!((task.image(image.file), task.image(samples::image("b.png").file)), (Some(&image), None));
         let mut elsewhere = value;
         elsewhere["runs"][0]["images"][0]["file"] = "../../meta.json".into();
-        assert!(serde_json::from_value::<TaskFile>(elsewhere).is_err(), "no record points outside of its folder");
+        assert!(serde_json::from_value::<TaskFile>(elsewhere).is_err(), "no record points outside its folder");
     }
 
     #[test]
     fn the_file_has_every_field_that_others_rely_on() {
-        let value = serde_json::to_value(TaskFile::from(&samples::queued())).expect("a record is JSON");
+        let value = serde_json::to_value(TaskFile::from(&samples::queued())).expect("a record can be serialized");
         for field in [
             "schema",
             "task_id",

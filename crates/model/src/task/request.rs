@@ -1,6 +1,6 @@
-//! Requests of users to a task, and when they are rejected.
+//! User requests to a task, and when they are rejected.
 //!
-//! A request is rejected before anything changes. An accepted request is a [`Decision`] like any other. Repeating a request is
+//! A rejected request changes nothing. An accepted request results in a [`Decision`], like an event. Repeating a request is
 //! harmless.
 
 use jiff::Timestamp;
@@ -19,27 +19,27 @@ use crate::run::{RunCause, RunEnd, RunOutcome, RunPhase};
 /// The maximum number of follow-ups of a task.
 const MOST_FOLLOW_UPS: usize = 100;
 
-/// A request of a user.
+/// A request from a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskRequest {
     /// Continue the thread with a new prompt.
     Resume(NewRun),
-    /// Continue the thread when the runs before have ended, or immediately if none is active.
+    /// Continue the thread when the previous runs have ended, or immediately if none is active.
     FollowUp(NewRun),
     /// Replace a follow-up.
     EditFollowUp(u32, NewRun),
     /// Change the prompt of a follow-up and keep everything else.
     RewordFollowUp(u32, Prompt),
-    /// Remove a follow-up. Removing it twice is fine.
+    /// Remove a follow-up. Removing it twice is harmless.
     RemoveFollowUp(u32),
-    /// Start the next follow-up, which waits because the last run did not complete.
+    /// Start the next follow-up, which is waiting because the last run did not complete.
     Continue,
     /// Retry a failed or interrupted run: continue the thread, or start over with the same prompt if there is no thread. The
     /// idempotency key makes repeating the request harmless.
     Retry(Option<String>),
     /// Push the branch, and open a pull request if requested.
     Publish(Box<Publish>, Option<String>),
-    /// Record that somebody looked at the result.
+    /// Record that somebody viewed the result.
     See,
     /// Archive the task.
     Archive,
@@ -85,9 +85,9 @@ impl From<Refusal> for Problem {
         let conflict = |code, detail| Problem::new(code, detail);
         match refusal {
             Refusal::RunActive => conflict(ErrorCode::RunActive, "a run of this task is still active")
-                .hint("wait until it ends, or stop it with `codex-orchestrator task stop`"),
+                .hint("wait until the run ends, or stop it with `codex-orchestrator task stop`"),
             Refusal::NoThread => conflict(ErrorCode::NoThread, "this task has no Codex thread to continue")
-                .hint("its first run failed before Codex started a thread; retry it with `codex-orchestrator task retry`"),
+                .hint("the first run failed before Codex started a thread; retry it with `codex-orchestrator task retry`"),
             Refusal::NotFailed => conflict(ErrorCode::NotFailed, "nothing to retry: the last run of this task did not fail")
                 .hint("to continue with a new prompt, use `codex-orchestrator task resume`"),
             Refusal::Removing => conflict(ErrorCode::TaskRemoving, "this task is being removed"),
@@ -95,7 +95,7 @@ impl From<Refusal> for Problem {
                 .hint("list the waiting follow-ups with `codex-orchestrator task show`"),
             Refusal::TooManyFollowUps => {
                 conflict(ErrorCode::TooManyFollowUps, "this task already has the maximum number of follow-ups")
-                    .hint("wait until some of them have run, or combine several in one prompt")
+                    .hint("wait until some of them have run, or combine several into one prompt")
             }
             Refusal::KeyReused => {
                 let detail = "this idempotency key was already used for a different request to this task";
@@ -105,10 +105,10 @@ impl From<Refusal> for Problem {
                 conflict(ErrorCode::NoQuestion, "this task has no open question: it was answered, or the run was stopped")
             }
             Refusal::QuestionChanged => conflict(ErrorCode::QuestionChanged, "this task now asks a different question")
-                .hint("read it with `codex-orchestrator task show`, then answer it"),
+                .hint("read the new question with `codex-orchestrator task show`, then answer it"),
             Refusal::NothingToPublish => conflict(ErrorCode::NothingToPublish, "no run of this task has changed anything"),
             Refusal::NoBranch => conflict(ErrorCode::NoBranch, "this task has no branch and no worktree yet")
-                .hint("its first run ended before they were created; retry it or create a new task"),
+                .hint("the first run ended before they were created; retry the task, or create a new one"),
         }
     }
 }
@@ -138,7 +138,7 @@ pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<
     }
 }
 
-/// Whether the same run was requested before with the same key. Omitted values count as equal.
+/// Returns whether the same run was already requested with the same key. Omitted values count as equal.
 fn is_granted_already(task: &TaskRecord, run: &NewRun) -> Result<bool, Refusal> {
     if run.idempotency_key.is_none() {
         return Ok(false);
@@ -176,7 +176,7 @@ fn can_go_on(task: &TaskRecord) -> Result<(), Refusal> {
 
 fn follow_up(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<Decision, Refusal> {
     match can_go_on(task) {
-        // It is added after the follow-ups that are already waiting.
+        // The new follow-up is added after those that are already waiting.
         Ok(()) | Err(Refusal::RunActive) => {}
         Err(refusal) => return Err(refusal),
     }
@@ -238,7 +238,7 @@ fn retry(task: &TaskRecord, key: Option<String>, now: Timestamp) -> Result<Decis
     if next::retry_now(&mut record, key, now) { Ok(Decision::changed(record, now, vec![])) } else { Err(Refusal::NotFailed) }
 }
 
-/// Looking at a task does not change its time of last change.
+/// Viewing a task does not update the time of its last change.
 fn see(task: &TaskRecord) -> Decision {
     let mut record = task.clone();
     if !record.last_run().is_active() {
@@ -326,10 +326,14 @@ mod tests {
     #[test]
     fn what_ended_is_seen_and_another_run_is_not() {
         let task = samples::completed();
-        let seen = asked(&task, TaskRequest::See).expect("granted").record;
+        let seen = asked(&task, TaskRequest::See).expect("the request is accepted").record;
         assert_eq!((seen.seen_run, seen.updated_at), (1, task.updated_at));
-        let more = asked(&seen, TaskRequest::Resume(samples::new_run("more"))).expect("granted").record;
-        assert_eq!(asked(&more, TaskRequest::See).expect("granted").record.seen_run, 1, "it has not ended");
+        let more = asked(&seen, TaskRequest::Resume(samples::new_run("more"))).expect("the request is accepted").record;
+        assert_eq!(
+            asked(&more, TaskRequest::See).expect("the request is accepted").record.seen_run,
+            1,
+            "a run that has not ended is not seen"
+        );
     }
 
     #[test]
@@ -337,12 +341,12 @@ mod tests {
         for active in [samples::queued(), samples::running(), samples::stopping()] {
             assert_eq!(asked(&active, TaskRequest::Archive), Err(Refusal::RunActive));
         }
-        let away = asked(&samples::completed(), TaskRequest::Archive).expect("granted").record;
+        let away = asked(&samples::completed(), TaskRequest::Archive).expect("the request is accepted").record;
         assert_eq!((away.archived_at, away.seen_run), (Some(samples::later()), 1));
-        let again = request(&away, TaskRequest::Archive, samples::now()).expect("granted").record;
-        assert_eq!(again, away, "it was already archived");
+        let again = request(&away, TaskRequest::Archive, samples::now()).expect("the request is accepted").record;
+        assert_eq!(again, away, "the task was already archived");
         for back in [TaskRequest::Unarchive, TaskRequest::Resume(samples::new_run("more"))] {
-            assert_eq!(asked(&away, back).expect("granted").record.archived_at, None);
+            assert_eq!(asked(&away, back).expect("the request is accepted").record.archived_at, None);
         }
         let open = samples::completed();
         assert_eq!(asked(&open, TaskRequest::Unarchive), Ok(Decision { record: open, effects: vec![] }));
@@ -351,7 +355,7 @@ mod tests {
     #[test]
     fn a_finished_task_goes_on_in_its_thread() {
         let task = samples::completed();
-        let decision = asked(&task, TaskRequest::Resume(samples::new_run("more"))).expect("granted");
+        let decision = asked(&task, TaskRequest::Resume(samples::new_run("more"))).expect("the request is accepted");
         let run = decision.record.last_run();
         assert_eq!((run.number.0, run.status(), run.resumes), (2, RunStatus::Queued, task.thread_id));
         assert!(run.attempt > task.last_run().attempt);
@@ -361,7 +365,7 @@ mod tests {
     fn a_thread_without_a_turn_is_started_afresh() {
         let mut task = samples::completed();
         task.runs[0].turn_started = false;
-        let decision = asked(&task, TaskRequest::Resume(samples::new_run("more"))).expect("granted");
+        let decision = asked(&task, TaskRequest::Resume(samples::new_run("more"))).expect("the request is accepted");
         assert_eq!(decision.record.last_run().resumes, None);
     }
 
@@ -382,11 +386,11 @@ mod tests {
     #[test]
     fn a_follow_up_waits_for_the_run_and_begins_at_once_where_there_is_none() {
         let more = || TaskRequest::FollowUp(samples::new_run("more"));
-        let waiting = asked(&samples::running(), more()).expect("granted").record;
-        let waiting = asked(&waiting, more()).expect("granted").record;
+        let waiting = asked(&samples::running(), more()).expect("the request is accepted").record;
+        let waiting = asked(&waiting, more()).expect("the request is accepted").record;
         let numbers: Vec<_> = waiting.follow_ups.iter().map(|follow_up| follow_up.number).collect();
         assert_eq!((numbers, waiting.runs.len()), (vec![1, 2], 1));
-        let begun = asked(&samples::completed(), more()).expect("granted").record;
+        let begun = asked(&samples::completed(), more()).expect("the request is accepted").record;
         assert_eq!((begun.runs.len(), begun.follow_ups.len(), begun.last_run().cause), (2, 0, RunCause::FollowUp));
         let mut threadless = samples::completed();
         threadless.thread_id = None;
@@ -399,33 +403,35 @@ mod tests {
     #[test]
     fn a_follow_up_that_waits_can_be_changed_and_removed_and_keeps_its_number() {
         let more = |text: &str| TaskRequest::FollowUp(samples::new_run(text));
-        let task = asked(&samples::running(), more("a")).expect("granted").record;
-        let task = asked(&task, more("b")).expect("granted").record;
-        let task = asked(&task, TaskRequest::EditFollowUp(2, samples::new_run("c"))).expect("granted").record;
+        let task = asked(&samples::running(), more("a")).expect("the request is accepted").record;
+        let task = asked(&task, more("b")).expect("the request is accepted").record;
+        let task = asked(&task, TaskRequest::EditFollowUp(2, samples::new_run("c"))).expect("the request is accepted").record;
         assert_eq!(task.follow_ups[1].prompt.as_str(), "c");
         let words = Prompt::parse("other words").expect("a prompt");
         let mut urgent = task.clone();
         urgent.follow_ups[1].priority = crate::queue::Priority::High;
         let reworded =
-            asked(&urgent, TaskRequest::RewordFollowUp(2, words.clone())).expect("granted").record.follow_ups[1].clone();
+            asked(&urgent, TaskRequest::RewordFollowUp(2, words.clone())).expect("the request is accepted").record.follow_ups[1]
+                .clone();
         assert_eq!((reworded.prompt.as_str(), reworded.priority), ("other words", crate::queue::Priority::High));
         assert_eq!(asked(&task, TaskRequest::RewordFollowUp(3, words)), Err(Refusal::NoFollowUp));
         assert_eq!(asked(&task, TaskRequest::EditFollowUp(3, samples::new_run("d"))), Err(Refusal::NoFollowUp));
-        let task = asked(&task, TaskRequest::RemoveFollowUp(2)).expect("granted").record;
-        let again = asked(&task, TaskRequest::RemoveFollowUp(2)).expect("granted");
+        let task = asked(&task, TaskRequest::RemoveFollowUp(2)).expect("the request is accepted").record;
+        let again = asked(&task, TaskRequest::RemoveFollowUp(2)).expect("the request is accepted");
         assert_eq!((again.record.clone(), again.effects), (task.clone(), vec![]));
-        let task = asked(&task, more("e")).expect("granted").record;
-        assert_eq!(task.follow_ups.last().map(|follow_up| follow_up.number), Some(3), "no number comes twice");
+        let task = asked(&task, more("e")).expect("the request is accepted").record;
+        assert_eq!(task.follow_ups.last().map(|follow_up| follow_up.number), Some(3), "numbers are never reused");
     }
 
     #[test]
     fn what_waits_after_a_run_that_went_wrong_begins_when_it_is_told_to() {
         let mut task = samples::completed();
         assert_eq!(asked(&task, TaskRequest::Continue), Err(Refusal::NoFollowUp));
-        let waiting = asked(&samples::running(), TaskRequest::FollowUp(samples::new_run("more"))).expect("granted").record;
+        let waiting =
+            asked(&samples::running(), TaskRequest::FollowUp(samples::new_run("more"))).expect("the request is accepted").record;
         assert_eq!(asked(&waiting, TaskRequest::Continue), Err(Refusal::RunActive));
         task.follow_ups = waiting.follow_ups;
-        let begun = asked(&task, TaskRequest::Continue).expect("granted").record;
+        let begun = asked(&task, TaskRequest::Continue).expect("the request is accepted").record;
         assert_eq!((begun.last_run().prompt.as_str(), begun.follow_ups.len()), ("more", 0));
     }
 
@@ -439,7 +445,7 @@ mod tests {
 
     #[test]
     fn a_failed_task_is_retried_in_its_thread_or_from_the_start() {
-        let retried = |task: &TaskRecord| asked(task, TaskRequest::Retry(None)).expect("granted").record;
+        let retried = |task: &TaskRecord| asked(task, TaskRequest::Retry(None)).expect("the request is accepted").record;
         let task = failed(ErrorCode::UsageLimit);
         let run = retried(&task).last_run().clone();
         assert_eq!((run.resumes, run.cause, run.status()), (task.thread_id, RunCause::Retry, RunStatus::Queued));
@@ -461,40 +467,43 @@ mod tests {
         let key = || TaskRequest::Retry(Some("k".to_owned()));
         assert_eq!(asked(&samples::completed(), key()), Err(Refusal::NotFailed));
         assert_eq!(asked(&samples::running(), key()), Err(Refusal::RunActive));
-        let once = asked(&failed(ErrorCode::Network), key()).expect("granted").record;
+        let once = asked(&failed(ErrorCode::Network), key()).expect("the request is accepted").record;
         assert_eq!(asked(&once, key()), Ok(Decision { record: once.clone(), effects: vec![] }));
         assert_eq!(asked(&once, TaskRequest::Retry(Some("l".to_owned()))), Err(Refusal::RunActive));
         let run = NewRun { idempotency_key: Some("k".to_owned()), ..samples::new_run("more") };
-        let other = asked(&failed(ErrorCode::Network), TaskRequest::Resume(run)).expect("granted").record;
+        let other = asked(&failed(ErrorCode::Network), TaskRequest::Resume(run)).expect("the request is accepted").record;
         assert_eq!(asked(&other, key()), Err(Refusal::KeyReused));
     }
 
     #[test]
     fn the_same_under_the_same_key_is_granted_once_and_something_else_is_not() {
         let under = |key: &str, prompt: &str| NewRun { idempotency_key: Some(key.to_owned()), ..samples::new_run(prompt) };
-        let once = asked(&samples::running(), TaskRequest::FollowUp(under("k", "more"))).expect("granted").record;
-        let twice = asked(&once, TaskRequest::FollowUp(under("k", "more"))).expect("granted");
+        let once = asked(&samples::running(), TaskRequest::FollowUp(under("k", "more"))).expect("the request is accepted").record;
+        let twice = asked(&once, TaskRequest::FollowUp(under("k", "more"))).expect("the request is accepted");
         assert_eq!(twice, Decision { record: once.clone(), effects: vec![] });
         assert_eq!(asked(&once, TaskRequest::FollowUp(under("k", "less"))), Err(Refusal::KeyReused));
-        assert_eq!(asked(&once, TaskRequest::FollowUp(under("l", "more"))).expect("granted").record.follow_ups.len(), 2);
-        let keyless = asked(&once, TaskRequest::FollowUp(samples::new_run("more"))).expect("granted");
-        assert_eq!(keyless.record.follow_ups.len(), 2, "without a key it is asked for again");
+        assert_eq!(
+            asked(&once, TaskRequest::FollowUp(under("l", "more"))).expect("the request is accepted").record.follow_ups.len(),
+            2
+        );
+        let keyless = asked(&once, TaskRequest::FollowUp(samples::new_run("more"))).expect("the request is accepted");
+        assert_eq!(keyless.record.follow_ups.len(), 2, "a request without a key is a new request");
 
-        let resumed = asked(&samples::completed(), TaskRequest::Resume(under("k", "more"))).expect("granted").record;
-        let again =
-            asked(&resumed, TaskRequest::Resume(under("k", "more"))).expect("it is not refused, though its run is active");
+        let resumed =
+            asked(&samples::completed(), TaskRequest::Resume(under("k", "more"))).expect("the request is accepted").record;
+        let again = asked(&resumed, TaskRequest::Resume(under("k", "more"))).expect("the repeated request is accepted");
         assert_eq!(again.record.runs.len(), 2);
-        let file = serde_json::to_value(crate::task::TaskFile::from(&resumed)).expect("JSON");
+        let file = serde_json::to_value(crate::task::TaskFile::from(&resumed)).expect("a task can be serialized");
         assert_eq!(file["runs"][1]["idempotency_key"], "k");
-        let read: crate::task::TaskFile = serde_json::from_value(file).expect("the same");
+        let read: crate::task::TaskFile = serde_json::from_value(file).expect("the JSON is valid");
         assert_eq!(TaskRecord::try_from(read), Ok(resumed));
     }
 
     #[test]
     fn stopping_twice_is_harmless() {
-        let once = asked(&samples::running(), TaskRequest::Stop).expect("granted");
+        let once = asked(&samples::running(), TaskRequest::Stop).expect("the request is accepted");
         assert_eq!(once.record.last_run().status(), RunStatus::Stopping);
-        let twice = asked(&once.record, TaskRequest::Stop).expect("granted");
+        let twice = asked(&once.record, TaskRequest::Stop).expect("the request is accepted");
         assert_eq!(twice, once);
         let ended = samples::completed();
         assert_eq!(asked(&ended, TaskRequest::Stop), Ok(Decision { record: ended, effects: vec![] }));
@@ -502,19 +511,19 @@ mod tests {
 
     #[test]
     fn stopping_a_queued_run_ends_it_at_once() {
-        let decision = asked(&samples::queued(), TaskRequest::Stop).expect("granted");
+        let decision = asked(&samples::queued(), TaskRequest::Stop).expect("the request is accepted");
         assert_eq!((decision.record.last_run().status(), decision.effects), (RunStatus::Stopped, vec![]));
     }
 
     #[test]
     fn removing_a_running_task_stops_it_first() {
-        let decision = asked(&samples::running(), TaskRequest::Remove).expect("granted");
+        let decision = asked(&samples::running(), TaskRequest::Remove).expect("the request is accepted");
         let attempt = decision.record.last_run().attempt;
         assert!(decision.record.removing);
         assert_eq!(decision.effects, vec![TaskEffect::StopRun { attempt }]);
-        let ended = asked(&samples::completed(), TaskRequest::Remove).expect("granted");
+        let ended = asked(&samples::completed(), TaskRequest::Remove).expect("the request is accepted");
         assert_eq!(ended.effects, vec![TaskEffect::Remove]);
-        let queued = asked(&samples::queued(), TaskRequest::Remove).expect("granted");
+        let queued = asked(&samples::queued(), TaskRequest::Remove).expect("the request is accepted");
         assert_eq!(queued.effects, vec![TaskEffect::Remove]);
     }
 }

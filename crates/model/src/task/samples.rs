@@ -12,15 +12,15 @@ use crate::publication::{Publication, PublicationStatus, Publish, PullRequest};
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
 
 pub(crate) fn now() -> Timestamp {
-    "2026-01-02T03:04:05Z".parse().expect("a time")
+    "2026-01-02T03:04:05Z".parse().expect("the time is valid")
 }
 
 pub(crate) fn later() -> Timestamp {
-    "2026-01-02T03:05:00Z".parse().expect("a time")
+    "2026-01-02T03:05:00Z".parse().expect("the time is valid")
 }
 
 pub(crate) fn sha(digit: char) -> ObjectId {
-    digit.to_string().repeat(40).parse().expect("an object id")
+    digit.to_string().repeat(40).parse().expect("the object ID is valid")
 }
 
 pub(crate) fn thread(n: u128) -> ThreadId {
@@ -34,7 +34,7 @@ pub(crate) fn image(name: &str) -> ImageFile {
 
 pub(crate) fn new_run(prompt: &str) -> NewRun {
     NewRun {
-        prompt: Prompt::parse(prompt).expect("a prompt"),
+        prompt: Prompt::parse(prompt).expect("the prompt is valid"),
         images: vec![],
         model: None,
         effort: None,
@@ -46,9 +46,9 @@ pub(crate) fn new_run(prompt: &str) -> NewRun {
 pub(crate) fn queued() -> TaskRecord {
     let new = NewTask {
         env_id: EnvironmentId::from_uuid(uuid::Uuid::from_u128(7)),
-        repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
-        git_ref: RefName::parse("main").expect("a ref"),
-        title: Title::parse("Fix it").expect("a title"),
+        repo_url: RepositoryUrl::parse("/srv/repo").expect("the URL is valid"),
+        git_ref: RefName::parse("main").expect("the ref is valid"),
+        title: Title::parse("Fix it").expect("the title is valid"),
         run: new_run("Fix it"),
         idempotency_key: Some("key".to_owned()),
     };

@@ -1,4 +1,4 @@
-//! The status of a task, as the API names it. It is computed from the record and never decides anything.
+//! The status of a task, as the API names it. It is computed from the record, and no decision depends on it.
 
 use serde::{Deserialize, Serialize};
 

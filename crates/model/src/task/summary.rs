@@ -1,7 +1,7 @@
 //! Writes the first prompt of a new thread that replaces a thread whose session was lost: a summary of the conversation, then
-//! the request. Pure.
+//! the request.
 //!
-//! The agent has the files, but not the conversation. Invariant: the summary is bounded, and the request is never cut.
+//! The agent has the files, but not the conversation. Invariant: the summary has a limited length, and the request is never cut.
 
 use super::record::TaskRecord;
 use crate::run::RunRecord;
@@ -9,7 +9,7 @@ use crate::run::RunRecord;
 /// The maximum length of an earlier prompt or answer, in characters.
 const PIECE: usize = 4_000;
 
-/// The number of latest runs in the summary, besides the first run.
+/// The number of latest runs in the summary, in addition to the first run.
 const LATEST: usize = 8;
 
 /// Returns the prompt of the task's last run for a new thread.
@@ -58,7 +58,7 @@ mod tests {
         for number in 2..=runs {
             let mut run = first.clone();
             run.number = crate::ids::RunNumber(number);
-            run.prompt = Prompt::parse(&format!("request {number}")).expect("a prompt");
+            run.prompt = Prompt::parse(&format!("request {number}")).expect("the prompt is valid");
             task.runs.push(run);
         }
         task.last_run_mut().phase = RunPhase::Preparing;
@@ -68,14 +68,14 @@ mod tests {
     #[test]
     fn a_new_thread_is_told_what_was_said_and_then_what_is_asked() {
         let mut task = task(2);
-        task.runs[0].prompt = Prompt::parse("Fix the parser").expect("a prompt");
+        task.runs[0].prompt = Prompt::parse("Fix the parser").expect("the prompt is valid");
         if let RunPhase::Ended(end) = &mut task.runs[0].phase {
             end.last_message = Some("Fixed it in `parser.rs`.".to_owned());
         }
         let text = with_summary(&task);
         let order: Vec<_> = ["codex/", "Fix the parser", "Fixed it in `parser.rs`.", "## Current request\n\nrequest 2\n"]
             .iter()
-            .map(|piece| text.find(piece).expect("it exists"))
+            .map(|piece| text.find(piece).expect("the prompt contains the piece"))
             .collect();
         assert!(order.is_sorted(), "{text}");
     }
@@ -93,9 +93,9 @@ mod tests {
     fn a_long_conversation_keeps_its_start_its_end_and_the_whole_request() {
         let mut task = task(40);
         let long = "x".repeat(100_000);
-        task.runs[5].prompt = Prompt::parse(&long).expect("a prompt");
-        task.runs[38].prompt = Prompt::parse(&long).expect("a prompt");
-        task.last_run_mut().prompt = Prompt::parse(&format!("{long}!")).expect("a prompt");
+        task.runs[5].prompt = Prompt::parse(&long).expect("the prompt is valid");
+        task.runs[38].prompt = Prompt::parse(&long).expect("the prompt is valid");
+        task.last_run_mut().prompt = Prompt::parse(&format!("{long}!")).expect("the prompt is valid");
         let text = with_summary(&task);
         assert!(
             text.contains("## Request 1\n") && text.contains("## Request 39\n") && !text.contains("## Request 20\n"),

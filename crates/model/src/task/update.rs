@@ -1,7 +1,7 @@
-//! Updates of a task's branch to its base, and the prompt for the agent if git cannot merge them.
+//! Updates of a task's branch from its base branch, and the prompt for the agent if git cannot merge them.
 //!
-//! An update moves the branch between two runs. Each run keeps the commit that it ended with, and an update records where the
-//! branch moved from there. This tells the changes of a run from the changes that came with the base. Pure.
+//! An update moves the branch between two runs. Each run keeps the commit that it ended with, and an update records the commits
+//! before and after it. This distinguishes the changes of a run from changes of the base.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::merge::FileConflict;
 /// The maximum number of files in the prompt.
 const FILES_NAMED: usize = 200;
 
-/// How a branch is updated to its base.
+/// How a branch is updated from its base branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UpdateStrategy {
@@ -24,27 +24,27 @@ pub enum UpdateStrategy {
     Merge,
 }
 
-/// A completed update of a branch to its base.
+/// A completed update of a branch from its base branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = TaskUpdate)]
 pub struct Update {
-    /// The run after which it happened.
+    /// The run after which the branch was updated.
     pub after_run: RunNumber,
     /// The strategy.
     pub strategy: UpdateStrategy,
-    /// The base of the task before.
+    /// The base of the task before the update.
     #[schema(value_type = String)]
     pub from_base: ObjectId,
-    /// The base of the task since then.
+    /// The base of the task after the update.
     #[schema(value_type = String)]
     pub to_base: ObjectId,
-    /// The tip of the branch before. That commit stays in the mirror.
+    /// The tip of the branch before the update. This commit stays in the mirror.
     #[schema(value_type = String)]
     pub from_head: ObjectId,
-    /// The tip of the branch since then.
+    /// The tip of the branch after the update.
     #[schema(value_type = String)]
     pub to_head: ObjectId,
-    /// When it happened.
+    /// When the branch was updated.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
 }
@@ -129,7 +129,7 @@ pub fn hand_over_prompt(base_name: &str, base: &ObjectId, conflicts: &[FileConfl
     )
 }
 
-/// Formats a path in one line, with `?` for control characters.
+/// Formats a path on one line, with `?` for control characters.
 fn shown(path: &str) -> String {
     path.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
@@ -159,10 +159,12 @@ mod tests {
         decide(task, TaskEvent::Updated(Box::new(update)), &RunPolicy::default(), samples::later()).record
     }
 
-    /// Run 1 from `a` to `b`, an update to `d` on base `c`, then run 2 to `e`.
+    /// Returns a task with run 1 from `a` to `b`, an update to `d` on base `c`, and run 2 to `e`.
     fn story() -> TaskRecord {
         let task = updated(&samples::completed(), update(1, ('a', 'b'), ('c', 'd')));
-        let mut task = request(&task, TaskRequest::Resume(samples::new_run("more")), samples::later()).expect("granted").record;
+        let mut task = request(&task, TaskRequest::Resume(samples::new_run("more")), samples::later())
+            .expect("the request is accepted")
+            .record;
         let end = RunEnd { commit: Some(samples::sha('e')), started_at: None, ..samples::success() };
         task.runs[1].phase = RunPhase::Ended(Box::new(end));
         task
@@ -172,14 +174,14 @@ mod tests {
     fn what_a_run_began_with_is_what_the_update_before_it_left() {
         let task = story();
         let sha = |c| Some(samples::sha(c));
-        assert_eq!(task.head_before(RunNumber(1)).cloned(), sha('a'), "the base that it had then");
+        assert_eq!(task.head_before(RunNumber(1)).cloned(), sha('a'), "run 1 started at the original base");
         assert_eq!(task.head_before(RunNumber(2)).cloned(), sha('d'));
         assert_eq!((task.head_before(RunNumber(3)).cloned(), task.head().cloned()), (sha('e'), sha('e')));
         assert_eq!(task.base_sha, sha('c'));
         assert!(task.rewritten_after(RunNumber(1)) && task.moved_after(RunNumber(1)) && !task.moved_after(RunNumber(2)));
         let again = updated(&task, update(2, ('c', 'e'), ('f', '1')));
         assert_eq!((again.head().cloned(), again.head_before(RunNumber(2)).cloned()), (sha('1'), sha('d')));
-        assert_eq!(updated(&again, update(2, ('c', 'e'), ('f', '1'))), again, "noted once");
+        assert_eq!(updated(&again, update(2, ('c', 'e'), ('f', '1'))), again, "the update is recorded once");
     }
 
     #[test]
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn an_update_survives_the_way_through_the_file() {
         let task = story();
-        let text = serde_json::to_string(&TaskFile::from(&task)).expect("JSON");
+        let text = serde_json::to_string(&TaskFile::from(&task)).expect("a task can be serialized");
         let file: TaskFile = serde_json::from_str(&text).expect("written JSON can be parsed");
         assert_eq!(TaskRecord::try_from(file), Ok(task));
     }
