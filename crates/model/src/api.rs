@@ -127,7 +127,7 @@ pub struct EnvironmentView {
     pub env_id: EnvironmentId,
     /// Display name.
     pub name: Title,
-    /// URL that it is cloned from.
+    /// URL that the repository is cloned from.
     pub repo_url: RepositoryUrl,
     /// Branch that tasks start from. Null until the clone determines it.
     pub default_branch: Option<BranchName>,
@@ -296,7 +296,7 @@ pub struct Damaged {
     pub path: String,
     /// Why the file cannot be read.
     pub reason: String,
-    /// How to fix it.
+    /// How to fix the problem.
     pub hints: Vec<String>,
 }
 
@@ -320,11 +320,11 @@ pub enum FeedEvent {
     Task {
         /// ID of the task.
         task_id: TaskId,
-        /// ID of its repository.
+        /// ID of the task's repository.
         env_id: EnvironmentId,
         /// New status.
         status: TaskStatus,
-        /// Number of its last run.
+        /// Number of the task's last run.
         run: RunNumber,
     },
     /// A task was removed.
@@ -338,7 +338,7 @@ pub enum FeedEvent {
         env_id: EnvironmentId,
         /// New status.
         status: EnvironmentStatus,
-        /// Progress of its clone.
+        /// Progress of the repository's clone.
         progress: Option<Progress>,
     },
     /// A repository was removed.
@@ -425,7 +425,7 @@ pub struct SignInLink {
     pub path: String,
     /// TCP address that serves the pages.
     pub listen: Option<String>,
-    /// URL of the pages for browsers on the server's machine. Append the path to it.
+    /// URL of the pages for browsers on the server's machine. Append the path to this URL.
     #[serde(default)]
     pub pages: Option<String>,
     /// Seconds until the link expires.
@@ -450,7 +450,7 @@ pub struct WorkerStatus {
     pub program: Option<String>,
     /// Why the worker cannot run tasks. Null if it can.
     pub problem: Option<String>,
-    /// How to fix it.
+    /// How to fix the problem.
     pub hints: Vec<String>,
     /// The container engine and the image. Null if the worker uses no containers or has not been checked yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -14,7 +14,7 @@ pub const HEADER_LIMIT_BYTES: usize = 1 << 20;
 /// The maximum size of an export report in bytes.
 pub const REPORT_LIMIT_BYTES: usize = 4 << 20;
 
-/// The maximum number of remarks of each kind in a report. An agent can cause any number of them.
+/// The maximum number of remarks of each kind in a report. An agent can cause any number of remarks.
 const REMARKS_LIMIT: usize = 100;
 
 /// The maximum length of a remark in characters.

@@ -23,7 +23,7 @@ pub enum Topic {
     PullRequest,
     /// Why a run failed or was interrupted.
     Run,
-    /// The server, its home, its login and its notifications.
+    /// The server, its home directory, its login and its notifications.
     Server,
     /// The command line.
     CommandLine,

@@ -17,9 +17,9 @@ pub enum ConflictKind {
     Binary,
     /// Both sides added the file with different content.
     AddAdd,
-    /// One side changed the file, the other deleted it.
+    /// One side changed the file, and the other side deleted it.
     ModifyDelete,
-    /// One side renamed the file, the other deleted it.
+    /// One side renamed the file, and the other side deleted it.
     RenameDelete,
     /// Both sides renamed the file differently, or renamed two files to the same name.
     RenameRename,
@@ -77,7 +77,7 @@ impl ConflictKind {
 /// A file with a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FileConflict {
-    /// The path; invalid UTF-8 is replaced.
+    /// The path. Invalid UTF-8 is replaced.
     pub path: String,
     /// The kind of conflict.
     pub kind: ConflictKind,

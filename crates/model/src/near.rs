@@ -13,7 +13,7 @@ pub fn near<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>, most: usi
             let last = lower.rsplit('/').next().unwrap_or(&lower);
             let alike = strsim::normalized_damerau_levenshtein(&asked, &lower)
                 .max(strsim::normalized_damerau_levenshtein(&asked, last) * 0.95);
-            // A part of a name also matches. If only two letters were typed, only the start of a name does.
+            // A part of a name also matches. If only two letters were typed, only the start of a name matches.
             let part = asked.len() >= 3 && lower.contains(&asked) || asked.len() == 2 && lower.starts_with(&asked);
             let slip = asked.len() >= 3 && strsim::damerau_levenshtein(&asked, &lower) == 1;
             let alike = if part || slip { alike.max(ALIKE) } else { alike };

@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_question_is_told_once() {
         let mut asking = samples::queued();
-        let urls = vec![crate::names::RepositoryUrl::parse("/srv/other").expect("a URL")];
+        let urls = vec![crate::names::RepositoryUrl::parse("/srv/other").expect("the URL is valid")];
         asking.question = Some(crate::task::Question { number: 2, urls, asked_at: samples::now() });
         assert_eq!(told(&samples::preparing(), &asking), Some(NoticeKind::NeedsYou));
         assert_eq!((told(&asking, &asking), told(&asking, &samples::queued())), (None, None));

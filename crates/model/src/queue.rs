@@ -123,7 +123,7 @@ pub enum WaitsFor {
 /// The place of a run in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueuePlace {
-    /// The position; 1 is next.
+    /// The position. The next run has position 1.
     pub position: usize,
     /// What the run is waiting for.
     pub waits_for: WaitsFor,

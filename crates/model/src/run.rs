@@ -39,13 +39,13 @@ pub struct RunEnd {
     pub started_at: Option<Timestamp>,
     /// When the run ended.
     pub finished_at: Timestamp,
-    /// The worker's exit code, unless a signal ended it.
+    /// The worker's exit code, unless a signal killed the worker.
     pub exit_code: Option<i32>,
     /// The tip of the task's branch after the run, if the run changed it.
     pub commit: Option<ObjectId>,
     /// The tokens that this run used.
     pub usage: Option<Usage>,
-    /// The tokens of the whole thread. The usage of the next run is counted from here.
+    /// The tokens of the whole thread. The usage of the next run is counted from this total.
     pub usage_total: Option<Usage>,
     /// The agent's last message.
     pub last_message: Option<String>,
@@ -124,7 +124,7 @@ pub struct RunRecord {
     pub lost_thread: Option<ThreadId>,
     /// The thread that Codex reported.
     pub thread_id: Option<ThreadId>,
-    /// Whether Codex reported the start of a turn. The thread can be resumed from then on.
+    /// Whether Codex reported the start of a turn. If so, the thread can be resumed.
     pub turn_started: bool,
     /// The phase.
     pub phase: RunPhase,

@@ -248,14 +248,14 @@ fn is_combining(character: char) -> bool {
     )
 }
 
-/// Returns whether a character is a control or format character, ignorable, an unusual space, or a noncharacter.
+/// Returns whether a character is a control or format character, an ignorable character, an unusual space or a noncharacter.
 pub fn is_invisible(character: char) -> bool {
     let is_listed = matches!(
         character,
         // Soft hyphen, grapheme joiner, Arabic letter mark, and invisible letters of Hangul, Khmer and Mongolian.
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
             | '\u{3164}' | '\u{ffa0}'
-            // Spaces of all widths, and those of Ogham and Braille.
+            // Spaces of all widths, and the spaces of Ogham and Braille.
             | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{205f}' | '\u{2800}'
             // Zero-width characters, directions, line and paragraph separators, invisible operators, and shaping.
             | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'

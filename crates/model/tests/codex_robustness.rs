@@ -1,4 +1,4 @@
-//! Tests any bytes from a worker: nothing panics, nothing is lost, and the size of the chunks does not matter.
+//! Tests the parsers with any bytes from a worker: nothing panics, nothing is lost, and the size of the chunks does not matter.
 
 use model::codex::{
     CodexEvent, Exit, ItemKind, JournalSummary, LINE_CAP_BYTES, Line, LineContent, LineSplitter, ProcessEnd, classify, printable,

@@ -1,4 +1,4 @@
-//! Tests any bytes of a file: nothing is lost, nothing affects the terminal or the page, and different bytes look different.
+//! Tests the marks with any bytes of a file: nothing is lost or affects the terminal or page, and different bytes look different.
 
 use model::visible::{Of, Visible, has_hidden, is_invisible};
 use proptest::collection::vec;

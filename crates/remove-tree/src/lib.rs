@@ -15,7 +15,7 @@ use rustix::io::Errno;
 #[derive(Debug, thiserror::Error)]
 #[error("could not remove {}: {source}", path.display())]
 pub struct RemoveTreeError {
-    /// The folder.
+    /// The path that could not be removed.
     pub path: PathBuf,
     /// The system's error.
     pub source: io::Error,
@@ -66,7 +66,7 @@ fn empty_into(folder: &OwnedFd, root: &OwnedFd, moved: &mut u64) -> Result<(), E
                 Ok(()) => break,
                 // The root already contains an entry with this name.
                 Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
-                // Moving a folder needs write permission on the folder itself, because its `..` changes.
+                // Moving a folder requires write permission on the folder itself, because its `..` changes.
                 Err(Errno::ACCESS) => make_writable(folder, &name)?,
                 Err(error) => return Err(error),
             }

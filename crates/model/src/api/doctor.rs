@@ -28,7 +28,7 @@ pub struct Finding {
     pub level: Level,
     /// What the check found, in one line.
     pub found: String,
-    /// How to fix it.
+    /// How to fix the problem.
     pub hints: Vec<String>,
 }
 

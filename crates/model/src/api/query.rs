@@ -156,7 +156,7 @@ mod tests {
     fn every_value_of_archived_is_parsed_and_written_as_the_same_text() {
         for value in Archived::ALL {
             assert_eq!(Archived::parse(value.as_str()), Some(value));
-            assert_eq!(serde_json::to_value(value).expect("JSON"), value.as_str());
+            assert_eq!(serde_json::to_value(value).expect("the value can be serialized"), value.as_str());
         }
         assert_eq!(Archived::parse("yes"), None);
     }

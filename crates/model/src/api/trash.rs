@@ -64,7 +64,7 @@ pub struct NotDeleted {
     pub id: String,
     /// Title of the task or name of the repository.
     pub name: String,
-    /// Why it could not be deleted.
+    /// Why the item could not be deleted.
     pub detail: String,
 }
 
@@ -143,7 +143,7 @@ pub struct BuiltImage {
     pub image_id: String,
     /// Name of the image.
     pub name: String,
-    /// ID of the repository that it was built for.
+    /// ID of the repository that the image was built for.
     pub env_id: EnvironmentId,
     /// Size in bytes, including layers that it shares with other images. Null if the container engine does not respond.
     pub bytes: Option<u64>,

@@ -35,7 +35,7 @@ pub struct UpdateTask {
 pub struct Base {
     /// Name of the branch.
     pub name: String,
-    /// ID of its newest commit.
+    /// ID of the branch's newest commit.
     #[schema(value_type = String)]
     pub commit: ObjectId,
 }
@@ -137,7 +137,7 @@ mod tests {
         let base = Base { name: "main".to_owned(), commit: "a".repeat(40).parse().expect("the ID is valid") };
         let file = FileConflict { path: "a.txt".to_owned(), kind: ConflictKind::ModifyDelete };
         let task = TaskId::from_uuid(uuid::Uuid::from_u128(1));
-        let value = serde_json::to_value(UpdateConflicts::new(task, base, vec![file])).expect("JSON");
+        let value = serde_json::to_value(UpdateConflicts::new(task, base, vec![file])).expect("the error can be serialized");
         assert_eq!((&value["status"], &value["code"]), (&409.into(), &"update_conflicts".into()));
         assert_eq!(value["conflicts"][0]["kind"], "modify_delete");
         let detail = value["detail"].as_str().unwrap_or_default();

@@ -11,21 +11,21 @@ use super::usage::UsageReport;
 /// The meaning of a line of a run's stdout.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CodexEvent {
-    /// The thread has an ID. On a resume it should be the requested ID, but Codex may silently start a different thread.
+    /// Codex reported the thread's ID. In a resumed run, it should be the requested ID, but Codex may silently start a new thread.
     ThreadStarted {
-        /// A UUID in practice, kept as Codex wrote it.
+        /// The ID as Codex wrote it, which is a UUID in practice.
         thread_id: String,
     },
     /// The agent started to work. From now on, the thread can be resumed.
     TurnStarted,
     /// The agent finished its turn. Its commands may still have failed.
     TurnCompleted {
-        /// `None` if the line has no readable figures. The turn is still complete.
+        /// The token usage, or `None` if the line has no readable figures. In either case, the turn is complete.
         usage: Option<UsageReport>,
     },
     /// The turn failed.
     TurnFailed {
-        /// Codex's message; may be empty.
+        /// Codex's message, which may be empty.
         message: String,
     },
     /// A problem that Codex may still recover from ("Reconnecting… 1/5"). It does not end a turn.
@@ -35,7 +35,7 @@ pub enum CodexEvent {
     },
     /// An item started.
     ItemStarted(Item),
-    /// An item changed its state. Today only plans do this.
+    /// The state of an item changed. Currently, Codex reports this only for plans.
     ItemUpdated(Item),
     /// An item ended, or a message is complete.
     ItemCompleted(Item),

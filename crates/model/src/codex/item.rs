@@ -37,7 +37,7 @@ pub enum ItemKind {
     CollabToolCall(CollabToolCall),
     /// A web search.
     WebSearch {
-        /// The query; may be empty while the search runs.
+        /// The query, which may be empty while the search runs.
         query: String,
         /// The action as the model requested it.
         action: Option<Value>,
@@ -217,7 +217,7 @@ impl ItemKind {
     }
 }
 
-/// Moves a text out of the object. If there is none, returns `None` and leaves the object unchanged.
+/// Moves a text out of the object. If the object has no text under `key`, returns `None` and leaves the object unchanged.
 fn take_text(object: &mut Map<String, Value>, key: &str) -> Option<String> {
     match object.get_mut(key) {
         Some(Value::String(text)) => Some(std::mem::take(text)),

@@ -81,7 +81,7 @@ impl JournalSummary {
         }
     }
 
-    /// Returns the token usage of the last turn, if it completed and reported it.
+    /// Returns the token usage of the last turn, if the turn completed and reported its usage.
     pub fn usage(&self) -> Option<&UsageReport> {
         match &self.turn_end {
             Some(TurnEnd::Completed(usage)) => usage.as_ref(),

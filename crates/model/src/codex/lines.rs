@@ -97,12 +97,12 @@ impl LineSplitter {
         self.oversized.unwrap_or(self.tail.len() as u64)
     }
 
-    /// Returns the bytes after the last newline, or nothing if there are more than the cap. For a stream that has ended.
+    /// Returns the bytes after the last newline, or nothing if there are more than the cap. Call this when the stream has ended.
     pub fn tail(&self) -> &[u8] {
         &self.tail
     }
 
-    /// Returns the content after the last newline. For a stream that has ended.
+    /// Returns the content after the last newline. Call this when the stream has ended.
     pub fn tail_content(&self) -> LineContent<'_> {
         match self.oversized {
             Some(len) => LineContent::Oversized { len },

@@ -194,7 +194,7 @@ fn killed(signal: i32, circumstances: &str) -> Verdict {
     }
 }
 
-/// Determines the outcome if no turn started. The reason can only be on stderr.
+/// Determines the outcome if no turn started. The reason is usually on stderr.
 fn without_turn(journal: &JournalSummary, code: i32, stderr: &str) -> Verdict {
     let reason = reason_in(stderr).or_else(|| journal.last_error.as_deref().map(quoted));
     let because = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();

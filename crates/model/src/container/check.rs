@@ -1,5 +1,5 @@
 //! The output of `codex-docker check --json`: whether runs can start in containers.
-//! `codex-docker` writes it, the engine reads it, and the API repeats parts of it.
+//! `codex-docker` writes this output, the engine reads it, and the API repeats parts of it.
 
 use serde::{Deserialize, Serialize};
 

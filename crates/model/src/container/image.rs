@@ -1,5 +1,5 @@
 //! The output of `codex-docker image usage`: what uses a container image.
-//! `codex-docker` writes it, and the engine reads it.
+//! `codex-docker` writes this output, and the engine reads it.
 
 use serde::{Deserialize, Serialize};
 

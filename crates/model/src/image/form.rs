@@ -86,7 +86,7 @@ fn jpeg(bytes: &[u8]) -> Option<bool> {
                 has_scan |= marker == 0xda;
             }
         }
-        // The data of a scan ends at a marker. Escaped bytes and restart markers do not end it.
+        // The data of a scan ends at a marker. Escaped bytes and restart markers do not end the data.
         let is_next = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7);
         let next = rest.windows(2).position(is_next)?;
         if next > 0 && !has_scan {

@@ -139,7 +139,7 @@ pub struct Publication {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub remote_sha: Option<ObjectId>,
-    /// The page for opening a pull request by hand, if the Git host is known.
+    /// The page for opening a pull request manually, if the Git host is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compare_url: Option<String>,
     /// The pull request.
@@ -191,7 +191,7 @@ pub struct PullRequest {
     /// When the pull request was opened.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// Whether the pull request can be merged without conflicts. Null while the Git host does not know.
+    /// Whether the pull request can be merged without conflicts. Null while the Git host has not determined it.
     pub mergeable: Option<bool>,
     /// The checks, if they were requested.
     pub checks: Option<Checks>,

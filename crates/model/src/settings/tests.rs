@@ -161,7 +161,7 @@ fn conflicts_name_the_setting_to_fix() {
     assert_eq!(with(&[("image", "a"), ("dockerfile", "/d")]), Some("dockerfile"));
 }
 
-/// Pins the JSON of records and requests.
+/// Checks that the JSON of records and requests does not change.
 #[test]
 fn the_json_of_every_setting_is_stable() {
     let mut edit = EditEnvironment::default();

@@ -80,7 +80,7 @@ pub enum TaskEvent {
         /// The attempt that the event belongs to.
         attempt: Attempt,
     },
-    /// The keeper is gone, with or without an exit record.
+    /// The keeper has ended, with or without an exit record.
     KeeperGone {
         /// The attempt that the event belongs to.
         attempt: Attempt,

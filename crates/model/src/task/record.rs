@@ -230,7 +230,7 @@ impl TaskRecord {
         self.runs.iter().any(|run| !run.images.is_empty())
     }
 
-    /// Returns the token usage of the thread before this run. The run's own usage is counted from there.
+    /// Returns the token usage of the thread before this run. The run's own usage is counted from this total.
     pub fn usage_before(&self, number: RunNumber) -> Option<&Usage> {
         let thread = self.run(number)?.resumes?;
         let earlier = self.runs.iter().rev().filter(|run| run.number < number && run.thread_id == Some(thread));

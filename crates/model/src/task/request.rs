@@ -407,7 +407,7 @@ mod tests {
         let task = asked(&task, more("b")).expect("the request is accepted").record;
         let task = asked(&task, TaskRequest::EditFollowUp(2, samples::new_run("c"))).expect("the request is accepted").record;
         assert_eq!(task.follow_ups[1].prompt.as_str(), "c");
-        let words = Prompt::parse("other words").expect("a prompt");
+        let words = Prompt::parse("other words").expect("the prompt is valid");
         let mut urgent = task.clone();
         urgent.follow_ups[1].priority = crate::queue::Priority::High;
         let reworded =

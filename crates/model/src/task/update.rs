@@ -57,7 +57,7 @@ impl Update {
 }
 
 impl TaskRecord {
-    /// Checks that the branch may be moved now and returns its base.
+    /// Returns the base of the branch, if the branch may be moved now.
     pub fn can_update(&self) -> Result<&ObjectId, Refusal> {
         if self.removing {
             Err(Refusal::Removing)
