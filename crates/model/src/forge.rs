@@ -151,7 +151,7 @@ impl ApiUrl {
             return Err(refused("has no host or contains invalid characters"));
         }
         if authority.contains('@') {
-            return Err(refused("contains a user name").hint("set the token with the setting for it"));
+            return Err(refused("contains a user name").hint("use the separate token setting instead"));
         }
         let host = host_of(authority);
         let is_here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");

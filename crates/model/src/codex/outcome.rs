@@ -188,7 +188,7 @@ fn killed(signal: i32, circumstances: &str) -> Verdict {
     let name = signal_name(signal);
     let verdict = Verdict::failed(ErrorCode::WorkerKilled, format!("the worker was killed by {name} {circumstances}"));
     if signal == 9 {
-        verdict.with_hint("if nobody killed it, it ran out of memory: raise its memory limit, or run fewer tasks at once")
+        verdict.with_hint("if nobody killed the worker, it ran out of memory: raise its memory limit, or run fewer tasks at once")
     } else {
         verdict
     }

@@ -23,7 +23,7 @@ pub enum EndpointError {
     #[error("invalid push service URL")]
     Malformed,
     /// The URL uses plain HTTP for a host other than this machine.
-    #[error("the push service URL is not https")]
+    #[error("the push service URL does not use https")]
     Insecure,
 }
 

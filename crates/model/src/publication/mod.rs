@@ -63,7 +63,7 @@ impl Publish {
             let length = body.chars().count();
             if length > BODY_LIMIT_CHARS {
                 let detail = format!("the body has {length} characters; the limit is {BODY_LIMIT_CHARS}");
-                return Err(Problem::new(ErrorCode::BodyTooLarge, detail).hint("move some of it to a comment"));
+                return Err(Problem::new(ErrorCode::BodyTooLarge, detail).hint("move some of the text to a comment"));
             }
             if body.contains('\0') {
                 return Err(refused(ErrorCode::BodyRefused, "the body contains a NUL character".to_owned()));
