@@ -47,7 +47,7 @@ async fn a_zombie_is_dead_and_an_old_number_is_nobody() {
     // The process has ended but has not been reaped: its PID still exists.
     assert_eq!(ProcessIdentity::of(identity.pid).expect("/proc can be read"), Some(identity.clone()));
     assert!(!identity.is_alive().expect("/proc can be read"));
-    assert!(!identity.has_open(Path::new("/dev/null")).expect("a dead process has no open files, so reading them is no error"));
+    assert!(!identity.has_open(Path::new("/dev/null")).expect("a dead process has no open files, so reading them succeeds"));
     assert_eq!(identity.signal(Signal::KILL).expect("the process has already ended"), SignalOutcome::AlreadyGone);
     running.reap().await.expect("the process is our child");
     assert_eq!(ProcessIdentity::of(identity.pid).expect("/proc can be read"), None);

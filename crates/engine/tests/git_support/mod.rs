@@ -1,6 +1,6 @@
 //! Shared parts of the git tests: an upstream, its mirror, and worktrees.
 //!
-//! The tests use the git on `PATH`, with a home of its own and only the configuration that a test writes.
+//! The tests use the git on `PATH`, with its own home and only the configuration that a test writes.
 #![expect(dead_code, reason = "every test program uses a different part of this module")]
 
 pub(crate) mod agent;

@@ -1,6 +1,6 @@
 //! The rules for requests: their fields, tools, conversation items and content.
 //!
-//! Pure. Each level has a list of what passes. In fields without a rule of their own, a text that is a URL is removed, unless
+//! Pure. Each level has a list of what passes. In fields without their own rule, a text that is a URL is removed, unless
 //! the field contains text for the model to read.
 
 use std::collections::BTreeSet;
