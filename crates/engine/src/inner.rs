@@ -112,8 +112,8 @@ impl Inner {
         let layout = home.layout.clone();
         let codex_home = blocking(move || CodexHome::open(&layout).and_then(|home| Self::adopt_login(&home).map(|()| home)));
         let codex_home = codex_home.await.map_err(|error| {
-            Problem::new(ErrorCode::HomeUnusable, format!("could not create Codex's folder in the home: {error}"))
-                .hint("make the home writable for this user, or set ORCH_HOME to another folder")
+            Problem::new(ErrorCode::HomeUnusable, format!("could not create Codex's folder in the home directory: {error}"))
+                .hint("make the home directory writable for this user, or set ORCH_HOME to another folder")
         })?;
         let (checks, secrets) = (ContainerChecks::new(&config), config.secret_values());
         let (sessions, password) = (Sessions::open(&home)?, Password::open(&home)?);

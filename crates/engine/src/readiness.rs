@@ -73,7 +73,7 @@ impl Inner {
         let home = Arc::clone(&self.home);
         if let Err(error) = blocking(move || home.probe()).await {
             let report = Report::new(ErrorCode::HomeUnwritable, error.to_string())
-                .hint("new work is rejected until the home is writable again; active runs continue");
+                .hint("new work is rejected until the home directory is writable again; active runs continue");
             troubles.push(report.into());
         }
         let damaged = self.damaged_tasks.iter().chain(&self.damaged_environments);

@@ -12,7 +12,7 @@ const WIDTH: usize = 100;
 const INTRODUCTION: &str = "\
 Settings of the Codex Orchestrator server, with their defaults.
 
-Save this file as config.toml in the home (~/.codex-orchestrator, unless ORCH_HOME is set). Uncomment the settings that you \
+Save this file as config.toml in the home directory (~/.codex-orchestrator, unless ORCH_HOME is set). Uncomment the settings that you \
 want to change, then restart the server. A setting that is \"\" is not set. Environment variables override this file, and flags \
 override environment variables.";
 

@@ -206,7 +206,7 @@ const CODEX: Section = Section {
             |draft, given| given.path().map(|path| draft.config.codex_home = Some(path)),
         )
         .variable("CODEX_HOME")
-        .unset("`codex` in the home, for the worker `host`"),
+        .unset("`codex` in the home directory, for the worker `host`"),
         Setting::new(
             "image",
             Form::Text,
@@ -240,7 +240,7 @@ const CODEX: Section = Section {
             "codex_config",
             Form::Path,
             UNSET,
-            "A `config.toml` for the Codex in containers. A relative path is relative to the home.",
+            "A `config.toml` for the Codex in containers. A relative path is relative to the home directory.",
             |draft, given| {
                 let path = given.path()?;
                 draft.config.codex_config = Some(draft.config.home.join(path));
@@ -330,7 +330,7 @@ const QUEUE: Section = Section {
             "free_space_floor",
             Form::Size,
             "\"1g\"",
-            "No run starts while less disk space than this is free in the home.",
+            "No run starts while less disk space than this is free in the home directory.",
             |draft, given| given.size().map(|floor| draft.config.free_space_floor = floor),
         )
         .variable("ORCH_FREE_SPACE_FLOOR"),

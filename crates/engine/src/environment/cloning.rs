@@ -125,9 +125,10 @@ fn clone_failed(error: &CloneError) -> RunError {
         | CloneError::Program(_)
         | CloneError::Files(_)
         | CloneError::Remove(_)
-        | CloneError::Open(_) => {
-            (ErrorCode::CloneFailed, "make sure that the home is writable and has free space, then add the repository again")
-        }
+        | CloneError::Open(_) => (
+            ErrorCode::CloneFailed,
+            "make sure that the home directory is writable and has free space, then add the repository again",
+        ),
     };
     RunError::new(code, error.to_string()).hint(hint)
 }

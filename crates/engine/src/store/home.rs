@@ -45,7 +45,7 @@ pub enum OpenHomeError {
         holder: String,
     },
     /// The home cannot be created, read or written.
-    #[error("cannot use the home `{}`: {source}", home.display())]
+    #[error("cannot use the home directory `{}`: {source}", home.display())]
     Unusable {
         /// The home.
         home: PathBuf,
@@ -64,7 +64,7 @@ impl From<OpenHomeError> for Problem {
             OpenHomeError::Unusable { source, .. } => {
                 let hint = match source.kind() {
                     io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                        "make the home writable for this user, or set ORCH_HOME to another folder"
+                        "make the home directory writable for this user, or set ORCH_HOME to another folder"
                     }
                     io::ErrorKind::StorageFull => "free up disk space, or set ORCH_HOME to another folder",
                     _ => "set ORCH_HOME to another folder",

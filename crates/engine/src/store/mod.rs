@@ -73,7 +73,7 @@ impl From<StoreError> for Problem {
                 unavailable(ErrorCode::DiskFull, "free up disk space and try again; everything saved before is intact")
             }
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-                unavailable(ErrorCode::HomeNotWritable, "make the home writable for the user that runs the server")
+                unavailable(ErrorCode::HomeNotWritable, "make the home directory writable for the user that runs the server")
             }
             _ => Self::internal(&error),
         }

@@ -159,7 +159,7 @@ impl Inner {
     ) -> Result<(), RunError> {
         let failed = |error: &dyn std::fmt::Display| {
             RunError::new(ErrorCode::WorktreeFailed, format!("could not create the agent repository: {error}"))
-                .hint("check that the home is writable and has free space, then create the task again")
+                .hint("check that the home directory is writable and has free space, then create the task again")
         };
         let twin = self.home.layout.twin(task.task_id);
         if before(task).is_some_and(|run| task.rewritten_after(run.number)) {

@@ -55,7 +55,7 @@ impl Inner {
         .await
         .map_err(|error: std::io::Error| {
             RunError::new(ErrorCode::LoginUnusable, format!("could not give the run the Codex login: {error}"))
-                .hint("check that the home is writable and has free space, then retry the task")
+                .hint("check that the home directory is writable and has free space, then retry the task")
         })
     }
 

@@ -82,7 +82,7 @@ impl Inner {
         }
         let worktree = mirror.ensure_worktree(spec, &sources, &progress, cancel.clone()).await.map_err(|error| {
             RunError::new(ErrorCode::WorktreeFailed, format!("could not create the worktree: {error}"))
-                .hint("check that the home is writable and has free space, then create the task again")
+                .hint("check that the home directory is writable and has free space, then create the task again")
         })?;
         if let Some(worker) = self.worker.as_ref().ok().filter(|worker| worker.uses_containers()) {
             match worker.script() {
@@ -180,5 +180,5 @@ fn unreadable(error: &dyn std::fmt::Display) -> RunError {
 
 fn not_synced(error: &std::io::Error) -> RunError {
     RunError::new(ErrorCode::WorktreeFailed, format!("could not sync the mirror to disk: {error}"))
-        .hint("check the disk of the home, then retry the task")
+        .hint("check the disk of the home directory, then retry the task")
 }

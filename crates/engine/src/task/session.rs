@@ -80,5 +80,5 @@ impl Inner {
 
 fn unreadable(thread: ThreadId, error: &std::io::Error) -> RunError {
     RunError::new(ErrorCode::SessionUnreadable, format!("could not read the Codex session of thread {thread}: {error}"))
-        .hint("check the permissions and the disk of the home, then retry the task")
+        .hint("check the permissions and the disk of the home directory, then retry the task")
 }

@@ -50,7 +50,7 @@ async fn whole(signed: &Signed, api: &Api, findings: Option<&[Finding]>) -> Answ
         @if let Some(findings) = findings { (found(findings)) }
         form method="get" action="/settings/check" {
             button type="submit" { @if findings.is_some() { "Run checks again" } @else { "Run checks" } }
-            p.quiet { "Checks git, the home folder, the disk, the worker and the login, like " code { "codex-orchestrator doctor" } ". This can take a few seconds." }
+            p.quiet { "Checks git, the home directory, the disk, the worker and the login, like " code { "codex-orchestrator doctor" } ". This can take a few seconds." }
         }
         h2 { "Disk usage" }
         (usage(&disk))
