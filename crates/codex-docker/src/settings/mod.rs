@@ -355,7 +355,7 @@ fn hosted_tools<'a>(get: &impl Fn(&str) -> Option<&'a str>, network: &Network) -
 }
 
 /// Returns the variables of the container: the common ones, those that the caller names (by default the logins), and those with
-/// the prefix for containers. With a broker, the API key is left out.
+/// the prefix for containers. With a broker, the API key is omitted.
 fn variables(environment: &BTreeMap<String, String>, behind_broker: bool) -> BTreeMap<String, String> {
     let named: BTreeSet<&str> = match environment.get("CODEX_PASSTHROUGH_ENV") {
         Some(names) => list(names).collect(),
