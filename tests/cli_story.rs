@@ -111,7 +111,7 @@ async fn what_goes_wrong_is_said_with_what_to_do() {
         (&["task", "create", "--env", "app", "--prompt-file", &large], 1, "1 MiB"),
         (&["task", "create", "--env", "app", "--ref", "a..b", "x"], 1, "not a branch, tag or commit"),
         (&["task", "show", "../../etc"], 1, "no task has an ID that starts with `../../etc`"),
-        (&["task", "show", "abc"], 1, "4 characters or more"),
+        (&["task", "show", "abc"], 1, "no task has an ID that starts with `abc`"),
         (&["task", "show", "zzzz"], 1, "no task has an ID that starts with `zzzz`"),
         (&["task", "stop", "0000"], 1, "no task has an ID that starts with `0000`"),
         (&["task", "restore", "0000"], 1, "codex-orchestrator trash"),
