@@ -1,4 +1,4 @@
-//! Checks every answer of the HTTP API against the OpenAPI document and the catalogue of error codes.
+//! Checks every answer of the HTTP API against the `OpenAPI` document and the catalogue of error codes.
 //!
 //! [`crate::TestHome`] calls this for each request of a test, so no test needs to check its answers for it.
 
@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use model::ErrorCode;
 use serde_json::Value;
 
-/// The committed OpenAPI document.
+/// The committed `OpenAPI` document.
 static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../docs/openapi.json")).expect("docs/openapi.json is valid JSON"));
 
