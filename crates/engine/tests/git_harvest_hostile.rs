@@ -151,7 +151,7 @@ async fn no_file_keeps_rights_of_its_owner_and_nothing_is_followed() {
     std::fs::write(&outside, "x").expect("a file");
     let mode = |path: &Path| std::fs::symlink_metadata(path).expect("it exists").permissions().mode() & 0o7777;
     let set = |path: &Path, mode| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("the file belongs to the test")
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("the file belongs to the test");
     };
     set(&outside, 0o4755);
     for name in ["bin/evil", "bin/new\nline"] {
