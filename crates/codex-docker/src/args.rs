@@ -93,7 +93,7 @@ pub(crate) enum Verb {
 pub(crate) enum Asked {
     /// One of our commands.
     Own(Box<OwnArguments>),
-    /// Codex, with these arguments.
+    /// The arguments of Codex, starting with its subcommand if there is one.
     Codex(Vec<String>),
     /// Help, the version, or a usage error.
     Said(clap::Error),

@@ -99,8 +99,9 @@ type Reader = fn(&str, &str) -> Vec<Text>;
 
 /// Returns the function that finds the texts of a file, based on the name of the file.
 fn reader(file: &str) -> Option<Reader> {
-    // Skip the list of rejected patterns, which must contain them, and texts that other projects wrote.
-    if file.starts_with("xtask/src/texts/") || file.contains(".min.") || file == "CODE_OF_CONDUCT.md" {
+    // Skip the list of rejected patterns, which must contain them, the keywords of languages, and texts that other projects wrote.
+    let is_data = file.starts_with("xtask/src/texts/") || file.ends_with("/code/languages.rs");
+    if is_data || file.contains(".min.") || file == "CODE_OF_CONDUCT.md" {
         return None;
     }
     let extension = Path::new(file).extension().and_then(|extension| extension.to_str())?;

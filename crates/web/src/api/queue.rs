@@ -53,7 +53,7 @@ pub(crate) async fn add_follow_up(
     request_body = ResumeTask,
     responses(
         (status = 200, description = "The changed task", body = TaskView),
-        (status = 409, description = "The follow-up has already started, or was removed", body = ProblemView, content_type = "application/problem+json"),
+        (status = 409, description = "The follow-up has already started or was removed", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn replace_follow_up(
