@@ -22,6 +22,9 @@ const MARKUP_LIMIT_BYTES: usize = 256 * 1024;
 /// The most Markdown events of a message.
 const MOST_PIECES: usize = 30_000;
 
+/// The most cells of tables. Each cell is at least two events.
+const MOST_TABLE_CELLS: usize = MOST_PIECES / 2;
+
 /// The deepest nesting of lists and quotations.
 const DEEPEST: usize = 50;
 
@@ -35,7 +38,7 @@ pub(super) fn markdown(text: &str) -> Markup {
 
 /// Renders Markdown. Returns `None` if it exceeds a limit.
 fn formed(text: &str) -> Option<String> {
-    if text.len() > MARKDOWN_LIMIT_BYTES {
+    if text.len() > MARKDOWN_LIMIT_BYTES || most_table_cells(text) > MOST_TABLE_CELLS {
         return None;
     }
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
@@ -70,6 +73,26 @@ fn formed(text: &str) -> Option<String> {
     let mut html = Bounded(String::new());
     pulldown_cmark::html::write_html_fmt(&mut html, shown).ok()?;
     (!is_too_much.get()).then_some(html.0)
+}
+
+/// Returns an upper bound for the number of cells in tables.
+///
+/// The parser fills each row with empty cells and allocates all of them before the first event. Without this limit, a message of a few
+/// kilobytes takes 13 MiB, and so does each thread that renders one, because the allocator keeps the memory of a thread.
+fn most_table_cells(text: &str) -> usize {
+    let (mut cells, mut columns) = (0_usize, 0);
+    for line in text.lines() {
+        if line.trim().is_empty() {
+            columns = 0;
+            continue;
+        }
+        cells = cells.saturating_add(columns);
+        let is_delimiter_row = line.contains('-') && line.chars().all(|c| matches!(c, ' ' | '\t' | '|' | '-' | ':' | '>'));
+        if is_delimiter_row {
+            columns = columns.max(line.matches('|').count() + 1);
+        }
+    }
+    cells
 }
 
 /// A buffer for markup that fails when it exceeds the limit.
@@ -308,6 +331,18 @@ mod tests {
         assert_eq!(words_of("# Done\n\nIt is **fixed** in `a.rs`:\n\n* one\n* two\n", 80), "Done It is fixed in a.rs: one two");
         assert_eq!(words_of("a <b>b</b> \u{202e}c", 80), printable_line("a b \u{202e}c", 80));
         assert_eq!(words_of(&"word ".repeat(100), 10).chars().count(), 10);
+    }
+
+    #[test]
+    fn cells_of_tables_are_counted_before_they_are_parsed() {
+        assert_eq!(most_table_cells("|a|b|\n|-|-|\n|1|2|\n|3|4|\n\nno table\nat all\n"), 2 * 4);
+        assert_eq!(most_table_cells("> a|b\n> :-|-:\n> 1\n"), 2);
+        assert_eq!(most_table_cells("- a\n- b\n\n---\n\nc | d\n"), 0);
+        let many = format!("|{}\n|{}\n{}", "a|".repeat(500), "-|".repeat(500), "|a\n".repeat(500));
+        assert!(most_table_cells(&many) > MOST_TABLE_CELLS);
+        assert!(markdown(&many).into_string().starts_with("<pre"));
+        let report = format!("|a|b|c|d|e|f\n|-|-|-|-|-|-\n{}", "|1|2|3|4|5|6\n".repeat(500));
+        assert!(most_table_cells(&report) < MOST_TABLE_CELLS);
     }
 
     #[test]
