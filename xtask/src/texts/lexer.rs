@@ -15,8 +15,9 @@ enum Found {
 /// Returns the strings and comments of Rust source code.
 pub(super) fn rust(file: &str, content: &str) -> Vec<Text> {
     let tests_start = content.find("#[cfg(test)]\nmod ").map_or(usize::MAX, |at| content[..at].lines().count());
-    let is_test_file = ["tests/", "/tests", "benches/", "testkit/", "scripted-model/", "examples/"].iter().any(|part| file.contains(part))
-        || file.ends_with("tests.rs");
+    let is_test_file =
+        ["tests/", "/tests", "benches/", "testkit/", "scripted-model/", "examples/"].iter().any(|part| file.contains(part))
+            || file.ends_with("tests.rs");
     let is_help = file.contains("/args") && file.contains("/src/");
     let is_page = file.contains("web/src/pages") || file.contains("notice") || file.contains("notify");
     let mut texts = Vec::new();
