@@ -38,7 +38,7 @@ pub(crate) fn config(base: Option<&str>, has_broker: bool, hosted_tools: HostedT
     below(&mut table, "analytics").insert("enabled".to_owned(), Value::Boolean(false));
     let features = below(&mut table, "features");
     features.extend(FEATURES.iter().map(|name| ((*name).to_owned(), Value::Boolean(false))));
-    // The broker reads the requests and does not accept compressed ones.
+    // The broker must read each request to remove hosted tools. It refuses compressed ones.
     features.insert("enable_request_compression".to_owned(), Value::Boolean(false));
     if hosted_tools == HostedTools::Deny {
         without_hosted_tools(&mut table);

@@ -2,6 +2,8 @@
 //!
 //! Pure: text in, texts out. It knows just enough of each language: quotes, escapes, comments and brackets.
 
+use std::ops::RangeInclusive;
+
 use super::{Kind, Text};
 
 /// A string or comment whose kind of text is not known yet.
@@ -14,15 +16,12 @@ enum Found {
 
 /// Returns the strings and comments of Rust source code.
 pub(super) fn rust(file: &str, content: &str) -> Vec<Text> {
-    let tests_start = content.find("#[cfg(test)]\nmod ").map_or(usize::MAX, |at| content[..at].lines().count());
-    let is_test_file =
-        ["tests/", "/tests", "benches/", "testkit/", "scripted-model/", "examples/"].iter().any(|part| file.contains(part))
-            || file.ends_with("tests.rs");
+    let product = product_lines(file, content);
     let is_help = file.contains("/args") && file.contains("/src/");
     let is_page = file.contains("web/src/pages") || file.contains("notice") || file.contains("notify");
     let mut texts = Vec::new();
     for (line, found) in Lexer::new(content, Language::Rust).all() {
-        let is_test = is_test_file || line > tests_start;
+        let is_test = !product.contains(&line);
         match found {
             Found::Comment(comment) => {
                 let is_doc = comment.starts_with("///") || comment.starts_with("//!");
@@ -45,6 +44,30 @@ pub(super) fn rust(file: &str, content: &str) -> Vec<Text> {
         }
     }
     joined(texts, content)
+}
+
+/// Returns every string of Rust source code outside of tests, even if it does not read like language.
+#[cfg(test)]
+pub(super) fn product_strings(file: &str, content: &str) -> Vec<String> {
+    let product = product_lines(file, content);
+    let found = Lexer::new(content, Language::Rust).all().into_iter().filter(|(line, _)| product.contains(line));
+    found
+        .filter_map(|(_, found)| match found {
+            Found::Str(value, _) => Some(value),
+            Found::Comment(_) => None,
+        })
+        .collect()
+}
+
+/// Returns the lines of Rust source code before its inline tests. A file of tests has none.
+fn product_lines(file: &str, content: &str) -> RangeInclusive<usize> {
+    let is_test_file =
+        ["tests/", "/tests", "benches/", "testkit/", "scripted-model/", "examples/"].iter().any(|part| file.contains(part))
+            || file.ends_with("tests.rs");
+    let is_inline = |at: &usize| content[*at..].lines().nth(1).is_some_and(|line| line.ends_with('{'));
+    let mut modules = content.match_indices("#[cfg(test)]\nmod ").map(|(at, _)| at);
+    let before_tests = modules.find(is_inline).map_or(usize::MAX, |at| content[..at].lines().count());
+    1..=if is_test_file { 0 } else { before_tests }
 }
 
 /// Returns the strings and comments of JavaScript.

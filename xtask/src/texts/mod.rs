@@ -1,8 +1,11 @@
 //! Finds every text in this repository, with its place, its kind and its sentences.
 //!
 //! It reads files and never changes them. `lexer.rs` finds strings and comments in source code, `markdown.rs` finds prose in documents,
-//! `words.rs` finds patterns that our writing guide rejects, and `sample.rs` draws sentences at random.
+//! `words.rs` finds patterns that our writing guide rejects, and `sample.rs` draws sentences at random. `examples.rs` tests that the
+//! examples of error codes are messages in the sources.
 
+#[cfg(test)]
+mod examples;
 mod lexer;
 mod markdown;
 mod sample;

@@ -301,7 +301,7 @@ const CODEX: Section = Section {
             "CODEX_DOCKER_FREE_DISK",
             Form::Size,
             "`1g`",
-            "A run stops when less disk space than this is free. A repository can override this.",
+            "A run stops when less disk space than this is free.",
         ),
     ],
 };

@@ -1,6 +1,7 @@
 //! One example message for each code, for the reference.
 //!
-//! The values in real messages differ. The examples follow the same style: lower case, no final period.
+//! Each example is a message that the program can print, with realistic values. A test of `xtask` compares the examples with the
+//! messages in the sources, and the messages of Codex with the words in `codex/trouble.rs`. Only the values in real messages differ.
 
 use super::ErrorCode;
 
@@ -9,261 +10,349 @@ impl ErrorCode {
     #[expect(clippy::too_many_lines, reason = "this is a table with a row for each code")]
     pub fn example(self) -> &'static str {
         match self {
-            Self::Unauthenticated => "this route requires the server's token",
-            Self::BadHost => "this server does not serve the host `box.example`",
-            Self::MalformedHost => "invalid `Host` header: it appears twice",
-            Self::BadOrigin => "requests from the origin `https://evil.example` are not allowed",
+            Self::Unauthenticated => "authentication required",
+            Self::BadHost => "host not allowed: box.example.org",
+            Self::MalformedHost => "the request has several `Host` headers",
+            Self::BadOrigin => "requests from pages of other origins are not allowed",
             Self::CrossSite => "requests from pages of other sites are not allowed",
             Self::NoSuchRoute => "route not found: /api/v1/nope",
             Self::NoSuchPage => "page not found: /nope",
             Self::MethodNotAllowed => "/api/v1/status does not support POST",
-            Self::MalformedPath => "the path is not valid UTF-8",
-            Self::MalformedId => "invalid task ID `nope`",
-            Self::NotJson => "the content type is not JSON",
-            Self::MalformedBody => "the body is not valid JSON: EOF while parsing an object",
-            Self::UnusableBody => "invalid body: unknown field `modle`",
-            Self::BodyTooLarge => "the body is larger than this route accepts",
-            Self::BodyTooSlow => "the rest of the request did not arrive in time",
-            Self::UnusableQuery => "invalid query: unknown field `statuses`",
-            Self::UnusableIdempotencyKey => "invalid Idempotency-Key: longer than 200 characters",
-            Self::IdempotencyKeyReused => "this idempotency key was used for a different request",
-            Self::UnusableEventId => "invalid Last-Event-ID: not a number",
-            Self::RangeOutside => "the range starts after the end of the log, which has 4096 bytes",
-            Self::FormRefused => "the form has expired",
+            Self::MalformedPath => "the path is not UTF-8",
+            Self::MalformedId => "`nope` is not a task ID (a UUID)",
+            Self::NotJson => "the request has no JSON content type",
+            Self::MalformedBody => "invalid JSON: EOF while parsing an object at line 1 column 12",
+            Self::UnusableBody => "invalid request body: missing field `prompt` at line 1 column 52",
+            Self::BodyTooLarge => "the request body is too large",
+            Self::BodyTooSlow => "the request body did not arrive in time",
+            Self::UnusableQuery => "invalid query: invalid digit found in string",
+            Self::UnusableIdempotencyKey => "the `Idempotency-Key` header must have 1 to 200 visible ASCII characters",
+            Self::IdempotencyKeyReused => {
+                "this idempotency key was used for a different request, which created task 0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5"
+            }
+            Self::UnusableEventId => "the `Last-Event-ID` header is not a number",
+            Self::RangeOutside => "the log has only 4096 bytes",
+            Self::FormRefused => "the form belongs to another session",
             Self::CodeRefused => "this sign-in link was already used or has expired",
             Self::PasswordRefused => "wrong password",
-            Self::TooManyGuesses => "too many wrong passwords",
-            Self::Internal => "could not read the log",
+            Self::TooManyGuesses => "too many wrong passwords; try again in 30 s",
+            Self::Internal => "internal server error",
             Self::PromptEmpty => "the prompt is empty",
-            Self::PromptTooLarge => "the prompt has 1200000 bytes; the limit is 1048576",
+            Self::PromptTooLarge => "the prompt has 1200000 bytes; the limit is 1048576 (1 MiB)",
             Self::PromptRefused => "the prompt contains a NUL character",
-            Self::ImageRefused => "`notes.pdf` is not a PNG, JPEG, GIF or WebP image",
-            Self::ImageTooLarge => "`screen.png` is larger than 10 MiB",
-            Self::ImagesTooLarge => "the images are larger than 20 MiB in total",
-            Self::TooManyImages => "too many images: 9; the limit is 8",
-            Self::TitleRefused => "invalid title: longer than 200 bytes",
-            Self::BodyRefused => "the description contains a NUL character",
+            Self::ImageRefused => "`notes.pdf` is not in a supported image format",
+            Self::ImageTooLarge => "`screen.png` has 12582912 bytes; the limit is 10485760 (10 MiB)",
+            Self::ImagesTooLarge => "the images have 25165824 bytes in total; the limit is 20971520 (20 MiB)",
+            Self::TooManyImages => "too many images: 9; the limit is 8 per prompt",
+            Self::TitleRefused => "invalid title `Fix the login.Then add tests.`: use one line of 1 to 200 bytes",
+            Self::BodyRefused => "the body contains a NUL character",
             Self::BranchNameRefused => "invalid branch name `a..b`",
-            Self::RefRefused => "invalid ref `main~2`",
-            Self::RepositoryUrlRefused => "invalid repository URL `ftp://host/x`",
+            Self::RefRefused => "`main~2` is not a branch, tag or commit ID",
+            Self::RepositoryUrlRefused => "the repository URL `ftp://example.org/app.git` has an unsupported scheme",
             Self::UrlHasCredentials => "the repository URL for `host` contains a password or token",
-            Self::SettingRefused => "invalid model `-x`",
-            Self::PriorityRefused => "invalid priority `urgent`",
-            Self::AnswerRefused => "invalid answer `maybe`",
+            Self::SettingRefused => "invalid model or effort `-x`",
+            Self::PriorityRefused => "invalid priority; use `low`, `normal` or `high`",
+            Self::AnswerRefused => "invalid answer; use `fetch` or `skip`",
             Self::VariableRefused => "invalid variable name `1X`",
-            Self::SecretRefused => "invalid secret `TOKEN`: the value is empty",
+            Self::SecretRefused => "the secret `TOKEN` is shorter than 8 bytes and cannot be masked",
             Self::ContainerRefused => "invalid memory limit `some`",
             Self::RunsRefused => "invalid number of retries: 99",
             Self::SourcesRefused => "too many trusted branches: at most 50 are accepted",
             Self::BranchPatternRefused => "invalid branch pattern `a b`",
-            Self::LimitRefused => "invalid limit 500",
+            Self::LimitRefused => "the limit 500 is not between 1 and 200",
             Self::CursorRefused => "invalid cursor",
             Self::GroupRefused => "invalid group `mine`",
             Self::ArchivedRefused => "invalid value `yes` for `archived`",
             Self::StatusRefused => "invalid status `sleeping`",
-            Self::NoticesRefused => "invalid ntfy URL `nope`",
-            Self::QuietHoursRefused => "unknown time zone `nowhere`",
-            Self::SubscriptionRefused => "invalid push subscription: the key is missing",
-            Self::EnvironmentNotFound => "no repository has the ID 0198c2f0-0000-7000-8000-000000000000",
-            Self::EnvironmentNotReady => "the repository `app` is still being cloned",
-            Self::EnvironmentGone => "the repository of this task no longer exists",
-            Self::Removed => "the repository was removed while it was being cloned",
-            Self::CloneFailed => "could not clone the repository: unexpected disconnect",
-            Self::FetchFailed => "could not fetch from the remote: unexpected disconnect",
-            Self::AuthenticationNeeded => "`https://host/me/app.git` requires a login",
-            Self::RepositoryNotFound => "repository not found: `https://host/me/ap.git`",
-            Self::HostUnreachable => "cannot reach the host of `https://hots/me/app.git`",
-            Self::HostKeyUnknown => "the SSH host key of `git@host:me/app.git` is unknown",
-            Self::RemoteTimedOut => "fetching took more than 600 seconds",
-            Self::Cancelled => "canceled before the worktree was created",
-            Self::RepositoryEmpty => "the repository has no commits",
-            Self::NoDefaultBranch => "the remote has no default branch",
-            Self::BranchNotFound => "branch `mian` not found",
-            Self::RefNotFound => "no branch, tag or commit `mian` in this repository",
-            Self::MirrorMissing => "the mirror of this repository is missing",
-            Self::MirrorUnreadable => "could not read the mirror: permission denied",
-            Self::TaskNotFound => "no task has the ID 0198c2f0-0000-7000-8000-000000000000",
-            Self::RunNotFound => "this task has no run 7",
-            Self::ImageNotFound => "this prompt has no image 3",
-            Self::RunActive => "this task has an active run",
+            Self::NoticesRefused => "`ntfy_url` is not an http or https URL",
+            Self::QuietHoursRefused => "invalid time zone `nowhere`; use a name like Europe/Berlin",
+            Self::SubscriptionRefused => "invalid browser keys",
+            Self::EnvironmentNotFound => "no repository has the ID 0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5",
+            Self::EnvironmentNotReady => "the repository `app` is cloning",
+            Self::EnvironmentGone => "the repository of task 0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5 does not exist",
+            Self::Removed => "the repository was removed during the clone",
+            Self::CloneFailed => "could not create the mirror's folder: Permission denied (os error 13)",
+            Self::FetchFailed => "could not fetch: fatal: early EOF",
+            Self::AuthenticationNeeded => {
+                "the remote requires a login, but git does not have a valid one: fatal: could not read Username for 'https://git.example.org': terminal prompts disabled"
+            }
+            Self::RepositoryNotFound => "repository not found: fatal: repository 'https://git.example.org/me/ap.git/' not found",
+            Self::HostUnreachable => {
+                "cannot reach the remote's host: fatal: unable to access 'https://gti.example.org/me/app.git/': Could not resolve host: gti.example.org"
+            }
+            Self::HostKeyUnknown => "ssh does not trust the remote's host key: Host key verification failed.",
+            Self::RemoteTimedOut => "the remote did not finish within 300 s",
+            Self::Cancelled => "stopped before the worktree was created",
+            Self::RepositoryEmpty => "the repository has no branches, so no task can start from it",
+            Self::NoDefaultBranch => "the repository has no default branch; existing branches: `develop`, `release`",
+            Self::BranchNotFound => "branch `mian` not found; existing branches: `develop`, `main`",
+            Self::RefNotFound => "branch, tag or commit `mian` not found in the repository",
+            Self::MirrorMissing => "the mirror of the repository 0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5 is missing",
+            Self::MirrorUnreadable => "could not read the mirror: `/usr/bin/git` did not finish within 60 s and was stopped",
+            Self::TaskNotFound => "no task has the ID 0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5",
+            Self::RunNotFound => "task 0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5 has no run 7",
+            Self::ImageNotFound => "image not found in task 0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5",
+            Self::RunActive => "a run of this task is still active",
             Self::NoThread => "this task has no Codex thread to continue",
-            Self::NotFailed => "the last run of this task did not fail",
+            Self::NotFailed => "nothing to retry: the last run of this task did not fail",
             Self::TaskRemoving => "this task is being removed",
             Self::NoFollowUp => "follow-up not found: it has already started or was removed",
-            Self::TooManyFollowUps => "this task has the maximum number of follow-ups",
-            Self::NoQuestion => "this task has no open question",
-            Self::QuestionChanged => "this task now has a different question",
-            Self::RemovalUnfinished => "this task is still being removed",
-            Self::NotInTheTrash => "this item is not in the trash",
-            Self::RestoreFailed => "could not restore the task: its folder already exists",
-            Self::Damaged => "could not read the record of this task: unexpected end of file",
-            Self::NoBranch => "this task has no branch yet",
-            Self::CommitUnknown => "commit 1a2b3c4d not found",
-            Self::DiffUnavailable => "could not read the diff: bad object 1a2b3c4d",
-            Self::BaseNotFound => "the base branch `main` does not exist on the remote",
-            Self::NotPushed => "this task's branch was never pushed",
-            Self::TooManyCommits => "the branch has 1200 commits; the limit is 1000",
-            Self::UpdateConflicts => "the task's branch conflicts with `main` at 1a2b3c4d: src/lib.rs",
+            Self::TooManyFollowUps => "this task already has the maximum number of follow-ups",
+            Self::NoQuestion => "this task has no open question: it was answered, or the run was stopped",
+            Self::QuestionChanged => "this task now asks a different question",
+            Self::RemovalUnfinished => "the task 0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5 is still being removed",
+            Self::NotInTheTrash => "item not found in the trash",
+            Self::RestoreFailed => {
+                "could not restore the task's branch: could not set up the worktree: No space left on device (os error 28)"
+            }
+            Self::Damaged => {
+                "cannot read `/home/me/.codex-orchestrator/tasks/0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5/meta.json`: EOF while parsing a value at line 1 column 0"
+            }
+            Self::NoBranch => "this task has no branch and no worktree yet",
+            Self::CommitUnknown => "the commit is not on this task's branch",
+            Self::DiffUnavailable => "the diff took too long",
+            Self::BaseNotFound => "the repository has no branch `release` or `main`",
+            Self::NotPushed => "the remote has no branch `codex/0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5`",
+            Self::TooManyCommits => "the branch has 1200 commits; at most 1000 can be rebased",
+            Self::UpdateConflicts => "the task's branch conflicts with `main` at 1a2b3c4d5e6f: `src/lib.rs` (modify/delete)",
             Self::UpdateTimedOut => "git did not merge the commits within 10 minutes",
-            Self::BranchMoved => "the branch changed during the update",
-            Self::FilesInTheWay => "the update would overwrite untracked files: notes.txt",
-            Self::WorktreeUnsettled => "the worktree has uncommitted changes: src/lib.rs",
-            Self::GitTooOld => "git 2.30 cannot update branches",
-            Self::NoCommits => "this task has no commits to export",
-            Self::OnlyMerges => "this task has only merge commits",
-            Self::NothingToPublish => "this task has no changes to push",
-            Self::BranchMissing => "the branch `codex/0198c2f0` is missing from the mirror",
-            Self::PushFailed => "could not push the branch: permission denied",
-            Self::PushRejected => "the remote rejected the push: protected branch",
-            Self::RemoteMoved => "could not push: the remote's branch has other commits (1a2b3c4d)",
+            Self::BranchMoved => "the task's branch changed during the update",
+            Self::FilesInTheWay => "uncommitted files are in the way: `notes.txt`",
+            Self::WorktreeUnsettled => {
+                "cannot update the branch in this worktree: `rebase-merge` shows that an operation is in progress"
+            }
+            Self::GitTooOld => "git 2.36 cannot merge without a worktree: 2.38 or newer is needed",
+            Self::NoCommits => "this task has no commits",
+            Self::OnlyMerges => "the task's branch has only merge commits, which cannot be exported as patches",
+            Self::NothingToPublish => "no run of this task has changed anything",
+            Self::BranchMissing => "branch `codex/0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5` not found in the mirror",
+            Self::PushFailed => "`/usr/bin/git` did not finish within 60 s and was stopped",
+            Self::PushRejected => {
+                "could not push `codex/0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5`: the remote rejected the push: protected branch hook declined"
+            }
+            Self::RemoteMoved => {
+                "could not push `codex/0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5`: the remote branch has commits (1a2b3c4d5e6f) from outside this task"
+            }
             Self::NoBaseBranch => "this repository has no default branch",
             Self::NoPullRequest => "this task has no pull request",
             Self::NoFeedback => "the pull request has no open comments and no failed checks",
             Self::NoForgeToken => "no token is set for the Git host of this task",
-            Self::ForgeUnreachable => "GitHub: could not connect to api.github.com",
-            Self::ForgeUnavailable => "GitHub: api.github.com answered with status 502",
-            Self::ForgeTokenRefused => "GitHub: the token was rejected",
-            Self::ForgeForbidden => "GitHub: the token lacks a permission",
-            Self::ForgeNotFound => "GitHub: repository `me/app` not found",
-            Self::ForgeRefused => "GitHub: the request was rejected: a pull request already exists",
-            Self::ForgeRateLimited => "GitHub: the rate limit is used up until 14:00 UTC",
-            Self::ForgeUnreadable => "GitHub: could not read the answer: expected JSON",
-            Self::Unauthorized => "unexpected status 401 Unauthorized: Incorrect API key provided",
-            Self::Forbidden => "unexpected status 403 Forbidden",
-            Self::UsageLimit => "You've hit your usage limit. Try again in 3 days 4 hours.",
-            Self::RateLimited => "Rate limit reached. Please try again in 20s.",
+            Self::ForgeUnreachable => "GitHub: the host is unreachable: no response within 30 s",
+            Self::ForgeUnavailable => "GitHub: the host returned status 502: the response is not valid JSON",
+            Self::ForgeTokenRefused => "GitHub: the token was rejected: Bad credentials",
+            Self::ForgeForbidden => "GitHub: the token does not allow this: Resource not accessible by personal access token",
+            Self::ForgeNotFound => "GitHub: repository not found, or not visible to this token: Not Found",
+            Self::ForgeRefused => "invalid repository name `app`",
+            Self::ForgeRateLimited => "GitHub: the rate limit is used up until 2026-07-01T14:00:00Z",
+            Self::ForgeUnreadable => "GitHub: unexpected response: too many redirects",
+            Self::Unauthorized => {
+                "unexpected status 401 Unauthorized: Incorrect API key provided: sk-xxx, url: https://api.openai.com/v1/responses"
+            }
+            Self::Forbidden => "unexpected status 403 Forbidden: forbidden",
+            Self::UsageLimit => {
+                "You’ve hit your usage limit. Visit https://chatgpt.com/settings/usage to purchase more credits or try again at Mar 17th, 2030 5:46 PM."
+            }
+            Self::RateLimited => "exceeded retry limit, last status: 429 Too Many Requests",
             Self::Overloaded => "Selected model is at capacity. Please try a different model.",
-            Self::Network => "stream disconnected before completion",
-            Self::ContextWindow => "Codex ran out of room in the model's context window.",
-            Self::ModelNotFound => "The model `x` does not exist",
-            Self::UnknownThread => "no rollout found for thread ID 01a2",
-            Self::ThreadBusy => "thread 01a2 already has an active writer",
-            Self::ThreadChanged => "Codex started thread 01a3 instead of continuing thread 01a2",
-            Self::NotTrustedDirectory => "Not inside a trusted directory",
+            Self::Network => {
+                "stream disconnected before completion: Transport error: network error: error decoding response body"
+            }
+            Self::ContextWindow => {
+                "Codex ran out of room in the model's context window. Start a new thread or clear earlier history before retrying."
+            }
+            Self::ModelNotFound => "The 'gpt-x' model is not supported when using Codex with a ChatGPT account.",
+            Self::UnknownThread => {
+                "thread/resume: thread/resume failed: no rollout found for thread id 019a2c1e-5b0f-7d3a-8c46-1e2f3a4b5c6d (code -32600)"
+            }
+            Self::ThreadBusy => "thread 019a2c1e-5b0f-7d3a-8c46-1e2f3a4b5c6d already has an active writer",
+            Self::ThreadChanged => {
+                "Codex started thread 019a2c20-11d4-7e6b-9a58-7c8d9e0f1a2b instead of continuing thread 019a2c1e-5b0f-7d3a-8c46-1e2f3a4b5c6d"
+            }
+            Self::NotTrustedDirectory => "Not inside a trusted directory and --skip-git-repo-check was not specified.",
             Self::Config => "Missing environment variable: `MY_KEY`.",
             Self::TurnFailed => "the turn failed, but Codex gave no reason",
             Self::TimeLimit => "the run reached its time limit before the turn finished",
             Self::Interrupted => "the run's process ended without a result",
-            Self::WorkerMissing => "could not start the worker: no such file or directory",
+            Self::WorkerMissing => "could not start the worker: could not run `/usr/local/bin/run-codex`: program not found",
             Self::WorkerFailed => "the turn completed, but the worker exited with code 101",
             Self::WorkerKilled => "the worker was killed by SIGKILL before the turn finished",
-            Self::NothingRan => "the worker exited with code 0 without running a turn",
+            Self::NothingRan => "the worker exited with code 0 without running a turn: usage: run-codex PROMPT",
             Self::EndedWithoutResult => "the worker exited with code 1 and gave no reason",
-            Self::ContainerEngine => "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.",
-            Self::KeeperFailed => "could not start the keeper of the run: permission denied",
-            Self::WorktreeFailed => "could not create the worktree: no space left on device",
-            Self::CommitFailed => "could not commit the changes: no space left on device",
-            Self::ImageUnreadable => "could not read the image `screen.png`: no such file or directory",
-            Self::SessionUnreadable => "could not read the session of thread 01a2: permission denied",
-            Self::LoginExpired => "the Codex login has expired and could not be renewed",
-            Self::ImageFailed => "could not build the image of this repository: exit code 7",
-            Self::CodexConfig => "invalid Codex settings: expected a value at line 3",
-            Self::NetworkNeedsKey => "a run without network access requires an API key",
-            Self::NetworkNotClosed => "this worker cannot restrict the network of containers",
+            Self::ContainerEngine => {
+                "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+            }
+            Self::KeeperFailed => {
+                "could not start the run's keeper: could not write the files of the run: No space left on device (os error 28)"
+            }
+            Self::WorktreeFailed => "could not sync the mirror to disk: No space left on device (os error 28)",
+            Self::CommitFailed => "could not commit the changes: the commit took more than 900 seconds",
+            Self::ImageUnreadable => "could not read the image `screen.png`: No such file or directory (os error 2)",
+            Self::SessionUnreadable => {
+                "could not read the Codex session of thread 019a2c1e-5b0f-7d3a-8c46-1e2f3a4b5c6d: Permission denied (os error 13)"
+            }
+            Self::LoginExpired => "the Codex login is about to expire and could not be renewed: Codex did not renew the tokens",
+            Self::ImageFailed => "could not build `codex-orchestrator`: a command failed with exit code 7 (at `RUN npm ci`)",
+            Self::CodexConfig => "could not write Codex's settings for the container: No space left on device (os error 28)",
+            Self::NetworkNeedsKey => "the network of `app` is `none`, but the broker is off",
+            Self::NetworkNotClosed => "the network of `app` is `none`, but this worker cannot restrict the network of containers",
             Self::WorkerCannotMount => "this worker cannot mount `/srv/home:1`: the path contains `:` or `=`",
-            Self::NotReady => "tasks cannot start: no container engine was found",
-            Self::NoWorker => "no container engine was found",
-            Self::CheckFailed => "could not check whether containers can run",
-            Self::DiskFull => "could not write `meta.json`: no space left on device",
-            Self::DiskLow => "only 120 MiB are free on the disk of the home directory",
-            Self::HomeUnusable => "cannot use the home directory `/srv/home`: permission denied",
-            Self::HomeInUse => "another server (process 4711) uses this home directory",
-            Self::HomeNotWritable => "could not write `meta.json`: permission denied",
-            Self::HomeUnwritable => "could not write to the home directory: read-only file system",
+            Self::NotReady => "tasks cannot start: the worker `host` requires the Codex CLI, but `codex` is not on PATH",
+            Self::NoWorker => "the worker `host` requires the Codex CLI, but `codex` is not on PATH",
+            Self::CheckFailed => {
+                "could not check whether containers can run: `/usr/local/bin/codex-docker` did not finish within 10 s and was stopped"
+            }
+            Self::DiskFull => {
+                "could not write `/home/me/.codex-orchestrator/tasks/0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5/meta.json`: No space left on device (os error 28)"
+            }
+            Self::DiskLow => {
+                "only 120 MiB are free on the disk of `/home/me/.codex-orchestrator`, less than the required 1024 MiB"
+            }
+            Self::HomeUnusable => "cannot use the home directory `/srv/home`: Permission denied (os error 13)",
+            Self::HomeInUse => "another server already uses `/home/me/.codex-orchestrator` (process 4711)",
+            Self::HomeNotWritable => {
+                "could not write `/home/me/.codex-orchestrator/tasks/0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5/meta.json`: Permission denied (os error 13)"
+            }
+            Self::HomeUnwritable => {
+                "could not write `/home/me/.codex-orchestrator`: failed to create file `/home/me/.codex-orchestrator/probe-4711`: Read-only file system (os error 30)"
+            }
             Self::ConfigUnusable => "invalid duration `5x` for `run_time_limit`",
-            Self::GitUnusable => "git 2.20 is too old",
-            Self::KeyUnusable => "standard input is not an API key",
+            Self::GitUnusable => "git 2.25 is too old: install git 2.39 or newer (2.34 is the oldest that may work)",
+            Self::KeyUnusable => "standard input does not contain an API key",
             Self::LoginUnusable => "this is not a Codex login",
-            Self::LoginUnreadable => "could not read the Codex login: permission denied",
-            Self::LoginNotStored => "could not store the Codex login: no space left on device",
+            Self::LoginUnreadable => "could not read the Codex login: Permission denied (os error 13)",
+            Self::LoginNotStored => "could not store the login: No space left on device (os error 28)",
             Self::NoSuchReceiver => "no notification receiver of this kind is configured",
-            Self::TooManyDevices => "too many devices: at most 20 can receive notifications",
-            Self::NotTold => "could not notify ntfy: status 500",
+            Self::TooManyDevices => "all 20 device subscriptions are in use",
+            Self::NotTold => "could not notify ntfy: plain HTTP is only allowed on this machine",
             Self::Usage => "no prompt given",
             Self::AmbiguousId => "`01a2` matches 2 tasks",
-            Self::PromptUnreadable => "could not read the prompt: no such file or directory",
-            Self::PromptNotUtf8 => "the prompt is not valid UTF-8",
-            Self::BodyUnreadable => "could not read the description: no such file or directory",
-            Self::PasswordUnreadable => "could not read the password: no terminal",
-            Self::FileNotWritable => "could not write the file: permission denied",
-            Self::NoPages => "the server does not listen on a TCP address",
-            Self::LoginNotUsed => "the worker uses its own login",
-            Self::NotLoggedIn => "Codex did not log in: exit code 1",
-            Self::CodexNotInstalled => "could not install Codex: npm not found",
-            Self::CannotListen => "cannot listen on 127.0.0.1:8080: address already in use",
-            Self::ServerLost => "the server does not answer: connection closed",
-            Self::ServerNotStarted => "the server did not start: exit code 1",
-            Self::ServerNotStopped => "the server (process 4711) did not stop within 60 seconds",
-            Self::ServerUnknown => "could not find the process that serves this home directory: permission denied",
-            Self::ServerOutOfReach => "the server runs on another machine or in a container",
-            Self::ServerInTheWay => "could not stop process 4711: operation not permitted",
-            Self::NoSuchUser => "user `codex` not found",
-            Self::ProgramGone => "this program was replaced while it was running",
-            Self::NoSystemd => "systemd is not running on this machine",
-            Self::SystemctlFailed => "`systemctl enable` failed: exit code 1",
-            Self::ForeignUnit => "`codex-orchestrator.service` exists, and this program did not create it",
-            Self::UnitUnusable => "could not write the systemd unit: permission denied",
-            Self::UnitUnwritable => "a systemd unit cannot contain the path `/srv/a\\nb`",
-            Self::EngineMissing => "no container engine found at unix:///var/run/docker.sock",
-            Self::EngineNotRunning => "the container engine at unix:///var/run/docker.sock is not running",
-            Self::EngineNoPermission => "no permission to use the container engine at unix:///var/run/docker.sock",
-            Self::EngineUnreachable => "the container engine at unix:///var/run/docker.sock does not answer",
-            Self::EngineTooOld => "the container engine supports API 1.30; 1.40 or newer is required",
-            Self::EngineAddress => "invalid container engine address `ssh://me@host`",
-            Self::EngineContext => "Docker context `remote` not found",
-            Self::EngineFailed => "could not list the containers: server error",
+            Self::PromptUnreadable => "could not read the prompt: No such file or directory (os error 2)",
+            Self::PromptNotUtf8 => "the prompt is not UTF-8: invalid byte at position 17",
+            Self::BodyUnreadable => "could not read the description: No such file or directory (os error 2)",
+            Self::PasswordUnreadable => "could not read the password: stream did not contain valid UTF-8",
+            Self::FileNotWritable => "could not write the file: Permission denied (os error 13)",
+            Self::NoPages => "the server has no pages because it does not listen on a TCP address",
+            Self::LoginNotUsed => "the worker is a custom program that has its own login",
+            Self::NotLoggedIn => "Codex exited without logging in (exit status: 1)",
+            Self::CodexNotInstalled => "no usable `codex` on PATH, and no `npm` to install it",
+            Self::CannotListen => "127.0.0.1:8080 is in use by another program",
+            Self::ServerLost => "the server does not answer: the event stream ended",
+            Self::ServerNotStarted => "the server did not start: it exited immediately (exit status: 1)",
+            Self::ServerNotStopped => "the server (process 4711) did not exit within 30 s",
+            Self::ServerUnknown => "could not find the process that serves this home directory: Permission denied (os error 13)",
+            Self::ServerOutOfReach => "a server answers for this home directory, but its process is not visible here",
+            Self::ServerInTheWay => "could not stop the background server (process 4711): Operation not permitted (os error 1)",
+            Self::NoSuchUser => "no home directory found for user `codex`",
+            Self::ProgramGone => "this program was replaced or removed while it was running: /usr/local/bin/codex-orchestrator",
+            Self::NoSystemd => "systemd is not installed: `systemctl` not found on PATH",
+            Self::SystemctlFailed => {
+                "`systemctl --user daemon-reload` failed (exit status: 1): Failed to connect to bus: No medium found"
+            }
+            Self::ForeignUnit => {
+                "/home/me/.config/systemd/user/codex-orchestrator.service was not created by this program, so it was not changed"
+            }
+            Self::UnitUnusable => "cannot use `/etc/systemd/system/codex-orchestrator.service`: Permission denied (os error 13)",
+            Self::UnitUnwritable => "a systemd unit cannot contain `/srv/a\\nb`",
+            Self::EngineMissing => "container engine not found at unix:///var/run/docker.sock (from Docker's default)",
+            Self::EngineNotRunning => {
+                "the container engine at unix:///var/run/docker.sock (from Docker's default) is not running"
+            }
+            Self::EngineNoPermission => {
+                "permission denied: cannot use the container engine at unix:///var/run/docker.sock (from Docker's default)"
+            }
+            Self::EngineUnreachable => {
+                "the container engine at tcp://docker.example.org:2375 (from DOCKER_HOST) does not respond: Timeout error"
+            }
+            Self::EngineTooOld => {
+                "the container engine at unix:///var/run/docker.sock is too old: it has API 1.38, but API 1.40 is required"
+            }
+            Self::EngineAddress => "cannot use the container engine `ssh://me@example.org` (from DOCKER_HOST)",
+            Self::EngineContext => "the Docker context `remote` does not exist or has no address",
+            Self::EngineFailed => "could not list the containers: context deadline exceeded",
             Self::SettingUnusable => "invalid CODEX_DOCKER_NETWORK: `some`",
             Self::NoStateFolder => "neither XDG_STATE_HOME nor HOME is set",
-            Self::StateFolder => "cannot use the run's folder: permission denied",
-            Self::NoFolder => "cannot read the current directory: no such file or directory",
-            Self::OutFolder => "cannot use `/srv/out`: permission denied",
-            Self::CodexHome => "cannot use the Codex home: permission denied",
-            Self::MountMissing => "the directory `/srv/data` does not exist",
-            Self::StdinUnreadable => "could not read standard input: is a directory",
-            Self::StdinTooLarge => "the file on standard input is larger than 4 MiB",
-            Self::Terminal => "cannot use the terminal: not a terminal",
-            Self::NoSignals => "cannot receive signals: too many open files",
-            Self::NoThreads => "cannot start threads: resource temporarily unavailable",
-            Self::OutputFailed => "cannot follow the output of the container: too many open files",
-            Self::RunIsHeld => "another process runs the container `codex-docker-1`",
-            Self::NameTaken => "a container named `codex-docker-1` already exists",
+            Self::StateFolder => {
+                "cannot use the run's folder `/home/me/.local/state/codex-docker/codex-docker-1`: Permission denied (os error 13)"
+            }
+            Self::NoFolder => "cannot use the current folder: No such file or directory (os error 2)",
+            Self::OutFolder => "cannot use the folder `/srv/out`: Permission denied (os error 13)",
+            Self::CodexHome => "cannot use the folders of Codex: Permission denied (os error 13)",
+            Self::MountMissing => "working directory `/srv/work` not found",
+            Self::StdinUnreadable => "cannot read stdin: Is a directory (os error 21)",
+            Self::StdinTooLarge => "the file on stdin is larger than 4 MiB",
+            Self::Terminal => "could not attach to the container's terminal",
+            Self::NoSignals => "cannot receive signals: Too many open files (os error 24)",
+            Self::NoThreads => "could not start threads: Resource temporarily unavailable (os error 11)",
+            Self::OutputFailed => "cannot follow the output: Too many open files (os error 24)",
+            Self::RunIsHeld => "another codex-docker is using `/home/me/.local/state/codex-docker/codex-docker-1`",
+            Self::NameTaken => "a container `codex-docker-1` already exists and does not belong to this run",
             Self::NotOurs => "the container `db` was not created by codex-docker",
-            Self::NetworkFailed => "could not create the network for containers: address pool exhausted",
-            Self::ContainerNotCreated => "could not create the container `codex-docker-1`: no such image",
-            Self::ContainerNotStarted => "could not start the container `codex-docker-1`: invalid mount",
-            Self::ContainerFailed => "could not run the container `codex-docker-1-harvest`: server error",
-            Self::GiveBack => "could not give back `/srv/work`: permission denied",
-            Self::MessageUnreadable => "could not read the commit message: no such file or directory",
+            Self::NetworkFailed => {
+                "could not create the network for containers: all predefined address pools have been fully subnetted"
+            }
+            Self::ContainerNotCreated => {
+                "could not create the container `codex-docker-1`: No such image: codex-orchestrator:latest"
+            }
+            Self::ContainerNotStarted => {
+                "could not start the container `codex-docker-1`: error mounting \"/srv/cache\" to rootfs at \"/cache\": no such file or directory"
+            }
+            Self::ContainerFailed => {
+                "could not run the container `codex-harvest-0198c2f07a317c529d0e3f4b6a81c2d5`: No such image: codex-orchestrator:latest"
+            }
+            Self::GiveBack => {
+                "cannot change the owner of the files in `work`: not an absolute path to a folder, or the path contains symbolic links"
+            }
+            Self::MessageUnreadable => {
+                "cannot read the commit message: failed to open file `/srv/message`: No such file or directory (os error 2)"
+            }
             Self::HarvestStopped => "the export was stopped; the work is still in the worktree",
-            Self::HarvestTimeLimit => "the export took more than 5 minutes",
-            Self::BrokerNeedsKey => "the broker is on, but CODEX_API_KEY is not set",
-            Self::BrokerNeedsSessions => "the broker is on, but no session directory is mounted",
+            Self::HarvestTimeLimit => "the container `codex-harvest-0198c2f07a317c529d0e3f4b6a81c2d5` took more than 5 minutes",
+            Self::BrokerNeedsKey => "the broker needs an API key, but CODEX_API_KEY is not set",
+            Self::BrokerNeedsSessions => "the broker needs a private Codex home, but CODEX_DOCKER_SESSIONS is not set",
             Self::ImageMissing => "image `codex-orchestrator` not found",
             Self::ImageName => "invalid image name `Capital`",
-            Self::ImageNotPublished => "cannot pull `codex-orchestrator`: no image of this project is published",
-            Self::ImageIncomplete => "could not build `x:1`: Codex, git or socat is missing from the image",
-            Self::ImageTls => "could not build `x:1`: the certificate of a server is not trusted",
-            Self::ImageNoNetwork => "could not build `x:1`: the network cannot be reached",
-            Self::ImageOtherMachine => "could not build `x:1`: the base image is built for another architecture",
-            Self::BaseUnsuitable => "could not build `x:1`: the base image is not based on Debian",
-            Self::CodexVersionUnknown => "could not build `x:1`: Codex 9.9.9 not found",
-            Self::CodexNotForMachine => "Codex is available only for amd64 and arm64",
-            Self::DockerfileUnreadable => "could not read the Dockerfile: no such file or directory",
-            Self::DockerfileInvalid => "invalid Dockerfile: unknown instruction FORM",
-            Self::DockerfileBuildkit => "the Dockerfile requires BuildKit",
-            Self::CaFile => "could not read the certificates: no such file or directory",
-            Self::RegistryAddress => "invalid registry address: it contains a password",
-            Self::InvalidRunToken => "invalid run token",
-            Self::NotPassedOn => "POST /v1/files is not allowed",
-            Self::BudgetExceeded => "the run has used up its budget of 500000 tokens",
-            Self::RequestNotChecked => "cannot check the request: it is compressed",
+            Self::ImageNotPublished => "cannot pull `codex-orchestrator`: this project publishes no image",
+            Self::ImageIncomplete => "could not build `codex-orchestrator`: Codex, git or socat is missing from the image",
+            Self::ImageTls => {
+                "could not pull `registry.example.org/team/image:1`: a server's certificate is not trusted: x509: certificate signed by unknown authority"
+            }
+            Self::ImageNoNetwork => {
+                "could not build `codex-orchestrator`: cannot reach the network: dial tcp: lookup registry-1.docker.io: no such host"
+            }
+            Self::ImageOtherMachine => {
+                "could not build `codex-orchestrator`: the base image is for another kind of processor: no matching manifest for linux/arm64/v8 in the manifest list entries"
+            }
+            Self::BaseUnsuitable => {
+                "could not build `codex-orchestrator`: the base image is not based on Debian: exec: \"/bin/sh\": stat /bin/sh: no such file or directory"
+            }
+            Self::CodexVersionUnknown => "Codex version `9.9.9` not found at https://registry.npmjs.org",
+            Self::CodexNotForMachine => "could not build `codex-orchestrator`: Codex supports only amd64 and arm64",
+            Self::DockerfileUnreadable => {
+                "cannot read the Dockerfile: failed to open file `Dockerfile.codex`: No such file or directory (os error 2)"
+            }
+            Self::DockerfileInvalid => {
+                "could not build `codex-orchestrator`: invalid Dockerfile: dockerfile parse error on line 1: unknown instruction: FORM"
+            }
+            Self::DockerfileBuildkit => {
+                "could not build `codex-orchestrator`: the Dockerfile needs BuildKit, which is not supported here: the --mount option requires BuildKit"
+            }
+            Self::CaFile => "no certificate found in `/etc/ssl/proxy.pem`",
+            Self::RegistryAddress => {
+                "invalid registry URL: it contains a user name or password, which would be stored in the image"
+            }
+            Self::InvalidRunToken => "invalid token for this run",
+            Self::NotPassedOn => "POST /v1/files is not allowed: the broker passes on only the requests that Codex needs",
+            Self::BudgetExceeded => "the run's budget of 500000 tokens is used up: the run has used 501234",
+            Self::RequestNotChecked => "requests with a Content-Encoding are not accepted: send the body uncompressed",
             Self::HostedToolsDenied => "this repository's settings do not allow models that search the web",
             Self::RequestTimeout => "the request did not arrive in time",
             Self::RequestTooLong => "the request is larger than 128 MiB",
-            Self::RequestBrokenOff => "the connection closed before the whole request arrived",
-            Self::ModelUnreachable => "cannot reach the model provider at api.openai.com",
-            Self::ModelAnswerEncoded => "the model provider sent a compressed answer",
-            Self::RunOver => "the run is over",
+            Self::RequestBrokenOff => "the request was interrupted",
+            Self::ModelUnreachable => "cannot reach the model's API at api.openai.com",
+            Self::ModelAnswerEncoded => {
+                "the model's API sent a compressed response, which cannot be checked; the request asked for an uncompressed one"
+            }
+            Self::RunOver => "the run has ended",
         }
     }
 }
