@@ -6,7 +6,6 @@
 pub mod address;
 pub mod api;
 pub mod bundle;
-pub mod code;
 pub mod codex;
 pub mod container;
 pub mod diff;

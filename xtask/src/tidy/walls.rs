@@ -30,6 +30,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "web",
         ],
     ),
+    ("highlight", &["engine", "fs-err", "maud", "model", "rustix", "tokio", "web"]),
     ("engine", &["axum", "bollard", "clap", "codex-docker", "codex-orchestrator", "hyper", "maud", "scripted-model", "web"]),
     ("web", &["bollard", "clap", "codex-docker", "codex-orchestrator", "fs-err", "rustix", "scripted-model"]),
     ("codex-docker", &["axum", "codex-orchestrator", "engine", "maud", "scripted-model", "web"]),

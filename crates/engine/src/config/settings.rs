@@ -313,7 +313,7 @@ const QUEUE: Section = Section {
             "max_parallel_runs",
             Form::Number,
             UNSET,
-            "Maximum number of runs at the same time, from 1 to 10000. More runs wait in the queue.",
+            "Maximum number of runs at the same time, from 1 to 10000. Further runs wait in the queue.",
             |draft, given| {
                 let most = given.number()?;
                 if !(1..=10_000).contains(&most) {

@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
+use highlight::{Language, Piece, Token, Tokenizer};
 use maud::{Markup, html};
-use model::code::{Language, Piece, Reader, Token};
 use model::visible::{Mark, Visible};
 
 use super::visible;
@@ -20,8 +20,8 @@ pub(super) fn colours<'a>(language: &'static Language, lines: impl Iterator<Item
     if lines.clone().map(str::len).sum::<usize>() > TEXT_LIMIT_BYTES {
         return vec![];
     }
-    let mut reader = Reader::new(language);
-    lines.take_while(|line| line.len() <= LINE_LIMIT_BYTES).map(|line| reader.line(line)).collect()
+    let mut tokenizer = Tokenizer::new(language);
+    lines.take_while(|line| line.len() <= LINE_LIMIT_BYTES).map(|line| tokenizer.line(line)).collect()
 }
 
 fn class(token: Token) -> &'static str {

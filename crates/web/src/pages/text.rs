@@ -6,8 +6,8 @@
 use std::cell::Cell;
 use std::fmt;
 
+use highlight::Language;
 use maud::{Markup, PreEscaped, html};
-use model::code::Language;
 use model::codex::{printable, printable_line};
 use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd};
 

@@ -1,8 +1,8 @@
 //! One file of a diff: its heading and its lines. The lines of a large file load when a user opens it.
 //! Names and contents are always text. The URL of an image is made from its path and never comes from the diff.
 
+use highlight::Language;
 use maud::{Markup, html};
-use model::code::Language;
 use model::diff::{FileDiff, FileStatus, Omitted, Picture, PictureKind};
 use model::visible::{Of, Visible, has_hidden, path_key};
 

@@ -4,8 +4,8 @@
 use std::cell::Cell;
 use std::ops::Range;
 
+use highlight::Language;
 use maud::{Markup, html};
-use model::code::Language;
 use model::diff::{DiffLine, DiffLineKind, Hunk};
 use model::visible::Visible;
 use similar::{ChangeTag, TextDiff};

@@ -3,26 +3,26 @@
 
 /// The delimiters of a string or comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) open: &'static str,
-    pub(super) close: &'static str,
+pub(crate) struct Delimiters {
+    pub(crate) open: &'static str,
+    pub(crate) close: &'static str,
     /// Whether a backslash escapes the next character.
-    pub(super) escapes: bool,
+    pub(crate) escapes: bool,
     /// Whether the string or comment may continue on the next line.
-    pub(super) goes_on: bool,
+    pub(crate) multiline: bool,
 }
 
-const fn span(open: &'static str, close: &'static str) -> Span {
-    Span { open, close, escapes: true, goes_on: false }
+const fn span(open: &'static str, close: &'static str) -> Delimiters {
+    Delimiters { open, close, escapes: true, multiline: false }
 }
 
-const fn long(open: &'static str, close: &'static str) -> Span {
-    Span { open, close, escapes: false, goes_on: true }
+const fn long(open: &'static str, close: &'static str) -> Delimiters {
+    Delimiters { open, close, escapes: false, multiline: true }
 }
 
 /// How a language is tokenized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Syntax {
     /// Words, strings and comments.
     Code,
     /// Like `Code`, but words that start with a capital letter are types.
@@ -39,36 +39,45 @@ pub(super) enum Form {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Language {
     /// The names of the language, its file extensions and its file names, separated by spaces.
-    pub(super) names: &'static str,
-    pub(super) form: Form,
-    pub(super) line_comments: &'static [&'static str],
-    pub(super) comments: &'static [Span],
-    pub(super) strings: &'static [Span],
+    pub(crate) names: &'static str,
+    pub(crate) syntax: Syntax,
+    pub(crate) line_comments: &'static [&'static str],
+    pub(crate) comments: &'static [Delimiters],
+    pub(crate) strings: &'static [Delimiters],
     /// Prefixes of attributes or annotations, such as `@` and `#[`.
-    pub(super) attributes: &'static [&'static str],
-    pub(super) keywords: &'static str,
+    pub(crate) attributes: &'static [&'static str],
+    pub(crate) keywords: &'static str,
 }
 
 const SLASHES: &[&str] = &["//"];
 const HASH: &[&str] = &["#"];
-const C_COMMENT: &[Span] = &[long("/*", "*/")];
-const QUOTES: &[Span] = &[span("\"", "\""), span("'", "'")];
-const SCRIPT_QUOTES: &[Span] = &[span("\"", "\""), span("'", "'"), Span { open: "`", close: "`", escapes: true, goes_on: true }];
-const TRIPLE: &[Span] = &[long("\"\"\"", "\"\"\""), long("'''", "'''"), span("\"", "\""), span("'", "'")];
+const C_COMMENT: &[Delimiters] = &[long("/*", "*/")];
+const QUOTES: &[Delimiters] = &[span("\"", "\""), span("'", "'")];
+const SCRIPT_QUOTES: &[Delimiters] =
+    &[span("\"", "\""), span("'", "'"), Delimiters { open: "`", close: "`", escapes: true, multiline: true }];
+const TRIPLE: &[Delimiters] = &[long("\"\"\"", "\"\"\""), long("'''", "'''"), span("\"", "\""), span("'", "'")];
 
-const PLAIN: Language =
-    Language { names: "", form: Form::Code, line_comments: &[], comments: &[], strings: QUOTES, attributes: &[], keywords: "" };
-const C_LIKE: Language = Language { form: Form::Typed, line_comments: SLASHES, comments: C_COMMENT, attributes: &["@"], ..PLAIN };
+const PLAIN: Language = Language {
+    names: "",
+    syntax: Syntax::Code,
+    line_comments: &[],
+    comments: &[],
+    strings: QUOTES,
+    attributes: &[],
+    keywords: "",
+};
+const C_LIKE: Language =
+    Language { syntax: Syntax::Typed, line_comments: SLASHES, comments: C_COMMENT, attributes: &["@"], ..PLAIN };
 
 /// All supported languages.
-pub(super) static LANGUAGES: &[Language] = &[
+pub(crate) static LANGUAGES: &[Language] = &[
     Language {
         names: "rust rs",
         strings: &[
             long("r##\"", "\"##"),
             long("r#\"", "\"#"),
             long("r\"", "\""),
-            Span { open: "\"", close: "\"", escapes: true, goes_on: true },
+            Delimiters { open: "\"", close: "\"", escapes: true, multiline: true },
         ],
         attributes: &["#[", "#!["],
         keywords: "as async await break const continue crate dyn else enum extern false fn for if impl in let loop match mod move mut \
@@ -138,8 +147,8 @@ pub(super) static LANGUAGES: &[Language] = &[
         names: "php",
         line_comments: &["//", "#"],
         strings: &[
-            Span { open: "\"", close: "\"", escapes: true, goes_on: true },
-            Span { open: "'", close: "'", escapes: true, goes_on: true },
+            Delimiters { open: "\"", close: "\"", escapes: true, multiline: true },
+            Delimiters { open: "'", close: "'", escapes: true, multiline: true },
         ],
         keywords: "abstract array as bool break callable case catch class clone const continue declare default do echo else elseif empty enum \
             extends false final finally float fn for foreach function global if implements include instanceof int interface isset list match \
@@ -149,7 +158,7 @@ pub(super) static LANGUAGES: &[Language] = &[
     },
     Language {
         names: "python py pyi pyw bzl bazel starlark",
-        form: Form::Typed,
+        syntax: Syntax::Typed,
         line_comments: HASH,
         strings: TRIPLE,
         attributes: &["@"],
@@ -159,7 +168,7 @@ pub(super) static LANGUAGES: &[Language] = &[
     },
     Language {
         names: "ruby rb rake gemfile rakefile crystal elixir ex exs",
-        form: Form::Typed,
+        syntax: Syntax::Typed,
         line_comments: HASH,
         attributes: &["@"],
         keywords: "BEGIN END alias and begin break case class def defmodule defp do else elsif end ensure false fn for if in module next nil not \
@@ -169,7 +178,7 @@ pub(super) static LANGUAGES: &[Language] = &[
     Language {
         names: "shell sh bash zsh fish ksh console bashrc profile zshrc",
         line_comments: HASH,
-        strings: &[Span { open: "\"", close: "\"", escapes: true, goes_on: true }, long("'", "'")],
+        strings: &[Delimiters { open: "\"", close: "\"", escapes: true, multiline: true }, long("'", "'")],
         attributes: &["$"],
         keywords: "alias break case cd continue do done echo elif else esac eval exec exit export fi for function if in local printf read \
             readonly return set shift source then trap unset until while",
@@ -209,7 +218,7 @@ pub(super) static LANGUAGES: &[Language] = &[
     },
     Language {
         names: "haskell hs elm purescript",
-        form: Form::Typed,
+        syntax: Syntax::Typed,
         line_comments: &["--"],
         comments: &[long("{-", "-}")],
         strings: &[span("\"", "\"")],
@@ -227,7 +236,7 @@ pub(super) static LANGUAGES: &[Language] = &[
     },
     Language {
         names: "css scss sass less",
-        form: Form::Keys,
+        syntax: Syntax::Keys,
         line_comments: SLASHES,
         comments: C_COMMENT,
         attributes: &["@", "--", "$"],
@@ -236,7 +245,7 @@ pub(super) static LANGUAGES: &[Language] = &[
     },
     Language {
         names: "json jsonc json5 webmanifest ipynb",
-        form: Form::Keys,
+        syntax: Syntax::Keys,
         line_comments: SLASHES,
         comments: C_COMMENT,
         strings: &[span("\"", "\"")],
@@ -245,7 +254,7 @@ pub(super) static LANGUAGES: &[Language] = &[
     },
     Language {
         names: "yaml yml",
-        form: Form::Keys,
+        syntax: Syntax::Keys,
         line_comments: HASH,
         attributes: &["&", "*", "!"],
         keywords: "true false null yes no on off",
@@ -253,7 +262,7 @@ pub(super) static LANGUAGES: &[Language] = &[
     },
     Language {
         names: "toml cargo.lock poetry.lock ini cfg conf properties editorconfig gitconfig service env",
-        form: Form::Keys,
+        syntax: Syntax::Keys,
         line_comments: &["#", ";"],
         strings: TRIPLE,
         keywords: "true false",
@@ -261,15 +270,15 @@ pub(super) static LANGUAGES: &[Language] = &[
     },
     Language {
         names: "html htm xml svg xhtml vue svelte xsl plist csproj xaml",
-        form: Form::Markup,
+        syntax: Syntax::Markup,
         comments: &[long("<!--", "-->")],
         ..PLAIN
     },
     Language {
         names: "markdown md mdx mdown rst",
-        form: Form::Prose,
+        syntax: Syntax::Prose,
         comments: &[long("<!--", "-->")],
-        strings: &[long("```", "```"), Span { open: "`", close: "`", escapes: false, goes_on: false }],
+        strings: &[long("```", "```"), Delimiters { open: "`", close: "`", escapes: false, multiline: false }],
         ..PLAIN
     },
 ];

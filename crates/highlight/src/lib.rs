@@ -1,13 +1,13 @@
 //! Splits source code into tokens for syntax highlighting, such as comments, strings, numbers and keywords. It does not parse
 //! the grammar of a language.
 //!
-//! [`Reader::line`] processes one line at a time and looks at each byte a fixed number of times, so hostile text cannot slow it
+//! [`Tokenizer::line`] processes one line at a time and looks at each byte a fixed number of times, so hostile text cannot slow it
 //! down. Invariant: the last token of a line ends where the line ends.
 
 mod languages;
 
 pub use languages::Language;
-use languages::{Form, LANGUAGES, Span};
+use languages::{Delimiters, LANGUAGES, Syntax};
 
 /// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,19 +59,19 @@ impl Language {
 #[derive(Debug, Clone, Copy)]
 enum Inside {
     Nothing,
-    Span(Span, Token),
+    Delimited(Delimiters, Token),
     Tag,
 }
 
 /// Tokenizes code line by line.
 #[derive(Debug)]
-pub struct Reader {
+pub struct Tokenizer {
     language: &'static Language,
     inside: Inside,
 }
 
-impl Reader {
-    /// Creates a reader that starts at the beginning of a file.
+impl Tokenizer {
+    /// Creates a tokenizer that starts at the beginning of a file.
     pub fn new(language: &'static Language) -> Self {
         Self { language, inside: Inside::Nothing }
     }
@@ -91,7 +91,7 @@ impl Reader {
                 _ => pieces.push((at, token)),
             }
         }
-        if let Inside::Span(Span { goes_on: false, .. }, _) = self.inside {
+        if let Inside::Delimited(Delimiters { multiline: false, .. }, _) = self.inside {
             self.inside = Inside::Nothing;
         }
         pieces
@@ -101,15 +101,15 @@ impl Reader {
     fn next(&mut self, line: &str, at: usize) -> (usize, Option<Token>) {
         let rest = &line[at..];
         match self.inside {
-            Inside::Span(span, token) => (self.end_of(span, rest), Some(token)),
+            Inside::Delimited(span, token) => (self.end_of(span, rest), Some(token)),
             Inside::Tag => self.in_tag(rest),
-            Inside::Nothing if self.language.form == Form::Markup => self.markup(rest),
+            Inside::Nothing if self.language.syntax == Syntax::Markup => self.markup(rest),
             Inside::Nothing => self.code(line, at),
         }
     }
 
     /// Returns the length up to the end of the current string or comment, which may be on a later line.
-    fn end_of(&mut self, span: Span, rest: &str) -> usize {
+    fn end_of(&mut self, span: Delimiters, rest: &str) -> usize {
         let mut from = 0;
         while from < rest.len() {
             if span.escapes && rest.as_bytes()[from] == b'\\' {
@@ -124,9 +124,9 @@ impl Reader {
         rest.len()
     }
 
-    fn opened(&mut self, spans: &[Span], token: Token, rest: &str) -> Option<(usize, Option<Token>)> {
+    fn opened(&mut self, spans: &[Delimiters], token: Token, rest: &str) -> Option<(usize, Option<Token>)> {
         let span = spans.iter().find(|span| rest.starts_with(span.open))?;
-        self.inside = Inside::Span(*span, token);
+        self.inside = Inside::Delimited(*span, token);
         let inner = self.end_of(*span, &rest[span.open.len()..]);
         Some((span.open.len() + inner, Some(token)))
     }
@@ -134,7 +134,7 @@ impl Reader {
     fn code(&mut self, line: &str, at: usize) -> (usize, Option<Token>) {
         let (language, rest) = (self.language, &line[at..]);
         let before = line[..at].chars().next_back();
-        if language.form == Form::Prose && at == 0 && rest.starts_with('#') {
+        if language.syntax == Syntax::Prose && at == 0 && rest.starts_with('#') {
             return (rest.len(), Some(Token::Keyword));
         }
         if let Some(found) = self.opened(language.comments, Token::Comment, rest) {
@@ -154,10 +154,10 @@ impl Reader {
         if !(is_word_before && rest.starts_with('r'))
             && let Some((length, token)) = self.opened(language.strings, Token::Text, rest)
         {
-            let is_key = language.form == Form::Keys && is_key(&rest[length..]);
+            let is_key = language.syntax == Syntax::Keys && is_key(&rest[length..]);
             return (length, if is_key { Some(Token::Attribute) } else { token });
         }
-        if language.form == Form::Prose {
+        if language.syntax == Syntax::Prose {
             return (1, None);
         }
         if let Some(open) = language.attributes.iter().find(|open| rest.starts_with(**open)) {
@@ -173,12 +173,12 @@ impl Reader {
 
     fn word(&self, rest: &str) -> (usize, Option<Token>) {
         let language = self.language;
-        let extra: &[char] = if language.form == Form::Keys { &['-', '.'] } else { &[] };
+        let extra: &[char] = if language.syntax == Syntax::Keys { &['-', '.'] } else { &[] };
         let length = word(rest, extra);
         let (name, behind) = rest.split_at(length);
-        let is_type = language.form == Form::Typed && name.starts_with(|first: char| first.is_uppercase());
+        let is_type = language.syntax == Syntax::Typed && name.starts_with(|first: char| first.is_uppercase());
         let token = match () {
-            () if language.form == Form::Keys && is_key(behind) => Some(Token::Attribute),
+            () if language.syntax == Syntax::Keys && is_key(behind) => Some(Token::Attribute),
             () if language.is_keyword(name) => Some(Token::Keyword),
             () if behind.starts_with('(') || behind.starts_with("!(") || behind.starts_with("::<") => Some(Token::Function),
             () if is_type => Some(Token::Type),
@@ -254,11 +254,11 @@ mod tests {
 
     /// Formats the tokens as `Token:text`.
     fn read(language: &str, text: &str) -> String {
-        let mut reader = Reader::new(Language::named(language).expect("the language is known"));
+        let mut tokenizer = Tokenizer::new(Language::named(language).expect("the language is known"));
         let mut found = vec![];
         for line in text.split('\n') {
             let mut from = 0;
-            for (end, token) in reader.line(line) {
+            for (end, token) in tokenizer.line(line) {
                 found.extend(token.map(|token| format!("{token:?}:{}", &line[from..end])));
                 from = end;
             }
@@ -342,7 +342,7 @@ mod tests {
             for odd in ["\"", "'", "/*", "<", "\\", "r#\"", "#[", "((((", "$", "é", "::<", "<a ", "--[["] {
                 let line = odd.repeat(5_000);
                 assert_eq!(
-                    Reader::new(Language::named(name).expect("the language is known")).line(&line).last().map(|piece| piece.0),
+                    Tokenizer::new(Language::named(name).expect("the language is known")).line(&line).last().map(|piece| piece.0),
                     Some(line.len()),
                     "{name} {odd}"
                 );
@@ -356,10 +356,10 @@ mod tests {
             text in "([a-z(){}\\[\\]\"'`/*<>&;:=#$@!\\\\ é\u{1F600}\t\n0-9-]|fn |r#\"|//|/\\*|<!--|\"\"\"){0,120}"
         ) {
             for language in LANGUAGES {
-                let mut reader = Reader::new(language);
+                let mut tokenizer = Tokenizer::new(language);
                 for line in text.split('\n') {
                     let mut from = 0;
-                    for (end, _) in reader.line(line) {
+                    for (end, _) in tokenizer.line(line) {
                         prop_assert!(end > from && line.is_char_boundary(end));
                         from = end;
                     }
