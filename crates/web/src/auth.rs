@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use crate::connection::Caller;
 use crate::pages::session::Signed;
 use crate::problem::ProblemResponse;
-use crate::router::Api;
+use crate::state::Api;
 
 /// The token that TCP clients must send.
 #[derive(Clone)]

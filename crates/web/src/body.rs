@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::connection::Caller;
 use crate::guard::wants_page;
-use crate::pages::PageProblem;
+use crate::pages::answer::PageProblem;
 use crate::problem::ProblemResponse;
 
 /// The time limit of every body.

@@ -14,7 +14,7 @@ use model::ErrorCode;
 use model::problem::Problem;
 
 use crate::host::{HostName, NameKind, Site};
-use crate::pages::PageProblem;
+use crate::pages::answer::PageProblem;
 use crate::problem::{ProblemResponse, shown};
 
 /// The hint for reverse proxies that change the `Host` header.

@@ -24,6 +24,7 @@ mod router;
 mod server;
 mod settings_reference;
 mod sse;
+mod state;
 
 pub use listen::{BindError, Listeners, SocketPath, bind};
 pub use openapi::openapi;

@@ -1,15 +1,14 @@
 //! The `OpenAPI` 3.1 document of the API, made from the handlers and committed as `docs/openapi.json`.
 //!
-//! The handlers describe their own requests and responses; this file describes what they have in common.
+//! The handlers describe their own requests and responses, and `api/operation.rs` describes what they have in common.
 
-use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use model::api::{FeedEvent, ProblemView, RunEnded};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
+use utoipa::{Modify, OpenApi};
 
-use crate::problem::PROBLEM_JSON;
+use crate::api::operation::errors;
 use crate::router;
 
 #[derive(OpenApi)]
@@ -71,114 +70,14 @@ fn document_damage(contract: &mut utoipa::openapi::OpenApi) {
     }
 }
 
-/// The path of a repository.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(crate) struct EnvPath {
-    /// ID of the repository.
-    env_id: String,
-}
-
-/// The path of a task.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(crate) struct TaskPath {
-    /// ID of the task.
-    task_id: String,
-}
-
-/// The path of a run.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(crate) struct RunPath {
-    /// ID of the task.
-    task_id: String,
-    /// Number of the run.
-    #[param(minimum = 1)]
-    n: u32,
-}
-
-/// The path of a follow-up.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(crate) struct FollowUpPath {
-    /// ID of the task.
-    task_id: String,
-    /// Number of the follow-up.
-    number: u32,
-}
-
-/// The header that makes a request safe to repeat.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(crate) struct IdempotencyHeader {
-    /// 1 to 200 visible ASCII characters, e.g. a new UUID. If you repeat the same request with the same key, the server returns the first
-    /// result instead of adding another one.
-    #[param(rename = "Idempotency-Key")]
-    idempotency_key: Option<String>,
-}
-
-/// The header that resumes a stream.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(crate) struct LastEventId {
-    /// The `id` of the last event that you received. Overrides the query parameter.
-    #[param(rename = "Last-Event-ID")]
-    last_event_id: Option<String>,
-}
-
-/// The errors of every operation.
-pub(crate) struct Refused;
-
-/// The additional error of an operation on one resource.
-pub(crate) struct NotThere;
-
-/// The additional errors of an operation with a body.
-pub(crate) struct BadBody;
-
-impl IntoResponses for Refused {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        errors(&[
-            ("400", "The request is malformed"),
-            ("401", "The token is missing or invalid (TCP only)"),
-            ("403", "The host name or the origin is not allowed"),
-            ("500", "The server failed. Its log has the details"),
-        ])
-    }
-}
-
-impl IntoResponses for NotThere {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        errors(&[("404", "There is no resource with this ID")])
-    }
-}
-
-impl IntoResponses for BadBody {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        errors(&[
-            ("408", "The body did not arrive in time"),
-            ("413", "The body, the prompt or an image is too large"),
-            ("415", "The content type is not `application/json`"),
-            ("422", "A value is invalid"),
-        ])
-    }
-}
-
-fn errors(statuses: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
-    let problem = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let answer = |text: &str| ResponseBuilder::new().description(text).content(PROBLEM_JSON, problem()).build();
-    statuses.iter().map(|(status, text)| ((*status).to_owned(), RefOr::T(answer(text)))).collect()
-}
+/// The document as JSON.
+pub(crate) static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi().to_pretty_json().expect("the document is valid JSON"));
 
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
+
+    use crate::problem::PROBLEM_JSON;
 
     use super::*;
 

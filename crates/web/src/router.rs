@@ -6,8 +6,6 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
-use engine::Engine;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
@@ -18,18 +16,8 @@ use crate::auth::{self, Token};
 use crate::extract::{IMAGES_BODY_LIMIT, SMALL_BODY_LIMIT, TEXT_BODY_LIMIT};
 use crate::finish::finish;
 use crate::guard::{self, Door, Guard};
+use crate::state::Api;
 use crate::{body, headers, pages, problem};
-
-/// The state of all handlers.
-#[derive(Clone)]
-pub(crate) struct Api {
-    /// The engine.
-    pub(crate) engine: Engine,
-    /// Cancelled when the server closes, which ends event streams.
-    pub(crate) closing: CancellationToken,
-    /// Requests that continue without their clients.
-    pub(crate) work: TaskTracker,
-}
 
 /// Returns the routes without authentication.
 pub(crate) fn open_routes() -> OpenApiRouter<Api> {

@@ -28,7 +28,8 @@ use crate::connection::stall::Stalling;
 use crate::connection::{Answer, Connection, Connections, Limits};
 use crate::guard::Door;
 use crate::listen::{self, Listeners};
-use crate::router::{self, Api};
+use crate::state::Api;
+use crate::{openapi, router};
 
 /// The time limit for the headers of a request, after connecting and after the last response.
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
@@ -60,7 +61,7 @@ impl Default for ServeOptions {
 /// Serves the API and the pages until `shutdown`. Returns when the last connection has ended.
 pub async fn serve(engine: Engine, listeners: Listeners, options: ServeOptions, shutdown: CancellationToken) -> io::Result<()> {
     let tasks = TaskTracker::new();
-    let api = Api { engine: engine.clone(), closing: shutdown.clone(), work: tasks.clone() };
+    let api = Api { engine: engine.clone(), closing: shutdown.clone(), work: tasks.clone(), openapi: &openapi::DOCUMENT };
     let tcp = match listeners.address() {
         Some(address) => {
             engine.set_listen(address);

@@ -193,7 +193,7 @@ mod tests {
         let started = folder.path().join("started");
         Command::new("mkfifo").arg(&started).status().expect("the pipe can be created");
         let (trap, ready) = (trace.display(), started.display());
-        let script = format!("trap 'echo asked > {trap}; kill $!; exit 0' TERM; sleep 60 & echo > {ready}; wait");
+        let script = format!("trap 'echo asked > {trap}; kill $!; wait $!; exit 0' TERM; sleep 60 & echo > {ready}; wait");
         let running = daemon(&script);
         std::fs::read(&started).expect("the daemon has set its trap");
         stop(running);

@@ -8,10 +8,10 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page, ProblemView, RefsQuery, RefsView};
 
+use super::operation::{BadBody, EnvPath, NotThere, Refused};
 use crate::extract::{JsonBody, PathOf, QueryOf};
-use crate::openapi::{BadBody, EnvPath, NotThere, Refused};
 use crate::problem::ProblemResponse;
-use crate::router::Api;
+use crate::state::Api;
 
 /// Add a repository
 ///

@@ -8,11 +8,11 @@ use axum::response::Response;
 use futures_util::StreamExt;
 use model::api::{FeedQuery, ProblemView};
 
+use super::operation::{LastEventId, Refused};
 use crate::extract::{QueryOf, resume_point};
-use crate::openapi::{LastEventId, Refused};
 use crate::problem::ProblemResponse;
-use crate::router::Api;
 use crate::sse::{self, json_event};
+use crate::state::Api;
 
 /// Stream changes
 ///

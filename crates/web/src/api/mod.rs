@@ -4,6 +4,7 @@
 
 pub(crate) mod environments;
 pub(crate) mod feed;
+pub(crate) mod operation;
 pub(crate) mod publish;
 pub(crate) mod queue;
 pub(crate) mod runs;

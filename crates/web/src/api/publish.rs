@@ -8,10 +8,10 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use model::api::{ProblemView, PublicationView, PublishTask, TaskView};
 
+use super::operation::{BadBody, NotThere, Refused, TaskPath};
 use crate::extract::{JsonBody, PathOf};
-use crate::openapi::{BadBody, NotThere, Refused, TaskPath};
 use crate::problem::ProblemResponse;
-use crate::router::Api;
+use crate::state::Api;
 
 /// Push a task
 ///

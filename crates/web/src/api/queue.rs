@@ -8,10 +8,10 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use model::api::{ProblemView, QueueView, ResumeTask, TaskView};
 
+use super::operation::{BadBody, FollowUpPath, IdempotencyHeader, NotThere, Refused, TaskPath};
 use crate::extract::{IdempotencyKey, JsonBody, PathOf};
-use crate::openapi::{BadBody, FollowUpPath, IdempotencyHeader, NotThere, Refused, TaskPath};
 use crate::problem::ProblemResponse;
-use crate::router::Api;
+use crate::state::Api;
 
 /// Get the queue
 ///

@@ -19,12 +19,12 @@ use model::problem::Problem;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::operation::{LastEventId, NotThere, Refused, RunPath};
 use crate::extract::{PathOf, QueryOf, resume_point, run_number};
-use crate::openapi::{LastEventId, NotThere, Refused, RunPath};
 use crate::problem::ProblemResponse;
 use crate::range::Part;
-use crate::router::Api;
 use crate::sse::{self, line_event, named_event};
+use crate::state::Api;
 
 /// Size of the parts in which a log is read, in bytes.
 const CHUNK: usize = 64 << 10;

@@ -8,10 +8,10 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use model::api::{ServerStatus, SetPassword, SignInLink};
 
+use super::operation::{BadBody, Refused};
 use crate::extract::JsonBody;
-use crate::openapi::{BadBody, Refused};
 use crate::problem::ProblemResponse;
-use crate::router::Api;
+use crate::state::Api;
 
 /// How long a link is valid, in seconds.
 const LIFE_SECONDS: u32 = 600;

@@ -2,8 +2,6 @@
 //!
 //! All values come from the engine.
 
-use std::sync::LazyLock;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -12,11 +10,9 @@ use model::ErrorCode;
 use model::api::{Finding, Page, ProblemView, ServerStatus};
 use model::problem::Problem;
 
-use crate::openapi::{Refused, openapi};
+use super::operation::Refused;
 use crate::problem::ProblemResponse;
-use crate::router::Api;
-
-static CONTRACT: LazyLock<String> = LazyLock::new(|| openapi().to_pretty_json().expect("the document is valid JSON"));
+use crate::state::Api;
 
 /// Check that the server is alive
 ///
@@ -79,8 +75,8 @@ pub(crate) async fn doctor(State(api): State<Api>) -> Json<Page<Finding>> {
 /// Get this document
 #[utoipa::path(get, path = "/openapi.json", operation_id = "show_contract", tag = "server",
     responses((status = 200, description = "The OpenAPI 3.1 document", body = Object), Refused))]
-pub(crate) async fn contract() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], CONTRACT.as_str())
+pub(crate) async fn contract(State(api): State<Api>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], api.openapi.as_str())
 }
 
 #[cfg(test)]

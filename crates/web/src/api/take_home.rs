@@ -8,10 +8,10 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use model::api::ProblemView;
 
+use super::operation::{NotThere, Refused, TaskPath};
 use crate::extract::PathOf;
-use crate::openapi::{NotThere, Refused, TaskPath};
 use crate::problem::ProblemResponse;
-use crate::router::Api;
+use crate::state::Api;
 
 /// Download a bundle
 ///

@@ -10,10 +10,10 @@ use engine::Changes;
 use model::api::{AnswerTask, CreateTask, DiffFormat, DiffQuery, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
 use model::diff::Diff;
 
+use super::operation::{BadBody, IdempotencyHeader, NotThere, Refused, TaskPath};
 use crate::extract::{IdempotencyKey, JsonBody, PathOf, QueryOf, run_number};
-use crate::openapi::{BadBody, IdempotencyHeader, NotThere, Refused, TaskPath};
 use crate::problem::ProblemResponse;
-use crate::router::Api;
+use crate::state::Api;
 
 /// Create a task
 ///

@@ -8,10 +8,10 @@ use axum::Json;
 use axum::extract::State;
 use model::api::{CollectGarbage, DiskView, EnvironmentView, GarbageCollected, Page, ProblemView, TaskView, TrashItem};
 
+use super::operation::{BadBody, EnvPath, NotThere, Refused, TaskPath};
 use crate::extract::{JsonBody, PathOf};
-use crate::openapi::{BadBody, EnvPath, NotThere, Refused, TaskPath};
 use crate::problem::ProblemResponse;
-use crate::router::Api;
+use crate::state::Api;
 
 /// How long a request waits for mirrors to be repacked.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -8,10 +8,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::api::{ConflictsQuery, ConflictsView, ProblemView, UpdateConflicts, UpdateTask, UpdateView};
 
+use super::operation::{BadBody, NotThere, Refused, TaskPath};
 use crate::extract::{JsonBody, PathOf, QueryOf};
-use crate::openapi::{BadBody, NotThere, Refused, TaskPath};
 use crate::problem::{PROBLEM_JSON, ProblemResponse};
-use crate::router::Api;
+use crate::state::Api;
 
 /// Update a task from its base branch
 ///

@@ -6,7 +6,7 @@
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::Response;
 
-use super::{lost, see};
+use super::answer::see;
 
 /// The cookie that keeps the requested path until the user opens the one-time link.
 const COOKIE: &str = "orch_next";
@@ -27,13 +27,30 @@ pub(super) fn local(address: &str) -> &str {
     if is_local { address } else { "/" }
 }
 
+/// Returns the path of the nearest page above a path.
+pub(super) fn page_of(path: &str) -> String {
+    let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    match segments.as_slice() {
+        ["tasks", "new", ..] => "/tasks/new".to_owned(),
+        ["tasks", "selected"] => "/".to_owned(),
+        ["tasks", id, "changes", ..] => format!("/tasks/{id}/changes"),
+        ["tasks", id, ..] => format!("/tasks/{id}"),
+        ["environments", id, ..] => format!("/environments/{id}"),
+        ["environments"] => "/environments".to_owned(),
+        ["settings", "notices", ..] => "/settings/notices".to_owned(),
+        ["settings", ..] => "/settings".to_owned(),
+        ["trash", ..] => "/trash".to_owned(),
+        _ => "/".to_owned(),
+    }
+}
+
 /// Redirects a browser to the sign-in page, and then to the requested page or the page that contains the form.
 pub(super) fn to_sign_in(method: &Method, uri: &Uri) -> Response {
     let asked = match (method, uri.path()) {
         (&Method::GET | &Method::HEAD, path) => uri.path_and_query().map_or(path, |asked| asked.as_str()).to_owned(),
         // The browser has saved a draft of the new task.
         (_, "/tasks") => "/tasks/new".to_owned(),
-        (_, path) => lost::page_of(path),
+        (_, path) => page_of(path),
     };
     match local(&asked) {
         "/" => see("/sign-in"),
@@ -136,5 +153,25 @@ mod tests {
         let pair = cookie.split(';').next().expect("a pair");
         headers.insert(header::COOKIE, HeaderValue::from_str(&format!("a=b; {pair}")).expect("a value"));
         assert_eq!(remembered(&headers).as_deref(), Some(asked));
+    }
+
+    #[test]
+    fn the_address_of_a_form_belongs_to_the_page_above_it() {
+        for (form, page) in [
+            ("/tasks", "/"),
+            ("/tasks/selected", "/"),
+            ("/sign-out", "/"),
+            ("/tasks/01a2/push", "/tasks/01a2"),
+            ("/tasks/01a2/follow-ups/3/remove", "/tasks/01a2"),
+            ("/tasks/01a2/changes/viewed", "/tasks/01a2/changes"),
+            ("/environments/01a2/fetch", "/environments/01a2"),
+            ("/settings/sessions/5ec2e7/revoke", "/settings"),
+            ("/settings/notices/devices/5ec2e7/test", "/settings/notices"),
+            ("/trash/tasks/01a2/restore", "/trash"),
+            ("//evil.example/push", "/"),
+            ("/tasks//evil.example", "/tasks/evil.example"),
+        ] {
+            assert_eq!(page_of(form), page, "{form}");
+        }
     }
 }

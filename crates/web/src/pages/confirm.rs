@@ -3,8 +3,9 @@
 
 use maud::{Markup, html};
 
-use super::layout::{self, Place, form_token};
+use super::layout::{self, Place};
 use super::session::Signed;
+use super::session::form_token;
 
 /// The content of a confirmation page.
 pub(super) struct Question<'a> {

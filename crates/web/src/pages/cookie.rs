@@ -6,7 +6,7 @@
 use axum::http::{Extensions, HeaderMap, header};
 
 use crate::host::{NameKind, Site};
-use crate::router::Api;
+use crate::state::Api;
 
 /// The name of the cookie over HTTP.
 const PLAIN: &str = "orch_session";

@@ -341,7 +341,7 @@ pub(super) fn run_end(run: &RunFile) -> Markup {
             p {
                 "Run " (run.number.0) " · " (super::layout::status(run.status.into()))
                 @if let (Some(start), Some(end)) = (run.started_at, run.finished_at) {
-                    " · " (duration(end.duration_since(start).as_secs()))
+                    " · " (timing::duration(end.duration_since(start).as_secs()))
                 }
                 @if let Some(usage) = &run.usage {
                     " · " (grouped(usage.input_tokens)) " input tokens (" (grouped(usage.cached_input_tokens)) " cached), " (grouped(usage.output_tokens)) " output tokens"
@@ -362,15 +362,6 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
     groups.join(",")
-}
-
-/// Formats a duration: `1 h 5 min`, `12 s`.
-pub(super) fn duration(seconds: i64) -> String {
-    match seconds {
-        ..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
 }
 
 #[cfg(test)]
@@ -477,8 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_is_said_as_people_do() {
-        assert_eq!([duration(5), duration(65), duration(3700)], ["5 s", "1 min 5 s", "1 h 1 min"]);
+    fn thousands_are_grouped() {
         assert_eq!([grouped(0), grouped(999), grouped(1_200), grouped(1_628_164)], ["0", "999", "1,200", "1,628,164"]);
     }
 }

@@ -13,13 +13,15 @@ use model::names::RepositoryUrl;
 use model::problem::Problem;
 use model::settings;
 
+use super::answer::{Answer, Page, PageProblem, see};
 use super::confirm::{self, Question};
 use super::environment_form::{self, Defaults, field_of};
 use super::form::{self, Field, Form, Kind, Typed, Wrong};
-use super::layout::{self, Place, age, button_form, form_token};
+use super::layout::{self, Place, age};
 use super::session::{Signed, SignedForm};
-use super::{Answer, Page, PageProblem, live, refs, see};
-use crate::router::Api;
+use super::session::{button_form, form_token};
+use super::{live, refs};
+use crate::state::Api;
 
 /// The settings that the form for a new repository hides at first.
 const MORE: [&str; 3] = ["name", "variables", "image"];

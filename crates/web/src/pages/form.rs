@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use model::problem::Problem;
 use serde::{Deserialize, Serialize};
 
-use super::html_response;
+use super::answer::html_response;
 
 /// The entered values by field name.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -10,9 +10,9 @@ use maud::{Markup, html};
 use model::codex::printable_line;
 use model::image::ImageFile;
 
-use super::PageProblem;
+use super::answer::PageProblem;
 use super::session::Signed;
-use crate::router::Api;
+use crate::state::Api;
 
 /// The longest name in a page, in characters.
 const NAME_CHARS: usize = 120;

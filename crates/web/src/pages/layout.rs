@@ -7,7 +7,6 @@ use model::api::Damaged;
 use model::task::TaskStatus;
 
 use super::assets;
-use super::session::Signed;
 
 /// The item of the navigation that a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,21 +101,6 @@ fn keys() -> Markup {
             form method="dialog" { button { "Close" } }
         }
     }
-}
-
-/// Renders a form that is only a button. `ask` is a question that the browser asks first.
-pub(super) fn button_form(signed: &Signed, action: &str, label: &str, class: &str, ask: Option<&str>) -> Markup {
-    html! {
-        form.inline method="post" action=(action) data-ask=[ask] {
-            (form_token(signed))
-            button class=(class) type="submit" { (label) }
-        }
-    }
-}
-
-/// Renders the hidden field that protects a form against requests from other sites.
-pub(super) fn form_token(signed: &Signed) -> Markup {
-    html! { input type="hidden" name="form_token" value=(signed.form_token()); }
 }
 
 /// Renders a status as a symbol and a label.

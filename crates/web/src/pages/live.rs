@@ -20,11 +20,12 @@ use model::ids::RunNumber;
 use model::problem::Problem;
 use serde::Deserialize;
 
+use super::answer::PageProblem;
 use super::entry::{self, Entries, Whose};
 use super::session::Signed;
-use super::{PageProblem, task};
-use crate::router::Api;
+use super::task;
 use crate::sse;
+use crate::state::Api;
 
 /// The most log lines in one event.
 const BATCH_LINES: usize = 64;

@@ -10,33 +10,17 @@ use axum::response::{IntoResponse, Response};
 use model::ErrorCode;
 use model::problem::Problem;
 
+use super::answer::{PageProblem, see};
 use super::session::Signed;
-use super::{PageProblem, back, see, session};
+use super::{back, session};
 use crate::guard::wants_page;
 use crate::problem::{self, shown};
-use crate::router::Api;
-
-/// Returns the path of the nearest page above a path.
-pub(super) fn page_of(path: &str) -> String {
-    let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    match segments.as_slice() {
-        ["tasks", "new", ..] => "/tasks/new".to_owned(),
-        ["tasks", "selected"] => "/".to_owned(),
-        ["tasks", id, "changes", ..] => format!("/tasks/{id}/changes"),
-        ["tasks", id, ..] => format!("/tasks/{id}"),
-        ["environments", id, ..] => format!("/environments/{id}"),
-        ["environments"] => "/environments".to_owned(),
-        ["settings", "notices", ..] => "/settings/notices".to_owned(),
-        ["settings", ..] => "/settings".to_owned(),
-        ["trash", ..] => "/trash".to_owned(),
-        _ => "/".to_owned(),
-    }
-}
+use crate::state::Api;
 
 /// Answers methods that a route does not support. Browsers that open the URL of a form are redirected to its page.
 pub(super) async fn no_method(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if is_visit(&method) && wants_page(&headers, uri.path()) {
-        return see(&page_of(uri.path()));
+        return see(&back::page_of(uri.path()));
     }
     problem::no_method(method, uri).await.into_response()
 }
@@ -76,29 +60,4 @@ fn is_visit(method: &Method) -> bool {
 
 fn not_found(uri: &Uri) -> PageProblem {
     Problem::new(ErrorCode::NoSuchPage, format!("page not found: {}", shown(uri.path()))).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_address_of_a_form_belongs_to_the_page_above_it() {
-        for (form, page) in [
-            ("/tasks", "/"),
-            ("/tasks/selected", "/"),
-            ("/sign-out", "/"),
-            ("/tasks/01a2/push", "/tasks/01a2"),
-            ("/tasks/01a2/follow-ups/3/remove", "/tasks/01a2"),
-            ("/tasks/01a2/changes/viewed", "/tasks/01a2/changes"),
-            ("/environments/01a2/fetch", "/environments/01a2"),
-            ("/settings/sessions/5ec2e7/revoke", "/settings"),
-            ("/settings/notices/devices/5ec2e7/test", "/settings/notices"),
-            ("/trash/tasks/01a2/restore", "/trash"),
-            ("//evil.example/push", "/"),
-            ("/tasks//evil.example", "/tasks/evil.example"),
-        ] {
-            assert_eq!(page_of(form), page, "{form}");
-        }
-    }
 }

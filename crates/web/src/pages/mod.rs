@@ -1,7 +1,8 @@
 //! The web pages: start tasks, follow them and review changes, on a phone or a desktop. Links and forms work without scripts, and
 //! scripts add live updates.
 //!
-//! * [`session`], [`cookie`], [`back`]: signing in, form tokens, and the redirect after signing in.
+//! * [`sign_in`], [`session`], [`cookie`], [`back`]: signing in, form tokens, and the redirect after signing in.
+//! * [`answer`]: responses with a page or an error page, and redirects.
 //! * [`layout`], [`text`], [`colour`], [`assets`], [`browser`]: parts that all pages share. [`lost`]: URLs without a page.
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
 //!   [`trash`], [`notices`]: one file per page and its forms.
@@ -13,6 +14,7 @@
 //! A page is a function from views of the API to markup. Text of agents always stays text: it never becomes markup, the name of an
 //! attribute, a link that runs a script, or a style.
 
+pub(crate) mod answer;
 mod assets;
 mod back;
 mod browser;
@@ -35,6 +37,7 @@ mod review;
 mod selected;
 pub(crate) mod session;
 mod settings;
+mod sign_in;
 mod steps;
 mod task;
 mod tasks;
@@ -48,24 +51,12 @@ mod wording;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use maud::{Markup, html};
-use model::ErrorCode;
-use model::api::ProblemView;
-use model::problem::{Problem, ProblemKind};
 use tower_http::compression::CompressionLayer;
 
-use self::layout::Place;
 use crate::extract::TEXT_BODY_LIMIT;
-use crate::router::Api;
-
-/// The content security policy of pages. They load only our own files and contain no inline scripts or styles. Blobs are images that
-/// a user has chosen but not sent yet.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; \
-    worker-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+use crate::state::Api;
 
 /// Returns the routes of all pages. Their handlers check the session themselves.
 pub(crate) fn routes() -> Router<Api> {
@@ -73,8 +64,8 @@ pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .route("/", get(tasks::list))
         .route("/live", get(live::list))
-        .route("/sign-in", get(session::page).post(session::sign_in).layer(DefaultBodyLimit::max(session::FORM_LIMIT)))
-        .route("/sign-out", post(session::sign_out))
+        .route("/sign-in", get(sign_in::page).post(sign_in::sign_in).layer(DefaultBodyLimit::max(sign_in::FORM_LIMIT)))
+        .route("/sign-out", post(sign_in::sign_out))
         .route("/tasks/new", get(new_task::page))
         .route("/tasks/new/refs", get(refs::list))
         .route("/tasks", post(new_task::create).layer(DefaultBodyLimit::max(upload::FORM_LIMIT)))
@@ -125,92 +116,4 @@ pub(crate) fn routes() -> Router<Api> {
         .layer(from_fn(lost::as_page))
         // The layer does not compress event streams or responses that are already compressed.
         .layer(CompressionLayer::new())
-}
-
-/// A response with a page.
-pub(crate) struct Page(Markup);
-
-impl IntoResponse for Page {
-    fn into_response(self) -> Response {
-        html_response(StatusCode::OK, self.0)
-    }
-}
-
-fn html_response(status: StatusCode, markup: Markup) -> Response {
-    let mut response = (status, markup.into_string()).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    // With `no-referrer`, browsers would also omit the `Origin` header of our own forms.
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    response
-}
-
-/// A response with an error page: the problem and its hints.
-pub(crate) struct PageProblem(Problem);
-
-impl From<Problem> for PageProblem {
-    fn from(problem: Problem) -> Self {
-        // In the URL of a page, an invalid ID is an ID that does not exist.
-        let kind = if problem.report.code == ErrorCode::MalformedId { ProblemKind::NotFound } else { problem.kind };
-        Self(Problem { kind, ..problem })
-    }
-}
-
-impl IntoResponse for PageProblem {
-    fn into_response(self) -> Response {
-        let view = ProblemView::from(&self.0);
-        let status = StatusCode::from_u16(view.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let title = title(self.0.kind);
-        let body = html! {
-            div.problem role="alert" {
-                h1 { (title) }
-                p { (view.detail) }
-                @for hint in &view.hints { p.hint { "→ " (hint) } }
-                p { a.button href="/" { "Go to tasks" } }
-            }
-        };
-        // Visitors who are not signed in get no navigation.
-        let page = match self.0.kind {
-            ProblemKind::Unauthenticated | ProblemKind::Forbidden | ProblemKind::TooMany => layout::bare(title, &body),
-            ProblemKind::Malformed
-            | ProblemKind::NotFound
-            | ProblemKind::WrongState
-            | ProblemKind::TooLarge
-            | ProblemKind::Unusable
-            | ProblemKind::Unavailable
-            | ProblemKind::Internal => layout::page(title, Place::Elsewhere, &body),
-        };
-        html_response(status, page)
-    }
-}
-
-/// Returns the title of an error page.
-fn title(kind: ProblemKind) -> &'static str {
-    match kind {
-        ProblemKind::Malformed => "Invalid request",
-        ProblemKind::Unauthenticated => "Could not sign in",
-        ProblemKind::Forbidden => "Access denied",
-        ProblemKind::NotFound => "Not found",
-        ProblemKind::WrongState => "Not possible right now",
-        ProblemKind::TooLarge => "Too large",
-        ProblemKind::Unusable => "Invalid input",
-        ProblemKind::TooMany => "Too many attempts",
-        ProblemKind::Unavailable => "Temporarily unavailable",
-        ProblemKind::Internal => "Something went wrong",
-    }
-}
-
-type Answer = Result<Page, PageProblem>;
-
-/// Redirects to a page after a form.
-fn see(path: &str) -> Response {
-    (StatusCode::SEE_OTHER, [(header::LOCATION, path.to_owned())]).into_response()
-}
-
-/// Redirects to a page after a form with a draft. A cookie makes the script delete the draft. `draft` is the form's `data-draft`, which
-/// consists of letters, digits and hyphens.
-fn see_sent(path: &str, draft: &str) -> Response {
-    let cookie = format!("orch_sent={draft}; Path=/; Max-Age=3600; SameSite=Strict");
-    ([(header::SET_COOKIE, cookie)], see(path)).into_response()
 }

@@ -10,12 +10,14 @@ use model::environment::EnvironmentStatus;
 use model::problem::{Problem, ProblemKind};
 use serde::Deserialize;
 
+use super::answer::{Answer, Page, PageProblem, see_sent};
 use super::form::{self, Field, Form, Kind, Typed, Wrong};
-use super::layout::{self, Place, form_token};
+use super::layout::{self, Place};
 use super::session::Signed;
+use super::session::form_token;
 use super::upload::{self, SignedUpload};
-use super::{Answer, Page, PageProblem, assets, refs, see_sent};
-use crate::router::Api;
+use super::{assets, refs};
+use crate::state::Api;
 
 /// The number of recent tasks that are searched for model names.
 const LOOKED_THROUGH: usize = 200;

@@ -14,10 +14,12 @@ use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
 use serde::Deserialize;
 
-use super::layout::{self, Place, age, button_form, form_token};
+use super::answer::{Answer, Page, PageProblem, see};
+use super::layout::{self, Place, age};
 use super::session::{Signed, SignedForm};
-use super::{Answer, Page, PageProblem, assets, browser, see};
-use crate::router::Api;
+use super::session::{button_form, form_token};
+use super::{assets, browser};
+use crate::state::Api;
 
 const PAGE: &str = "/settings/notices";
 

@@ -11,10 +11,10 @@ use model::submodule::visible;
 use model::task::Answer;
 use serde::Deserialize;
 
-use super::layout::form_token;
+use super::answer::{PageProblem, see};
+use super::session::form_token;
 use super::session::{Signed, SignedForm};
-use super::{PageProblem, see};
-use crate::router::Api;
+use crate::state::Api;
 
 /// Renders the open question of a task, if it has one.
 pub(super) fn question(view: &TaskView, signed: &Signed) -> Markup {

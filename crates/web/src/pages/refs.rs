@@ -7,9 +7,9 @@ use model::api::{RefItem, RefKind, RefsQuery, RefsView};
 use model::codex::printable_line;
 use serde::Deserialize;
 
+use super::answer::{Answer, Page};
 use super::session::Signed;
-use super::{Answer, Page};
-use crate::router::Api;
+use crate::state::Api;
 
 /// The longest name that is suggested.
 const LONGEST: usize = 200;

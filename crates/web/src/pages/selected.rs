@@ -7,10 +7,11 @@ use maud::{Markup, html};
 use model::codex::printable_line;
 use model::problem::Problem;
 
-use super::layout::{self, Place, form_token};
+use super::answer::{Page, PageProblem, see};
+use super::layout::{self, Place};
+use super::session::form_token;
 use super::session::{Signed, SignedFields};
-use super::{Page, PageProblem, see};
-use crate::router::Api;
+use crate::state::Api;
 
 /// The most tasks per request, more than a page of the list has.
 const MOST: usize = 500;

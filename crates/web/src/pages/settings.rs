@@ -8,10 +8,12 @@ use maud::{Markup, html};
 use model::api::{DiskView, ImageUse};
 use model::codex::printable_line;
 
-use super::layout::{self, Place, age, button_form, size};
+use super::answer::{Answer, Page, PageProblem, see};
+use super::browser;
+use super::layout::{self, Place, age, size};
+use super::session::button_form;
 use super::session::{Signed, SignedForm};
-use super::{Answer, Page, PageProblem, browser, see};
-use crate::router::Api;
+use crate::state::Api;
 
 /// The number of tasks in the list of the largest ones.
 const LARGEST: usize = 10;

@@ -17,15 +17,17 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
+use super::answer::{Answer, Page, PageProblem, see, see_sent};
 use super::confirm::{self, Question};
 use super::entry::{self, Entries, Whose};
 use super::form;
-use super::layout::{self, Place, button_form, form_token};
+use super::layout::{self, Place};
 use super::session::{Signed, SignedForm};
+use super::session::{button_form, form_token};
 use super::timing::Timing;
 use super::upload::{self, SignedUpload};
-use super::{Answer, Page, PageProblem, assets, question, see, see_sent, steps, text};
-use crate::router::Api;
+use super::{assets, question, steps, text};
+use crate::state::Api;
 
 /// The approximate size of the part of a log that a page shows at first and loads with each step back, in bytes.
 const WINDOW_BYTES: u64 = 256 * 1024;

@@ -9,11 +9,12 @@ use model::problem::Problem;
 use model::task::TaskGroup;
 use serde::Deserialize;
 
+use super::answer::{Answer, Page};
 use super::layout::{self, Place};
 use super::selected;
 use super::session::Signed;
-use super::{Answer, Page, live, text};
-use crate::router::Api;
+use super::{live, text};
+use crate::state::Api;
 
 /// The number of tasks of a group on one page.
 const PAGE: usize = 50;

@@ -58,12 +58,21 @@ impl Timing {
     }
 }
 
+/// Formats a duration: `1 h 5 min`, `12 s`.
+pub(super) fn duration(seconds: i64) -> String {
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
 /// Formats a duration: `0.4 s`, `12 s`, `3 min 5 s`.
 pub(super) fn words(took: SignedDuration) -> String {
     let millis = took.as_millis();
     match millis {
         ..10_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
-        _ => super::entry::duration(took.as_secs()),
+        _ => duration(took.as_secs()),
     }
 }
 
@@ -76,6 +85,11 @@ mod tests {
             r#"{{"type":"item.{kind}","item":{{"id":"{id}","type":"command_execution","command":"x","status":"completed"}}}}"#
         );
         CodexEvent::parse(line.as_bytes())
+    }
+
+    #[test]
+    fn durations_use_at_most_two_units() {
+        assert_eq!([duration(5), duration(65), duration(3700)], ["5 s", "1 min 5 s", "1 h 1 min"]);
     }
 
     #[test]

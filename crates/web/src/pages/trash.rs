@@ -12,11 +12,12 @@ use model::codex::printable_line;
 use model::problem::Problem;
 use serde::Deserialize;
 
+use super::answer::{Answer, Page, PageProblem, see};
 use super::confirm::{self, Question};
-use super::layout::{self, Place, age, button_form, size};
+use super::layout::{self, Place, age, size};
+use super::session::button_form;
 use super::session::{Signed, SignedForm};
-use super::{Answer, Page, PageProblem, see};
-use crate::router::Api;
+use crate::state::Api;
 
 /// How long a request waits for mirrors to be repacked. The rest continues in the background.
 const PATIENCE: Duration = Duration::from_secs(1);

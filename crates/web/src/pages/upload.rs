@@ -16,10 +16,10 @@ use model::problem::Problem;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::PageProblem;
+use super::answer::PageProblem;
 use super::session::{Signed, SignedForm, form_refused};
 use crate::extract::TEXT_BODY_LIMIT;
-use crate::router::Api;
+use crate::state::Api;
 
 /// The largest form: a prompt, its images and the other fields.
 pub(crate) const FORM_LIMIT: usize = TEXT_BODY_LIMIT + IMAGES_LIMIT_BYTES;

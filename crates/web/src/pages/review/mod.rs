@@ -24,10 +24,12 @@ use serde::Deserialize;
 pub(super) use file::on_demand;
 use lines::Left;
 
-use super::layout::{self, Place, form_token};
+use super::answer::{Answer, Page, PageProblem, see, see_sent};
+use super::layout::{self, Place};
+use super::session::form_token;
 use super::session::{Signed, SignedFields, SignedForm};
-use super::{Answer, Page, PageProblem, assets, form, see, see_sent, visible};
-use crate::router::Api;
+use super::{assets, form, visible};
+use crate::state::Api;
 
 /// Files with more changed lines than this load when they are opened.
 const FOLDED_LINES: u64 = 400;

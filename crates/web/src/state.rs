@@ -1,0 +1,20 @@
+//! What every handler of a request has access to.
+
+use std::sync::LazyLock;
+
+use engine::Engine;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The state of all handlers.
+#[derive(Clone)]
+pub(crate) struct Api {
+    /// The engine.
+    pub(crate) engine: Engine,
+    /// Cancelled when the server closes, which ends event streams.
+    pub(crate) closing: CancellationToken,
+    /// Requests that continue without their clients.
+    pub(crate) work: TaskTracker,
+    /// The `OpenAPI` document as JSON, which is rendered when it is first needed.
+    pub(crate) openapi: &'static LazyLock<String>,
+}
