@@ -1,8 +1,9 @@
 //! `cargo xtask tidy`: the project's own rules about its files, which no other tool checks.
 //!
-//! `source.rs` contains the rules about a source file, `links.rs` those about links between documents, and `walls.rs` those about
-//! dependencies between crates. The command reads files and never changes them.
+//! `source.rs` contains the rules about a source file, `links.rs` those about links between documents, `walls.rs` those about dependencies
+//! between crates, and `cycles.rs` those about imports within a crate. The command reads files and never changes them.
 
+mod cycles;
 mod links;
 mod log;
 mod pin;
@@ -51,6 +52,7 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     let mut lengths = Vec::new();
     let mut functions = HashSet::new();
     let mut events = Vec::new();
+    let mut sources = BTreeMap::new();
     for file in &files {
         let text = read(file)?;
         let name = file.strip_prefix(root).unwrap_or(file).display().to_string();
@@ -64,6 +66,7 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
         if !name.starts_with("xtask/") {
             complaints.extend(links::mentioned(&name, &text, exists));
         }
+        sources.insert(name, text);
     }
     for name in PINLESS {
         let pins = pin::complaints(&read(&root.join(name))?, pinned);
@@ -77,6 +80,7 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     complaints.extend(log.into_iter().map(|complaint| format!("{}{complaint}", log::DOCUMENT)));
     complaints.extend(links::complaints(&documents(root)?, exists));
     complaints.extend(walls::complaints(root)?);
+    complaints.extend(cycles::complaints(&sources));
     complaints.extend(changelog_complaints(root));
     complaints.extend(texts::complaints(&texts::collect(root, root)?));
     if !complaints.is_empty() {
