@@ -14,12 +14,12 @@ use uuid::Uuid;
 use crate::connect::connect;
 use crate::failure::Failure;
 use crate::folder::RunFolder;
-use crate::harvest::{one_shot, run_to_end, script_body};
 use crate::ledger::Marker;
+use crate::one_shot::{one_shot, run_to_end, script_body};
 use crate::run::{check_image, machine};
 use crate::settings::{Caller, CodexHome, ContainerUser, Settings};
 use crate::spec::{Machine, bind};
-use crate::{housekeeping, image, inside, labels, settings};
+use crate::{image, inside, labels, remains, settings};
 use model::ErrorCode;
 
 /// The script that changes the owner. Its arguments are the new owner, and `root` or `anyone` for the current owner.
@@ -134,8 +134,8 @@ async fn give(docker: &Docker, machine: &Machine, gift: Gift<'_>) -> Result<(), 
         ..script_body(gift.image)
     };
     let ended = run_to_end(docker, &name, body, std::future::pending()).await;
-    if housekeeping::is_gone(docker, &run).await {
-        housekeeping::remove_files(&run);
+    if remains::is_gone(docker, &run).await {
+        remains::remove_files(&run);
     }
     match ended? {
         0 => Ok(()),

@@ -21,6 +21,7 @@ use crate::connect::{refused, status_of};
 use crate::failure::Failure;
 use crate::folder::RunFolder;
 use crate::ledger::{self, Marker, folder_of, marked};
+use crate::remains::{inspect, is_gone, remove_files, say_left};
 use crate::run::machine;
 use crate::spec::Machine;
 use crate::{give_back, labels, settings};
@@ -116,14 +117,6 @@ async fn labelled(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let found = docker.list_containers(Some(options)).await;
     found.map_err(|error| refused(ErrorCode::EngineFailed, "could not list the containers", &error))
-}
-
-async fn inspect(docker: &Docker, name: &str) -> Result<Option<ContainerInspectResponse>, Failure> {
-    match docker.inspect_container(name, None::<InspectContainerOptions>).await {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if status_of(&error) == Some(404) => Ok(None),
-        Err(error) => Err(refused(ErrorCode::EngineFailed, &format!("could not inspect the container `{name}`"), &error)),
-    }
 }
 
 /// Stops a container of codex-docker with SIGINT, then SIGKILL. Returns whether it existed.
@@ -309,28 +302,4 @@ pub(crate) async fn clear(docker: &Docker, machine: &Machine, folder: &RunFolder
         Err(error) => say_left(folder, &error),
         Ok(()) => {}
     }
-}
-
-/// Returns whether the container engine confirms that the container of a run does not exist.
-pub(crate) async fn is_gone(docker: &Docker, folder: &RunFolder) -> bool {
-    let Ok(Some(marker)) = Marker::read(folder.path()) else { return true };
-    match inspect(docker, &marker.container).await {
-        // A container with this name and another folder does not belong to the run.
-        Ok(found) => found.is_none_or(|found| folder_of(&found).is_none_or(|of_it| of_it != folder.path())),
-        Err(failure) => {
-            tracing::debug!(error = %failure, "could not check whether a container is gone");
-            false
-        }
-    }
-}
-
-/// Removes the files of a run, without help from a container.
-pub(crate) fn remove_files(folder: &RunFolder) {
-    if let Err(error) = folder.remove() {
-        say_left(folder, &error);
-    }
-}
-
-fn say_left(folder: &RunFolder, error: &std::io::Error) {
-    crate::say(&format!("could not remove `{}`: {error}", folder.path().display()));
 }

@@ -5,13 +5,23 @@ use bollard::Docker;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use model::WORKER_CUT_OFF;
 
-use super::hold::{Reason, exit_code_of};
 use super::prepare::Prepared;
 use super::watch::End;
 use crate::connect::status_of;
 use crate::settings::Settings;
 use crate::spec::Machine;
 use crate::{give_back, housekeeping};
+
+/// Why a run is being stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// This process received the signal with this number.
+    Asked(u8),
+    /// The disk is almost full.
+    DiskFull,
+    /// The reader of the run's output closed the pipe.
+    NobodyReads,
+}
 
 /// Returns the exit code of a run. A run that was interrupted from outside has a special code, so that it does not look like a
 /// failure of Codex.
@@ -61,4 +71,12 @@ pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine
         crate::say(&format!("could not make you the owner of the files that Codex created as root: {failure}"));
     }
     housekeeping::clear(docker, machine, &prepared.into_folder()).await;
+}
+
+/// Returns the exit code of a run that was stopped.
+pub(super) fn exit_code_of(reason: Option<Reason>) -> u8 {
+    match reason {
+        Some(Reason::Asked(signal)) => 128 + signal,
+        Some(Reason::DiskFull | Reason::NobodyReads) | None => 1,
+    }
 }

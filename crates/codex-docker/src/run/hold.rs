@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::Begun;
+use super::end::{Reason, exit_code_of};
 use super::output::Copying;
 use super::watch::Watch;
 use crate::connect::status_of;
@@ -37,17 +38,6 @@ const DISK_LOOK: Duration = Duration::from_secs(1);
 
 /// A time so long that it means never.
 const NEVER: Duration = Duration::from_hours(24 * 365);
-
-/// Why a run is being stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
-    /// This process received the signal with this number.
-    Asked(u8),
-    /// The disk is almost full.
-    DiskFull,
-    /// The reader of the run's output closed the pipe.
-    NobodyReads,
-}
 
 /// The signals that stop a run.
 pub(crate) struct Stops {
@@ -184,14 +174,6 @@ pub(super) async fn hold(
         _ = stops.next() => {}
     }
     Ok(super::end::exit_code(settings, &end, stopping.reason))
-}
-
-/// Returns the exit code of a run that was stopped.
-pub(super) fn exit_code_of(reason: Option<Reason>) -> u8 {
-    match reason {
-        Some(Reason::Asked(signal)) => 128 + signal,
-        Some(Reason::DiskFull | Reason::NobodyReads) | None => 1,
-    }
 }
 
 /// Copies stdin to the container until stdin ends.

@@ -12,7 +12,8 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use tokio::io::AsyncWriteExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::hold::{Reason, Stopping, Stops};
+use super::end::Reason;
+use super::hold::{Stopping, Stops};
 use super::watch::Watch;
 use crate::failure::Failure;
 use crate::settings::Settings;
