@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::api::{FeedQuery, Progress, TaskView};
 use model::problem::Problem;
+use model::queue::{QueuePlace, WaitsFor};
 use model::run::RunStatus;
 
 use crate::client::Client;
@@ -94,8 +95,24 @@ fn is_waiting(task: &TaskView, run: u32) -> bool {
     })
 }
 
+/// Describes what a run waits for.
+pub(crate) fn reason(place: &QueuePlace) -> String {
+    match place.waits_for {
+        WaitsFor::Answer => "your answer".to_owned(),
+        WaitsFor::Turn => "its turn".to_owned(),
+        WaitsFor::EnvironmentLimit => "another run of its repository".to_owned(),
+        WaitsFor::EnvironmentPaused => "its repository, which is paused".to_owned(),
+        WaitsFor::Time => {
+            place.not_before.map_or_else(|| "its start time".to_owned(), |time| time.strftime("%H:%M:%S UTC").to_string())
+        }
+        WaitsFor::Hold => place.hold.as_ref().map_or_else(|| "the server".to_owned(), |hold| hold.detail.clone()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use model::ErrorCode;
+
     use super::*;
 
     #[test]
@@ -105,5 +122,18 @@ mod tests {
             meter.show(&Progress { phase: phase.to_owned(), percent: Some(percent) });
             assert_eq!(*meter.last.borrow(), phase);
         }
+    }
+
+    #[test]
+    fn the_reason_names_what_a_run_waits_for() {
+        let place = |waits_for| QueuePlace {
+            position: 1,
+            waits_for,
+            not_before: Some(jiff::Timestamp::UNIX_EPOCH),
+            hold: Some(model::queue::Hold { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] }),
+        };
+        assert_eq!(reason(&place(WaitsFor::Time)), "00:00:00 UTC");
+        assert_eq!(reason(&place(WaitsFor::Hold)), "no room");
+        assert!(reason(&place(WaitsFor::EnvironmentPaused)).contains("paused"));
     }
 }

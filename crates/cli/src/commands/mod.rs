@@ -21,6 +21,7 @@ mod task;
 pub(crate) mod task_answer;
 mod task_diff;
 mod task_home;
+mod task_prompt;
 mod task_publish;
 mod task_show;
 mod task_update;

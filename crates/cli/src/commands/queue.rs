@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use model::api::{QueueView, TaskView};
 use model::codex::printable_line;
 use model::problem::Problem;
-use model::queue::{QueuePlace, WaitsFor};
 
-use super::task::{asked, begun};
+use super::task_prompt::{asked, begun};
 use crate::args::{FollowUpArgument, FollowUpCommand};
 use crate::client::Client;
 use crate::output::Output;
 use crate::printer::{Cell, plural};
+use crate::progress::reason;
 use crate::{ids, printer};
 
 /// The maximum length of a title, in characters.
@@ -53,20 +53,6 @@ fn waiting(queue: &QueueView) -> Output {
     });
     out.table(&["position", "task", "repository", "run", "waits for", "title"], &rows.collect::<Vec<_>>());
     out
-}
-
-/// Describes what a run waits for.
-pub(super) fn reason(place: &QueuePlace) -> String {
-    match place.waits_for {
-        WaitsFor::Answer => "your answer".to_owned(),
-        WaitsFor::Turn => "its turn".to_owned(),
-        WaitsFor::EnvironmentLimit => "another run of its repository".to_owned(),
-        WaitsFor::EnvironmentPaused => "its repository, which is paused".to_owned(),
-        WaitsFor::Time => {
-            place.not_before.map_or_else(|| "its start time".to_owned(), |time| time.strftime("%H:%M:%S UTC").to_string())
-        }
-        WaitsFor::Hold => place.hold.as_ref().map_or_else(|| "the server".to_owned(), |hold| hold.detail.clone()),
-    }
 }
 
 pub(crate) async fn follow_up(client: &Client, command: &FollowUpCommand, json: bool) -> Result<ExitCode, Problem> {
@@ -115,7 +101,6 @@ mod tests {
 
     use super::*;
     use crate::samples;
-    use model::ErrorCode;
 
     #[test]
     fn the_queue_says_why_runs_wait() {
@@ -141,18 +126,5 @@ mod tests {
         insta::assert_snapshot!("queue", waiting(&queue).plain());
         let empty = samples::from(json!({ "max_parallel_runs": 4, "running": 0, "hold": null, "items": [] }));
         insta::assert_snapshot!("queue-empty", waiting(&empty).plain());
-    }
-
-    #[test]
-    fn the_reason_names_what_a_run_waits_for() {
-        let place = |waits_for| QueuePlace {
-            position: 1,
-            waits_for,
-            not_before: Some(jiff::Timestamp::UNIX_EPOCH),
-            hold: Some(model::queue::Hold { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] }),
-        };
-        assert_eq!(reason(&place(WaitsFor::Time)), "00:00:00 UTC");
-        assert_eq!(reason(&place(WaitsFor::Hold)), "no room");
-        assert!(reason(&place(WaitsFor::EnvironmentPaused)).contains("paused"));
     }
 }

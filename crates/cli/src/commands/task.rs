@@ -1,19 +1,18 @@
 //! `task`: create, follow, continue, stop and inspect tasks.
 //! These commands use only the API and the terminal, never files in the home directory.
 
-use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use engine::store::Layout;
 use futures_util::StreamExt as _;
-use model::ErrorCode;
-use model::api::{Archived, CreateTask, DiffQuery, FeedQuery, LogQuery, ResumeTask, TaskQuery, TaskView, UpdateTask};
+use model::api::{Archived, CreateTask, DiffQuery, FeedQuery, LogQuery, TaskQuery, TaskView, UpdateTask};
 use model::codex::{CodexEvent, LineSplitter};
 use model::problem::Problem;
 use model::task::UpdateStrategy;
 
+use super::task_prompt::{asked, begun, last_run, prompt};
 use super::{queue, task_answer, task_diff, task_home, task_publish, task_show, task_update, trash};
-use crate::args::{PromptArguments, TaskArguments, TaskCommand};
+use crate::args::{TaskArguments, TaskCommand};
 use crate::client::{Client, lost};
 use crate::follow::{self, Form};
 use crate::{ids, images, printer, sse};
@@ -62,7 +61,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
             task_show::list(client, &asked, json).await
         }
         TaskCommand::Show { task } => {
-            let task = view(client, &ids::task(client, &task.task).await?).await?;
+            let task = client.show_task(&ids::task(client, &task.task).await?).await?;
             let status = client.show_status().await?;
             task_show::show(&task, &Layout::new(status.home).mirror(task.meta.env_id), json)
         }
@@ -105,75 +104,9 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
     }
 }
 
-pub(super) async fn view(client: &Client, id: &str) -> Result<TaskView, Problem> {
-    client.show_task(id).await
-}
-
-fn last_run(task: &TaskView) -> u32 {
-    task.meta.runs.last().map_or(1, |run| run.number.0)
-}
-
-/// Returns the request for another run of a task.
-pub(super) fn asked(run: &PromptArguments) -> Result<ResumeTask, Problem> {
-    Ok(ResumeTask {
-        prompt: prompt(run)?,
-        images: images::read(&run.images)?,
-        model: run.model.clone(),
-        effort: run.effort.clone(),
-        priority: run.priority.clone(),
-    })
-}
-
-pub(super) async fn begun(client: &Client, task: &TaskView, following: bool, json: bool) -> Result<ExitCode, Problem> {
-    let id = task.meta.task_id.to_string();
-    if json && !following {
-        printer::json(task)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !following {
-        printer::line(&id);
-        if let Some(place) = &task.queue {
-            printer::remark(format!("number {} in the queue, waiting for {}", place.position, queue::reason(place)));
-        }
-        printer::remark(format!("follow it: codex-orchestrator task logs --follow {id}"));
-        return Ok(ExitCode::SUCCESS);
-    }
-    printer::remark(format!("task {id}, run {}", last_run(task)));
-    follow::run(client, &id, last_run(task), if json { Form::Raw } else { Form::Transcript }).await
-}
-
-/// Reads the prompt from the command line, a file or stdin.
-fn prompt(asked: &PromptArguments) -> Result<String, Problem> {
-    let unreadable =
-        |error: std::io::Error| Problem::new(ErrorCode::PromptUnreadable, format!("could not read the prompt: {error}"));
-    let bytes = match (&asked.prompt, &asked.prompt_file) {
-        (_, Some(file)) => std::fs::read(file).map_err(unreadable)?,
-        (Some(text), None) if text != "-" => return Ok(text.clone()),
-        (None, None) if std::io::stdin().is_terminal() => {
-            return Err(Problem::new(ErrorCode::Usage, "no prompt given")
-                .hint("pass it as the last argument in quotes, with --prompt-file FILE, or on stdin with `-`"));
-        }
-        (_, None) => {
-            if std::io::stdin().is_terminal() {
-                printer::remark("Type the prompt, then press Ctrl-D on an empty line:");
-            }
-            let mut bytes = vec![];
-            // One byte over the limit, so that the server rejects a prompt that is too long.
-            let limit = u64::try_from(model::names::PROMPT_LIMIT_BYTES).unwrap_or(u64::MAX) + 1;
-            std::io::stdin().take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
-            bytes
-        }
-    };
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        Problem::new(ErrorCode::PromptNotUtf8, format!("the prompt is not UTF-8: invalid byte at position {at}"))
-            .hint("convert it to UTF-8 first, e.g. with iconv")
-    })
-}
-
 async fn logs(client: &Client, task: &str, run: Option<u32>, following: bool, raw: bool) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let task = view(client, &id).await?;
+    let task = client.show_task(&id).await?;
     let number = run.unwrap_or_else(|| last_run(&task));
     if following {
         return follow::run(client, &id, number, if raw { Form::Raw } else { Form::Transcript }).await;
@@ -199,7 +132,7 @@ async fn logs(client: &Client, task: &str, run: Option<u32>, following: bool, ra
 
 async fn stop(client: &Client, task: &str, json: bool) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let before = view(client, &id).await?;
+    let before = client.show_task(&id).await?;
     let now = stopped(client, &id).await?;
     if json {
         printer::json(&now)?;
@@ -240,7 +173,7 @@ pub(super) async fn stopped(client: &Client, id: &str) -> Result<TaskView, Probl
     let mut now = client.stop_task(id).await?;
     while now.active {
         events.next().await.ok_or_else(|| lost(&"it closed the event stream"))??;
-        now = view(client, id).await?;
+        now = client.show_task(id).await?;
     }
     Ok(now)
 }

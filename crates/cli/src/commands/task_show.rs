@@ -14,7 +14,7 @@ use model::task::UpdateStrategy;
 use crate::client::Client;
 use crate::output::Output;
 use crate::printer::Cell;
-use crate::{ids, printer};
+use crate::{ids, printer, progress};
 
 /// The maximum length of a title or prompt, in characters.
 const TITLE: usize = 60;
@@ -110,7 +110,7 @@ fn shown(task: &TaskView, mirror: &Path) -> Output {
             out.line(text);
         }
     } else if let Some(place) = &task.queue {
-        out.line(format!("{:<8} number {}, waiting for {}", "queue", place.position, super::queue::reason(place)));
+        out.line(format!("{:<8} number {}, waiting for {}", "queue", place.position, progress::reason(place)));
     }
     if let Some(activity) = &task.activity {
         out.line(format!("{:<8} {activity}", "now"));

@@ -1,0 +1,77 @@
+//! What every command that starts a run has in common: reading the prompt, and showing or following the run.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::process::ExitCode;
+
+use model::ErrorCode;
+use model::api::{ResumeTask, TaskView};
+use model::problem::Problem;
+
+use crate::args::PromptArguments;
+use crate::client::Client;
+use crate::follow::{self, Form};
+use crate::{images, printer, progress};
+
+/// Returns the number of a task's last run.
+pub(super) fn last_run(task: &TaskView) -> u32 {
+    task.meta.runs.last().map_or(1, |run| run.number.0)
+}
+
+/// Returns the request for another run of a task.
+pub(super) fn asked(run: &PromptArguments) -> Result<ResumeTask, Problem> {
+    Ok(ResumeTask {
+        prompt: prompt(run)?,
+        images: images::read(&run.images)?,
+        model: run.model.clone(),
+        effort: run.effort.clone(),
+        priority: run.priority.clone(),
+    })
+}
+
+/// Prints a new run and how to follow it, or follows it.
+pub(super) async fn begun(client: &Client, task: &TaskView, following: bool, json: bool) -> Result<ExitCode, Problem> {
+    let id = task.meta.task_id.to_string();
+    if json && !following {
+        printer::json(task)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !following {
+        printer::line(&id);
+        if let Some(place) = &task.queue {
+            printer::remark(format!("number {} in the queue, waiting for {}", place.position, progress::reason(place)));
+        }
+        printer::remark(format!("follow it: codex-orchestrator task logs --follow {id}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    printer::remark(format!("task {id}, run {}", last_run(task)));
+    follow::run(client, &id, last_run(task), if json { Form::Raw } else { Form::Transcript }).await
+}
+
+/// Reads the prompt from the command line, a file or stdin.
+pub(super) fn prompt(asked: &PromptArguments) -> Result<String, Problem> {
+    let unreadable =
+        |error: std::io::Error| Problem::new(ErrorCode::PromptUnreadable, format!("could not read the prompt: {error}"));
+    let bytes = match (&asked.prompt, &asked.prompt_file) {
+        (_, Some(file)) => std::fs::read(file).map_err(unreadable)?,
+        (Some(text), None) if text != "-" => return Ok(text.clone()),
+        (None, None) if std::io::stdin().is_terminal() => {
+            return Err(Problem::new(ErrorCode::Usage, "no prompt given")
+                .hint("pass it as the last argument in quotes, with --prompt-file FILE, or on stdin with `-`"));
+        }
+        (_, None) => {
+            if std::io::stdin().is_terminal() {
+                printer::remark("Type the prompt, then press Ctrl-D on an empty line:");
+            }
+            let mut bytes = vec![];
+            // One byte over the limit, so that the server rejects a prompt that is too long.
+            let limit = u64::try_from(model::names::PROMPT_LIMIT_BYTES).unwrap_or(u64::MAX) + 1;
+            std::io::stdin().take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+            bytes
+        }
+    };
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Problem::new(ErrorCode::PromptNotUtf8, format!("the prompt is not UTF-8: invalid byte at position {at}"))
+            .hint("convert it to UTF-8 first, e.g. with iconv")
+    })
+}
