@@ -8,9 +8,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use model::ErrorCode;
 use model::api::{FollowQuery, ProblemView, RunEnded};
-use model::codex::{CodexEvent, printable, transcribe};
+use model::codex::{CodexEvent, transcribe};
 use model::problem::Problem;
 use model::run::RunStatus;
+use printable::printable;
 
 use crate::client::{Client, lost};
 use crate::{printer, progress, sse};

@@ -54,6 +54,6 @@ impl Output {
             Line::Remark(text) => text.split('\n').map(|text| format!("stderr| {text}")).collect(),
             Line::Hint(text) => vec![format!("stderr| hint:  {text}")],
         });
-        lines.map(|line| model::codex::printable(&line).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+        lines.map(|line| printable::printable(&line).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
     }
 }

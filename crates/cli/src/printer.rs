@@ -6,11 +6,12 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 
-use model::codex::{EntryKind, TranscriptEntry, printable};
+use model::codex::{EntryKind, TranscriptEntry};
 use model::diff::Diff;
 use model::problem::Problem;
 use model::visible::is_invisible;
 use owo_colors::OwoColorize as _;
+use printable::printable;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 

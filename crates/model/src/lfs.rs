@@ -21,7 +21,7 @@ pub enum Endpoint {
 
 /// Decides whether the host may use the address `asked` for the repository at `origin`. The error is the reason why not.
 pub fn endpoint(origin: &RepositoryUrl, asked: &str) -> Result<Endpoint, String> {
-    let shown = crate::codex::printable_line(asked, 120);
+    let shown = printable::printable_line(asked, 120);
     let has_path = asked.split_once("://").is_none_or(|(_, rest)| rest.trim_end_matches('/').contains('/'));
     let with_path = if has_path { asked.to_owned() } else { format!("{}/lfs", asked.trim_end_matches('/')) };
     let url = RepositoryUrl::parse(&with_path).map_err(|problem| problem.report.message)?;

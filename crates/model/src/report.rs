@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use printable::printable;
 use serde::{Deserialize, Serialize};
 
-use crate::codex::printable;
 use crate::error_code::AnyCode;
 use crate::problem::{Problem, ProblemKind};
 

@@ -27,7 +27,7 @@ impl BranchPattern {
         let text = text.trim();
         let name = text.strip_prefix("refs/heads/").unwrap_or(text);
         if name.is_empty() || BranchName::parse(&name.replace('*', "x")).is_err() {
-            let shown = crate::codex::printable_line(text, 100);
+            let shown = printable::printable_line(text, 100);
             let detail = format!("invalid branch pattern `{shown}`");
             return Err(Problem::new(ErrorCode::BranchPatternRefused, detail).hint("use a form like release or release/*"));
         }

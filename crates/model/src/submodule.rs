@@ -180,7 +180,7 @@ fn place(url: &str) -> (&str, String) {
 
 /// Shortens untrusted text for a note.
 fn shown(text: &str) -> String {
-    crate::codex::printable_line(text, 120)
+    printable::printable_line(text, 120)
 }
 
 #[cfg(test)]

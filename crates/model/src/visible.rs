@@ -5,7 +5,7 @@
 //! differently from the same letters in a file. For output without styles, [`Visible::plain`] also escapes those letters. Invariant:
 //! different bytes never look the same.
 //!
-//! `codex::printable` is for the output of programs, where escape sequences are noise. It removes text, so do not use it for files.
+//! The crate `printable` is for the output of programs, where escape sequences are noise. It removes text, so do not use it for files.
 
 use std::fmt::Write as _;
 use std::ops::Range;

@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 
 use model::api::{QueueView, TaskView};
-use model::codex::printable_line;
 use model::problem::Problem;
+use printable::printable_line;
 
 use super::task_prompt::{asked, begun};
 use crate::args::{FollowUpArgument, FollowUpCommand};

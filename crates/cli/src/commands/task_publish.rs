@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use futures_util::StreamExt as _;
 use model::ErrorCode;
 use model::api::{FeedQuery, PublicationView, PublishTask, TaskView};
-use model::codex::{printable, printable_line};
 use model::problem::{Problem, ProblemKind};
 use model::publication::{Publication, PublicationStatus, PullRequest};
+use printable::{printable, printable_line};
 
 use crate::args::PushArguments;
 use crate::client::{Client, lost};

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use model::api::{Page, TaskQuery, TaskView};
-use model::codex::{printable, printable_line};
 use model::problem::Problem;
 use model::publication::{Checks, Publication};
 use model::run::RunFile;
 use model::task::UpdateStrategy;
+use printable::{printable, printable_line};
 
 use crate::client::Client;
 use crate::output::Output;

@@ -4,10 +4,10 @@
 use std::process::ExitCode;
 
 use model::api::{ConflictsQuery, ConflictsView, UpdateOutcome, UpdateTask, UpdateView};
-use model::codex::printable_line;
 use model::merge::FileConflict;
 use model::problem::Problem;
 use model::visible::Visible;
+use printable::printable_line;
 
 use crate::client::Client;
 use crate::output::Output;

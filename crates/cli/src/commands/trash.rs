@@ -7,10 +7,10 @@ use model::ErrorCode;
 use model::api::{
     BuiltImage, CollectGarbage, DiskView, GarbageCollected, ImageUse, MirrorRepack, Page, RepackState, TrashItem, TrashKind,
 };
-use model::codex::printable_line;
 use model::near::near;
 use model::problem::Problem;
 use model::size::bytes as size;
+use printable::printable_line;
 
 use crate::args::GcArguments;
 use crate::client::Client;

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::OLDEST_CODEX_VERSION;
-use model::codex::{CodexVersion, printable_line};
+use model::codex::CodexVersion;
 use model::container::{ContainerCheck, ContainerImage};
+use printable::printable_line;
 
 use super::{Finding, Level};
 use crate::config::{Broker, Config};

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use model::ErrorCode;
 use model::api::{RefItem, RefKind, RefsQuery, RefsView};
-use model::codex::printable_line;
 use model::names::RefName;
 use model::near::near;
 use model::problem::{Problem, ProblemKind};
+use printable::printable_line;
 
 use super::EnvironmentSlot;
 use super::cloning::fetch_failed;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use masks::Masks;
-use model::codex::printable;
+use printable::printable;
 
 /// The text that replaces a secret.
 const MASK: &str = "***";

@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use model::ErrorCode;
-use model::codex::{LineContent, printable_line};
+use model::codex::LineContent;
 use model::container::ContainerSettings;
 use model::environment::EnvironmentRecord;
 use model::ids::{ObjectId, TaskId};
 use model::names::BranchName;
 use model::run::RunError;
 use model::task::TaskRecord;
+use printable::printable_line;
 use tokio_util::sync::CancellationToken;
 
 use crate::crash::{self, CrashPoint};

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use model::ErrorCode;
-use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify, printable_line};
+use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify};
 use model::diff::DiffStats;
 use model::ids::Attempt;
 use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
 use model::task::{TaskEvent, TaskRecord};
+use printable::printable_line;
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;

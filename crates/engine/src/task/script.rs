@@ -7,10 +7,11 @@
 use std::path::Path;
 
 use model::ErrorCode;
-use model::codex::{LineContent, printable_line};
+use model::codex::LineContent;
 use model::problem::Problem;
 use model::run::RunError;
 use model::task::TaskRecord;
+use printable::printable_line;
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;

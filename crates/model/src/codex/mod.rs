@@ -9,7 +9,6 @@ mod item;
 mod journal;
 mod lines;
 mod outcome;
-mod printable;
 mod shell;
 mod transcript;
 mod trouble;
@@ -24,7 +23,6 @@ pub use item::{
 pub use journal::{JournalSummary, TurnEnd};
 pub use lines::{LINE_CAP_BYTES, Line, LineContent, LineSplitter};
 pub use outcome::{Exit, ProcessEnd, Verdict, classify};
-pub use printable::{printable, printable_line};
 pub use shell::unwrap_shell;
 pub use transcript::{EntryKind, TranscriptEntry, activity, transcribe};
 pub use usage::{Usage, UsageReport, UsageScope};

@@ -3,11 +3,11 @@
 //! A transcript has structure but no colors. All text from an agent passes through [`printable`], so it cannot control a terminal.
 //! Only the end of a command's output is shown; the raw log contains the whole output.
 
+use printable::{printable, printable_line};
 use serde_json::Value;
 
 use super::event::CodexEvent;
 use super::item::{ChangeKind, CollabToolCall, CommandExecution, FileChange, Item, ItemKind, ItemStatus, McpToolCall, TodoItem};
-use super::printable::{printable, printable_line};
 use super::shell::unwrap_shell;
 use super::usage::{UsageReport, UsageScope};
 use crate::visible::Visible;

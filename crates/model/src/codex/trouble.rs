@@ -3,7 +3,8 @@
 //! The words come from the recorded versions. A message without known words keeps its text and gets a general code.
 //! Codes are stable because scripts rely on them.
 
-use super::printable::printable_line;
+use printable::printable_line;
+
 use crate::error_code::ErrorCode;
 
 /// The maximum length of a quoted message, in characters.

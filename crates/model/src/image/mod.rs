@@ -10,9 +10,9 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use printable::printable_line;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::codex::printable_line;
 use crate::error_code::ErrorCode;
 use crate::problem::Problem;
 

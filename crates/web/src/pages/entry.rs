@@ -4,10 +4,10 @@
 use jiff::SignedDuration;
 use maud::{Markup, html};
 use model::codex::{
-    ChangeKind, CodexEvent, CommandExecution, FileChange, Item, ItemKind, ItemStatus, TodoItem, printable, printable_line,
-    transcribe, unwrap_shell,
+    ChangeKind, CodexEvent, CommandExecution, FileChange, Item, ItemKind, ItemStatus, TodoItem, transcribe, unwrap_shell,
 };
 use model::run::{RunFile, RunStatus};
+use printable::{printable, printable_line};
 
 use super::layout::size;
 use super::review::{Asked, on_demand};

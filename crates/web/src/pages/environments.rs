@@ -7,11 +7,11 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 use model::api::{EnvironmentView, FetchView};
-use model::codex::{printable, printable_line};
 use model::environment::EnvironmentStatus;
 use model::names::RepositoryUrl;
 use model::problem::Problem;
 use model::settings;
+use printable::{printable, printable_line};
 
 use super::answer::{Answer, Page, PageProblem, see};
 use super::confirm::{self, Question};

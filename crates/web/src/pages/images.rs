@@ -7,8 +7,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use model::codex::printable_line;
 use model::image::ImageFile;
+use printable::printable_line;
 
 use super::answer::PageProblem;
 use super::session::Signed;

@@ -4,7 +4,7 @@
 use axum::extract::{Query, State};
 use maud::{Markup, html};
 use model::api::{RefItem, RefKind, RefsQuery, RefsView};
-use model::codex::printable_line;
+use printable::printable_line;
 use serde::Deserialize;
 
 use super::answer::{Answer, Page};

@@ -4,8 +4,8 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use model::codex::printable_line;
 use model::problem::Problem;
+use printable::printable_line;
 
 use super::answer::{Page, PageProblem, see};
 use super::layout::{self, Place};

@@ -6,7 +6,7 @@ use axum::response::Response;
 use engine::doctor::{Finding, Level};
 use maud::{Markup, html};
 use model::api::{DiskView, ImageUse};
-use model::codex::printable_line;
+use printable::printable_line;
 
 use super::answer::{Answer, Page, PageProblem, see};
 use super::browser;

@@ -4,9 +4,9 @@
 use axum::extract::{Query, State};
 use maud::{Markup, html};
 use model::api::{TaskQuery, TaskView};
-use model::codex::printable_line;
 use model::problem::Problem;
 use model::task::TaskGroup;
+use printable::printable_line;
 use serde::Deserialize;
 
 use super::answer::{Answer, Page};

@@ -8,7 +8,7 @@ use std::fmt;
 
 use highlight::Language;
 use maud::{Markup, PreEscaped, html};
-use model::codex::{printable, printable_line};
+use printable::{printable, printable_line};
 use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd};
 
 use super::colour;

@@ -8,8 +8,8 @@ use axum::response::Response;
 use maud::{Markup, html};
 use model::ErrorCode;
 use model::api::{CollectGarbage, TrashItem, TrashKind};
-use model::codex::printable_line;
 use model::problem::Problem;
+use printable::printable_line;
 use serde::Deserialize;
 
 use super::answer::{Answer, Page, PageProblem, see};

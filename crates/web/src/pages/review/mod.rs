@@ -14,11 +14,11 @@ use engine::git::{Binary, Reading, Standing, Whitespace};
 use engine::{Changes, PictureSide, Review, ReviewPart, ReviewState};
 use maud::{Markup, html};
 use model::api::{ResumeTask, TaskView};
-use model::codex::printable_line;
 use model::diff::{Diff, FileDiff, Picture, PictureKind};
 use model::ids::RunNumber;
 use model::problem::Problem;
 use model::run::RunFile;
+use printable::printable_line;
 use serde::Deserialize;
 
 pub(super) use file::on_demand;
