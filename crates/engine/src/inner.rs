@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use durable::crash;
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::api::{Damaged, EnvironmentView, ServerStatus, TaskView};
@@ -17,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::crash;
 use crate::environment::{EnvironmentSlot, EnvironmentTable};
 use crate::exec::Redactor;
 use crate::exec::process::{boot_id, pretend_boot};

@@ -6,9 +6,7 @@
 
 mod built_images;
 pub mod config;
-mod crash;
 pub mod doctor;
-mod durable;
 mod engine;
 mod environment;
 pub mod exec;
@@ -33,7 +31,7 @@ mod trash;
 pub mod worker;
 
 pub use config::{Config, Overrides};
-pub use crash::CrashPoint;
+pub use durable::crash::CrashPoint;
 pub use engine::{Engine, LogFile, LogWindow, RunDefaults, RunLine, StartError};
 pub use notify::{DeviceView, NoticeTarget, NoticesView, Outcome, PushSubscription};
 pub use sessions::SessionView;

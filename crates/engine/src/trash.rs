@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use durable::crash::{self, CrashPoint};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::api::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, NotDeleted, TaskDisk, TrashItem, TrashKind};
@@ -14,7 +15,6 @@ use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
 use model::problem::Problem;
 
-use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::exec::Redactor;
 use crate::git::Retired;

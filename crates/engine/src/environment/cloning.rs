@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use durable::crash::{self, CrashPoint};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::api::{FeedEvent, Progress};
@@ -13,7 +14,6 @@ use model::names::BranchName;
 use model::run::RunError;
 
 use super::EnvironmentSlot;
-use crate::crash::{self, CrashPoint};
 use crate::engine::Inner;
 use crate::git::{self, CloneError, CloneRequest, Cloned, Mirror};
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use durable::crash::{self, CrashPoint};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::api::{CreateEnvironment, EditEnvironment, FeedEvent};
@@ -20,7 +21,6 @@ use model::task::TaskRequest;
 
 use super::EnvironmentSlot;
 use super::values::{change_forge, change_secrets, check_variables, parse_variables};
-use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::git::{Mirror, VerifyBranchError, WorktreeError};
 use crate::store::StoreError;

@@ -9,11 +9,11 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use durable::write_atomically;
 use model::ids::ObjectId;
 
 use super::program::with_suffix;
 use super::staging::plain_file;
-use crate::store::atomic::write_atomically;
 
 /// Marks a worktree as completely checked out, and names its start commit.
 pub(super) const READY: &str = "codex-orchestrator-ready";
@@ -110,7 +110,7 @@ pub(super) fn ensure_head(admin: &Path, branch_ref: &str) -> io::Result<()> {
     let head = admin.join("HEAD");
     match fs_err::symlink_metadata(&head) {
         Ok(found) if found.is_file() => return Ok(()),
-        Ok(_) => fs_err::rename(&head, free_name(&with_suffix(&head, ".aside"))?)?,
+        Ok(_) => fs_err::rename(&head, durable::free_name(&with_suffix(&head, ".aside"))?)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
@@ -215,7 +215,7 @@ pub(super) fn discard(mirror: &Path, admin: &Path) -> io::Result<PathBuf> {
     let trash = trash(mirror);
     fs_err::create_dir_all(&trash)?;
     let name = admin.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let discarded = free_name(&trash.join(name))?;
+    let discarded = durable::free_name(&trash.join(name))?;
     fs_err::rename(admin, &discarded)?;
     Ok(discarded)
 }
@@ -224,7 +224,7 @@ pub(super) fn discard(mirror: &Path, admin: &Path) -> io::Result<PathBuf> {
 pub(super) fn adopt(mirror: &Path, discarded: &Path) -> io::Result<()> {
     let worktrees = mirror.join(WORKTREES);
     fs_err::create_dir_all(&worktrees)?;
-    fs_err::rename(discarded, free_name(&worktrees.join("restored"))?)
+    fs_err::rename(discarded, durable::free_name(&worktrees.join("restored"))?)
 }
 
 /// Makes sure that the worktree's `.git` is a file that points to `admin`. Anything else with that name is moved next to the
@@ -235,7 +235,7 @@ pub(super) fn restore_link(admin: &Path, tree: &Path) -> io::Result<()> {
     match fs_err::symlink_metadata(&link) {
         Ok(found) if found.is_file() && read(&link)?.is_some_and(|is| is == right) => return Ok(()),
         Ok(_) => {
-            let aside = free_name(&with_suffix(tree, ".replaced-git"))?;
+            let aside = durable::free_name(&with_suffix(tree, ".replaced-git"))?;
             tracing::warn!(from = %link.display(), to = %aside.display(), "the worktree's `.git` was replaced; moved it aside");
             fs_err::rename(&link, aside)?;
         }
@@ -243,22 +243,6 @@ pub(super) fn restore_link(admin: &Path, tree: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     fs_err::write(link, right)
-}
-
-/// Returns this path, or the first of `name-1`, `name-2`, … that is free.
-pub(crate) fn free_name(path: &Path) -> io::Result<PathBuf> {
-    let mut free = path.to_owned();
-    let mut number = 0_u32;
-    loop {
-        match fs_err::symlink_metadata(&free) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(free),
-            Err(error) => return Err(error),
-            Ok(_) => {
-                number += 1;
-                free = with_suffix(path, &format!("-{number}"));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

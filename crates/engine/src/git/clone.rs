@@ -16,7 +16,6 @@ use super::mirror::{BranchMissing, Mirror, OpenMirrorError, VerifyBranchError, i
 use super::program::{ANSWER_LIMIT_BYTES, ENDING, Git, MARK, Place, answer, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
-use crate::durable;
 use crate::exec::process::{kill_all, processes_with_environment};
 use crate::exec::{RunProgramError, Stderr, Stdin, Stdout};
 

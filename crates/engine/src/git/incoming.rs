@@ -15,7 +15,6 @@ use rustix::io::Errno;
 
 use super::admin;
 use super::import::ImportError;
-use crate::durable;
 use crate::exec::CommandSpec;
 
 /// The file with the report of an export.

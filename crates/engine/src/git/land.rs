@@ -7,6 +7,8 @@
 
 use std::io;
 
+use durable::crash::{self, CrashPoint};
+use durable::write_atomically;
 use model::ids::ObjectId;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -19,9 +21,7 @@ use super::snapshot::{SnapshotError, is_ancestor};
 use super::staging::{Staged, Staging};
 use super::twin::base_ref;
 use super::worktree::Worktree;
-use crate::crash::{self, CrashPoint};
 use crate::exec::{RunProgramError, Stdin, Stdout};
-use crate::store::atomic::write_atomically;
 
 /// The file with the plan, next to git's files about the worktree.
 const INTENT: &str = "codex-orchestrator-landing";

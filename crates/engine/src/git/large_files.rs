@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use durable::write_atomically;
 use model::address::is_public;
 use model::ids::ObjectId;
 use model::lfs::{Endpoint, endpoint};
@@ -21,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Git, LONG, Place, answer};
 use crate::exec::{RunProgramError, Stdin, Stdout};
-use crate::store::atomic::write_atomically;
 
 /// The environment variable that tells filters where git-lfs's home is.
 pub(super) const HOME_VARIABLE: &str = "CODEX_ORCHESTRATOR_LFS_HOME";

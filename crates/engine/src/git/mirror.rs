@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use durable::ChangedTree;
 use model::ids::ObjectId;
 use tokio::sync::watch;
 
@@ -16,7 +17,6 @@ use super::gate::{FetchGate, WriterGuard};
 use super::objects::Unreachable;
 use super::program::{ANSWER_LIMIT_BYTES, Git, Place, answer, branch_ref};
 use super::progress::Progress;
-use crate::durable::ChangedTree;
 use crate::exec::{RunProgramError, Stdin, Stdout};
 
 /// The maximum number of branches in an error.

@@ -47,7 +47,6 @@ mod twin;
 mod weigh;
 mod worktree;
 
-pub(crate) use admin::free_name;
 pub use changed::{ChangedFile, Content, Listing};
 pub use clone::{CloneError, CloneRequest, Cloned};
 pub use compare::{Binary, Reading};

@@ -7,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use durable::write_atomically;
 use model::ids::ObjectId;
 
 use super::admin;
@@ -14,7 +15,6 @@ use super::mirror::Mirror;
 use super::program::{Place, branch_ref};
 use super::staging::plain_file;
 use super::worktree::{Worktree, WorktreeError, WorktreeSpec};
-use crate::store::atomic::write_atomically;
 
 /// The first bytes of every index.
 const INDEX: &[u8] = b"DIRC";

@@ -15,7 +15,6 @@ use super::program::{LONG, Place, branch_ref};
 use super::remove_tree::remove_tree_aside;
 use super::twin::base_ref;
 use super::worktree::WorktreeError;
-use crate::durable;
 use crate::exec::{RunProgramError, Stdin};
 
 /// The name of the folder with git's files about a retired worktree.

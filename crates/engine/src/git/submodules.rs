@@ -21,7 +21,6 @@ use super::mirror::{Mirror, is_task_branch};
 use super::program::{LONG, Place, answer, branch_ref};
 use super::staging::gitlinks_in;
 use super::worktree::{Worktree, WorktreeError};
-use crate::durable;
 use crate::exec::{RunProgramError, Stdin, Stdout};
 
 /// The list of submodules whose files were written.

@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use durable::write_atomically;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, fsync, openat, renameat};
 use rustix::io::Errno;
 
@@ -19,9 +20,7 @@ use super::admin;
 use super::snapshot::SnapshotError;
 use super::staging::Staging;
 use super::worktree::Worktree;
-use crate::durable;
 use crate::exec::Stdin;
-use crate::store::atomic::write_atomically;
 
 /// A file that names the unclean stop after which a worktree was last compared with its commit.
 const CHECKED: &str = "codex-orchestrator-checked";

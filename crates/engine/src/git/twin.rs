@@ -9,18 +9,17 @@ use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use durable::free_name;
+use durable::write_atomically;
 use model::ids::ObjectId;
 
-use super::admin::free_name;
 use super::mirror::is_task_branch;
 use super::program::{Place, answer, branch_ref, with_suffix};
 use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
 use super::snapshot::Signature;
 use super::staging::{copy_index, plain_file};
 use super::worktree::Worktree;
-use crate::durable;
 use crate::exec::RunProgramError;
-use crate::store::atomic::write_atomically;
 
 /// The prefix of the remote's branches in the agent repository.
 const ORIGIN: &str = "refs/remotes/origin/";

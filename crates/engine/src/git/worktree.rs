@@ -8,6 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use durable::crash::{self, CrashPoint};
 use model::ids::ObjectId;
 use model::submodule::Sources;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +18,6 @@ use super::mirror::Mirror;
 use super::program::{LONG, Place, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree_aside};
-use crate::crash::{self, CrashPoint};
-use crate::durable;
 use crate::exec::{RunProgramError, Stderr};
 
 /// The desired state of a worktree.
@@ -173,7 +172,7 @@ impl Mirror {
             // The folder is not known to be an incomplete worktree, so it may contain somebody's work.
             let empty = fs_err::read_dir(tree).is_ok_and(|mut entries| entries.next().is_none());
             if fs_err::symlink_metadata(tree).is_ok() && !empty {
-                let aside = admin::free_name(&with_suffix(tree, ".found"))?;
+                let aside = durable::free_name(&with_suffix(tree, ".found"))?;
                 tracing::warn!(from = %tree.display(), to = %aside.display(), "a folder was in the way of a worktree; moved it aside");
                 durable::rename(tree, &aside)?;
             }

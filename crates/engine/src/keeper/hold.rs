@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use durable::crash::{self, CrashPoint};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -20,7 +21,6 @@ use super::held::{Held, Signals};
 use super::on_disk::sync_all;
 use super::record::{Ending, ExitRecord, KeeperRecord, Order, read, write};
 use crate::config::process_environment;
-use crate::crash::{self, CrashPoint};
 use crate::exec::process::{ProcessIdentity, pretend_boot};
 use crate::exec::{BaseEnvironment, CommandSpec, RunningProgram, Stderr, Stdin, Stdout, Tool};
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use durable::crash::{self, CrashPoint};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use jiff::Timestamp;
 use model::ids::Attempt;
@@ -16,7 +17,6 @@ use model::ids::Attempt;
 use super::files::RunFiles;
 use super::observe::{KeeperState, end_leftovers, observe};
 use super::record::{KeeperRecord, Order, read, write};
-use crate::crash::{self, CrashPoint};
 use crate::exec::process::pretended_boot;
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stderr, Tool};
 use crate::journal::FolderWatch;

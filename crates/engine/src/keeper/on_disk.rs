@@ -6,13 +6,13 @@
 use std::io;
 use std::time::Duration;
 
+use durable::{self, SyncedLength};
 use model::ids::ThreadId;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::files::RunFiles;
 use super::record::Order;
-use crate::durable::{self, SyncedLength};
 use crate::worker::SessionFolder;
 
 /// How often the log and the session of a run are synced. A power cut loses at most the last 5 s, which include the time of the

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use durable::write_atomically;
 use jiff::Timestamp;
 use model::codex::Exit;
 use model::ids::{Attempt, RunNumber, TaskId};
@@ -15,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::exec::process::ProcessIdentity;
-use crate::store::atomic::write_atomically;
 use crate::worker::{Cleanup, SessionFolder, WorkerCall};
 
 /// Instructions for a keeper.

@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use durable::crash::{self, CrashPoint};
+
 pub(crate) use book::Notices;
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -23,7 +25,6 @@ use model::problem::Problem;
 use model::task::TaskRecord;
 use send::NotTold;
 
-use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::store::DeviceRecord;
 

@@ -5,10 +5,10 @@
 
 use std::io;
 
+use durable::write_atomically;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::atomic::write_atomically;
 use super::{Home, StoreError};
 
 /// The current boot of the machine, and what is known about earlier boots.
@@ -71,7 +71,7 @@ impl Home {
     /// Syncs the whole home and records that the server has ended cleanly.
     pub fn end_boot(&self, boot: &Boot) -> Result<(), StoreError> {
         let folder = self.layout.home();
-        crate::durable::sync_file_system(folder).map_err(|error| StoreError::new("sync", folder, error))?;
+        durable::sync_file_system(folder).map_err(|error| StoreError::new("sync", folder, error))?;
         self.write_boot(&BootFile::new(boot, true))
     }
 

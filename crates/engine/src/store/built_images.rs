@@ -4,12 +4,12 @@
 
 use std::io;
 
+use durable::write_atomically;
 use fs_err as fs;
 use jiff::Timestamp;
 use model::ids::EnvironmentId;
 use serde::{Deserialize, Serialize};
 
-use super::atomic::write_atomically;
 use super::{Home, StoreError};
 
 /// An image that this home built.

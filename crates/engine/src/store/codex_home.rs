@@ -8,6 +8,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use durable::write_atomically;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use jiff::Timestamp;
@@ -15,7 +16,6 @@ use model::ids::{RunNumber, TaskId};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::atomic::write_atomically;
 use super::home::private_folder;
 use super::layout::Layout;
 use super::login_copy::LoginCopy;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use durable::write_atomically;
 use fs_err as fs;
 use model::api::Damaged;
 use model::environment::{EnvironmentFile, EnvironmentRecord};
@@ -15,10 +16,8 @@ use model::names::{BranchName, RepositoryUrl, VariableName};
 use model::secret::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::atomic::write_atomically;
 use super::tasks::schema_of;
 use super::{Found, Home, StoreError, damaged};
-use crate::durable;
 
 impl Home {
     /// Writes a repository, and creates its folder if it is missing.

@@ -8,14 +8,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use durable::write_atomically;
 use fs_err as fs;
 use model::ErrorCode;
 use model::problem::Problem;
 
 use super::StoreError;
-use super::atomic::write_atomically;
 use super::layout::Layout;
-use crate::durable;
 use crate::exec::process::ProcessIdentity;
 
 /// How long to wait for a lock whose holder is gone.

@@ -6,11 +6,11 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use durable::write_atomically;
 use fs_err as fs;
 use model::ids::TaskId;
 use model::image::{IMAGE_LIMIT_BYTES, Image, ImageFile};
 
-use super::atomic::write_atomically;
 use super::home::private_folder;
 use super::{Home, StoreError};
 

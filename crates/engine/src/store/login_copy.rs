@@ -6,9 +6,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use durable::write_atomically;
 use fs_err as fs;
 
-use super::atomic::write_atomically;
 use super::codex_home::read_plain_file;
 use super::home::private_folder;
 

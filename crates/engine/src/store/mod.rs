@@ -3,7 +3,6 @@
 //!
 //! This module makes no decisions. A malformed file is reported as [`Damaged`] and stays unchanged.
 
-pub mod atomic;
 mod boot;
 mod built_images;
 mod codex_home;

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::Path;
 
+use durable::write_atomically;
 use fs_err as fs;
 use jiff::Timestamp;
 use model::api::Damaged;
@@ -14,7 +15,6 @@ use model::secret::Secret;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::atomic::write_atomically;
 use super::{Home, StoreError};
 
 /// A browser that receives notifications.

@@ -3,9 +3,9 @@
 
 use std::io;
 
+use durable::write_atomically;
 use fs_err as fs;
 
-use super::atomic::write_atomically;
 use super::{Home, StoreError};
 
 impl Home {

@@ -3,11 +3,11 @@
 
 use std::io;
 
+use durable::write_atomically;
 use fs_err as fs;
 use model::ids::{ObjectId, TaskId};
 use serde::{Deserialize, Serialize};
 
-use super::atomic::write_atomically;
 use super::{Home, StoreError};
 
 #[derive(Serialize, Deserialize)]

@@ -3,11 +3,11 @@
 
 use std::io;
 
+use durable::write_atomically;
 use fs_err as fs;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::atomic::write_atomically;
 use super::{Home, StoreError};
 
 /// A signed-in browser.

@@ -5,17 +5,16 @@
 use std::io;
 use std::path::Path;
 
+use durable::crash::{self, CrashPoint};
+use durable::write_atomically;
 use fs_err as fs;
 use model::api::Damaged;
 use model::ids::TaskId;
 use model::image::Image;
 use model::task::{TaskFile, TaskRecord};
 
-use super::atomic::write_atomically;
 use super::home::private_folder;
 use super::{Found, Home, StoreError, damaged};
-use crate::crash::{self, CrashPoint};
-use crate::durable;
 
 impl Home {
     /// Creates a new task's folder with its images, its record and the folder of its logs.

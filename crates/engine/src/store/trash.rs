@@ -5,18 +5,17 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use durable::write_atomically;
 use fs_err as fs;
 use jiff::Timestamp;
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::ids::{EnvironmentId, TaskId};
 use model::task::TaskRecord;
+use remove_tree::remove_tree;
 
-use super::atomic::write_atomically;
 use super::environments::read_environment;
 use super::tasks::read_task;
 use super::{Home, StoreError};
-use crate::durable;
-use crate::git::{free_name, remove_tree};
 
 /// A file that marks a task in the trash whose removal is complete: nothing else in the home refers to the task.
 const FINISHED: &str = "removal-finished";
@@ -151,7 +150,7 @@ impl Home {
         for (folder, record) in [(self.layout.tasks(), "meta.json"), (self.layout.environments(), "env.json")] {
             for path in children(&folder)?.into_iter().filter(|path| !path.join(record).exists()) {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let free = free_name(&self.layout.trash().join(format!("found-{name}")));
+                let free = durable::free_name(&self.layout.trash().join(format!("found-{name}")));
                 move_away(&path, &free.map_err(|error| StoreError::new("remove", &path, error))?)?;
             }
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use durable::crash::{self, CrashPoint};
 use model::ErrorCode;
 use model::codex::LineContent;
 use model::container::ContainerSettings;
@@ -17,7 +18,6 @@ use model::task::TaskRecord;
 use printable::printable_line;
 use tokio_util::sync::CancellationToken;
 
-use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::exec::Redactor;
 use crate::git::{CommitMessage, ImportError, ImportRequest, Mirror, Signature, Snapshot, TwinError, TwinSpec, Worktree};
@@ -321,7 +321,7 @@ impl Inner {
         let message_file = files.message();
         let out = self.home.layout.harvest(task.task_id);
         let out = blocking(move || {
-            crate::store::atomic::write_atomically(&message_file, message.as_bytes())?;
+            durable::write_atomically(&message_file, message.as_bytes())?;
             emptied(out)
         })
         .await?;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use durable::crash::{self, CrashPoint};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::api::CreateTask;
@@ -15,7 +16,6 @@ use model::queue::Priority;
 use model::task::{NewRun, NewTask, TaskRecord};
 
 use super::TaskSlot;
-use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::environment::not_ready;
 

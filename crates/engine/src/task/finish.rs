@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use durable::crash::{self, CrashPoint};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify};
@@ -23,8 +24,6 @@ use super::commit::Committed;
 use super::contained::{refusals, was_contained};
 use super::follow::event_of;
 use super::session::NEW_THREAD;
-use crate::crash::{self, CrashPoint};
-use crate::durable;
 use crate::engine::Inner;
 use crate::exec::Redactor;
 use crate::git::Snapshot;

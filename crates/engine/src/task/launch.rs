@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use durable::crash::{self, CrashPoint};
 use model::ErrorCode;
 use model::ids::Attempt;
 use model::run::RunError;
 use model::task::TaskEvent;
 
 use super::TaskSlot;
-use crate::crash::{self, CrashPoint};
 use crate::engine::Inner;
 use crate::keeper::{self, Order, RunFiles};
 use crate::worker::{ContainerFolders, ContainerRun, RunCall, WorkerKind};

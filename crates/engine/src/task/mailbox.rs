@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use durable::crash::{self, CrashPoint};
 use jiff::Timestamp;
 use model::api::FeedEvent;
 use model::image::Image;
@@ -12,7 +13,6 @@ use model::run::RunPhase;
 use model::task::{Decision, TaskEffect, TaskEvent, TaskRecord, TaskRequest, decide, reconcile, request};
 
 use super::TaskSlot;
-use crate::crash::{self, CrashPoint};
 use crate::engine::Inner;
 use crate::metrics::COUNTED;
 use crate::store::StoreError;

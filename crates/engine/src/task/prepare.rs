@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use durable::crash::{self, CrashPoint};
 use model::ErrorCode;
 use model::api::{FeedEvent, Progress};
 use model::ids::{Attempt, ObjectId};
@@ -17,7 +18,6 @@ use model::task::{TaskEvent, TaskRecord, with_summary};
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
-use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::environment::fetch_failed;
 use crate::git::{self, CommitMessage, Mirror, Signature, Snapshot, SnapshotRequest, WorktreeSpec};
@@ -156,7 +156,7 @@ impl Inner {
         let run = task.last_run();
         let path = RunFiles::new(&self.home.layout.logs(task.task_id), run.number).prompt();
         let prompt = if run.lost_thread.is_some() { with_summary(task) } else { run.prompt.as_str().to_owned() };
-        let written = blocking(move || crate::store::atomic::write_atomically(&path, prompt.as_bytes())).await;
+        let written = blocking(move || durable::write_atomically(&path, prompt.as_bytes())).await;
         written.map_err(|error| RunError::new(ErrorCode::HomeNotWritable, format!("could not write the prompt: {error}")))
     }
 

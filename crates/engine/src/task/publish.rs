@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use durable::crash::{self, CrashPoint};
 use model::ErrorCode;
 use model::api::{ForgeView, PublicationView, PublishTask};
 use model::forge::ForgePlace;
@@ -19,7 +20,6 @@ use model::secret::Secret;
 use model::task::{NewRun, PublicationEvent, TaskEvent, TaskRecord, TaskRequest};
 
 use super::TaskSlot;
-use crate::crash::{self, CrashPoint};
 use crate::engine::Inner;
 use crate::environment::fetch_failed;
 use crate::forge::{EditPullRequest, Forge, ForgeError, NewPullRequest, place_of};

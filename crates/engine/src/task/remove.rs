@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
+use durable::crash::{self, CrashPoint};
 use model::api::FeedEvent;
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
 
 use super::TaskSlot;
-use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::git::Retired;
 use crate::store::TrashedThing;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use durable::crash::{self, CrashPoint};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use model::ErrorCode;
@@ -18,7 +19,6 @@ use model::task::{Refusal, TaskEvent, TaskRecord, Update, UpdateStrategy};
 
 use super::TaskSlot;
 use super::take_home::unreadable;
-use crate::crash::{self, CrashPoint};
 use crate::engine::Inner;
 use crate::environment::fetch_failed;
 use crate::git::{LandError, Landing, Mirror, ReplayError, ReplayRequest, Replayed, Signature, Worktree};

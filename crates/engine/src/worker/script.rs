@@ -10,6 +10,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use durable::create_private_folder;
+use durable::write_atomically;
 use model::ErrorCode;
 use model::container::{ContainerNetwork, ContainerSettings, ContainerUser};
 use model::environment::EnvironmentRecord;
@@ -20,8 +22,6 @@ use super::call::{API_KEY, Cleanup, IMAGES_INSIDE, RUN_MARK, RunCall, run_mark};
 use super::container::{ContainerFolders, ContainerRun, ToRead, mount_maps};
 use super::login::Login;
 use crate::config::Config;
-use crate::durable::create_private_folder;
-use crate::store::atomic::write_atomically;
 use crate::store::read_plain_file;
 
 /// The maximum size of the script in bytes.

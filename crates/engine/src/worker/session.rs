@@ -8,14 +8,12 @@
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
+use durable::free_name;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use model::ids::ThreadId;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
-
-use crate::durable;
-use crate::git::free_name;
 
 /// Codex sorts sessions into folders by year, month and day.
 pub(super) const DEPTH: usize = 4;

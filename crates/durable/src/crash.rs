@@ -97,7 +97,7 @@ crash_points! {
 }
 
 /// Reads which crash point kills this process. Only debug builds do this.
-pub(crate) fn arm(variable: impl Fn(&str) -> Option<String>) {
+pub fn arm(variable: impl Fn(&str) -> Option<String>) {
     if cfg!(debug_assertions) {
         WHERE.get_or_init(|| variable(VARIABLE).and_then(|text| parse(&text)));
     }
@@ -110,7 +110,7 @@ fn parse(text: &str) -> Option<(CrashPoint, u32)> {
 }
 
 /// Kills this process, if this is the selected point.
-pub(crate) fn point(here: CrashPoint) {
+pub fn point(here: CrashPoint) {
     if let Some(Some((point, time))) = WHERE.get()
         && *point == here
         && TIMES.fetch_add(1, Ordering::SeqCst) + 1 == *time

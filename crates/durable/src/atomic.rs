@@ -5,7 +5,7 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::durable;
+use crate::sync::sync_folder;
 
 /// Replaces the content of `path`. After an error, the old content is still there.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
@@ -14,7 +14,7 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
     temporary.write_all(contents)?;
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
-    durable::sync_folder(folder)
+    sync_folder(folder)
 }
 
 #[cfg(test)]
