@@ -208,7 +208,7 @@ async fn a_stop_in_the_middle_of_a_command_ends_it_and_the_thread_goes_on() {
         stage.home.post(&format!("/api/v1/tasks/{id}/stop"), &Value::Null).await;
         let stopped = stage.home.settled(&id).await;
         assert_eq!(stopped["status"], "stopped", "{}: {stopped}", codex.version_number());
-        let left = engine::exec::process::processes_with_environment("ORCH_RUN", &format!("{id}/1/1")).expect("asked");
+        let left = process::processes_with_environment("ORCH_RUN", &format!("{id}/1/1")).expect("asked");
         assert!(left.is_empty(), "{left:?}");
         let resumed = stage.resume(&stopped, "SCENARIO:plain").await;
         assert_eq!((&resumed["status"], &resumed["thread_id"]), (&json!("completed"), &stopped["thread_id"]), "{resumed}");

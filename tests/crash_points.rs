@@ -4,7 +4,7 @@
 //! Real servers and keepers kill themselves with SIGKILL. The worker runs its prompt as a script.
 
 use engine::CrashPoint;
-use engine::exec::process::processes_with_environment;
+use process::processes_with_environment;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::TestHome;

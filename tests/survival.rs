@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use engine::exec::process::{ProcessIdentity, Signal, processes_with_environment};
+use process::{ProcessIdentity, Signal, processes_with_environment};
 use serde_json::{Value, json};
 use testkit::TestHome;
 use testkit::upstream::Upstream;

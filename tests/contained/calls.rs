@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use engine::exec::process::{ProcessIdentity, Signal};
+use process::{ProcessIdentity, Signal};
 use serde_json::{Value, json};
 
 use super::{Stage, id_of};

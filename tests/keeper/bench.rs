@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use engine::exec::process::{ProcessIdentity, Signal, processes_with_environment};
+use durable::write_atomically;
 use engine::keeper::{ExitRecord, KeeperRecord, KeeperState, Order, RunFiles, observe};
-use engine::store::atomic::write_atomically;
 use model::ids::{Attempt, RunNumber, TaskId};
+use process::{ProcessIdentity, Signal, processes_with_environment};
 use tokio::process::{Child, Command};
 
 /// The time limit of every wait, far longer than needed.

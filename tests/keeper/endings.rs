@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use engine::exec::process::{ProcessIdentity, Signal};
 use engine::keeper::{Ending, request_stop, until_gone};
+use process::{ProcessIdentity, Signal};
 use tokio::process::Child;
 
 use super::bench::{Bench, appears, gone, written_process};

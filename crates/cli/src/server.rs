@@ -11,12 +11,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use engine::exec::process::{ProcessIdentity, Signal};
 use engine::store::holder;
 use engine::{Config, Overrides};
 use model::ErrorCode;
 use model::api::ProblemView;
 use model::problem::Problem;
+use process::{ProcessIdentity, Signal};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 

@@ -12,9 +12,9 @@ use model::container::ImageUsage;
 use model::environment::EnvironmentRecord;
 use model::ids::EnvironmentId;
 use model::problem::Problem;
+use process::Redactor;
 
 use crate::engine::{Inner, blocking};
-use crate::exec::Redactor;
 use crate::store::{BuiltImageRecord, StoreError, TrashedThing};
 use crate::worker::Housekeeping;
 

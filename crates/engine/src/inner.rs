@@ -14,13 +14,13 @@ use model::policy::RunPolicy;
 use model::problem::Problem;
 use model::queue::Hold;
 use model::run::RunError;
+use process::Redactor;
+use process::{boot_id, pretend_boot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::environment::{EnvironmentSlot, EnvironmentTable};
-use crate::exec::Redactor;
-use crate::exec::process::{boot_id, pretend_boot};
 use crate::feed::Feed;
 use crate::forge::{Following, Forges};
 use crate::git::{Git, Mirror};

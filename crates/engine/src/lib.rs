@@ -1,7 +1,7 @@
 //! The shell around the pure core: it stores records, performs effects, and observes files and processes.
 //!
 //! [`Engine`] is the only entry point. There is no HTML, HTTP, command line or Docker here. Each module has one job: `store` reads and
-//! writes state files, `exec` starts programs, `git` runs git, `keeper` supervises runs, `worker` calls workers, `forge` talks to Git
+//! writes state files, `git` runs git, `keeper` supervises runs, `worker` calls workers, `forge` talks to Git
 //! hosts, and `task` and `environment` contain the mailboxes that make decisions, record them and carry them out.
 
 mod built_images;
@@ -9,7 +9,6 @@ pub mod config;
 pub mod doctor;
 mod engine;
 mod environment;
-pub mod exec;
 mod feed;
 mod forge;
 pub mod git;

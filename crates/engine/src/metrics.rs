@@ -20,12 +20,11 @@ use crate::inner::Inner;
 
 type Labels = Vec<(&'static str, String)>;
 
-/// The counters of this process. They are global because programs are started from many places.
+/// The counters of this process. They are global because events are counted in many places.
 pub(crate) static COUNTED: LazyLock<Counted> = LazyLock::new(Counted::default);
 
 /// The counters and histograms of a server.
 pub(crate) struct Counted {
-    programs: Family<Labels, Counter>,
     recovered: Family<Labels, Counter>,
     forges: Family<Labels, Counter>,
     run_seconds: Histogram,
@@ -37,7 +36,6 @@ pub(crate) struct Counted {
 impl Default for Counted {
     fn default() -> Self {
         Self {
-            programs: Family::default(),
             recovered: Family::default(),
             forges: Family::default(),
             // Buckets from 1 s to 9 h.
@@ -50,12 +48,6 @@ impl Default for Counted {
 }
 
 impl Counted {
-    /// Counts a program that has finished, by name, verb and outcome.
-    pub(crate) fn program(&self, name: &str, verb: &str, outcome: &'static str) {
-        let labels = vec![("program", name.to_owned()), ("verb", verb.to_owned()), ("outcome", outcome.to_owned())];
-        self.programs.get_or_create(&labels).inc();
-    }
-
     /// Counts a response from a Git host.
     pub(crate) fn forge(&self, host: &str, method: &reqwest::Method, status: u16) {
         let labels = vec![("host", host.to_owned()), ("method", method.to_string()), ("status", status.to_string())];
@@ -152,11 +144,12 @@ impl Inner {
         registry.register("queue_wait_seconds", "Time that runs waited in the queue", counted.wait_seconds.clone());
         registry.register("run_duration_seconds", "Duration of finished runs", counted.run_seconds.clone());
         registry.register("recovery_actions", "Events that recovery added to tasks, by event", counted.recovered.clone());
-        registry.register(
-            "program_calls",
-            "Finished programs, such as Git, by program, verb and outcome",
-            counted.programs.clone(),
-        );
+        let programs = Family::<Labels, Counter>::default();
+        for (call, times) in process::calls() {
+            let labels = vec![("program", call.program), ("verb", call.verb), ("outcome", call.outcome.to_owned())];
+            programs.get_or_create(&labels).inc_by(times);
+        }
+        registry.register("program_calls", "Finished programs, such as Git, by program, verb and outcome", programs);
         registry.register("forge_calls", "Responses from Git hosts, by host, method and status", counted.forges.clone());
         registry.register("log_bytes", "Bytes that finished runs wrote to their logs", counted.log_bytes.clone());
         registry.register("open_streams", "Number of open event streams", counted.streams.clone());

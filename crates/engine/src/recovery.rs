@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::task::{Holder, Observation, TaskRecord};
+use process::Redactor;
 
 use crate::engine::Inner;
-use crate::exec::Redactor;
 use crate::keeper::{KeeperState, RunFiles, observe};
 use crate::task::TaskSlot;
 use crate::worker::{Housekeeping, home_label};

@@ -14,9 +14,9 @@ use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
 use model::problem::Problem;
+use process::Redactor;
 
 use crate::engine::{Inner, blocking};
-use crate::exec::Redactor;
 use crate::git::Retired;
 use crate::store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
 use crate::task::TaskSlot;

@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use engine::exec::process::{
+use process::{BaseEnvironment, CommandSpec, RunningProgram, Stdout, Tool};
+use process::{
     KillError, ProcessIdentity, Signal, SignalOutcome, descendants_of, kill_all, kill_tree, members_of_session,
     processes_with_environment, signal_group,
 };
-use engine::exec::{BaseEnvironment, CommandSpec, RunningProgram, Stdout, Tool};
 
 /// A time limit that is far longer than any step of these tests takes.
 const PATIENCE: Duration = Duration::from_mins(1);

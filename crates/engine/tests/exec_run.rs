@@ -5,8 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use engine::exec::process::{Signal, members_of_group, processes_with_environment};
-use engine::exec::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stderr, Stdin, Stdout, Tool};
+use process::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stderr, Stdin, Stdout, Tool};
+use process::{Signal, members_of_group, processes_with_environment};
 use tokio_util::sync::CancellationToken;
 
 /// A time limit that is far longer than any step of these tests takes.

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use engine::exec::process::{ProcessIdentity, Signal, processes_with_environment};
-use engine::exec::{CommandSpec, RunProgramError, Stdout, Tool};
 use engine::git::{ADMINISTRATION, Mirror, Needs, Pruning, RepackError, RepackRequest, Repacked, Retired, Unpacked, Unreachable};
 use git_support::agent::Agent;
 use git_support::{Bench, PATIENCE, base, branch, write};
 use jiff::Timestamp;
+use process::{CommandSpec, RunProgramError, Stdout, Tool};
+use process::{ProcessIdentity, Signal, processes_with_environment};
 use testkit::upstream::Upstream;
 use tokio_util::sync::CancellationToken;
 

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use engine::Config;
-use engine::exec::process::ProcessIdentity;
-use engine::exec::{CommandSpec, Tool};
 use model::api::{CreateEnvironment, CreateTask, DiffQuery, ResumeTask, TaskQuery};
 use model::problem::Problem;
+use process::ProcessIdentity;
+use process::{CommandSpec, Tool};
 use scripted_model::{Item, Script, ScriptedModel, Turn};
 use tokio::signal::unix::{SignalKind, signal};
 

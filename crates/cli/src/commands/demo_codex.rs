@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::Config;
-use engine::exec::{CommandSpec, RunProgramError, Tool};
 use model::ErrorCode;
 use model::problem::Problem;
 use model::{CODEX_VERSION, OLDEST_CODEX_VERSION};
+use process::{CommandSpec, RunProgramError, Tool};
 
 use crate::printer;
 use model::codex::CodexVersion;
@@ -118,7 +118,7 @@ pub(super) async fn sandbox_works(config: &Config, codex: &Path, codex_home: &Pa
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use engine::exec::BaseEnvironment;
+    use process::BaseEnvironment;
 
     use super::*;
 

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use engine::Config;
-use engine::exec::process::ProcessIdentity;
 use engine::store::holder;
 use model::ErrorCode;
 use model::problem::Problem;
+use process::ProcessIdentity;
 use serde::Serialize;
 
 use super::service;

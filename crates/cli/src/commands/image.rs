@@ -66,7 +66,7 @@ mod tests {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("ours");
         let mut config = Config::for_home(folder.path());
         config.container_program = vec![program.display().to_string()];
-        config.base_environment = engine::exec::BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
+        config.base_environment = process::BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
         (folder, config)
     }
 

@@ -197,7 +197,7 @@ mod tests {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("ours");
         let mut config = Config::for_home(&folder.path().join("home"));
         config.container_program = vec![program.display().to_string(), "codex-docker".to_owned()];
-        config.base_environment = engine::exec::BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
+        config.base_environment = process::BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
         (folder, config)
     }
 
@@ -268,7 +268,7 @@ mod tests {
         config.worker = Some(folder.path().join("stand-in").display().to_string());
         assert_eq!(login(&config, &asked(), true).await.expect_err("another program").report.code, ErrorCode::LoginNotUsed);
         std::fs::copy(folder.path().join("stand-in"), folder.path().join("codex")).expect("copied");
-        config.base_environment = engine::exec::BaseEnvironment::default().with("PATH", folder.path());
+        config.base_environment = process::BaseEnvironment::default().with("PATH", folder.path());
         (config.worker, config.codex_home) = (Some("host".to_owned()), Some("/mine".into()));
         let problem = login(&config, &asked(), true).await.expect_err("another home");
         assert!(

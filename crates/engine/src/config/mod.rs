@@ -17,10 +17,10 @@ use model::near::near;
 use model::notice::{NoticeSettings, QuietHours};
 use model::problem::Problem;
 use model::secret::Secret;
+use process::BaseEnvironment;
 
 use self::settings::{Draft, keyed};
 use self::value::{Given, unusable};
-use crate::exec::BaseEnvironment;
 
 pub use self::reference::{reference, sample};
 pub use self::settings::{SETTINGS, Section, Setting};

@@ -9,10 +9,10 @@ use model::OLDEST_CODEX_VERSION;
 use model::codex::CodexVersion;
 use model::container::{ContainerCheck, ContainerImage};
 use printable::printable_line;
+use process::{CommandSpec, Tool};
 
 use super::{Finding, Level};
 use crate::config::{Broker, Config};
-use crate::exec::{CommandSpec, Tool};
 use crate::store::{CodexHome, Layout};
 use crate::worker::{self, Login, Worker, WorkerKind};
 
@@ -267,7 +267,7 @@ mod tests {
         let codex = folder.path().join("codex");
         std::fs::write(&codex, "#!/bin/sh\n[ \"$CODEX_HOME\" = /logged/in ]\n").expect("written");
         std::fs::set_permissions(&codex, std::fs::Permissions::from_mode(0o755)).expect("ours");
-        let base = crate::exec::BaseEnvironment::default().with("PATH", folder.path());
+        let base = process::BaseEnvironment::default().with("PATH", folder.path());
         let mut config = Config { worker: Some("host".to_owned()), base_environment: base, ..Config::for_home(folder.path()) };
         let worker = Worker::find(&config).expect("codex is on PATH");
         assert_eq!(login(&config, &worker).await.level, Level::Warning);
@@ -289,7 +289,7 @@ mod tests {
             let mode = std::fs::Permissions::from_mode(0o755);
             std::fs::set_permissions(folder.path().join(name), mode).expect("ours");
         }
-        let base = crate::exec::BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
+        let base = process::BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
         let mut config = Config {
             worker: Some(script.display().to_string()),
             base_environment: base,

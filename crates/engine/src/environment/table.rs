@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use model::api::{FetchView, Progress};
 use model::environment::EnvironmentRecord;
 use model::ids::EnvironmentId;
+use process::RunProgramError;
 use tokio_util::sync::CancellationToken;
 
 use super::cloning::fetch_failed;
-use crate::exec::RunProgramError;
 use crate::git::Mirror;
 
 /// A repository in memory.

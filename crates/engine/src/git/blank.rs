@@ -10,13 +10,13 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use model::ids::ObjectId;
+use process::{RunProgramError, Stdin};
 
 use super::admin;
 use super::mirror::Mirror;
 use super::program::{Place, answer, branch_ref};
 use super::remove_tree::remove_tree_aside;
 use super::worktree::WorktreeError;
-use crate::exec::{RunProgramError, Stdin};
 
 /// The number of bytes that are read to find out whether a file is blank. A file system writes at least this many bytes at
 /// once, or none.

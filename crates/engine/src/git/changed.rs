@@ -8,12 +8,12 @@ use std::ops::Range;
 
 use model::diff::{FileDiff, FileStatus, Omitted};
 use model::ids::ObjectId;
+use process::{RunProgramError, Stdin, Stdout};
 
 use super::budget::{FILE_BYTES, LISTING_BYTES, NAME_BYTES, PAGE, PAGE_CONTENT_BYTES, PAGE_FILES, PAGE_MEMORY, PAGE_NAME_BYTES};
 use super::diff::DiffError;
 use super::mirror::Mirror;
 use super::program::{Place, answer};
-use crate::exec::{RunProgramError, Stdin, Stdout};
 use crate::inner::blocking;
 
 /// The content of a file before or after a change.

@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use process::{RunProgramError, Stderr, Stdin, Stdout};
+use process::{kill_all, processes_with_environment};
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::{FetchError, run_network};
@@ -16,8 +18,6 @@ use super::mirror::{BranchMissing, Mirror, OpenMirrorError, VerifyBranchError, i
 use super::program::{ANSWER_LIMIT_BYTES, ENDING, Git, MARK, Place, answer, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
-use crate::exec::process::{kill_all, processes_with_environment};
-use crate::exec::{RunProgramError, Stderr, Stdin, Stdout};
 
 /// The time limit for listing refs. It takes seconds; a remote that needs longer hangs.
 const LISTING: Duration = Duration::from_mins(1);

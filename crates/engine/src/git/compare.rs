@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use model::diff::{Diff, DiffStats, FileDiff, LineLimits, Omitted};
 use model::ids::ObjectId;
+use process::Stdout;
 use tokio::sync::Semaphore;
 
 use super::budget::{
@@ -20,7 +21,6 @@ use super::budget::{
 use super::changed::{ChangedFile, Listing};
 use super::diff::{DiffError, Whitespace, names};
 use super::mirror::Mirror;
-use crate::exec::Stdout;
 use crate::inner::blocking;
 
 /// The maximum number of parallel diffs. Each may use all the memory that a single diff may use.

@@ -10,13 +10,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use model::diff::Omitted;
 use model::ids::ObjectId;
 use model::visible::plain_name;
+use process::{CommandSpec, RunProgramError, Stdout};
 
 use super::budget::{FILE_BYTES, PAGE, PAGE_MEMORY, PATCH_FILE_BYTES, PATCH_MEMORY, QUICK};
 use super::changed::ChangedFile;
 use super::mirror::Mirror;
 use super::program::{Place, answer};
 use super::snapshot::is_ancestor;
-use crate::exec::{CommandSpec, RunProgramError, Stdout};
 
 /// The empty tree, which every repository has.
 const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use process::{CommandSpec, Finished, RunProgramError, Stderr, Stdin};
 use tokio_util::sync::CancellationToken;
 
 use super::admin;
@@ -15,7 +16,6 @@ use super::locks::remove_stale_locks;
 use super::mirror::Mirror;
 use super::program::{Git, Place, QUICK};
 use super::progress::Progress;
-use crate::exec::{CommandSpec, Finished, RunProgramError, Stderr, Stdin};
 
 /// The maximum number of git's last lines in an error.
 const WORDS_LIMIT_LINES: usize = 6;

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use model::bundle::{BundleError, HarvestReport, ReportError};
 use model::ids::ObjectId;
+use process::{CommandSpec, RunProgramError, Stdin};
 
 use super::admin;
 use super::fetch::telling_lines;
@@ -17,7 +18,6 @@ use super::message::RunTrailers;
 use super::program::{LONG, Place, answer, branch_ref};
 use super::snapshot::{Snapshot, SnapshotError, is_ancestor};
 use super::worktree::Worktree;
-use crate::exec::{CommandSpec, RunProgramError, Stdin};
 
 /// Larger files are checked piece by piece, without holding them in memory.
 const STREAMED_FROM: &str = "64m";

@@ -10,12 +10,12 @@ use std::path::Path;
 
 use model::bundle::{BundleHeader, HEADER_LIMIT_BYTES, HarvestReport, REPORT_LIMIT_BYTES};
 use model::ids::ObjectId;
+use process::CommandSpec;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::admin;
 use super::import::ImportError;
-use crate::exec::CommandSpec;
 
 /// The file with the report of an export.
 const REPORT: &str = "result";

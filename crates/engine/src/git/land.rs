@@ -10,6 +10,7 @@ use std::io;
 use durable::crash::{self, CrashPoint};
 use durable::write_atomically;
 use model::ids::ObjectId;
+use process::{RunProgramError, Stdin, Stdout};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,6 @@ use super::snapshot::{SnapshotError, is_ancestor};
 use super::staging::{Staged, Staging};
 use super::twin::base_ref;
 use super::worktree::Worktree;
-use crate::exec::{RunProgramError, Stdin, Stdout};
 
 /// The file with the plan, next to git's files about the worktree.
 const INTENT: &str = "codex-orchestrator-landing";

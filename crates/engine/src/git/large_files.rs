@@ -17,11 +17,11 @@ use model::address::is_public;
 use model::ids::ObjectId;
 use model::lfs::{Endpoint, endpoint};
 use model::names::RepositoryUrl;
+use process::{RunProgramError, Stdin, Stdout};
 use tokio_util::sync::CancellationToken;
 
 use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Git, LONG, Place, answer};
-use crate::exec::{RunProgramError, Stdin, Stdout};
 
 /// The environment variable that tells filters where git-lfs's home is.
 pub(super) const HOME_VARIABLE: &str = "CODEX_ORCHESTRATOR_LFS_HOME";

@@ -8,12 +8,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
+use process::{KillError, ProcessIdentity, Signal, kill_all, processes_with_environment};
 
 use super::admin;
 use super::mirror::Mirror;
 use super::program::{ENDING, MARK};
 use super::remove_tree::{RemoveTreeError, remove_tree_aside};
-use crate::exec::process::{KillError, ProcessIdentity, Signal, kill_all, processes_with_environment};
 
 /// Why a mirror could not be cleaned up.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use durable::ChangedTree;
 use model::ids::ObjectId;
+use process::{RunProgramError, Stdin, Stdout};
 use tokio::sync::watch;
 
 use super::admin;
@@ -17,7 +18,6 @@ use super::gate::{FetchGate, WriterGuard};
 use super::objects::Unreachable;
 use super::program::{ANSWER_LIMIT_BYTES, Git, Place, answer, branch_ref};
 use super::progress::Progress;
-use crate::exec::{RunProgramError, Stdin, Stdout};
 
 /// The maximum number of branches in an error.
 const BRANCHES_NAMED: usize = 20;

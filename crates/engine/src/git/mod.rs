@@ -1,6 +1,6 @@
 //! Git operations: mirrors, worktrees, snapshots of an agent's changes, and diffs.
 //!
-//! This module builds the argument lists; `exec` starts the programs. Everything in a worktree may be hostile. Therefore git
+//! This module builds the argument lists; `process` starts the programs. Everything in a worktree may be hostile. Therefore git
 //! always gets an explicit, trusted `GIT_DIR`, never follows a worktree's own `.git`, runs no hooks, enters no nested
 //! repository, and runs no filter except git-lfs. Invariant: this module never makes a commit unreachable that a task branch
 //! ever had.

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use process::{CommandSpec, RunProgramError, Stdin};
 use tokio_util::sync::CancellationToken;
 
 use super::admin;
 use super::mirror::Mirror;
 use super::program::{LONG, Place, answer};
 use super::retire::removed_ref;
-use crate::exec::{CommandSpec, RunProgramError, Stdin};
 
 /// The prefix of the refs.
 const NEEDED: &str = "refs/orchestrator/needed/";

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
+use process::{RunProgramError, Stdin, Stdout};
+
 use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Place, answer};
-use crate::exec::{RunProgramError, Stdin, Stdout};
 
 /// How long a count is reused.
 const SHOWN: Duration = Duration::from_mins(1);

@@ -13,6 +13,7 @@ use std::path::Path;
 use model::diff::{Diff, FileDiff};
 use model::ids::ObjectId;
 use model::visible::plain_name;
+use process::{RunProgramError, Stdin, Stdout};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -21,7 +22,6 @@ use super::budget::{FILE_BYTES, PAGE, PAGE_MEMORY};
 use super::changed::{Content, Listing};
 use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Place};
-use crate::exec::{RunProgramError, Stdin, Stdout};
 
 /// The attributes that change what git writes into a worktree.
 const ATTRIBUTES: [&str; 4] = ["working-tree-encoding", "eol", "ident", "filter"];

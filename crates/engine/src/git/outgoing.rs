@@ -9,10 +9,10 @@ use std::io;
 use bytes::Bytes;
 use futures_util::Stream;
 use model::ids::ObjectId;
+use process::{CommandSpec, RunProgramError};
 
 use super::mirror::Mirror;
 use super::program::{LONG, Place, answer, branch_ref};
-use crate::exec::{CommandSpec, RunProgramError};
 
 /// Options for the format of emails, which override the user's configuration.
 const MAILS: [&str; 26] = [

@@ -9,11 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use process::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool, ToolNotFound};
+
 use super::budget::work_memory;
 pub(super) use super::budget::{LONG, QUICK};
 use super::large_files::{self, OFFLINE};
 use super::settings::{NETWORK_PROTOCOLS, NO_PROTOCOLS, SSH_COMMAND, VARIABLES, configured};
-use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool, ToolNotFound};
 
 /// The oldest git version with all options that are used; `add --sparse` is the newest option.
 const OLDEST: GitVersion = GitVersion { major: 2, minor: 34 };

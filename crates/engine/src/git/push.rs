@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use model::ids::ObjectId;
 use model::secret::Secret;
+use process::{CommandSpec, Redactor, RunProgramError, Stdout};
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::{FetchError, run_network};
 use super::large_files;
 use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Git, LONG, Place, answer, branch_ref};
-use crate::exec::{CommandSpec, Redactor, RunProgramError, Stdout};
 
 /// The environment variable from which the credential helper reads the token.
 const TOKEN_VARIABLE: &str = "CODEX_ORCHESTRATOR_GIT_TOKEN";

@@ -1,12 +1,12 @@
 //! The branches and tags of a mirror, newest first, and when they were fetched. Reads only the mirror, never the remote.
 
+use process::RunProgramError;
 use tokio::sync::watch;
 
 use super::gate::LastFetch;
 use super::mirror::Mirror;
 use super::program::{Place, answer};
 use super::progress::Progress;
-use crate::exec::RunProgramError;
 
 impl Mirror {
     /// Returns the complete names of all branches and tags, including task branches, as of the last fetch, sorted by the date

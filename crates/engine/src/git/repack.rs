@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use process::is_open;
+use process::{CommandSpec, RunProgramError};
 use tokio_util::sync::CancellationToken;
 
 use super::admin::ignore_missing;
@@ -19,8 +21,6 @@ use super::mirror::Mirror;
 use super::needed::Needs;
 use super::objects::{CountObjectsError, ObjectFiles};
 use super::program::{GitVersion, Place};
-use crate::exec::process::is_open;
-use crate::exec::{CommandSpec, RunProgramError};
 
 /// The oldest git version that stores unreachable objects in a separate pack, with a time for each object.
 const CRUFT_PACKS: GitVersion = GitVersion { major: 2, minor: 37 };

@@ -9,13 +9,13 @@ use std::io;
 use model::ids::ObjectId;
 use model::merge::{FileConflict, Merged};
 use model::task::UpdateStrategy;
+use process::{CommandSpec, RunProgramError, Stdin, Stdout};
 
 use super::commit_object::CommitObject;
 use super::incoming::Quarantine;
 use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, GitVersion, LONG, Place, answer};
 use super::snapshot::{Signature, is_ancestor};
-use crate::exec::{CommandSpec, RunProgramError, Stdin, Stdout};
 
 /// The maximum number of commits in a rebase.
 const MOST_COMMITS: usize = 1000;

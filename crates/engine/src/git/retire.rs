@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 
 use model::ids::ObjectId;
+use process::{RunProgramError, Stdin};
 
 use super::admin;
 use super::mirror::Mirror;
@@ -15,7 +16,6 @@ use super::program::{LONG, Place, branch_ref};
 use super::remove_tree::remove_tree_aside;
 use super::twin::base_ref;
 use super::worktree::WorktreeError;
-use crate::exec::{RunProgramError, Stdin};
 
 /// The name of the folder with git's files about a retired worktree.
 pub const ADMINISTRATION: &str = "worktree-administration";

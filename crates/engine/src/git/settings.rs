@@ -3,7 +3,7 @@
 //! Settings are passed in `GIT_CONFIG_COUNT` variables, which take precedence over every configuration file and can have any
 //! name. The user's own configuration stays readable: credential helpers, `url.<base>.insteadOf`, `filter.lfs`.
 
-use crate::exec::CommandSpec;
+use process::CommandSpec;
 
 /// Settings that take precedence over all configuration files.
 pub(super) const SETTINGS: &[(&str, &str)] = &[

@@ -12,6 +12,7 @@
 use std::io;
 
 use model::ids::ObjectId;
+use process::{CommandSpec, RunProgramError, Stdin};
 
 use super::admin;
 use super::message::CommitMessage;
@@ -19,7 +20,6 @@ use super::mirror::commits_of;
 use super::program::{answer, branch_ref};
 use super::staging::{Staged, Staging};
 use super::worktree::Worktree;
-use crate::exec::{CommandSpec, RunProgramError, Stdin};
 
 /// The author or committer of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]

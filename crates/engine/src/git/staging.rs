@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use model::ids::ObjectId;
 use model::untrusted::INDEX_LIMIT_BYTES;
+use process::{CommandSpec, RunProgramError, Stderr, Stdin, Stdout};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
@@ -24,7 +25,6 @@ use super::snapshot::SnapshotError;
 use super::special::Looked;
 use super::weigh::{self, Heavy, excluded};
 use super::worktree::Worktree;
-use crate::exec::{CommandSpec, RunProgramError, Stderr, Stdin, Stdout};
 
 /// The mode of a submodule in a tree or an index.
 const GITLINK: &[u8] = b"160000";

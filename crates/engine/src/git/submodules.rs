@@ -13,6 +13,7 @@ use model::ids::ObjectId;
 use model::names::RepositoryUrl;
 use model::sources::SourceSettings;
 use model::submodule::{Sources, Submodule, canonical, submodules, visible};
+use process::{RunProgramError, Stdin, Stdout};
 use tokio_util::sync::CancellationToken;
 
 use super::admin;
@@ -21,7 +22,6 @@ use super::mirror::{Mirror, is_task_branch};
 use super::program::{LONG, Place, answer, branch_ref};
 use super::staging::gitlinks_in;
 use super::worktree::{Worktree, WorktreeError};
-use crate::exec::{RunProgramError, Stdin, Stdout};
 
 /// The list of submodules whose files were written.
 const LIST: &str = "codex-orchestrator-submodules";

@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use durable::write_atomically;
+use process::Stdin;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, fsync, openat, renameat};
 use rustix::io::Errno;
 
@@ -20,7 +21,6 @@ use super::admin;
 use super::snapshot::SnapshotError;
 use super::staging::Staging;
 use super::worktree::Worktree;
-use crate::exec::Stdin;
 
 /// A file that names the unclean stop after which a worktree was last compared with its commit.
 const CHECKED: &str = "codex-orchestrator-checked";

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use durable::free_name;
 use durable::write_atomically;
 use model::ids::ObjectId;
+use process::RunProgramError;
 
 use super::mirror::is_task_branch;
 use super::program::{Place, answer, branch_ref, with_suffix};
@@ -19,7 +20,6 @@ use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
 use super::snapshot::Signature;
 use super::staging::{copy_index, plain_file};
 use super::worktree::Worktree;
-use crate::exec::RunProgramError;
 
 /// The prefix of the remote's branches in the agent repository.
 const ORIGIN: &str = "refs/remotes/origin/";

@@ -13,12 +13,12 @@ use model::untrusted::{
     COMMIT_LIMIT_BYTES, FILE_LIMIT_BYTES, LEFT_OUT_LIMIT, LFS_FILE_LIMIT_BYTES, LFS_LIMIT_BYTES, NEW_FILES_LIMIT,
 };
 use model::visible::plain_name;
+use process::{RunProgramError, Stdin, Stdout};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 
 use super::snapshot::SnapshotError;
 use super::special::as_path;
 use super::staging::Staging;
-use crate::exec::{RunProgramError, Stdin, Stdout};
 
 /// The maximum number of omitted files that are listed.
 const NAMED_LIMIT: usize = 20;

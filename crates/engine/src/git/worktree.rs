@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use durable::crash::{self, CrashPoint};
 use model::ids::ObjectId;
 use model::submodule::Sources;
+use process::{RunProgramError, Stderr};
 use tokio_util::sync::CancellationToken;
 
 use super::admin;
@@ -18,7 +19,6 @@ use super::mirror::Mirror;
 use super::program::{LONG, Place, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree_aside};
-use crate::exec::{RunProgramError, Stderr};
 
 /// The desired state of a worktree.
 #[derive(Debug, Clone, Copy)]

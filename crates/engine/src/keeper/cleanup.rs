@@ -6,7 +6,8 @@
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use crate::exec::{BaseEnvironment, CommandSpec, Tool};
+use process::{BaseEnvironment, CommandSpec, Tool};
+
 use crate::worker::Cleanup;
 
 /// The time limit: longer than a container engine needs to end a container.

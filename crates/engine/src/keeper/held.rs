@@ -9,6 +9,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use process::RunningProgram;
+use process::{Signal, descendants_of, ended_children_of, kill_all};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,8 +20,6 @@ use super::files::RunFiles;
 use super::on_disk::Syncing;
 use super::record::{Ending, Order};
 use super::turn::TurnWatch;
-use crate::exec::RunningProgram;
-use crate::exec::process::{Signal, descendants_of, ended_children_of, kill_all};
 
 /// How long leftover processes of the worker get after SIGTERM.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(2);

@@ -13,6 +13,8 @@ use std::time::Duration;
 use durable::crash::{self, CrashPoint};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use jiff::Timestamp;
+use process::{BaseEnvironment, CommandSpec, RunningProgram, Stderr, Stdin, Stdout, Tool};
+use process::{ProcessIdentity, pretend_boot};
 use tokio::time::Instant;
 
 use super::cleanup::clean_up;
@@ -21,8 +23,6 @@ use super::held::{Held, Signals};
 use super::on_disk::sync_all;
 use super::record::{Ending, ExitRecord, KeeperRecord, Order, read, write};
 use crate::config::process_environment;
-use crate::exec::process::{ProcessIdentity, pretend_boot};
-use crate::exec::{BaseEnvironment, CommandSpec, RunningProgram, Stderr, Stdin, Stdout, Tool};
 
 /// How long the keeper tries to write the exit record if the disk is full. The outcome can also be determined without it.
 const RECORD_PATIENCE: Duration = Duration::from_mins(2);

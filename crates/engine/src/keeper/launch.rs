@@ -13,12 +13,12 @@ use durable::crash::{self, CrashPoint};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use jiff::Timestamp;
 use model::ids::Attempt;
+use process::pretended_boot;
+use process::{BaseEnvironment, CommandSpec, RunProgramError, Stderr, Tool};
 
 use super::files::RunFiles;
 use super::observe::{KeeperState, end_leftovers, observe};
 use super::record::{KeeperRecord, Order, read, write};
-use crate::exec::process::pretended_boot;
-use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stderr, Tool};
 use crate::journal::FolderWatch;
 
 /// How often the files are checked even without file events, because releasing a lock causes no event.
@@ -121,10 +121,10 @@ mod tests {
     use std::path::PathBuf;
 
     use model::ids::RunNumber;
+    use process::ProcessIdentity;
 
     use super::super::record::{Ending, ExitRecord};
     use super::*;
-    use crate::exec::process::ProcessIdentity;
 
     /// Far longer than any step of these tests takes.
     const LIMIT: Duration = Duration::from_secs(20);

@@ -11,14 +11,14 @@ use std::io;
 use std::time::Duration;
 
 use model::ids::Attempt;
+use process::{
+    ProcessIdentity, Signal, descendants_of, kill_all, members_of_group, members_of_session, processes_with_environment,
+};
 use serde::de::DeserializeOwned;
 
 use super::cleanup::clean_up;
 use super::files::RunFiles;
 use super::record::{ExitRecord, KeeperRecord, Order, read};
-use crate::exec::process::{
-    ProcessIdentity, Signal, descendants_of, kill_all, members_of_group, members_of_session, processes_with_environment,
-};
 use crate::worker::{RUN_MARK, run_mark};
 
 /// How long leftovers of a killed keeper may take to end.

@@ -11,11 +11,11 @@ use durable::write_atomically;
 use jiff::Timestamp;
 use model::codex::Exit;
 use model::ids::{Attempt, RunNumber, TaskId};
+use process::ProcessIdentity;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::exec::process::ProcessIdentity;
 use crate::worker::{Cleanup, SessionFolder, WorkerCall};
 
 /// Instructions for a keeper.

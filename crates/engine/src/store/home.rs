@@ -12,10 +12,10 @@ use durable::write_atomically;
 use fs_err as fs;
 use model::ErrorCode;
 use model::problem::Problem;
+use process::ProcessIdentity;
 
 use super::StoreError;
 use super::layout::Layout;
-use crate::exec::process::ProcessIdentity;
 
 /// How long to wait for a lock whose holder is gone.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);

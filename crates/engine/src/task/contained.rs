@@ -16,10 +16,10 @@ use model::names::BranchName;
 use model::run::RunError;
 use model::task::TaskRecord;
 use printable::printable_line;
+use process::Redactor;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Inner, blocking};
-use crate::exec::Redactor;
 use crate::git::{CommitMessage, ImportError, ImportRequest, Mirror, Signature, Snapshot, TwinError, TwinSpec, Worktree};
 use crate::journal::Tail;
 use crate::keeper::RunFiles;

@@ -17,6 +17,7 @@ use model::ids::Attempt;
 use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
 use model::task::{TaskEvent, TaskRecord};
 use printable::printable_line;
+use process::Redactor;
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
@@ -25,7 +26,6 @@ use super::contained::{refusals, was_contained};
 use super::follow::event_of;
 use super::session::NEW_THREAD;
 use crate::engine::Inner;
-use crate::exec::Redactor;
 use crate::git::Snapshot;
 use crate::journal::Tail;
 use crate::keeper::{self, ExitRecord, KeeperState, RunFiles};

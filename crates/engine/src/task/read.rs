@@ -15,12 +15,12 @@ use model::image::Image;
 use model::problem::Problem;
 use model::run::RunFile;
 use model::size::bytes as shown;
+use process::Redactor;
 use tokio::io::AsyncReadExt as _;
 
 use super::TaskSlot;
 use super::window::{Reach, Window};
 use crate::engine::{Inner, LogFile, LogWindow, RunLine, blocking};
-use crate::exec::Redactor;
 use crate::journal::Tail;
 use crate::keeper::RunFiles;
 use crate::metrics::COUNTED;

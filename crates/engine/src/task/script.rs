@@ -12,11 +12,11 @@ use model::problem::Problem;
 use model::run::RunError;
 use model::task::TaskRecord;
 use printable::printable_line;
+use process::Redactor;
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
 use crate::engine::{Inner, blocking};
-use crate::exec::Redactor;
 use crate::git::{CommitMessage, Mirror, Snapshot, Worktree};
 use crate::journal::Tail;
 use crate::keeper::{self, RunFiles};

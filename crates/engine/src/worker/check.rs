@@ -12,11 +12,11 @@ use model::api::WorkerStatus;
 use model::container::ContainerCheck;
 use model::problem::Problem;
 use model::{ErrorCode, Report};
+use process::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool};
 
 use super::call::engine_environment;
 use super::script::Script;
 use crate::config::Config;
-use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool};
 
 /// How long an answer is used. This is short, so that a person's next request notices that the container engine was started.
 const FRESH: Duration = Duration::from_secs(5);

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use model::ErrorCode;
 use model::api::WorkerStatus;
 use model::problem::Problem;
+use process::{BaseEnvironment, RunProgramError, Tool};
 
 use super::script::Script;
 use crate::config::Config;
-use crate::exec::{BaseEnvironment, RunProgramError, Tool};
 use crate::store::Layout;
 
 /// The kind of a worker.

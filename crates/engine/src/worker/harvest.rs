@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use model::container::ImageUsage;
 use model::ids::ObjectId;
+use process::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stdout, Tool};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::call::engine_environment;
 use super::container::ContainerFolders;
 use crate::config::Config;
-use crate::exec::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stdout, Tool};
 
 /// The time limit of an export: longer than its container may take.
 const HARVEST_LIMIT: Duration = Duration::from_mins(8);

@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use engine::exec::{CommandSpec, Stdout, Tool};
 use engine::git::{ImportError, ImportRequest, RunTrailers, Signature, Snapshot, TwinSpec, Worktree};
 use model::bundle::HarvestReport;
 use model::ids::ObjectId;
+use process::{CommandSpec, Stdout, Tool};
 
 use super::{Bench, base};
 

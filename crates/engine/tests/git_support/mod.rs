@@ -9,14 +9,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::exec::process::ProcessIdentity;
-use engine::exec::{BaseEnvironment, CommandSpec, Stdout, Tool};
 use engine::git::{
     CloneError, CloneRequest, Cloned, CommitMessage, Git, Mirror, Progress, RunTrailers, Signature, Snapshot, SnapshotError,
     SnapshotRequest, Worktree, WorktreeError, WorktreeSpec,
 };
 use model::ids::ObjectId;
 use model::submodule::Sources;
+use process::ProcessIdentity;
+use process::{BaseEnvironment, CommandSpec, Stdout, Tool};
 use testkit::upstream::{Upstream, environment};
 use tokio_util::sync::CancellationToken;
 

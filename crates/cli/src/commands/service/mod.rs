@@ -11,10 +11,10 @@ mod unit;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use engine::exec::process::ProcessIdentity;
 use engine::{Config, Overrides};
 use model::ErrorCode;
 use model::problem::Problem;
+use process::ProcessIdentity;
 use serde::Serialize;
 use tokio::process::Command;
 

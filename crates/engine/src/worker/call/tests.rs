@@ -11,7 +11,7 @@ fn worker(asked: &str, environment: &[(&str, &str)]) -> Worker {
     config.worker = Some(asked.to_owned());
     config.environment = environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
     config.pass_environment = vec!["MY_TOKEN".to_owned()];
-    config.base_environment = crate::exec::BaseEnvironment::default().with("PATH", "/bin:/usr/bin");
+    config.base_environment = process::BaseEnvironment::default().with("PATH", "/bin:/usr/bin");
     let mut worker = Worker::find(&config).expect("every system has `sh`");
     worker.passed.retain(|(name, _)| name != "PATH");
     worker
@@ -123,7 +123,7 @@ fn variables_and_asked_for_names_reach_the_agent() {
 #[test]
 fn housekeeping_gets_the_way_to_the_engine_and_no_key() {
     let mut config = Config::for_home(Path::new("/h"));
-    config.base_environment = crate::exec::BaseEnvironment::default().with("PATH", "/bin");
+    config.base_environment = process::BaseEnvironment::default().with("PATH", "/bin");
     for (name, value) in [("DOCKER_HOST", "unix:///d"), ("CODEX_API_KEY", "k"), ("MY_TOKEN", "t")] {
         config.environment.insert(name.into(), value.into());
     }

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use process::{CommandSpec, Stdin, Stdout, Tool};
 use serde_json::{Value, json};
 
 use super::Login;
 use crate::config::Config;
 use crate::engine::blocking;
-use crate::exec::{CommandSpec, Stdin, Stdout, Tool};
 use crate::store::{CodexHome, LoginCopy, private_folder};
 use crate::worker::{Worker, WorkerKind, engine_environment, home_label};
 

@@ -11,11 +11,11 @@ mod stat;
 mod tree;
 
 pub use identity::{ProcessIdentity, SignalOutcome, signal_group};
-pub(super) use identity::{open_pidfd, watch_pidfd};
-pub(super) use limit::limit_memory;
+pub(crate) use identity::{open_pidfd, watch_pidfd};
+pub(crate) use limit::limit_memory;
 pub use open::is_open;
 pub use rustix::process::Signal;
-pub(crate) use stat::{boot_id, pretend_boot, pretended_boot};
+pub use stat::{boot_id, pretend_boot, pretended_boot};
 pub use tree::{
     KillError, descendants_of, ended_children_of, kill_all, kill_tree, members_of_group, members_of_session,
     processes_with_environment,

@@ -12,7 +12,7 @@ use super::stat::is_gone;
 
 /// Limits a process and the processes that it has started so far. Processes that it starts later inherit the limit. A process
 /// that has already ended needs no limit.
-pub(in crate::exec) fn limit_memory(pid: u32, bytes: u64) -> io::Result<()> {
+pub(crate) fn limit_memory(pid: u32, bytes: u64) -> io::Result<()> {
     // A limit of this process is inherited and never raised.
     let bytes = getrlimit(Resource::Data).maximum.map_or(bytes, |most| most.min(bytes));
     let mut pids = vec![pid];

@@ -16,12 +16,12 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::calls::{self, Call};
 use super::capture::{self, Tail, TooMuch};
 use super::command::{CommandSpec, Group, Stderr, Stdin, Stdout};
 use super::finished::{Finished, RunProgramError};
-use super::process::{self, ProcessIdentity};
+use super::living::{self, ProcessIdentity};
 use super::running::{GroupGuard, RunningProgram};
-use crate::metrics::COUNTED;
 
 /// The time between SIGTERM and SIGKILL. Git needs a moment to remove its lock files.
 const GRACE: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ enum CutShort {
 impl CommandSpec<'_> {
     /// Runs the program to its end, whatever its exit status.
     pub async fn run(self) -> Result<Finished, RunProgramError> {
-        let (name, verb) = self.counted_as();
+        let (program, verb) = self.counted_as();
         let ended = self.run_to_its_end().await;
         let outcome = match &ended {
             Ok(finished) if finished.status.success() => "ok",
@@ -49,7 +49,7 @@ impl CommandSpec<'_> {
             Err(RunProgramError::Cancelled { .. }) => "cancelled",
             Err(_) => "error",
         };
-        COUNTED.program(&name, &verb, outcome);
+        calls::count(Call { program, verb, outcome });
         ended
     }
 
@@ -162,12 +162,12 @@ impl CommandSpec<'_> {
         let group = GroupGuard { leader: (self.group == Group::Own).then_some(pid) };
         let watch = || {
             if let Some(bytes) = self.memory {
-                process::limit_memory(pid, bytes)?;
+                living::limit_memory(pid, bytes)?;
             }
             let identity = ProcessIdentity::of(pid)?.ok_or(io::ErrorKind::NotFound)?;
             // The child is reaped only when somebody waits for it, so its number cannot belong to a different process yet.
-            let pidfd = process::open_pidfd(pid)?.ok_or(io::ErrorKind::NotFound)?;
-            Ok((identity, process::watch_pidfd(pidfd)?))
+            let pidfd = living::open_pidfd(pid)?.ok_or(io::ErrorKind::NotFound)?;
+            Ok((identity, living::watch_pidfd(pidfd)?))
         };
         match watch() {
             Ok((identity, pidfd)) => Ok(RunningProgram { group, child, identity, pidfd }),

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::process::Child;
 
-use super::process::{self, ProcessIdentity};
+use super::living::{self, ProcessIdentity};
 
 /// A started program. Dropping this value ends the program together with its group.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub(super) enum Target {
 impl Target {
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         match self {
-            Self::Group(leader) => process::signal_group(*leader, signal).map(drop),
+            Self::Group(leader) => living::signal_group(*leader, signal).map(drop),
             Self::Process(identity) => identity.signal(signal).map(drop),
         }
     }
@@ -72,12 +72,12 @@ impl Target {
     /// Kills the processes and waits until they are gone, so that none of them still writes to files that the caller cleans up.
     pub(super) async fn end(&self, within: Duration) {
         let find = || match self {
-            Self::Group(leader) => process::members_of_group(*leader),
+            Self::Group(leader) => living::members_of_group(*leader),
             Self::Process(identity) => Ok(if identity.is_alive()? { vec![identity.clone()] } else { Vec::new() }),
         };
         let signalled = self.signal(Signal::KILL);
-        let ended = process::kill_all(find, within).await;
-        if let Err(error) = signalled.map_err(process::KillError::from).and(ended) {
+        let ended = living::kill_all(find, within).await;
+        if let Err(error) = signalled.map_err(living::KillError::from).and(ended) {
             tracing::warn!(%error, "could not stop all processes of a canceled program");
         }
     }
@@ -92,7 +92,7 @@ pub(super) struct GroupGuard {
 impl Drop for GroupGuard {
     fn drop(&mut self) {
         if let Some(leader) = self.leader
-            && let Err(error) = process::signal_group(leader, Signal::KILL)
+            && let Err(error) = living::signal_group(leader, Signal::KILL)
         {
             tracing::warn!(leader, %error, "could not stop a process group");
         }

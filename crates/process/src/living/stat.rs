@@ -77,7 +77,7 @@ static BOOT_ID: OnceLock<String> = OnceLock::new();
 static PRETENDED_BOOT_ID: OnceLock<String> = OnceLock::new();
 
 /// Uses the boot ID from a variable instead of the kernel's, in debug builds. Call this before any process is inspected.
-pub(crate) fn pretend_boot(variable: impl Fn(&str) -> Option<String>) {
+pub fn pretend_boot(variable: impl Fn(&str) -> Option<String>) {
     if cfg!(debug_assertions)
         && let Some(id) = variable(BOOT_VARIABLE).filter(|id| !id.is_empty())
     {
@@ -86,12 +86,12 @@ pub(crate) fn pretend_boot(variable: impl Fn(&str) -> Option<String>) {
 }
 
 /// Returns the variable that makes another process simulate the same boot, if this process simulates one.
-pub(crate) fn pretended_boot() -> Option<(&'static str, &'static str)> {
+pub fn pretended_boot() -> Option<(&'static str, &'static str)> {
     PRETENDED_BOOT_ID.get().map(|id| (BOOT_VARIABLE, id.as_str()))
 }
 
 /// Returns the ID of the current boot.
-pub(crate) fn boot_id() -> io::Result<&'static str> {
+pub fn boot_id() -> io::Result<&'static str> {
     if let Some(id) = PRETENDED_BOOT_ID.get().or(BOOT_ID.get()) {
         return Ok(id);
     }

@@ -103,7 +103,7 @@ impl ProcessIdentity {
 }
 
 /// Opens a handle on the current process with this number.
-pub(in crate::exec) fn open_pidfd(pid: u32) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn open_pidfd(pid: u32) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = raw(pid) else { return Ok(None) };
     match pidfd_open(pid, PidfdFlags::NONBLOCK) {
         Ok(pidfd) => Ok(Some(pidfd)),
@@ -114,7 +114,7 @@ pub(in crate::exec) fn open_pidfd(pid: u32) -> io::Result<Option<OwnedFd>> {
 
 /// Returns a handle that becomes readable when the process ends.
 #[expect(deprecated, reason = "the replacement is unsafe, and the problem that it warns about cannot happen with an OwnedFd")]
-pub(in crate::exec) fn watch_pidfd(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watch_pidfd(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(pidfd, Interest::READABLE)
 }
 
