@@ -4,7 +4,7 @@
 use testkit::chaos::{Agent, Storm};
 use testkit::power_disk::FileSystem;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 async fn survives(seed: u64, kills: u32) {
     rages(Storm {

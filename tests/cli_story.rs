@@ -15,7 +15,7 @@ use testkit::upstream::Upstream;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 fn home() -> TestHome {
     let mut home = TestHome::new(BINARY);

@@ -8,7 +8,7 @@ use testkit::TestHome;
 use testkit::upstream::Upstream;
 use testkit::worker::ScriptedContainers;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// The time limit for a request: far less than a hanging commit takes, and more than a busy machine needs.
 const SOON: Duration = Duration::from_secs(15);

@@ -10,7 +10,7 @@ use testkit::pictures::{self, JPEG, PNG, data_url, given};
 use testkit::upstream::Upstream;
 use testkit::{TestHome, docker};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// The key that no container may see.
 const KEY: &str = "sk-test-0123456789-never-inside";

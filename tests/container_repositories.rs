@@ -8,7 +8,7 @@ use testkit::TestHome;
 use testkit::shell_agent::{Attacked, Stage, id_of};
 use testkit::upstream::Upstream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// The SHA-256 of `large\n`.
 const LARGE: &str = "9bfce334a37bd1bc1d36b0370195b31fe9a9389dd43d0873891a3544ef1140a1";

@@ -11,7 +11,7 @@ use testkit::TestHome;
 use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// The time limit of each request or check, including a restart.
 const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);

@@ -11,10 +11,10 @@ use testkit::TestHome;
 use testkit::syscalls::{self, TracedServer};
 use testkit::upstream::Upstream;
 
+use crate::BINARY;
+
 /// The longest time until a line of a running run's log is synced.
 const AT_MOST: Duration = Duration::from_secs(5);
-
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
 /// The agent writes its session where Codex does, changes a file, and ends its turn.
 const WORK: &str = "begin; mkdir -p $CODEX_HOME/sessions/2026/01/01; \

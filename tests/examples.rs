@@ -11,7 +11,7 @@ use testkit::upstream::Upstream;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// The time limit of a program, much longer than any of them takes.
 const LIMIT: Duration = Duration::from_mins(1);

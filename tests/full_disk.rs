@@ -6,7 +6,7 @@ use testkit::TestHome;
 use testkit::small_disk::SmallDisk;
 use testkit::upstream::Upstream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 #[tokio::test]
 async fn a_full_disk_refuses_new_work_with_the_reason_and_recovers() {

@@ -10,7 +10,7 @@ use testkit::small_disk::SmallDisk;
 use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 async fn stage() -> (Upstream, TestHome, String) {
     let upstream = Upstream::new();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::TestHome;
 use testkit::upstream::Upstream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 #[tokio::test]
 async fn an_environment_is_created_shown_edited_and_removed() {

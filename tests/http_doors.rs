@@ -12,7 +12,7 @@ use testkit::upstream::Upstream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// Sends the head of a request unchanged, and reads the status of the answer.
 async fn raw(address: &str, head: &str) -> u16 {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testkit::TestHome;
 use testkit::upstream::Upstream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 fn names(refs: &Value) -> Vec<&str> {
     refs["items"].as_array().expect("items").iter().map(|item| item["name"].as_str().expect("a name")).collect()

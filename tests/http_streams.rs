@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testkit::TestHome;
 use testkit::upstream::Upstream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// A server-sent event.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Images in prompts: which ones are accepted, where they are stored, what a worker gets, and what survives a kill.
 //!
-//! The worker runs its prompt as a script. The tests `codex` and `container_codex` check how the real Codex handles images.
+//! The worker runs its prompt as a script. The tests in `real_codex` and `container_codex` check how the real Codex handles images.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use testkit::pictures::{GIF, JPEG, PNG, WEBP, given, png_of};
 use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 struct Stage {
     home: TestHome,

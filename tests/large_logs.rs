@@ -9,7 +9,7 @@ use testkit::TestHome;
 use testkit::pages::Pages;
 use testkit::upstream::Upstream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// The most memory that a server may use in addition while it shows a log, in MiB.
 const GROWTH: f64 = 64.0;

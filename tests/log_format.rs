@@ -4,7 +4,7 @@
 use serde_json::Value;
 use testkit::TestHome;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// Creates a home whose server logs on every level except the highest.
 fn home() -> TestHome {

@@ -8,7 +8,7 @@ use serde_json::json;
 use testkit::TestHome;
 use testkit::upstream::Upstream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// Creates a `git` script that records each fetch and then runs the real git. Returns the script's folder.
 fn counting_git(home: &TestHome) -> std::path::PathBuf {

@@ -11,7 +11,7 @@ use testkit::TestHome;
 use testkit::codex::{CodexCli, CodexHome};
 use testkit::upstream::Upstream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 const LONG: &str = "one two three four five six seven eight";
 

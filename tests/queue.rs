@@ -9,7 +9,7 @@ use testkit::TestHome;
 use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// A server with a limit of parallel runs, and a repository.
 struct Stage {

@@ -14,7 +14,7 @@ use testkit::script::{script_image, script_worker};
 use testkit::upstream::Upstream;
 use testkit::{TestHome, until};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 const LIMIT: std::time::Duration = std::time::Duration::from_mins(1);
 

@@ -3,7 +3,7 @@
 
 use testkit::TestHome;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 #[tokio::test]
 async fn the_unit_is_printed_where_there_is_no_systemd_and_installing_says_what_to_do_instead() {

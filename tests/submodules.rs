@@ -6,7 +6,7 @@ use testkit::TestHome;
 use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 struct Stage {
     home: TestHome,

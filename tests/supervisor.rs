@@ -9,7 +9,7 @@ use testkit::TestHome;
 use testkit::upstream::Upstream;
 use tokio::net::UnixDatagram;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// The time limit of every wait, far longer than needed.
 const LIMIT: Duration = Duration::from_secs(30);

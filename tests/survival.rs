@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testkit::TestHome;
 use testkit::upstream::Upstream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 async fn begun(home: &TestHome, task: &str) -> Value {
     home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await

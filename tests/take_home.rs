@@ -5,7 +5,7 @@
 use testkit::TestHome;
 use testkit::upstream::Upstream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 const WORK: &str = "begin; printf 'a\\000b' > pic.bin; git add pic.bin; \
     git -c user.name='Änne A.' -c user.email=a@b commit -qm \"$(printf 'Grüße\\n\\nBody line\\n\\nSigned-off-by: Änne A. <a@b>')\"; \

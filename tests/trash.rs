@@ -8,7 +8,7 @@ use testkit::TestHome;
 use testkit::small_disk::SmallDisk;
 use testkit::upstream::Upstream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 const WORK: &str = "begin; echo one > one.txt; git add one.txt; git -c user.name=a -c user.email=a@b commit -qm own; echo two > two.txt; mkdir -p build; \
     echo build > .gitignore; echo junk > build/junk; end done";

@@ -9,7 +9,8 @@ use testkit::upstream::Upstream;
 use testkit::worker::ScriptedContainers;
 use tokio::io::AsyncWriteExt as _;
 
-use super::{BINARY, Stage, id_of};
+use super::{Stage, id_of};
+use crate::BINARY;
 
 /// The output of a command, and whether it succeeded.
 struct Said {

@@ -5,7 +5,8 @@ use serde_json::json;
 use testkit::TestHome;
 use testkit::worker::{ScriptedContainers, USABLE};
 
-use super::{BINARY, Stage};
+use super::Stage;
+use crate::BINARY;
 
 const NO_ENGINE: &str = r#"{"usable":false,"engine":null,"image":null,
     "problem":{"code":"no_engine","detail":"no container engine answers at /var/run/docker.sock","hints":["start it"]}}"#;

@@ -4,7 +4,8 @@
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::Stdio;
 
-use crate::hand::Hand;
+use super::hand::Hand;
+use crate::BINARY;
 
 #[test]
 fn arguments_folder_streams_and_exit_code_pass_through() {
@@ -27,7 +28,7 @@ fn the_real_codex_answers_and_both_names_are_one_program() {
     let said = hand.run(["--", "--version"]);
     assert_eq!(said.well().trim(), format!("codex-cli {}", model::CODEX_VERSION));
     let link = hand.root().join("codex-docker");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_codex-orchestrator"), &link).expect("linked");
+    std::os::unix::fs::symlink(BINARY, &link).expect("linked");
     let by_name = std::process::Command::new(link).arg("--version").output().expect("the command can be started");
     assert!(String::from_utf8_lossy(&by_name.stdout).starts_with("codex-docker "), "{by_name:?}");
 }

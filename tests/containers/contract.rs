@@ -3,7 +3,7 @@
 
 use testkit::docker::docker;
 
-use crate::hand::Hand;
+use super::hand::Hand;
 
 /// A volume that is removed at the end of a test.
 struct Volume(String);

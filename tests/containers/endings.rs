@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use testkit::docker::docker;
 use testkit::until;
 
-use crate::hand::{Hand, LIMIT, await_file};
+use super::hand::{Hand, LIMIT, await_file};
 
 /// A script that reports when it runs, and then runs forever.
 const FOR_EVER: &str = "echo begun; sleep 1000000";

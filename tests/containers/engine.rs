@@ -3,7 +3,7 @@
 use testkit::own_engine::{OwnEngine, SMALL_IMAGE};
 use testkit::own_podman::OwnPodman;
 
-use crate::hand::Hand;
+use super::hand::Hand;
 
 #[test]
 fn with_live_restore_a_run_goes_on_over_the_engines_death() {

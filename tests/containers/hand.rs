@@ -11,7 +11,7 @@ use std::time::Duration;
 use testkit::docker::{self, Sandbox};
 use testkit::until;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+use crate::BINARY;
 
 /// The script that replaces Codex and runs its argument in a shell.
 const SHELL_FOR_CODEX: &str = "#!/bin/sh\nexec /bin/sh -c \"$1\"\n";

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use testkit::small_disk::SmallDisk;
 
-use crate::hand::{Hand, USER};
+use super::hand::{Hand, USER};
 
 #[test]
 fn root_in_the_container_has_what_a_package_manager_needs_and_no_more() {

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::hand::Hand;
+use super::hand::Hand;
 
 /// Makes system calls, and prints the names of those that did not fail with EPERM or ENOSYS.
 const CALLS: &str = r#"

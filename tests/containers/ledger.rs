@@ -6,7 +6,7 @@ use std::path::Path;
 
 use testkit::docker::{BASE_IMAGE, docker, try_docker};
 
-use crate::hand::Hand;
+use super::hand::Hand;
 
 /// Builds an image with our labels, which point to a folder.
 fn labelled_image(hand: &Hand, tag: &str, state: &Path, more: &str) -> String {

@@ -4,7 +4,7 @@
 use codex_docker::image::DEFAULT_IMAGE;
 use testkit::docker::{base_image, docker};
 
-use crate::hand::Hand;
+use super::hand::Hand;
 
 #[test]
 fn each_mistake_says_what_is_wrong_and_what_to_do() {

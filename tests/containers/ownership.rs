@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use crate::hand::{Hand, USER};
+use super::hand::{Hand, USER};
 
 /// Returns a script that nests folders far beyond the longest path that the system accepts.
 pub(crate) fn deep_folders(at: &str, count: usize) -> String {

@@ -12,6 +12,8 @@ use model::ids::{Attempt, RunNumber, TaskId};
 use process::{ProcessIdentity, Signal, processes_with_environment};
 use tokio::process::{Child, Command};
 
+use crate::BINARY;
+
 /// The time limit of every wait, far longer than needed.
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -82,7 +84,7 @@ impl Bench {
         // Write the order atomically, like a server, because other keepers may be reading it.
         write_atomically(&self.files.order(), &order).expect("written");
         let complaints = fs_err::File::options().create(true).append(true).open(self.files.complaints()).expect("made");
-        let mut keeper = Command::new(env!("CARGO_BIN_EXE_codex-orchestrator"));
+        let mut keeper = Command::new(BINARY);
         keeper.arg("keeper").arg(self.files.order()).env_clear().env("PATH", "/usr/bin:/bin").env("ORCH_RUN", self.mark());
         keeper.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints.into_parts().0);
         keeper.spawn().expect("the binary can be started")

@@ -10,7 +10,8 @@ use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{BINARY, Stage};
+use super::Stage;
+use crate::BINARY;
 
 /// A signed-in client without a browser, to test pages without scripts.
 struct Plain {

@@ -11,7 +11,8 @@ use testkit::worker::scripted_worker;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{BINARY, Stage, sign_in};
+use super::{Stage, sign_in};
+use crate::BINARY;
 
 /// Another program on this machine that serves pages, such as an application of the agent or of a different user.
 struct Elsewhere {

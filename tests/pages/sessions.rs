@@ -9,7 +9,8 @@ use testkit::small_disk::SmallDisk;
 use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 
-use super::{BINARY, Stage, sign_in};
+use super::{Stage, sign_in};
+use crate::BINARY;
 
 /// Sends a request over TCP without a script or a cookie.
 async fn plain(url: &str, method: Method, headers: &[(&str, &str)], body: &'static str) -> (u16, String) {

@@ -11,7 +11,7 @@ use testkit::codex::{CodexCli, CodexHome};
 use testkit::forge::{FakeForge, Make, PROJECT, TOKEN};
 use testkit::upstream::Upstream;
 
-use super::BINARY;
+use crate::BINARY;
 
 /// Returns the model's script. A command writes two lines of a poem once `go` exists.
 fn script(go: &Path) -> Script {

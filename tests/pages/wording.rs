@@ -12,7 +12,7 @@ use testkit::upstream::Upstream;
 use testkit::words::{redacted, words};
 use testkit::worker::scripted_worker;
 
-use super::BINARY;
+use crate::BINARY;
 
 const UNKNOWN: &str = "01a20000-0000-7000-8000-000000000000";
 

@@ -6,7 +6,8 @@ use testkit::forge::{Check, Comment, FakeForge, Make, Review, TOKEN};
 use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 
-use super::{BINARY, Stage, done, wanted};
+use super::{Stage, done, wanted};
+use crate::BINARY;
 
 async fn stage(make: Make, word: &str) -> Stage {
     let upstream = Upstream::new();

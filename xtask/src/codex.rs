@@ -14,8 +14,11 @@ use crate::tools::{self, cargo};
 /// The environment variable with the version to test, as in `testkit::codex::UNDER_TEST`.
 const UNDER_TEST: &str = "CODEX_UNDER_TEST";
 
-/// The package and the name of each contract test.
-const CONTRACT: &[(&str, &str)] = &[("testkit", "real_codex"), ("codex-docker", "proxy_codex"), ("codex-orchestrator", "codex")];
+/// The packages with contract tests.
+const PACKAGES: &[&str] = &["testkit", "codex-docker", "codex-orchestrator"];
+
+/// The module that contains the contract tests of each package.
+const CONTRACT: &str = "real_codex::";
 
 /// Test modules for other versions, which are skipped.
 const OTHER_VERSIONS: &[&str] = &["previous::", "oldest::"];
@@ -85,10 +88,8 @@ fn tests(root: &Path) -> Command {
     } else {
         command.args(["test", "--no-fail-fast", "--color=never"]);
     }
-    for (package, test) in CONTRACT {
-        command.args(["--package", package, "--test", test]);
-    }
-    command.arg("--").args(OTHER_VERSIONS.iter().flat_map(|module| ["--skip", module]));
+    command.args(["--test", "it"]).args(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    command.args(["--", CONTRACT]).args(OTHER_VERSIONS.iter().flat_map(|module| ["--skip", module]));
     command
 }
 
@@ -138,14 +139,17 @@ mod tests {
     #[test]
     fn failed_tests_are_found_in_the_output_of_both_runners() {
         let check = |line: &str, expect: Option<&str>| assert_eq!(failed_test(line).as_deref(), expect, "{line}");
-        check("        FAIL [   0.241s] (6/6) testkit::real_codex pinned::a_plan", Some("testkit::real_codex pinned::a_plan"));
-        check("        FAIL [   0.241s] testkit::real_codex pinned::a_plan", Some("testkit::real_codex pinned::a_plan"));
-        check("     TIMEOUT [  60.000s] (1/6) testkit::real_codex slow", Some("testkit::real_codex slow"));
-        check("test pinned::a_plan_is_followed ... FAILED", Some("pinned::a_plan_is_followed"));
-        check("        PASS [   0.241s] (6/6) testkit::real_codex pinned::a_plan", None);
+        check(
+            "        FAIL [   0.241s] (6/6) testkit::it real_codex::pinned::a_plan",
+            Some("testkit::it real_codex::pinned::a_plan"),
+        );
+        check("        FAIL [   0.241s] testkit::it real_codex::pinned::a_plan", Some("testkit::it real_codex::pinned::a_plan"));
+        check("     TIMEOUT [  60.000s] (1/6) testkit::it real_codex::slow", Some("testkit::it real_codex::slow"));
+        check("test real_codex::pinned::a_plan_is_followed ... FAILED", Some("real_codex::pinned::a_plan_is_followed"));
+        check("        PASS [   0.241s] (6/6) testkit::it real_codex::pinned::a_plan", None);
         check("     Summary [  13.168s] 44 tests run: 44 passed, 0 skipped", None);
-        check("    test pinned::a_plan_is_followed ... FAILED", None);
-        check("test pinned::a_plan_is_followed ... ok", None);
+        check("    test real_codex::pinned::a_plan_is_followed ... FAILED", None);
+        check("test real_codex::pinned::a_plan_is_followed ... ok", None);
         check("test result: FAILED. 0 passed; 1 failed", None);
     }
 

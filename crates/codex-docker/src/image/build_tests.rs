@@ -1,6 +1,6 @@
 //! Tests for the requests to the builder and for reading its output, without an engine.
 //!
-//! `tests/image_build.rs` builds with a real engine.
+//! `tests/it/image_build.rs` builds with a real engine.
 
 use super::*;
 

@@ -1,0 +1,14 @@
+//! Tests of the crate over its public interface: parsers with recordings and random input, and the documented errors.
+//!
+//! The decisions about tasks are tested in the files that contain them.
+
+mod bundle_robustness;
+mod codex_outcome;
+mod codex_recordings;
+mod codex_robustness;
+mod codex_transcript;
+mod diff_patches;
+mod diff_robustness;
+mod error_codes;
+mod error_reference;
+mod visible_robustness;
