@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use durable::blocking;
 use jiff::Timestamp;
 use model::api::{BuiltImage, ImageUse, TrashItem, TrashKind};
 use model::container::ImageUsage;
@@ -14,7 +15,7 @@ use model::ids::EnvironmentId;
 use model::problem::Problem;
 use process::Redactor;
 
-use crate::engine::{Inner, blocking};
+use crate::engine::Inner;
 use crate::store::{BuiltImageRecord, StoreError, TrashedThing};
 use crate::worker::Housekeeping;
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
+use git::Reading;
 use model::ErrorCode;
 use model::api::{
     AnswerTask, CollectGarbage, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView, FeedEvent,
@@ -28,8 +29,7 @@ use model::task::{NewRun, TaskRequest};
 
 use crate::config::Config;
 use crate::environment::EnvironmentSlot;
-use crate::git::Reading;
-pub(crate) use crate::inner::{Inner, blocking};
+pub(crate) use crate::inner::Inner;
 use crate::sessions::{Browser, SessionView};
 use crate::task::{Changes, PictureSide, Reach, Review, ReviewPart, ReviewState, TaskSlot};
 use crate::times::LineTimes;
@@ -108,7 +108,7 @@ impl Engine {
             tracing::warn!("background work did not finish in time; the next server continues it");
         }
         let inner = Arc::clone(&self.inner);
-        blocking(move || inner.end_boot()).await;
+        durable::blocking(move || inner.end_boot()).await;
     }
 
     /// Returns the status of this server.

@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use durable::crash;
+use durable::{blocking, crash};
+use git::{Git, Mirror};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::api::{Damaged, EnvironmentView, ServerStatus, TaskView};
@@ -23,7 +24,6 @@ use crate::config::Config;
 use crate::environment::{EnvironmentSlot, EnvironmentTable};
 use crate::feed::Feed;
 use crate::forge::{Following, Forges};
-use crate::git::{Git, Mirror};
 use crate::journal::FolderWatch;
 use crate::notify::Notices;
 use crate::password::Password;
@@ -79,18 +79,6 @@ pub(crate) struct Inner {
     pub(crate) boot: Boot,
     started_at: Timestamp,
     listen: Mutex<Option<SocketAddr>>,
-}
-
-/// Runs blocking work on a thread where it blocks nothing else.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that is being dropped cancels blocking work, and then this future is no longer polled.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }
 
 impl Inner {

@@ -11,7 +11,6 @@ mod engine;
 mod environment;
 mod feed;
 mod forge;
-pub mod git;
 mod inner;
 mod journal;
 pub mod keeper;

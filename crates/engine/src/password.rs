@@ -8,13 +8,13 @@ use std::time::Instant;
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use durable::blocking;
 use model::ErrorCode;
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
 use model::tries::Tries;
 use tokio::sync::Mutex;
 
-use crate::engine::blocking;
 use crate::store::{Home, StoreError};
 
 /// The minimum length in characters. Shorter passwords are easy to guess.

@@ -6,13 +6,14 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use durable::blocking;
 use model::api::WorkerStatus;
 use model::environment::EnvironmentRecord;
 use model::problem::Problem;
 use model::queue::Hold;
 use model::{ErrorCode, Report};
 
-use crate::engine::{Inner, blocking};
+use crate::engine::Inner;
 use crate::store::free_bytes;
 use crate::worker::{Worker, WorkerKind, WorkerProblem, open_network_only, problem, told, unreachable_model};
 

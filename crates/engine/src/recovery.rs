@@ -34,7 +34,7 @@ impl Inner {
         }
         let files = RunFiles::new(&self.home.layout.logs(slot.id), run.number);
         let attempt = run.attempt;
-        let state = crate::engine::blocking(move || observe(&files, attempt)).await?;
+        let state = durable::blocking(move || observe(&files, attempt)).await?;
         let holder = match state {
             KeeperState::NeverStarted => Holder::Nobody,
             KeeperState::Alive(keeper) => Holder::Keeper { started_at: keeper.started_at },

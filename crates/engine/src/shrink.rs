@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use git::{ADMINISTRATION, BORROWED, Mirror, Needs, Pruning, RepackRequest, Repacked};
 use jiff::Timestamp;
 use model::api::{GarbageCollected, MirrorRepack, RepackState};
 use model::ids::EnvironmentId;
@@ -16,7 +17,6 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::engine::Inner;
 use crate::environment::EnvironmentSlot;
-use crate::git::{ADMINISTRATION, BORROWED, Mirror, Needs, Pruning, RepackRequest, Repacked};
 use crate::store::Home;
 
 /// The name of an agent repository in a task's folder. An agent repository that was put aside has a suffix.

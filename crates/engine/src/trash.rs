@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use durable::blocking;
 use durable::crash::{self, CrashPoint};
+use git::Retired;
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::api::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, NotDeleted, TaskDisk, TrashItem, TrashKind};
@@ -16,8 +18,7 @@ use model::names::BranchName;
 use model::problem::Problem;
 use process::Redactor;
 
-use crate::engine::{Inner, blocking};
-use crate::git::Retired;
+use crate::engine::Inner;
 use crate::store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
 use crate::task::TaskSlot;
 use crate::worker::{Housekeeping, Worker, home_label};

@@ -9,13 +9,14 @@ mod worker;
 use std::path::Path;
 use std::time::Duration;
 
+use durable::blocking;
+use git::Git;
+
 use model::api::ServerStatus;
 pub use model::api::{Finding, Level};
 use rustix::fs::{Access, access};
 
 use crate::config::Config;
-use crate::engine::blocking;
-use crate::git::Git;
 
 /// How long the checks of the worker may take.
 const PATIENCE: Duration = Duration::from_secs(45);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use durable::crash::{self, CrashPoint};
+use git::{self, CloneError, CloneRequest, Cloned, Mirror};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::api::{FeedEvent, Progress};
@@ -15,7 +16,6 @@ use model::run::RunError;
 
 use super::EnvironmentSlot;
 use crate::engine::Inner;
-use crate::git::{self, CloneError, CloneRequest, Cloned, Mirror};
 
 impl Inner {
     /// Clones in the background. The slot's `cloning` lock is held until the result is recorded.

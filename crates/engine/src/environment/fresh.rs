@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use git::Mirror;
 use model::ErrorCode;
 use model::api::{RefItem, RefKind, RefsQuery, RefsView};
 use model::names::RefName;
@@ -15,7 +16,6 @@ use super::EnvironmentSlot;
 use super::cloning::fetch_failed;
 use super::mailbox::not_ready;
 use crate::engine::Inner;
-use crate::git::Mirror;
 
 /// The maximum number of branches and tags in a list: more than anyone reads, and few enough for a page.
 const MOST_REFS: usize = 2000;

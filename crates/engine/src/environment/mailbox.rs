@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use durable::blocking;
 use durable::crash::{self, CrashPoint};
+use git::{Mirror, VerifyBranchError, WorktreeError};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::api::{CreateEnvironment, EditEnvironment, FeedEvent};
@@ -21,8 +23,7 @@ use model::task::TaskRequest;
 
 use super::EnvironmentSlot;
 use super::values::{change_forge, change_secrets, check_variables, parse_variables};
-use crate::engine::{Inner, blocking};
-use crate::git::{Mirror, VerifyBranchError, WorktreeError};
+use crate::engine::Inner;
 use crate::store::StoreError;
 
 impl Inner {

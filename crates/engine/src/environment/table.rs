@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use git::Mirror;
 use model::api::{FetchView, Progress};
 use model::environment::EnvironmentRecord;
 use model::ids::EnvironmentId;
@@ -10,7 +11,6 @@ use process::RunProgramError;
 use tokio_util::sync::CancellationToken;
 
 use super::cloning::fetch_failed;
-use crate::git::Mirror;
 
 /// A repository in memory.
 pub(crate) struct EnvironmentSlot {

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use durable::blocking;
 use durable::crash::{self, CrashPoint};
 
 pub(crate) use book::Notices;
@@ -25,7 +26,7 @@ use model::problem::Problem;
 use model::task::TaskRecord;
 use send::NotTold;
 
-use crate::engine::{Inner, blocking};
+use crate::engine::Inner;
 use crate::store::DeviceRecord;
 
 /// How often the clock is checked while notifications are held, since a machine can sleep and its clock can change.

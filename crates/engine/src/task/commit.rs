@@ -7,13 +7,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use git::{CommitMessage, RunTrailers, Snapshot};
 use model::ErrorCode;
 use model::run::{RunError, RunPhase, RunRecord};
 use model::task::TaskRecord;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Inner;
-use crate::git::{CommitMessage, RunTrailers, Snapshot};
 
 /// The time limit for the commit of a run.
 const LIMIT: Duration = Duration::from_mins(15);

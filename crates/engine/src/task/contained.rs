@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use durable::blocking;
 use durable::crash::{self, CrashPoint};
+use git::{CommitMessage, ImportError, ImportRequest, Mirror, Signature, Snapshot, TwinError, TwinSpec, Worktree};
 use model::ErrorCode;
 use model::codex::LineContent;
 use model::container::ContainerSettings;
@@ -19,8 +21,7 @@ use printable::printable_line;
 use process::Redactor;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Inner, blocking};
-use crate::git::{CommitMessage, ImportError, ImportRequest, Mirror, Signature, Snapshot, TwinError, TwinSpec, Worktree};
+use crate::engine::Inner;
 use crate::journal::Tail;
 use crate::keeper::RunFiles;
 use crate::worker::{

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use durable::blocking;
 use durable::crash::{self, CrashPoint};
 use jiff::Timestamp;
 use model::ErrorCode;
@@ -16,7 +17,7 @@ use model::queue::Priority;
 use model::task::{NewRun, NewTask, TaskRecord};
 
 use super::TaskSlot;
-use crate::engine::{Inner, blocking};
+use crate::engine::Inner;
 use crate::environment::not_ready;
 
 impl Inner {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durable::crash::{self, CrashPoint};
+use git::Snapshot;
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify};
@@ -26,7 +27,6 @@ use super::contained::{refusals, was_contained};
 use super::follow::event_of;
 use super::session::NEW_THREAD;
 use crate::engine::Inner;
-use crate::git::Snapshot;
 use crate::journal::Tail;
 use crate::keeper::{self, ExitRecord, KeeperState, RunFiles};
 use crate::metrics::COUNTED;
@@ -83,7 +83,7 @@ impl Inner {
         let is_torn = is_from_another_boot(files, exit.as_ref()).await?;
         if is_torn {
             let journal = files.journal();
-            crate::engine::blocking(move || cut_zeros(&journal)).await?;
+            durable::blocking(move || cut_zeros(&journal)).await?;
         }
         let outcome = if is_torn { without_power(outcome) } else { outcome };
         let login = self.take_login_back(&task).await;
@@ -127,7 +127,7 @@ impl Inner {
     /// Syncs everything that the record of the run's end will refer to: its log, its session, its commit and its ref.
     async fn put_on_disk(&self, slot: &TaskSlot, task: &TaskRecord, files: &RunFiles) -> std::io::Result<()> {
         let of_run = files.clone();
-        crate::engine::blocking(move || {
+        durable::blocking(move || {
             durable::sync_file_if_there(&of_run.journal())?;
             durable::sync_file_if_there(&of_run.stderr())?;
             durable::sync_folder(of_run.folder())
@@ -169,7 +169,7 @@ impl Inner {
     /// Returns the exit record. If the keeper left none, the remaining processes of its run are ended first.
     async fn end_of(&self, files: &RunFiles, attempt: Attempt) -> std::io::Result<Option<ExitRecord>> {
         let seen = files.clone();
-        let state = crate::engine::blocking(move || keeper::observe(&seen, attempt)).await?;
+        let state = durable::blocking(move || keeper::observe(&seen, attempt)).await?;
         match state {
             KeeperState::Gone { exit: Some(exit), .. } => Ok(Some(exit)),
             KeeperState::Gone { exit: None, .. } | KeeperState::NeverStarted | KeeperState::Alive(_) => {
@@ -204,7 +204,7 @@ async fn is_from_another_boot(files: &RunFiles, exit: Option<&ExitRecord>) -> st
         return Ok(false);
     }
     let files = files.clone();
-    crate::engine::blocking(move || keeper::is_of_another_boot(&files)).await
+    durable::blocking(move || keeper::is_of_another_boot(&files)).await
 }
 
 /// Removes zeros at the end of a log. A file system may extend a file before it writes the content, so a power cut can leave

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use durable::blocking;
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::ids::{RunNumber, TaskId};
@@ -13,7 +14,7 @@ use model::run::RunError;
 use model::task::TaskRecord;
 
 use super::TaskSlot;
-use crate::engine::{Inner, blocking};
+use crate::engine::Inner;
 use crate::store::{CodexHome, LoginCopy, RefusedCopy};
 use crate::worker::{Due, LOGIN_FOLDER, Login, Refused, WorkerCall, WorkerKind};
 

@@ -59,7 +59,7 @@ impl Inner {
         let decision = request(&slot.record(), asked, Timestamp::now()).map_err(Problem::from)?;
         if !images.is_empty() {
             let (home, id) = (Arc::clone(&self.home), slot.id);
-            crate::engine::blocking(move || home.write_images(id, &images)).await?;
+            durable::blocking(move || home.write_images(id, &images)).await?;
             crash::point(CrashPoint::ImagesWritten);
         }
         self.commit(slot, decision).await.map_err(Problem::from)?;
@@ -100,7 +100,7 @@ impl Inner {
         if record != *slot.record() {
             let record = Arc::new(record);
             let (inner, written) = (Arc::clone(self), Arc::clone(&record));
-            crate::engine::blocking(move || inner.home.write_task(&written)).await?;
+            durable::blocking(move || inner.home.write_task(&written)).await?;
             crash::point(CrashPoint::RecordWritten);
             let before = slot.record();
             slot.replace(Arc::clone(&record));

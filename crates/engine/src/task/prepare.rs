@@ -7,7 +7,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use durable::blocking;
 use durable::crash::{self, CrashPoint};
+use git::{self, CommitMessage, Mirror, Signature, Snapshot, SnapshotRequest, WorktreeSpec};
 use model::ErrorCode;
 use model::api::{FeedEvent, Progress};
 use model::ids::{Attempt, ObjectId};
@@ -18,9 +20,8 @@ use model::task::{TaskEvent, TaskRecord, with_summary};
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
-use crate::engine::{Inner, blocking};
+use crate::engine::Inner;
 use crate::environment::fetch_failed;
-use crate::git::{self, CommitMessage, Mirror, Signature, Snapshot, SnapshotRequest, WorktreeSpec};
 use crate::keeper::RunFiles;
 
 /// The result of a preparation.

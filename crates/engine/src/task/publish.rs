@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durable::crash::{self, CrashPoint};
+use git::{Mirror, PushError, PushRequest};
 use model::ErrorCode;
 use model::api::{ForgeView, PublicationView, PublishTask};
 use model::forge::ForgePlace;
@@ -23,7 +24,6 @@ use super::TaskSlot;
 use crate::engine::Inner;
 use crate::environment::fetch_failed;
 use crate::forge::{EditPullRequest, Forge, ForgeError, NewPullRequest, place_of};
-use crate::git::{Mirror, PushError, PushRequest};
 
 /// The paths of pull request templates, in the order in which GitHub looks for them.
 const TEMPLATES: &[&str] = &[

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use durable::blocking;
 use futures_util::Stream;
 use model::ErrorCode;
 use model::api::RunEnded;
@@ -20,7 +21,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::TaskSlot;
 use super::window::{Reach, Window};
-use crate::engine::{Inner, LogFile, LogWindow, RunLine, blocking};
+use crate::engine::{Inner, LogFile, LogWindow, RunLine};
 use crate::journal::Tail;
 use crate::keeper::RunFiles;
 use crate::metrics::COUNTED;

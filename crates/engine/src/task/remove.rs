@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 
+use durable::blocking;
 use durable::crash::{self, CrashPoint};
+use git::Retired;
 use model::api::FeedEvent;
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
 
 use super::TaskSlot;
-use crate::engine::{Inner, blocking};
-use crate::git::Retired;
+use crate::engine::Inner;
 use crate::store::TrashedThing;
 use crate::worker::Worker;
 

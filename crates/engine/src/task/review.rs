@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use durable::blocking;
+use git::{ChangedFile, Content, DiffError, Listing, Mirror, Reading, Standing, Whitespace, note_other_content};
 use model::ErrorCode;
 use model::diff::{Diff, Picture, PictureKind};
 use model::ids::{ObjectId, RunNumber};
@@ -10,8 +12,7 @@ use model::problem::Problem;
 use model::visible::path_key;
 
 use super::TaskSlot;
-use crate::engine::{Inner, blocking};
-use crate::git::{ChangedFile, Content, DiffError, Listing, Mirror, Reading, Standing, Whitespace, note_other_content};
+use crate::engine::Inner;
 
 /// The maximum size of a patch in bytes. Use git to read a larger patch.
 const PATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;

@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use durable::blocking;
+use git::{CommitMessage, Mirror, Snapshot, Worktree};
 use model::ErrorCode;
 use model::codex::LineContent;
 use model::problem::Problem;
@@ -16,8 +18,7 @@ use process::Redactor;
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
-use crate::engine::{Inner, blocking};
-use crate::git::{CommitMessage, Mirror, Snapshot, Worktree};
+use crate::engine::Inner;
 use crate::journal::Tail;
 use crate::keeper::{self, RunFiles};
 use crate::worker::{ContainerFolders, Script, cannot_mount, open_network_only, problem, was_read_only};

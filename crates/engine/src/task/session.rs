@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use durable::blocking;
 use model::ErrorCode;
 use model::ids::ThreadId;
 use model::run::{RunError, RunRecord};
 use model::task::TaskEvent;
 
 use super::TaskSlot;
-use crate::engine::{Inner, blocking};
+use crate::engine::Inner;
 use crate::worker::{Session, SessionFolder};
 
 /// A note for a run that started a new thread.

@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use git::FetchTicket;
 use jiff::Timestamp;
 use model::api::Progress;
 use model::ids::{Attempt, EnvironmentId, TaskId};
 use model::task::TaskRecord;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-use crate::git::FetchTicket;
 
 /// A task in memory.
 pub(crate) struct TaskSlot {

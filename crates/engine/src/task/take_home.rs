@@ -5,13 +5,13 @@ use std::io;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use git::{Mirror, OwnCommits};
 use model::ErrorCode;
 use model::ids::ObjectId;
 use model::problem::Problem;
 
 use super::TaskSlot;
 use crate::engine::Inner;
-use crate::git::{Mirror, OwnCommits};
 
 impl Inner {
     /// Returns the branch with its own commits, as a bundle.

@@ -6,14 +6,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use durable::blocking;
+use git::{Compared, Mirror, Work, Worktree, WorktreeSpec, named};
 use model::ErrorCode;
 use model::names::BranchName;
 use model::run::RunError;
 use model::task::{TaskEvent, TaskRecord};
 
 use super::TaskSlot;
-use crate::engine::{Inner, blocking};
-use crate::git::{Compared, Mirror, Work, Worktree, WorktreeSpec, named};
+use crate::engine::Inner;
 
 impl Inner {
     /// Checks the worktrees of all tasks that were not used since the last unclean stop, one after the other.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use durable::crash::{self, CrashPoint};
 use futures_util::StreamExt as _;
+use git::{LandError, Landing, Mirror, ReplayError, ReplayRequest, Replayed, Signature, Worktree};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::api::{Base, ConflictsView, TaskConflicts, UpdateOutcome};
@@ -21,7 +22,6 @@ use super::TaskSlot;
 use super::take_home::unreadable;
 use crate::engine::Inner;
 use crate::environment::fetch_failed;
-use crate::git::{LandError, Landing, Mirror, ReplayError, ReplayRequest, Replayed, Signature, Worktree};
 
 /// The time limit for merging commits.
 const MERGE_LIMIT: Duration = Duration::from_mins(10);
@@ -200,7 +200,7 @@ impl Inner {
     /// Continues the updates that an earlier server started.
     pub(crate) async fn finish_updates(self: &Arc<Self>) {
         for mirror in self.environments.all().iter().filter_map(|environment| environment.mirror()) {
-            let landings = crate::engine::blocking(move || mirror.landings()).await;
+            let landings = durable::blocking(move || mirror.landings()).await;
             let tasks = landings.unwrap_or_else(|error| {
                 tracing::error!(%error, "could not look for interrupted branch updates");
                 vec![]

@@ -214,7 +214,7 @@ pub(crate) fn own_image(env_id: model::ids::EnvironmentId) -> String {
 
 /// Replaces a folder with an empty one. The old folder may contain files of a different user, which can only be renamed.
 pub(crate) fn emptied(folder: PathBuf) -> std::io::Result<PathBuf> {
-    crate::git::remove_tree(&folder).map_err(|error| error.source)?;
+    remove_tree::remove_tree(&folder).map_err(|error| error.source)?;
     std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&folder)?;
     Ok(folder)
 }

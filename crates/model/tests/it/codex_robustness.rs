@@ -1,9 +1,10 @@
 //! Tests the parsers with any bytes from a worker: nothing panics, nothing is lost, and the size of the chunks does not matter.
 
 use model::codex::{
-    CodexEvent, Exit, ItemKind, JournalSummary, LINE_CAP_BYTES, Line, LineContent, LineSplitter, ProcessEnd, classify, printable,
-    printable_line, transcribe, unwrap_shell,
+    CodexEvent, Exit, ItemKind, JournalSummary, LINE_CAP_BYTES, Line, LineContent, LineSplitter, ProcessEnd, classify,
+    transcribe, unwrap_shell,
 };
+use printable::{printable, printable_line};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

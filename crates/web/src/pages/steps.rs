@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use engine::git::ProgressPhase;
+use git::ProgressPhase;
 use maud::{Markup, html};
 use model::api::TaskView;
 use model::queue::{QueuePlace, WaitsFor};

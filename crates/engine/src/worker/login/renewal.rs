@@ -9,13 +9,13 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use durable::blocking;
 use jiff::Timestamp;
 use process::{CommandSpec, Stdin, Stdout, Tool};
 use serde_json::{Value, json};
 
 use super::Login;
 use crate::config::Config;
-use crate::engine::blocking;
 use crate::store::{CodexHome, LoginCopy, private_folder};
 use crate::worker::{Worker, WorkerKind, engine_environment, home_label};
 

@@ -1,0 +1,22 @@
+//! Tests of the crate over its public interface, with the real Git and real repositories.
+//!
+//! Some of the repositories are hostile. All are in temporary folders.
+
+mod clone;
+mod diff;
+mod fetch;
+mod harvest;
+mod harvest_hostile;
+mod hostile;
+mod import;
+mod large_files;
+mod power;
+mod repack;
+mod review;
+mod snapshot;
+mod submodules;
+mod support;
+mod twin;
+mod untrusted;
+mod update;
+mod worktree;
