@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use engine::store::holder;
 use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use store::holder;
 use testkit::TestHome;
 use testkit::process::has_ended;
 use testkit::upstream::Upstream;

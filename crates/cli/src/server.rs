@@ -11,12 +11,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use engine::store::holder;
 use engine::{Config, Overrides};
 use model::ErrorCode;
 use model::api::ProblemView;
 use model::problem::Problem;
 use process::{ProcessIdentity, Signal};
+use store::holder;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
@@ -177,7 +177,7 @@ fn without_a_word(log: &Path, from: u64, status: std::process::ExitStatus) -> Pr
 mod tests {
     use std::os::unix::process::ExitStatusExt as _;
 
-    use engine::store::Layout;
+    use store::Layout;
 
     use super::*;
 

@@ -14,9 +14,9 @@ use model::environment::EnvironmentRecord;
 use model::ids::EnvironmentId;
 use model::problem::Problem;
 use process::Redactor;
+use store::{BuiltImageRecord, StoreError, TrashedThing};
 
 use crate::engine::Inner;
-use crate::store::{BuiltImageRecord, StoreError, TrashedThing};
 use crate::worker::Housekeeping;
 
 /// The minimum length of an image ID prefix that counts as a reference to the image.

@@ -17,6 +17,7 @@ use model::queue::Hold;
 use model::run::RunError;
 use process::Redactor;
 use process::{boot_id, pretend_boot};
+use store::{Boot, CodexHome, Home};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,7 +30,6 @@ use crate::notify::Notices;
 use crate::password::Password;
 use crate::queue::Queue;
 use crate::sessions::Sessions;
-use crate::store::{Boot, CodexHome, Home};
 use crate::task::{TaskSlot, TaskTable};
 use crate::worker::{ContainerChecks, Login, Worker, WorkerProblem};
 

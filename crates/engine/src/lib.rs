@@ -22,7 +22,6 @@ mod readiness;
 mod recovery;
 mod sessions;
 mod shrink;
-pub mod store;
 mod task;
 mod times;
 mod trash;

@@ -13,9 +13,8 @@ use model::ErrorCode;
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
 use model::tries::Tries;
+use store::{Home, StoreError};
 use tokio::sync::Mutex;
-
-use crate::store::{Home, StoreError};
 
 /// The minimum length in characters. Shorter passwords are easy to guess.
 const SHORTEST: usize = 10;

@@ -12,9 +12,9 @@ use model::environment::EnvironmentRecord;
 use model::problem::Problem;
 use model::queue::Hold;
 use model::{ErrorCode, Report};
+use store::free_bytes;
 
 use crate::engine::Inner;
-use crate::store::free_bytes;
 use crate::worker::{Worker, WorkerKind, WorkerProblem, open_network_only, problem, told, unreachable_model};
 
 /// How long a starting server waits for a container engine that may be slow or hang.

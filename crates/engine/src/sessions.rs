@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use ring::digest::{SHA256, digest};
-
-use crate::store::{Home, SessionRecord, StoreError};
+use store::{Home, SessionRecord, StoreError};
 
 /// How long a code is valid.
 const CODE_LIFE: Duration = Duration::from_mins(10);

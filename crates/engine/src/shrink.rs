@@ -13,11 +13,11 @@ use git::{ADMINISTRATION, BORROWED, Mirror, Needs, Pruning, RepackRequest, Repac
 use jiff::Timestamp;
 use model::api::{GarbageCollected, MirrorRepack, RepackState};
 use model::ids::EnvironmentId;
+use store::Home;
 use tokio::time::{Instant, timeout_at};
 
 use crate::engine::Inner;
 use crate::environment::EnvironmentSlot;
-use crate::store::Home;
 
 /// The name of an agent repository in a task's folder. An agent repository that was put aside has a suffix.
 const TWIN: &str = "agent.git";

@@ -17,9 +17,9 @@ use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
 use model::problem::Problem;
 use process::Redactor;
+use store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
 
 use crate::engine::Inner;
-use crate::store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
 use crate::task::TaskSlot;
 use crate::worker::{Housekeeping, Worker, home_label};
 

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::store::Layout;
 use model::ErrorCode;
 use model::api::ProblemView;
 use model::problem::Problem;
 use reqwest::{RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use store::Layout;
 use web::SocketPath;
 
 /// How long to wait for an answer to `/healthz`. A suspended server accepts connections but never answers.

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use engine::Config;
-use engine::store::holder;
 use model::ErrorCode;
 use model::problem::Problem;
 use process::ProcessIdentity;
 use serde::Serialize;
+use store::holder;
 
 use super::service;
 use crate::client::Client;

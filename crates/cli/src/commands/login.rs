@@ -8,11 +8,11 @@ use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 
 use engine::Config;
-use engine::store::{CodexHome, Layout, read_plain_file};
 use engine::worker::{Login, Worker, WorkerKind, WorkerProblem, engine_environment};
 use model::ErrorCode;
 use model::problem::Problem;
 use serde_json::json;
+use store::{CodexHome, Layout, read_plain_file};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 

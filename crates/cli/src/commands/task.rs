@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use engine::store::Layout;
 use futures_util::StreamExt as _;
 use model::api::{Archived, CreateTask, DiffQuery, FeedQuery, LogQuery, TaskQuery, TaskView, UpdateTask};
 use model::codex::{CodexEvent, LineSplitter};
 use model::problem::Problem;
 use model::task::UpdateStrategy;
+use store::Layout;
 
 use super::task_prompt::{asked, begun, last_run, prompt};
 use super::{queue, task_answer, task_diff, task_home, task_publish, task_show, task_update, trash};

@@ -10,10 +10,10 @@ use model::codex::CodexVersion;
 use model::container::{ContainerCheck, ContainerImage};
 use printable::printable_line;
 use process::{CommandSpec, Tool};
+use store::{CodexHome, Layout};
 
 use super::{Finding, Level};
 use crate::config::{Broker, Config};
-use crate::store::{CodexHome, Layout};
 use crate::worker::{self, Login, Worker, WorkerKind};
 
 /// Variables with credentials for Codex, which replace a stored login.
@@ -251,8 +251,9 @@ async fn login(config: &Config, worker: &Worker) -> Finding {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use store::RefusedCopy;
+
     use super::*;
-    use crate::store::RefusedCopy;
 
     #[test]
     fn an_old_codex_is_a_failure_and_an_unknown_one_a_warning() {

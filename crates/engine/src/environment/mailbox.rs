@@ -20,11 +20,11 @@ use model::policy::RunPolicy;
 use model::problem::Problem;
 use model::sources::SourceSettings;
 use model::task::TaskRequest;
+use store::StoreError;
 
 use super::EnvironmentSlot;
 use super::values::{change_forge, change_secrets, check_variables, parse_variables};
 use crate::engine::Inner;
-use crate::store::StoreError;
 
 impl Inner {
     /// Records a repository and starts its clone.

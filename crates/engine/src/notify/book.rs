@@ -12,11 +12,11 @@ use model::api::Damaged;
 use model::notice::{Notice, NoticeSettings, PushEndpoint};
 use model::problem::Problem;
 use model::secret::Secret;
+use store::{DeviceRecord, Devices, Home, StoreError};
 
 use super::seal::{BrowserKeys, seal};
 use super::vapid::VapidKey;
 use super::{DeviceView, NoticeTarget, NoticesView, Outcome, PushSubscription};
-use crate::store::{DeviceRecord, Devices, Home, StoreError};
 
 /// The maximum number of devices.
 const MOST_DEVICES: usize = 20;

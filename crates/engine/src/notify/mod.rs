@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
+use store::DeviceRecord;
 
 pub(crate) use book::Notices;
 use futures_util::future::join_all;
@@ -27,7 +28,6 @@ use model::task::TaskRecord;
 use send::NotTold;
 
 use crate::engine::Inner;
-use crate::store::DeviceRecord;
 
 /// How often the clock is checked while notifications are held, since a machine can sleep and its clock can change.
 const LOOK: Duration = Duration::from_secs(30);

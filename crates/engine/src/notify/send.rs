@@ -10,11 +10,11 @@ use model::problem::Problem;
 use model::secret::Secret;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+use store::DeviceRecord;
 
 use super::book::browser_keys;
 use super::seal::seal;
 use super::vapid::VapidKey;
-use crate::store::DeviceRecord;
 
 /// The number of attempts for a notification.
 pub(super) const TRIES: u32 = 3;

@@ -12,10 +12,10 @@ use model::ErrorCode;
 use model::ids::{RunNumber, TaskId};
 use model::run::RunError;
 use model::task::TaskRecord;
+use store::{CodexHome, LoginCopy, RefusedCopy};
 
 use super::TaskSlot;
 use crate::engine::Inner;
-use crate::store::{CodexHome, LoginCopy, RefusedCopy};
 use crate::worker::{Due, LOGIN_FOLDER, Login, Refused, WorkerCall, WorkerKind};
 
 /// The minimum and maximum time between two checks of the login while a run uses it.

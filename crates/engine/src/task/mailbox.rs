@@ -11,11 +11,11 @@ use model::image::Image;
 use model::problem::Problem;
 use model::run::RunPhase;
 use model::task::{Decision, TaskEffect, TaskEvent, TaskRecord, TaskRequest, decide, reconcile, request};
+use store::StoreError;
 
 use super::TaskSlot;
 use crate::engine::Inner;
 use crate::metrics::COUNTED;
-use crate::store::StoreError;
 
 impl Inner {
     /// Processes an event.

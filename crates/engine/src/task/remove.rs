@@ -10,10 +10,10 @@ use git::Retired;
 use model::api::FeedEvent;
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
+use store::TrashedThing;
 
 use super::TaskSlot;
 use crate::engine::Inner;
-use crate::store::TrashedThing;
 use crate::worker::Worker;
 
 impl Inner {

@@ -13,13 +13,13 @@ use model::image::ImageFile;
 use model::names::{Setting, VariableName};
 use model::secret::Secret;
 use serde::{Deserialize, Serialize};
+use store::Layout;
 
 use super::container::ContainerRun;
 use super::find::{Worker, WorkerKind};
 use super::script;
 use super::session::SessionFolder;
 use crate::config::{Broker, Config};
-use crate::store::Layout;
 
 /// The variable that identifies everything that belongs to a run: `<task_id>/<run>/<attempt>`.
 pub(crate) const RUN_MARK: &str = "ORCH_RUN";

@@ -12,11 +12,11 @@ use model::container::{ContainerNetwork, ContainerSettings, HostPattern};
 use model::environment::EnvironmentRecord;
 use model::ids::TaskId;
 use model::problem::Problem;
+use store::Layout;
 
 use super::call::{API_KEY, RunCall};
 use super::login::Login;
 use crate::config::{Broker, Config};
-use crate::store::Layout;
 
 /// Settings of `codex-docker` that the server's environment may set for all runs.
 pub(super) const DEFAULTS: &[&str] =

@@ -7,10 +7,10 @@ use model::ErrorCode;
 use model::api::WorkerStatus;
 use model::problem::Problem;
 use process::{BaseEnvironment, RunProgramError, Tool};
+use store::Layout;
 
 use super::script::Script;
 use crate::config::Config;
-use crate::store::Layout;
 
 /// The kind of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -224,9 +224,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use model::ids::TaskId;
+    use store::Layout;
 
     use super::*;
-    use crate::store::Layout;
 
     const ID: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
 

@@ -9,6 +9,8 @@ mod renewal;
 use std::io;
 use std::path::PathBuf;
 
+use store::{CodexHome, FoundCopy, LoginCopy};
+
 pub(crate) use account::Due;
 use account::{Copied, TOKENS};
 use jiff::Timestamp;
@@ -16,8 +18,6 @@ use model::ErrorCode;
 use model::problem::Problem;
 use model::secret::Secret;
 use serde_json::{Value, json};
-
-use crate::store::{CodexHome, FoundCopy, LoginCopy};
 
 /// The maximum length of a key in bytes.
 const KEY_LIMIT_BYTES: usize = 4096;

@@ -16,13 +16,13 @@ use model::ErrorCode;
 use model::container::{ContainerNetwork, ContainerSettings, ContainerUser};
 use model::environment::EnvironmentRecord;
 use model::problem::Problem;
+use store::read_plain_file;
 use toml::{Table, Value};
 
 use super::call::{API_KEY, Cleanup, IMAGES_INSIDE, RUN_MARK, RunCall, run_mark};
 use super::container::{ContainerFolders, ContainerRun, ToRead, mount_maps};
 use super::login::Login;
 use crate::config::Config;
-use crate::store::read_plain_file;
 
 /// The maximum size of the script in bytes.
 const SCRIPT_LIMIT_BYTES: u64 = 256 * 1024;
@@ -321,7 +321,7 @@ mod tests {
         let mut config = Config::for_home(Path::new("/h"));
         config.worker = Some(program.display().to_string());
         let task_id = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650".parse().expect("an id");
-        let layout = crate::store::Layout::new(&config.home);
+        let layout = store::Layout::new(&config.home);
         let settings = ContainerSettings::default();
         let variables = BTreeMap::from([(VariableName::parse("PATH").expect("a name"), "/agents".to_owned())]);
         let secrets =
@@ -433,7 +433,7 @@ mod tests {
         let home = script.home();
         assert_eq!((home.mounted.as_deref(), home.inside.as_path()), (Some(codex.as_path()), Path::new("/root/.codex")));
         let task = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650".parse().expect("an id");
-        let layout = crate::store::Layout::new(folder.path());
+        let layout = store::Layout::new(folder.path());
         let folders = ContainerFolders::new(&layout, task, Path::new("/mirror"));
         fs_err::create_dir_all(layout.task(task)).expect("made");
         for (own, expected) in [("", 1), ("model = \"mine\"\n", 2)] {

@@ -13,10 +13,10 @@ use durable::blocking;
 use jiff::Timestamp;
 use process::{CommandSpec, Stdin, Stdout, Tool};
 use serde_json::{Value, json};
+use store::{CodexHome, LoginCopy, private_folder};
 
 use super::Login;
 use crate::config::Config;
-use crate::store::{CodexHome, LoginCopy, private_folder};
 use crate::worker::{Worker, WorkerKind, engine_environment, home_label};
 
 /// How long Codex may take to renew the tokens, including the start of a container.

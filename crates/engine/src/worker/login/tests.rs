@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
+use store::Layout;
+
 use super::account::tests::{NOW, login};
 use super::*;
-use crate::store::Layout;
 
 fn home() -> (tempfile::TempDir, CodexHome) {
     let folder = tempfile::tempdir().expect("a folder");

@@ -109,7 +109,7 @@ mod tests {
     use model::task::{NewRun, NewTask};
 
     use super::*;
-    use crate::store::TrashedThing;
+    use crate::TrashedThing;
 
     fn home() -> (tempfile::TempDir, Home) {
         let folder = tempfile::tempdir().expect("a folder");

@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    const PNG: &[u8] = include_bytes!("../../../testkit/fixtures/dot.png");
+    const PNG: &[u8] = include_bytes!("../../testkit/fixtures/dot.png");
 
     #[test]
     fn an_image_is_read_as_it_was_written_or_not_at_all() {

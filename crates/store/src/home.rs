@@ -152,7 +152,7 @@ pub fn holder(home: &Path) -> io::Result<Option<ProcessIdentity>> {
 }
 
 /// Creates a folder that only its owner can access. An existing folder keeps the owner's permissions and loses all others.
-pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
+pub fn private_folder(path: &Path) -> io::Result<()> {
     durable::create_private_folder(path)?;
     let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {

@@ -1,7 +1,7 @@
-//! Reads and writes state files. No other module reads or writes them, or knows their paths. A kill at any moment leaves the old
+//! Reads and writes state files. No other crate reads or writes them, or knows their paths. A kill at any moment leaves the old
 //! file or the new one.
 //!
-//! This module makes no decisions. A malformed file is reported as [`Damaged`] and stays unchanged.
+//! This crate makes no decisions. A malformed file is reported as [`Damaged`] and stays unchanged.
 
 mod boot;
 mod built_images;
@@ -22,7 +22,7 @@ mod usage;
 pub use boot::{Boot, UncleanStop};
 pub use built_images::BuiltImageRecord;
 pub use codex_home::{CodexHome, RefusedCopy, read_plain_file};
-pub(crate) use home::private_folder;
+pub use home::private_folder;
 pub use home::{Home, OpenHomeError, holder};
 pub use layout::Layout;
 pub use login_copy::{Found as FoundCopy, LoginCopy};
@@ -59,7 +59,7 @@ impl StoreError {
     }
 
     /// Whether the cause is a missing permission.
-    pub(crate) fn is_permission_denied(&self) -> bool {
+    pub fn is_permission_denied(&self) -> bool {
         self.source.kind() == io::ErrorKind::PermissionDenied
     }
 }
