@@ -3,7 +3,6 @@
 //! The methods parse the texts of a request and return views. They store no state; see `inner`.
 
 mod branches;
-mod notices;
 mod surroundings;
 
 use std::path::PathBuf;
@@ -26,6 +25,7 @@ use model::problem::Problem;
 use model::queue::Priority;
 use model::secret::Secret;
 use model::task::{NewRun, TaskRequest};
+use notifications::Notifications;
 
 use crate::config::Config;
 use crate::environment::EnvironmentSlot;
@@ -505,7 +505,12 @@ impl Engine {
     /// Signs out a browser and stops its notifications. Doing it twice is harmless.
     pub fn sign_out(&self, id: &str) -> Result<(), Problem> {
         self.inner.sessions.revoke(&self.inner.home, id)?;
-        self.inner.forget_signed_out_devices()
+        self.inner.notifications.forget_signed_out_devices()
+    }
+
+    /// Returns the notifications: their receivers and settings.
+    pub fn notifications(&self) -> &Notifications {
+        &self.inner.notifications
     }
 
     /// Streams numbered state changes after the given number, or from now on.

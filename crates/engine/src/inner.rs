@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use durable::{blocking, crash};
+use forge::Forges;
 use git::{Git, Mirror};
 use jiff::Timestamp;
 use model::ErrorCode;
@@ -15,6 +16,7 @@ use model::policy::RunPolicy;
 use model::problem::Problem;
 use model::queue::Hold;
 use model::run::RunError;
+use notifications::Notifications;
 use process::Redactor;
 use process::{boot_id, pretend_boot};
 use store::{Boot, CodexHome, Home};
@@ -24,9 +26,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::environment::{EnvironmentSlot, EnvironmentTable};
 use crate::feed::Feed;
-use crate::forge::{Following, Forges};
+use crate::following::Following;
 use crate::journal::FolderWatch;
-use crate::notify::Notices;
 use crate::password::Password;
 use crate::queue::Queue;
 use crate::sessions::Sessions;
@@ -57,9 +58,9 @@ pub(crate) struct Inner {
     pub(crate) queue: Queue,
     pub(crate) forges: Forges,
     pub(crate) following: Following,
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) password: Password,
-    pub(crate) notices: Notices,
+    pub(crate) notifications: Arc<Notifications>,
     pub(crate) watch: Arc<FolderWatch>,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -104,8 +105,16 @@ impl Inner {
                 .hint("make the home directory writable for this user, or set ORCH_HOME to another folder")
         })?;
         let (checks, secrets) = (ContainerChecks::new(&config), config.secret_values());
-        let (sessions, password) = (Sessions::open(&home)?, Password::open(&home)?);
-        let notices = Notices::open(&home, config.notices.clone());
+        let (sessions, password) = (Arc::new(Sessions::open(&home)?), Password::open(&home)?);
+        let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let signed_in = Arc::clone(&sessions);
+        let notifications = Notifications::open(
+            Arc::clone(&home),
+            config.notices.clone(),
+            Box::new(move |session, now| signed_in.holds(session, now)),
+            tracker.clone(),
+            cancel.clone(),
+        );
         let inner = Arc::new(Self {
             home,
             git,
@@ -124,10 +133,10 @@ impl Inner {
             following: Following::default(),
             sessions,
             password,
-            notices,
+            notifications,
             watch: FolderWatch::new(),
-            tracker: TaskTracker::new(),
-            cancel: CancellationToken::new(),
+            tracker,
+            cancel,
             keys: tokio::sync::Mutex::default(),
             trash_turn: tokio::sync::Mutex::default(),
             login_turn: tokio::sync::Mutex::default(),
@@ -161,7 +170,7 @@ impl Inner {
         inner.look_for_troubles().await;
         inner.keep_admitting();
         inner.keep_following();
-        inner.keep_telling_what_was_held();
+        inner.notifications.keep_sending_held();
         Ok(inner)
     }
 
@@ -254,6 +263,11 @@ impl Inner {
     pub(crate) fn run_policy(&self, env_id: model::ids::EnvironmentId) -> RunPolicy {
         let policy = self.environments.get(env_id).map(|environment| environment.record().runs.clone()).unwrap_or_default();
         RunPolicy { resume_interrupted: policy.resume_interrupted.or(Some(self.config.resume_interrupted)), ..policy }
+    }
+
+    /// Returns the name of a repository, or nothing if it was removed.
+    pub(crate) fn repository_name(&self, env_id: model::ids::EnvironmentId) -> String {
+        self.environments.get(env_id).map(|slot| slot.record().name.to_string()).unwrap_or_default()
     }
 
     pub(crate) fn environment_view(&self, slot: &EnvironmentSlot) -> EnvironmentView {

@@ -26,7 +26,6 @@ pub(crate) static COUNTED: LazyLock<Counted> = LazyLock::new(Counted::default);
 /// The counters and histograms of a server.
 pub(crate) struct Counted {
     recovered: Family<Labels, Counter>,
-    forges: Family<Labels, Counter>,
     run_seconds: Histogram,
     wait_seconds: Histogram,
     log_bytes: Counter,
@@ -37,7 +36,6 @@ impl Default for Counted {
     fn default() -> Self {
         Self {
             recovered: Family::default(),
-            forges: Family::default(),
             // Buckets from 1 s to 9 h.
             run_seconds: Histogram::new(exponential_buckets(1.0, 2.0, 16)),
             wait_seconds: Histogram::new(exponential_buckets(0.1, 2.0, 18)),
@@ -48,12 +46,6 @@ impl Default for Counted {
 }
 
 impl Counted {
-    /// Counts a response from a Git host.
-    pub(crate) fn forge(&self, host: &str, method: &reqwest::Method, status: u16) {
-        let labels = vec![("host", host.to_owned()), ("method", method.to_string()), ("status", status.to_string())];
-        self.forges.get_or_create(&labels).inc();
-    }
-
     /// Counts an event that recovery added to a task.
     pub(crate) fn recovery(&self, event: &TaskEvent) {
         let word = match event {
@@ -150,7 +142,12 @@ impl Inner {
             programs.get_or_create(&labels).inc_by(times);
         }
         registry.register("program_calls", "Finished programs, such as Git, by program, verb and outcome", programs);
-        registry.register("forge_calls", "Responses from Git hosts, by host, method and status", counted.forges.clone());
+        let forges = Family::<Labels, Counter>::default();
+        for (call, times) in self.forges.calls() {
+            let labels = vec![("host", call.host), ("method", call.method), ("status", call.status.to_string())];
+            forges.get_or_create(&labels).inc_by(times);
+        }
+        registry.register("forge_calls", "Responses from Git hosts, by host, method and status", forges);
         registry.register("log_bytes", "Bytes that finished runs wrote to their logs", counted.log_bytes.clone());
         registry.register("open_streams", "Number of open event streams", counted.streams.clone());
         let mut text = String::new();

@@ -88,7 +88,7 @@ struct Sources(Vec<Template>);
 impl Sources {
     fn read(root: &Path) -> Self {
         let mut files = Vec::new();
-        for name in ["cli", "codex-docker", "engine", "model", "web"] {
+        for name in super::product_crates(root) {
             walk(&root.join("crates").join(name).join("src"), &mut files).expect("the sources can be read");
         }
         let mut templates = Vec::new();

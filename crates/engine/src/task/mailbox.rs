@@ -105,7 +105,7 @@ impl Inner {
             let before = slot.record();
             slot.replace(Arc::clone(&record));
             self.publish_task(&record);
-            self.tell(&before, &record);
+            self.notifications.announce(&before, &record, &self.repository_name(record.env_id));
             if record.last_run().phase == RunPhase::Queued || !record.last_run().is_active() {
                 self.queue.look();
             }

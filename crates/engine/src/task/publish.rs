@@ -23,7 +23,8 @@ use model::task::{NewRun, PublicationEvent, TaskEvent, TaskRecord, TaskRequest};
 use super::TaskSlot;
 use crate::engine::Inner;
 use crate::environment::fetch_failed;
-use crate::forge::{EditPullRequest, Forge, ForgeError, NewPullRequest, place_of};
+use crate::following::place_of;
+use forge::{EditPullRequest, Forge, ForgeError, NewPullRequest};
 
 /// The paths of pull request templates, in the order in which GitHub looks for them.
 const TEMPLATES: &[&str] = &[

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
-use engine::{DeviceView, NoticeTarget, NoticesView, PushSubscription};
 use maud::{Markup, html};
 use model::ErrorCode;
 use model::notice::{NoticeGroup, NoticeSettings, PlainHttp, QuietHours, shown_address};
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
+use notifications::{DeviceView, NoticeTarget, NoticesView, PushSubscription};
 use serde::Deserialize;
 
 use super::answer::{Answer, Page, PageProblem, see};
@@ -24,7 +24,7 @@ use crate::state::Api;
 const PAGE: &str = "/settings/notices";
 
 pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
-    let view = api.engine.notices();
+    let view = api.engine.notifications().view();
     let body = html! {
         p { a href="/settings" { "← Settings" } }
         h1 { "Notifications" }
@@ -62,7 +62,7 @@ fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Pro
         }
         form #subscribe method="post" action="/settings/notices/devices" {
             (form_token(signed))
-            input type="hidden" name="server_key" value=(api.engine.push_key()?);
+            input type="hidden" name="server_key" value=(api.engine.notifications().push_key()?);
             @for name in ["endpoint", "p256dh", "auth"] { input type="hidden" name=(name); }
             button.primary[!has_own] type="submit" hidden {
                 @if has_own { "Subscribe this device again" } @else { "Turn on notifications for this device" }
@@ -261,9 +261,9 @@ impl SettingsForm {
 }
 
 pub(crate) async fn save(State(api): State<Api>, SignedForm(_, form): SignedForm<SettingsForm>) -> Result<Response, PageProblem> {
-    let fixed = api.engine.notices().fixed;
+    let fixed = api.engine.notifications().view().fixed;
     let hours = form.quiet_hours()?;
-    api.engine.edit_notices(|known| form.over(hours, known, &fixed))?;
+    api.engine.notifications().edit(|known| form.over(hours, known, &fixed))?;
     Ok(see(PAGE))
 }
 
@@ -281,7 +281,7 @@ pub(crate) async fn test(
                 .into());
         }
     };
-    api.engine.test_notice(target).await?;
+    api.engine.notifications().send_test(target).await?;
     Ok(see("/settings/notices#receivers"))
 }
 
@@ -290,12 +290,12 @@ pub(crate) async fn test_device(
     Path(id): Path<String>,
     _: SignedForm<()>,
 ) -> Result<Response, PageProblem> {
-    api.engine.test_notice(NoticeTarget::Device(id)).await?;
+    api.engine.notifications().send_test(NoticeTarget::Device(id)).await?;
     Ok(see("/settings/notices#devices"))
 }
 
 pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    api.engine.forget_device(&id)?;
+    api.engine.notifications().forget_device(&id)?;
     Ok(see("/settings/notices#devices"))
 }
 

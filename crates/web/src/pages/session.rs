@@ -7,10 +7,10 @@ use axum::extract::{Form, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 use axum::response::{IntoResponse, Response};
-use engine::PushSubscription;
 use maud::{Markup, html};
 use model::ErrorCode;
 use model::problem::{Problem, ProblemKind};
+use notifications::PushSubscription;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq as _;
@@ -67,7 +67,7 @@ impl Signed {
 
     /// Subscribes this browser to push notifications.
     pub(crate) fn subscribe(&self, api: &Api, wish: PushSubscription) -> Result<(), Problem> {
-        api.engine.subscribe(&self.secret, wish)
+        api.engine.notifications().subscribe(api.engine.session_id(&self.secret), wish)
     }
 }
 

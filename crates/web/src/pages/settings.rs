@@ -57,11 +57,11 @@ async fn whole(signed: &Signed, api: &Api, findings: Option<&[Finding]>) -> Answ
         h2 { "Disk usage" }
         (usage(&disk))
         h2 { "Notifications" }
-        @for damaged in api.engine.notices().damaged {
+        @for damaged in api.engine.notifications().view().damaged {
             p.warning role="alert" { (layout::damaged(&damaged)) }
         }
         p {
-            @if api.engine.has_receivers() { "Notifications are on. " }
+            @if api.engine.notifications().has_receivers() { "Notifications are on. " }
             @else { "Notifications are off. " }
             a href="/settings/notices" { "Notification settings" }
         }

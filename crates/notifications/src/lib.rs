@@ -1,10 +1,10 @@
 //! Notifications about tasks: sent to browsers by Web Push, to ntfy, and to a signed webhook.
 //!
-//! [`model::notice`] decides what to send and when. `book` stores receivers and settings, `send` sends messages, and `seal` and `vapid`
-//! implement the cryptography of Web Push. A receiver that fails is tried three times and does not delay others.
+//! [`model::notice`] decides what to send and when. `registry` stores receivers and settings, `send` sends messages, and `seal` and
+//! `vapid` implement the cryptography of Web Push. A receiver that fails is tried three times and does not delay others.
 //! Invariant: a notification contains a title and a link, but no output of an agent.
 
-mod book;
+mod registry;
 mod seal;
 mod send;
 mod vapid;
@@ -15,9 +15,6 @@ use std::time::Duration;
 
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
-use store::DeviceRecord;
-
-pub(crate) use book::Notices;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use model::ErrorCode;
@@ -25,12 +22,15 @@ use model::api::Damaged;
 use model::notice::{Notice, NoticeSettings, Way, notice, summary};
 use model::problem::Problem;
 use model::task::TaskRecord;
-use send::NotTold;
+use store::{DeviceRecord, Home};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::engine::Inner;
+use registry::Registry;
+use send::SendError;
 
 /// How often the clock is checked while notifications are held, since a machine can sleep and its clock can change.
-const LOOK: Duration = Duration::from_secs(30);
+const CLOCK_CHECK: Duration = Duration::from_secs(30);
 
 /// A receiver of notifications.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,28 +101,94 @@ pub struct NoticesView {
     pub damaged: Vec<Damaged>,
 }
 
-impl Inner {
-    /// Sends or holds the notification for a change of a task, if there is one and it is turned on.
-    pub(crate) fn tell(self: &Arc<Self>, before: &TaskRecord, after: &TaskRecord) {
-        if !self.notices.has_receivers() {
+/// Returns whether the browser session with this ID is still signed in.
+pub type IsSignedIn = Box<dyn Fn(&str, Timestamp) -> bool + Send + Sync>;
+
+/// Sends and holds notifications, and owns their receivers and settings.
+pub struct Notifications {
+    registry: Registry,
+    home: Arc<Home>,
+    is_signed_in: IsSignedIn,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Notifications {
+    /// Reads the settings and receivers of a home. `fixed` are the settings in `config.toml`, which take precedence. Sending stops
+    /// when `cancel` is cancelled, and `tracker` knows what is being sent.
+    pub fn open(
+        home: Arc<Home>,
+        fixed: NoticeSettings,
+        is_signed_in: IsSignedIn,
+        tracker: TaskTracker,
+        cancel: CancellationToken,
+    ) -> Arc<Self> {
+        let registry = Registry::open(&home, fixed);
+        Arc::new(Self { registry, home, is_signed_in, tracker, cancel })
+    }
+
+    /// Returns the settings and receivers. They include the secret of the webhook, which must not be shown.
+    pub fn view(&self) -> NoticesView {
+        self.registry.view(Timestamp::now())
+    }
+
+    /// Whether any receiver is configured.
+    pub fn has_receivers(&self) -> bool {
+        self.registry.has_receivers()
+    }
+
+    /// Returns the public URL that notifications link to, if one is set.
+    pub fn public_url(&self) -> Option<String> {
+        self.registry.settings().public_url
+    }
+
+    /// Changes the settings of the page *Notifications*, with immediate effect. `config.toml` takes precedence.
+    pub fn edit(&self, edit: impl FnOnce(&NoticeSettings) -> NoticeSettings) -> Result<(), Problem> {
+        self.registry.edit(&self.home, edit)
+    }
+
+    /// Returns the public key with which browsers subscribe.
+    pub fn push_key(&self) -> Result<String, Problem> {
+        Ok(self.registry.key()?.public())
+    }
+
+    /// Subscribes the browser of a session, for as long as the session lasts.
+    pub fn subscribe(&self, session: String, subscription: PushSubscription) -> Result<(), Problem> {
+        self.registry.subscribe(&self.home, session, subscription, Timestamp::now())
+    }
+
+    /// Removes a device. Doing it twice is harmless.
+    pub fn forget_device(&self, id: &str) -> Result<(), Problem> {
+        Ok(self.registry.keep_devices(&self.home, |device| device.id != id)?)
+    }
+
+    /// Removes the devices whose browsers are no longer signed in.
+    pub fn forget_signed_out_devices(&self) -> Result<(), Problem> {
+        let now = Timestamp::now();
+        Ok(self.registry.keep_devices(&self.home, |device| (self.is_signed_in)(&device.session, now))?)
+    }
+
+    /// Sends or holds the notification for a change of a task, if there is one and it is turned on. `repository` is the name of
+    /// the task's repository.
+    pub fn announce(self: &Arc<Self>, before: &TaskRecord, after: &TaskRecord, repository: &str) {
+        if !self.registry.has_receivers() {
             return;
         }
-        let settings = self.notices.settings();
-        let environment = self.environments.get(after.env_id).map(|slot| slot.record().name.to_string()).unwrap_or_default();
-        let Some(notice) = notice(before, after, &environment, settings.public_url.as_deref()) else { return };
-        let inner = Arc::clone(self);
+        let settings = self.registry.settings();
+        let Some(notice) = notice(before, after, repository, settings.public_url.as_deref()) else { return };
+        let this = Arc::clone(self);
         match settings.way(notice.event, Timestamp::now()) {
             Way::Drop => {}
             Way::Tell => {
                 self.tracker.spawn(async move {
-                    let told = inner.tell_all(&notice);
+                    let sent = this.send_to_all(&notice);
                     // If the server stops while a notification is being sent, the notification is lost.
-                    inner.cancel.run_until_cancelled(told).await
+                    this.cancel.run_until_cancelled(sent).await
                 });
             }
             Way::Hold => {
                 self.tracker.spawn(blocking(move || {
-                    if let Err(error) = inner.notices.hold(&inner.home, notice) {
+                    if let Err(error) = this.registry.hold(&this.home, notice) {
                         tracing::warn!(%error, "could not save a notification for the end of quiet hours");
                     }
                 }));
@@ -130,78 +196,78 @@ impl Inner {
         }
     }
 
-    /// Sends a summary of held notifications whenever quiet hours end. Runs until the server ends.
-    pub(crate) fn keep_telling_what_was_held(self: &Arc<Self>) {
-        let inner = Arc::clone(self);
+    /// Sends a summary of held notifications whenever quiet hours end, until the server stops.
+    pub fn keep_sending_held(self: &Arc<Self>) {
+        let this = Arc::clone(self);
         self.tracker.spawn(async move {
-            let telling = async {
+            let sending = async {
                 loop {
-                    let held = inner.notices.held();
-                    let settings = inner.notices.settings();
+                    let held = this.registry.held();
+                    let settings = this.registry.settings();
                     let is_quiet = settings.quiet_hours.as_ref().is_some_and(|hours| hours.ends(Timestamp::now()).is_some());
                     if held.is_empty() {
-                        inner.notices.changed.notified().await;
+                        this.registry.changed.notified().await;
                     } else if is_quiet {
                         // Wakes up after a change, or to check the clock again.
-                        let _either = tokio::time::timeout(LOOK, inner.notices.changed.notified()).await;
+                        let _either = tokio::time::timeout(CLOCK_CHECK, this.registry.changed.notified()).await;
                     } else {
                         if let Some(notice) = summary(&held, settings.public_url.as_deref()) {
-                            inner.tell_all(&notice).await;
+                            this.send_to_all(&notice).await;
                         }
                         crash::point(CrashPoint::HeldTold);
-                        inner.let_go(held).await;
+                        this.drop_held(held).await;
                     }
                 }
             };
-            inner.cancel.run_until_cancelled(telling).await
+            this.cancel.run_until_cancelled(sending).await
         });
     }
 
     /// Drops held notifications that were sent. If that cannot be recorded, they are sent again after a pause.
-    async fn let_go(self: &Arc<Self>, told: Vec<Notice>) {
-        let inner = Arc::clone(self);
-        let written = blocking(move || inner.notices.let_go(&inner.home, &told)).await;
+    async fn drop_held(self: &Arc<Self>, sent: Vec<Notice>) {
+        let this = Arc::clone(self);
+        let written = blocking(move || this.registry.drop_held(&this.home, &sent)).await;
         if let Err(error) = written {
             tracing::warn!(%error, "could not record that held notifications were sent");
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(CLOCK_CHECK).await;
         }
     }
 
     /// Sends a notification to all receivers.
-    async fn tell_all(&self, notice: &Notice) {
-        let settings = self.notices.settings();
+    async fn send_to_all(&self, notice: &Notice) {
+        let settings = self.registry.settings();
         let devices = self.devices_signed_in();
         let targets = [
             settings.ntfy_url.as_ref().map(|_| NoticeTarget::Ntfy),
             settings.webhook_url.as_ref().map(|_| NoticeTarget::Webhook),
         ];
         let targets = targets.into_iter().flatten().chain(devices.into_iter().map(|device| NoticeTarget::Device(device.id)));
-        let told = join_all(targets.map(|target| self.tell_one(target, notice, send::TRIES))).await;
-        for problem in told.into_iter().filter_map(Result::err) {
+        let sent = join_all(targets.map(|target| self.send_to(target, notice, send::TRIES))).await;
+        for problem in sent.into_iter().filter_map(Result::err) {
             tracing::warn!(%problem, "could not send a notification");
         }
     }
 
     /// Sends a test notification to a receiver. The view contains the outcome. Returns an error if the receiver does not exist.
-    pub(crate) async fn tell_for_a_test(&self, target: NoticeTarget) -> Result<(), Problem> {
-        let settings = self.notices.settings();
-        let is_there = match &target {
+    pub async fn send_test(&self, target: NoticeTarget) -> Result<(), Problem> {
+        let settings = self.registry.settings();
+        let exists = match &target {
             NoticeTarget::Ntfy => settings.ntfy_url.is_some(),
             NoticeTarget::Webhook => settings.webhook_url.is_some(),
             NoticeTarget::Device(id) => self.devices_signed_in().iter().any(|device| device.id == *id),
         };
-        if !is_there {
+        if !exists {
             let problem = Problem::new(ErrorCode::NoSuchReceiver, "no notification receiver of this kind is configured");
             return Err(problem.hint("set its URL or subscribe a device, then try again"));
         }
         // The outcome is recorded, and the page shows it.
-        let _noted = self.tell_one(target, &Notice::test(settings.public_url.as_deref()), send::ONCE).await;
+        let _recorded = self.send_to(target, &Notice::test(settings.public_url.as_deref()), send::ONCE).await;
         Ok(())
     }
 
-    async fn tell_one(&self, target: NoticeTarget, notice: &Notice, tries: u32) -> Result<(), Problem> {
-        let settings = self.notices.settings();
-        let told = match &target {
+    async fn send_to(&self, target: NoticeTarget, notice: &Notice, tries: u32) -> Result<(), Problem> {
+        let settings = self.registry.settings();
+        let sent = match &target {
             NoticeTarget::Ntfy => match &settings.ntfy_url {
                 Some(url) => send::ntfy(&settings, url, notice, tries).await,
                 None => return Ok(()),
@@ -212,31 +278,25 @@ impl Inner {
             },
             NoticeTarget::Device(id) => self.push(&settings, id, notice, tries).await,
         };
-        let told = told.map_err(|not| not.problem);
-        self.notices.note(target, &told, Timestamp::now());
-        told
+        let sent = sent.map_err(|error| error.problem);
+        self.registry.record(target, &sent, Timestamp::now());
+        sent
     }
 
-    async fn push(&self, settings: &NoticeSettings, id: &str, notice: &Notice, tries: u32) -> Result<(), NotTold> {
+    async fn push(&self, settings: &NoticeSettings, id: &str, notice: &Notice, tries: u32) -> Result<(), SendError> {
         let Some(device) = self.devices_signed_in().into_iter().find(|device| device.id == id) else { return Ok(()) };
-        let key = self.notices.key()?;
-        let told = send::push(settings, &key, &device, notice, tries).await;
-        if told.as_ref().is_err_and(|not| not.is_gone) {
+        let key = self.registry.key()?;
+        let sent = send::push(settings, &key, &device, notice, tries).await;
+        if sent.as_ref().is_err_and(|error| error.is_gone) {
             tracing::info!(device = device.label, "removed a device whose push subscription has expired");
-            self.notices.keep_devices(&self.home, |known| known.id != device.id).map_err(Problem::from)?;
+            self.registry.keep_devices(&self.home, |known| known.id != device.id).map_err(Problem::from)?;
         }
-        told
+        sent
     }
 
     /// Returns the devices whose browsers are signed in. Other devices receive nothing, even if they are not removed yet.
     fn devices_signed_in(&self) -> Vec<DeviceRecord> {
         let now = Timestamp::now();
-        self.notices.devices().into_iter().filter(|device| self.sessions.holds(&device.session, now)).collect()
-    }
-
-    /// Removes the devices whose browsers are no longer signed in.
-    pub(crate) fn forget_signed_out_devices(&self) -> Result<(), Problem> {
-        let now = Timestamp::now();
-        Ok(self.notices.keep_devices(&self.home, |device| self.sessions.holds(&device.session, now))?)
+        self.registry.devices().into_iter().filter(|device| (self.is_signed_in)(&device.session, now)).collect()
     }
 }

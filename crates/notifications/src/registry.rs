@@ -16,7 +16,7 @@ use store::{DeviceRecord, Devices, Home, StoreError};
 
 use super::seal::{BrowserKeys, seal};
 use super::vapid::VapidKey;
-use super::{DeviceView, NoticeTarget, NoticesView, Outcome, PushSubscription};
+use crate::{DeviceView, NoticeTarget, NoticesView, Outcome, PushSubscription};
 
 /// The maximum number of devices.
 const MOST_DEVICES: usize = 20;
@@ -27,11 +27,11 @@ const MOST_HELD: usize = 1000;
 /// The longest `User-Agent` that is stored, in characters.
 const LABEL_CHARS: usize = 120;
 
-pub(crate) struct Notices {
+pub(crate) struct Registry {
     fixed: NoticeSettings,
     state: Mutex<State>,
     /// Notified when the settings or the held notifications change.
-    pub(super) changed: tokio::sync::Notify,
+    pub(crate) changed: tokio::sync::Notify,
 }
 
 struct State {
@@ -44,7 +44,7 @@ struct State {
     damaged: Vec<Damaged>,
 }
 
-impl Notices {
+impl Registry {
     pub(crate) fn open(home: &Home, fixed: NoticeSettings) -> Self {
         let (page, damaged_page) = home.read_notice_settings();
         let (devices, damaged_devices) = home.read_devices();
@@ -153,7 +153,7 @@ impl Notices {
     }
 
     /// Returns all devices.
-    pub(super) fn devices(&self) -> Vec<DeviceRecord> {
+    pub(crate) fn devices(&self) -> Vec<DeviceRecord> {
         self.locked().devices.devices.clone()
     }
 
@@ -174,7 +174,7 @@ impl Notices {
     }
 
     /// Holds a notification until quiet hours end.
-    pub(super) fn hold(&self, home: &Home, notice: Notice) -> Result<(), StoreError> {
+    pub(crate) fn hold(&self, home: &Home, notice: Notice) -> Result<(), StoreError> {
         let mut state = self.locked();
         let mut held = state.held.clone();
         held.push(notice);
@@ -188,21 +188,21 @@ impl Notices {
         Ok(())
     }
 
-    pub(super) fn held(&self) -> Vec<Notice> {
+    pub(crate) fn held(&self) -> Vec<Notice> {
         self.locked().held.clone()
     }
 
     /// Drops held notifications that were sent, and keeps those that came later.
-    pub(super) fn let_go(&self, home: &Home, told: &[Notice]) -> Result<(), StoreError> {
+    pub(crate) fn drop_held(&self, home: &Home, sent: &[Notice]) -> Result<(), StoreError> {
         let mut state = self.locked();
-        let held: Vec<_> = state.held.iter().filter(|notice| !told.contains(notice)).cloned().collect();
+        let held: Vec<_> = state.held.iter().filter(|notice| !sent.contains(notice)).cloned().collect();
         home.write_held_notices(&held)?;
         state.held = held;
         Ok(())
     }
 
-    pub(super) fn note(&self, target: NoticeTarget, told: &Result<(), Problem>, now: Timestamp) {
-        let why_not = told.as_ref().err().map(|problem| problem.report.message.clone());
+    pub(crate) fn record(&self, target: NoticeTarget, sent: &Result<(), Problem>, now: Timestamp) {
+        let why_not = sent.as_ref().err().map(|problem| problem.report.message.clone());
         self.locked().outcomes.insert(target, Outcome { at: now, why_not });
     }
 }
@@ -216,7 +216,7 @@ impl State {
 }
 
 /// Decodes the keys of a browser. Returns `None` if their lengths are wrong.
-pub(super) fn browser_keys(p256dh: &str, auth: &str) -> Option<BrowserKeys> {
+pub(crate) fn browser_keys(p256dh: &str, auth: &str) -> Option<BrowserKeys> {
     let p256dh = BASE64.decode(p256dh.trim_end_matches('=')).ok()?.try_into().ok()?;
     let auth = BASE64.decode(auth.trim_end_matches('=')).ok()?.try_into().ok()?;
     Some(BrowserKeys { p256dh, auth })
@@ -232,7 +232,7 @@ mod tests {
         "2026-01-02T03:04:05Z".parse().expect("a time")
     }
 
-    fn wish(notices: &Notices, n: usize) -> PushSubscription {
+    fn wish(notices: &Registry, n: usize) -> PushSubscription {
         PushSubscription {
             endpoint: format!("https://push.example/{n}"),
             p256dh: P256DH.to_owned(),
@@ -242,10 +242,10 @@ mod tests {
         }
     }
 
-    fn stage() -> (tempfile::TempDir, Home, Notices) {
+    fn stage() -> (tempfile::TempDir, Home, Registry) {
         let folder = tempfile::tempdir().expect("a folder");
         let home = Home::open(folder.path()).expect("a home");
-        let notices = Notices::open(&home, NoticeSettings::default());
+        let notices = Registry::open(&home, NoticeSettings::default());
         (folder, home, notices)
     }
 
@@ -257,14 +257,14 @@ mod tests {
         for (session, n) in [("a", 1), ("b", 2), ("a", 3), ("c", 2)] {
             notices.subscribe(&home, session.to_owned(), wish(&notices, n), now()).expect("taken");
         }
-        let again = Notices::open(&home, NoticeSettings::default());
+        let again = Registry::open(&home, NoticeSettings::default());
         let found: Vec<_> =
             again.devices().into_iter().map(|it| (it.session, it.endpoint.as_str().to_owned(), it.label)).collect();
         let row = |session: &str, n: u32| (session.to_owned(), format!("https://push.example/{n}"), "Phone".to_owned());
         assert_eq!(found, [row("a", 3), row("c", 2)]);
         assert_eq!(again.key().expect("kept").public(), key);
         again.keep_devices(&home, |device| device.session == "c").expect("written");
-        assert_eq!(Notices::open(&home, NoticeSettings::default()).devices().len(), 1);
+        assert_eq!(Registry::open(&home, NoticeSettings::default()).devices().len(), 1);
     }
 
     #[test]
@@ -293,7 +293,7 @@ mod tests {
         for path in [home.layout.devices(), home.layout.notices(), home.layout.held_notices()] {
             fs_err::write(path, "{").expect("written");
         }
-        let notices = Notices::open(&home, NoticeSettings::default());
+        let notices = Registry::open(&home, NoticeSettings::default());
         assert_eq!(notices.view(now()).damaged.len(), 3);
         notices.subscribe(&home, "a".to_owned(), wish(&notices, 1), now()).expect("taken");
         notices.edit(&home, |_| NoticeSettings::default()).expect("written");
@@ -306,10 +306,10 @@ mod tests {
         let (_folder, home, notices) = stage();
         let notice = |title: &str| Notice { title: title.to_owned(), ..Notice::test(None) };
         notices.hold(&home, notice("one")).expect("written");
-        let again = Notices::open(&home, NoticeSettings::default());
+        let again = Registry::open(&home, NoticeSettings::default());
         let told = again.held();
         again.hold(&home, notice("two")).expect("written");
-        again.let_go(&home, &told).expect("written");
-        assert_eq!(Notices::open(&home, NoticeSettings::default()).held(), [notice("two")]);
+        again.drop_held(&home, &told).expect("written");
+        assert_eq!(Registry::open(&home, NoticeSettings::default()).held(), [notice("two")]);
     }
 }

@@ -1,6 +1,8 @@
 //! Forgejo and Gitea: pull requests in API v1, whose answers resemble GitHub's. Source: <https://codeberg.org/api/swagger>.
 //! Their lists cannot be filtered by branch, so the newest pull requests are searched.
 
+use std::sync::Arc;
+
 use model::forge::ForgePlace;
 use model::ids::ObjectId;
 use model::names::BranchName;
@@ -12,6 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::api::Api;
+use super::calls::Calls;
 use super::github::{Pull, User, changed_pull, last_words, newest_pulls, one_pull};
 use super::{Answer, EditPullRequest, Forge, ForgeError, FoundPullRequest, NewPullRequest};
 
@@ -71,8 +74,8 @@ impl Status {
 }
 
 impl Forgejo {
-    pub(super) fn new(place: &ForgePlace, token: &Secret) -> Result<Self, ForgeError> {
-        let api = Api::new(&place.api_url, token, ("authorization", "token "), &[("accept", "application/json")])?;
+    pub(super) fn new(place: &ForgePlace, token: &Secret, calls: &Arc<Calls>) -> Result<Self, ForgeError> {
+        let api = Api::new(&place.api_url, token, ("authorization", "token "), &[("accept", "application/json")], calls)?;
         Ok(Self { api, place: place.clone() })
     }
 

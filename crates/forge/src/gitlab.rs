@@ -1,6 +1,8 @@
 //! GitLab: merge requests in REST API v4. Source: <https://docs.gitlab.com/api/merge_requests/>. A project is named by its full
 //! path, with escaped slashes.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use model::forge::{ForgePlace, escaped};
 use model::ids::ObjectId;
@@ -13,6 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::api::Api;
+use super::calls::Calls;
 use super::{Answer, EditPullRequest, Forge, ForgeError, FoundPullRequest, NewPullRequest};
 
 /// The prefix of a draft's title.
@@ -132,8 +135,8 @@ impl CommitStatus {
 }
 
 impl GitLab {
-    pub(super) fn new(place: &ForgePlace, token: &Secret) -> Result<Self, ForgeError> {
-        let api = Api::new(&place.api_url, token, ("private-token", ""), &[("accept", "application/json")])?;
+    pub(super) fn new(place: &ForgePlace, token: &Secret, calls: &Arc<Calls>) -> Result<Self, ForgeError> {
+        let api = Api::new(&place.api_url, token, ("private-token", ""), &[("accept", "application/json")], calls)?;
         let project = escaped(place.project.as_str()).replace('/', "%2F");
         Ok(Self { api, project })
     }

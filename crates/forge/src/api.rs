@@ -4,7 +4,7 @@
 //! Invariant: the token is only sent to the Git host's own URL, even if a response redirects elsewhere.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ForgeError;
-use crate::metrics::COUNTED;
+use super::calls::{Call, Calls};
 
 /// The maximum size of a response in bytes.
 const ANSWER_LIMIT_BYTES: usize = 16 << 20;
@@ -41,6 +41,7 @@ pub(super) struct Api {
     client: Client,
     base: ApiUrl,
     headers: HeaderMap,
+    calls: Arc<Calls>,
     etags: Mutex<HashMap<String, HeaderValue>>,
     paused_until: Mutex<Option<Timestamp>>,
 }
@@ -57,6 +58,7 @@ impl Api {
         token: &Secret,
         token_header: (&'static str, &str),
         fixed: &[(&'static str, &'static str)],
+        calls: &Arc<Calls>,
     ) -> Result<Self, ForgeError> {
         // An error means that another part of this process has already installed the same provider.
         let _decided = rustls::crypto::ring::default_provider().install_default();
@@ -75,7 +77,14 @@ impl Api {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| ForgeError::Unreachable(words(&error)))?;
-        Ok(Self { client, base: base.clone(), headers, etags: Mutex::default(), paused_until: Mutex::default() })
+        Ok(Self {
+            client,
+            base: base.clone(),
+            headers,
+            calls: Arc::clone(calls),
+            etags: Mutex::default(),
+            paused_until: Mutex::default(),
+        })
     }
 
     /// Sends a GET request.
@@ -141,7 +150,8 @@ impl Api {
                 request = request.json(body);
             }
             let answer = request.send().await.map_err(|error| ForgeError::Unreachable(words(&error)))?;
-            COUNTED.forge(self.base.host(), &method, answer.status().as_u16());
+            let (host, method_name) = (self.base.host().to_owned(), method.to_string());
+            self.calls.count(Call { host, method: method_name, status: answer.status().as_u16() });
             match (answer.status(), redirection(&answer)) {
                 // The repository was renamed. Keep the method.
                 (status, Some(target)) if status.is_redirection() && (method == Method::GET || is_below(&target, &self.base)) => {

@@ -1,16 +1,19 @@
 //! Git hosts: one trait for all requests, and a thin typed client for each kind.
 //!
-//! This module does not decide what to request; see `task::publish` and `follow`. Invariant: a token leaves this process only
+//! This crate does not decide what to request; the engine does. Invariant: a token leaves this process only
 //! in one header, to the URL that it belongs to, and never appears in a URL, an error or a log.
 
 mod api;
+mod calls;
 mod error;
-mod follow;
 mod forgejo;
 mod github;
 mod gitlab;
 mod table;
 
+use std::sync::Arc;
+
+use calls::Calls;
 use futures_util::future::BoxFuture;
 use model::forge::{ForgeKind, ForgePlace};
 use model::ids::ObjectId;
@@ -19,27 +22,34 @@ use model::publication::feedback::Feedback;
 use model::publication::{Checks, PullRequest, Reviews};
 use model::secret::Secret;
 
-pub(crate) use error::ForgeError;
-pub(crate) use follow::Following;
-pub(crate) use table::{Forges, place_of};
+pub use calls::Call;
+pub use error::ForgeError;
+pub use table::Forges;
 
 /// A pull request to open.
 #[derive(Debug, Clone)]
-pub(crate) struct NewPullRequest {
-    pub(crate) head: BranchName,
-    pub(crate) base: BranchName,
-    pub(crate) title: String,
-    pub(crate) body: String,
-    pub(crate) draft: bool,
+pub struct NewPullRequest {
+    /// The branch with the changes.
+    pub head: BranchName,
+    /// The branch to merge into.
+    pub base: BranchName,
+    /// The title.
+    pub title: String,
+    /// The description, in Markdown.
+    pub body: String,
+    /// Whether to open it as a draft.
+    pub draft: bool,
 }
 
 /// Changes to an open pull request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct EditPullRequest {
-    pub(crate) title: Option<String>,
-    pub(crate) body: Option<String>,
+pub struct EditPullRequest {
+    /// The new title.
+    pub title: Option<String>,
+    /// The new description, in Markdown.
+    pub body: Option<String>,
     /// Whether the pull request is a draft. An edit keeps this state: some Git hosts mark drafts in the title.
-    pub(crate) is_draft: bool,
+    pub is_draft: bool,
 }
 
 impl EditPullRequest {
@@ -54,15 +64,17 @@ impl EditPullRequest {
 
 /// An existing pull request, with its text, which people may have edited.
 #[derive(Debug, Clone)]
-pub(crate) struct FoundPullRequest {
-    pub(crate) pull_request: PullRequest,
-    pub(crate) body: String,
+pub struct FoundPullRequest {
+    /// The pull request.
+    pub pull_request: PullRequest,
+    /// Its description, in Markdown.
+    pub body: String,
 }
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, ForgeError>>;
 
 /// Requests to a Git host, about one repository. `None` means that nothing has changed since the last request.
-pub(crate) trait Forge: Send + Sync {
+pub trait Forge: Send + Sync {
     /// Finds the open pull request of this branch.
     fn find<'a>(&'a self, head: &'a BranchName) -> Answer<'a, Option<FoundPullRequest>>;
     /// Opens a pull request.
@@ -82,10 +94,10 @@ pub(crate) trait Forge: Send + Sync {
 }
 
 /// Creates the client for a repository.
-fn connect(place: &ForgePlace, token: &Secret) -> Result<Box<dyn Forge>, ForgeError> {
+fn connect(place: &ForgePlace, token: &Secret, calls: &Arc<Calls>) -> Result<Box<dyn Forge>, ForgeError> {
     Ok(match place.kind {
-        ForgeKind::GitHub => Box::new(github::GitHub::new(place, token)?),
-        ForgeKind::GitLab => Box::new(gitlab::GitLab::new(place, token)?),
-        ForgeKind::Forgejo => Box::new(forgejo::Forgejo::new(place, token)?),
+        ForgeKind::GitHub => Box::new(github::GitHub::new(place, token, calls)?),
+        ForgeKind::GitLab => Box::new(gitlab::GitLab::new(place, token, calls)?),
+        ForgeKind::Forgejo => Box::new(forgejo::Forgejo::new(place, token, calls)?),
     })
 }

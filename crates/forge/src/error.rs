@@ -7,7 +7,7 @@ use model::run::RunError;
 
 /// Why a Git host did not do what was requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ForgeError {
+pub enum ForgeError {
     /// The Git host cannot be reached, or the connection was lost.
     #[error("the host is unreachable: {0}")]
     Unreachable(String),
@@ -41,7 +41,7 @@ pub(crate) enum ForgeError {
 
 impl ForgeError {
     /// Whether a retry may help.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Broken { .. } => true,
             Self::TokenRefused(_)
@@ -54,7 +54,7 @@ impl ForgeError {
     }
 
     /// Converts the error for a record, with hints.
-    pub(crate) fn to_run_error(&self, kind: ForgeKind) -> RunError {
+    pub fn to_run_error(&self, kind: ForgeKind) -> RunError {
         let (code, hint) = match self {
             Self::Unreachable(_) => (ErrorCode::ForgeUnreachable, "the branch is pushed; try again when the network is back".to_owned()),
             Self::Broken { .. } => (ErrorCode::ForgeUnavailable, "the branch is pushed; try again later".to_owned()),

@@ -12,7 +12,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use store::DeviceRecord;
 
-use super::book::browser_keys;
+use super::registry::browser_keys;
 use super::seal::seal;
 use super::vapid::VapidKey;
 
@@ -35,19 +35,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const NO_CONTACT: &str = "mailto:nobody@example.com";
 
 /// The reason why a notification was not sent.
-pub(super) struct NotTold {
+pub(super) struct SendError {
     pub(super) problem: Problem,
     /// Whether the receiver no longer exists.
     pub(super) is_gone: bool,
 }
 
-impl From<Problem> for NotTold {
+impl From<Problem> for SendError {
     fn from(problem: Problem) -> Self {
         Self { problem, is_gone: false }
     }
 }
 
-pub(super) async fn webhook(settings: &NoticeSettings, url: &str, notice: &Notice, tries: u32) -> Result<(), NotTold> {
+pub(super) async fn webhook(settings: &NoticeSettings, url: &str, notice: &Notice, tries: u32) -> Result<(), SendError> {
     let body = serde_json::to_vec(notice).map_err(Problem::internal)?;
     let client = client_for("the webhook", url, settings.webhook_plain_http()).await?;
     let mut request = client.post(url).header("content-type", "application/json");
@@ -57,7 +57,7 @@ pub(super) async fn webhook(settings: &NoticeSettings, url: &str, notice: &Notic
     tried("the webhook", request.body(body), tries).await
 }
 
-pub(super) async fn ntfy(settings: &NoticeSettings, url: &str, notice: &Notice, tries: u32) -> Result<(), NotTold> {
+pub(super) async fn ntfy(settings: &NoticeSettings, url: &str, notice: &Notice, tries: u32) -> Result<(), SendError> {
     let client = client_for("ntfy", url, settings.ntfy_plain_http()).await?;
     let mut request = client.post(url).header("title", header_text(&notice.title)).header("tags", tag(notice.event));
     if let Some(link) = &notice.url {
@@ -72,7 +72,7 @@ pub(super) async fn push(
     device: &DeviceRecord,
     notice: &Notice,
     tries: u32,
-) -> Result<(), NotTold> {
+) -> Result<(), SendError> {
     let unsealed = || Problem::internal("could not encrypt a message for a device");
     let keys = browser_keys(&device.p256dh, device.auth.expose()).ok_or_else(unsealed)?;
     let message = serde_json::to_vec(&PushMessage::new(notice)).map_err(Problem::internal)?;
@@ -155,7 +155,7 @@ fn tag(event: NoticeKind) -> &'static str {
 }
 
 /// Sends a request, and retries it after a network error, an overload, or a request to wait.
-async fn tried(receiver: &str, request: reqwest::RequestBuilder, most: u32) -> Result<(), NotTold> {
+async fn tried(receiver: &str, request: reqwest::RequestBuilder, most: u32) -> Result<(), SendError> {
     let mut pause = PAUSE;
     let mut tries = 1;
     loop {
@@ -177,7 +177,7 @@ async fn tried(receiver: &str, request: reqwest::RequestBuilder, most: u32) -> R
         if !passes || tries >= most {
             let problem =
                 Problem::new(ErrorCode::NotTold, detail).hint("check that the URL is correct and reachable from the server");
-            return Err(NotTold { problem, is_gone });
+            return Err(SendError { problem, is_gone });
         }
         tokio::time::sleep(pause.max(wanted)).await;
         (tries, pause) = (tries + 1, pause * 3);

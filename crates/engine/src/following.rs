@@ -7,15 +7,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use forge::{Forge, ForgeError};
 use jiff::Timestamp;
-use model::forge::ForgePlace;
+use model::environment::EnvironmentRecord;
+use model::forge::{ForgePlace, GitHubDefaults};
 use model::ids::TaskId;
 use model::publication::follow::{FOLLOWED_FOR, Followed, Question, next_question};
 use model::publication::{PullRequest, PullRequestState};
 use model::secret::Secret;
 use model::task::{PublicationEvent, TaskEvent};
 
-use super::{Forge, ForgeError, place_of};
+use crate::config::Config;
 use crate::engine::Inner;
 use crate::task::TaskSlot;
 
@@ -187,4 +189,12 @@ impl Inner {
             }
         }
     }
+}
+
+/// Returns the repository on its Git host and the token for it, if there are any.
+pub(crate) fn place_of(config: &Config, environment: &EnvironmentRecord) -> Option<(ForgePlace, Option<Secret>)> {
+    let defaults = GitHubDefaults { project: config.github_project.clone(), api_url: config.github_api_url.clone() };
+    let place = ForgePlace::find(&environment.repo_url, &environment.forge, &defaults)?;
+    let token = environment.forge_token.clone().or_else(|| config.github_token.clone().filter(|_| place.is_default_github));
+    Some((place, token))
 }

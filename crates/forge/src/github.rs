@@ -1,6 +1,8 @@
 //! GitHub, both github.com and Enterprise: the REST API of 2022-11-28, and one GraphQL query that has no REST equivalent.
 //! Source: <https://docs.github.com/en/rest>. The tests check every request and response against GitHub's own description.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use model::forge::{ForgePlace, escaped};
 use model::ids::ObjectId;
@@ -13,6 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::api::Api;
+use super::calls::Calls;
 use super::{Answer, EditPullRequest, Forge, ForgeError, FoundPullRequest, NewPullRequest};
 
 /// The maximum number of logs of failed checks that are fetched.
@@ -131,15 +134,15 @@ impl CheckRun {
 }
 
 impl GitHub {
-    pub(super) fn new(place: &ForgePlace, token: &Secret) -> Result<Self, ForgeError> {
+    pub(super) fn new(place: &ForgePlace, token: &Secret, calls: &Arc<Calls>) -> Result<Self, ForgeError> {
         let fixed = [("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")];
         let bearer = ("authorization", "Bearer ");
         // On Enterprise, the GraphQL API is next to `/api/v3`.
         let base = place.api_url.as_str();
         let base = base.strip_suffix("/v3").unwrap_or(base);
         let base = model::forge::ApiUrl::parse(base).map_err(|problem| ForgeError::Unreadable(problem.report.message))?;
-        let api = Api::new(&place.api_url, token, bearer, &fixed)?;
-        Ok(Self { api, graphql: Api::new(&base, token, bearer, &fixed)?, place: place.clone() })
+        let api = Api::new(&place.api_url, token, bearer, &fixed, calls)?;
+        Ok(Self { api, graphql: Api::new(&base, token, bearer, &fixed, calls)?, place: place.clone() })
     }
 
     fn path(&self, rest: &str) -> String {
