@@ -4,24 +4,20 @@
 //! has one in its task's folder, and Codex on the host has `codex/auth.json`. Changes to a copy do not affect the login.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use durable::write_atomically;
 use fs_err as fs;
-use fs_err::os::unix::fs::OpenOptionsExt as _;
 use jiff::Timestamp;
 use model::ids::{RunNumber, TaskId};
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::home::private_folder;
 use super::layout::Layout;
 use super::login_copy::LoginCopy;
-
-/// The maximum size of a login in bytes.
-const LOGIN_LIMIT_BYTES: u64 = 256 * 1024;
+use super::plain_file::read_plain_file;
 
 /// The content of `login.json` when Codex is logged out. If the file were missing, a file of an older version could count as a
 /// login.
@@ -174,20 +170,6 @@ impl CodexHome {
         lock.lock()?;
         Ok(lock)
     }
-}
-
-/// Reads a small regular file. Does not follow links or open anything that could block.
-pub fn read_plain_file(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-    let file = fs::File::options().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() > LOGIN_LIMIT_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is not a small regular file", path.display())));
-    }
-    let mut bytes = Vec::new();
-    file.take(LOGIN_LIMIT_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

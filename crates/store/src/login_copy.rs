@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use durable::write_atomically;
 use fs_err as fs;
 
-use super::codex_home::read_plain_file;
 use super::home::private_folder;
+use super::plain_file::read_plain_file;
 
 /// The name of Codex's login file.
 const FILE: &str = "auth.json";
