@@ -7,9 +7,9 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use durable::write_atomically;
-use engine::keeper::{ExitRecord, KeeperRecord, KeeperState, Order, RunFiles, observe};
 use model::ids::{Attempt, RunNumber, TaskId};
 use process::{ProcessIdentity, Signal, processes_with_environment};
+use runner::keeper::{ExitRecord, KeeperRecord, KeeperState, Order, RunFiles, observe};
 use tokio::process::{Child, Command};
 
 use crate::BINARY;

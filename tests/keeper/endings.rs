@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use engine::keeper::{Ending, request_stop, until_gone};
 use process::{ProcessIdentity, Signal};
+use runner::keeper::{Ending, request_stop, until_gone};
 use tokio::process::Child;
 
 use super::bench::{Bench, appears, gone, written_process};
@@ -193,7 +193,7 @@ async fn what_no_signal_reaches_is_ended_by_the_orders_cleanup_after_all_else() 
     let mut bench = Bench::new("sleep 600 & echo $! > child; exit 4");
     let look = "if grep -q '^State:[[:space:]]*[RSDT]' /proc/$(cat child)/status 2> error || [ -e run-001.exit.json ]; then echo early; else echo last; fi > cleaned; exit 1";
     let script = format!("cd {}; {look}", bench.file("").display());
-    bench.order.cleanup = Some(engine::worker::Cleanup { program: "/bin/sh".into(), args: vec!["-c".to_owned(), script] });
+    bench.order.cleanup = Some(runner::worker::Cleanup { program: "/bin/sh".into(), args: vec!["-c".to_owned(), script] });
     assert_eq!(bench.held().await.ending, Ending::Code { code: 4 }, "{}", bench.complaints());
     assert_eq!(appears(&bench.file("cleaned")).await, "last\n");
     assert!(bench.complaints().contains("could not clean up after a run"), "a failed cleanup is logged: {}", bench.complaints());

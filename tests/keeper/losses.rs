@@ -1,9 +1,9 @@
 //! Killed keepers and damaged records: what the server observes, and how it ends leftover processes. Real keepers and
 //! workers; shell scripts define what they do.
 
-use engine::keeper::{ExitRecord, KeeperState, end_leftovers, observe, request_stop, until_gone};
 use model::ids::Attempt;
 use process::{ProcessIdentity, Signal};
+use runner::keeper::{ExitRecord, KeeperState, end_leftovers, observe, request_stop, until_gone};
 
 use super::bench::{Bench, appears, gone, written_process};
 

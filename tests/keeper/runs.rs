@@ -1,8 +1,8 @@
 //! Successful runs: the worker's input, the files that a run leaves, and that a run starts only once. Real keepers and
 //! workers; shell scripts define what they do.
 
-use engine::keeper::{Ending, KeeperState, request_stop};
 use model::ids::Attempt;
+use runner::keeper::{Ending, KeeperState, request_stop};
 
 use super::bench::{Bench, appears, gone};
 
@@ -82,7 +82,7 @@ async fn a_look_at_a_run_never_keeps_its_keeper_from_starting() {
     let looking = std::thread::spawn(move || {
         while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
             // Observing a keeper that is just starting can fail.
-            engine::keeper::observe(&files, attempt).ok();
+            runner::keeper::observe(&files, attempt).ok();
         }
     });
     let exit = bench.held().await;

@@ -15,7 +15,7 @@ const GENERATORS: &[&[&str]] = &[
     // docs/errors.md
     &["test", "--quiet", "--package", "model", "--test", "it", "error_reference::"],
     // docs/config.toml
-    &["run", "--quiet", "--package", "engine", "--example", "config_sample"],
+    &["run", "--quiet", "--package", "config", "--example", "config_sample"],
     // docs/settings.md
     &["run", "--quiet", "--package", "web", "--example", "settings"],
     // docs/cli.md

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         && let Some(order) = arguments.next()
     {
         commands::log_plainly();
-        return engine::keeper::main(order.as_ref());
+        return runner::keeper::main(order.as_ref());
     }
     let arguments = args::Arguments::parse();
     if let args::Command::CodexDocker { arguments } = arguments.command {

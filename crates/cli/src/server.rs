@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use engine::{Config, Overrides};
+use config::{Config, Overrides};
 use model::ErrorCode;
 use model::api::ProblemView;
 use model::problem::Problem;

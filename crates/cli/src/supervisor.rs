@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::Duration;
 
-use engine::Config;
+use config::Config;
 use model::api::ServerStatus;
 use model::problem::Problem;
 use tokio_util::sync::CancellationToken;

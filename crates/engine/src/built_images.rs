@@ -14,10 +14,10 @@ use model::environment::EnvironmentRecord;
 use model::ids::EnvironmentId;
 use model::problem::Problem;
 use process::Redactor;
+use runner::worker::Housekeeping;
 use store::{BuiltImageRecord, StoreError, TrashedThing};
 
-use crate::engine::Inner;
-use crate::worker::Housekeeping;
+use crate::inner::Inner;
 
 /// The minimum length of an image ID prefix that counts as a reference to the image.
 const SHORTEST_ID: usize = 12;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::Config;
 use futures_util::Stream;
 use git::Reading;
 use model::ErrorCode;
@@ -27,9 +28,8 @@ use model::secret::Secret;
 use model::task::{NewRun, TaskRequest};
 use notifications::Notifications;
 
-use crate::config::Config;
 use crate::environment::EnvironmentSlot;
-pub(crate) use crate::inner::Inner;
+use crate::inner::Inner;
 use crate::sessions::{Browser, SessionView};
 use crate::task::{Changes, PictureSide, Reach, Review, ReviewPart, ReviewState, TaskSlot};
 use crate::times::LineTimes;

@@ -10,7 +10,7 @@ use futures_util::Stream;
 use model::api::FeedEvent;
 use tokio::sync::Notify;
 
-use crate::metrics::COUNTED;
+use crate::counters::COUNTED;
 
 /// How many changes are kept for readers that reconnect: several minutes of a busy server, in well under a megabyte.
 const KEPT: usize = 4096;

@@ -1,25 +1,14 @@
-//! Follows open pull requests: sends one request per Git host and tick.
+//! Which pull requests somebody looks at, and what was last requested about them. `follow_pull_requests` sends the requests.
 //!
-//! [`model::publication::follow`] decides what to request, and changes become events of the task. No requests are sent about
-//! pull requests that are merged or closed, or that are old and not watched.
+//! This is only in memory: after a restart, everything is requested again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use forge::{Forge, ForgeError};
-use jiff::Timestamp;
-use model::environment::EnvironmentRecord;
-use model::forge::{ForgePlace, GitHubDefaults};
+use model::forge::ForgePlace;
 use model::ids::TaskId;
-use model::publication::follow::{FOLLOWED_FOR, Followed, Question, next_question};
-use model::publication::{PullRequest, PullRequestState};
-use model::secret::Secret;
-use model::task::{PublicationEvent, TaskEvent};
-
-use crate::config::Config;
-use crate::engine::Inner;
-use crate::task::TaskSlot;
+use model::publication::follow::Question;
 
 /// How long a task counts as watched after somebody looked at its publication.
 const WATCHED_FOR: Duration = Duration::from_mins(10);
@@ -40,161 +29,33 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A followed pull request of a task.
-struct Subject {
-    slot: Arc<TaskSlot>,
-    pull_request: PullRequest,
-    is_watched: bool,
-}
-
 impl Following {
-    fn is_watched(&self, id: TaskId) -> bool {
+    /// Whether somebody looked at the task's publication a short time ago.
+    pub(crate) fn is_watched(&self, id: TaskId) -> bool {
         let mut watched = locked(&self.watched);
         watched.retain(|_, since| since.elapsed() < WATCHED_FOR);
         watched.contains_key(&id)
     }
 
     /// Whether the task's data is old enough for a refresh. If so, records that a refresh starts now.
-    fn begins_refresh(&self, id: TaskId) -> bool {
+    pub(crate) fn begins_refresh(&self, id: TaskId) -> bool {
         let mut refreshed = locked(&self.refreshed);
         refreshed.retain(|_, since| since.elapsed() < FRESH_FOR);
         !refreshed.contains_key(&id) && refreshed.insert(id, Instant::now()).is_none()
     }
-}
 
-impl Inner {
-    /// Sends periodic requests until the server stops.
-    pub(crate) fn keep_following(self: &Arc<Self>) {
-        let inner = Arc::clone(self);
-        self.tracker.spawn(async move {
-            let mut tick = tokio::time::interval(inner.config.forge_poll_interval);
-            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            while inner.cancel.run_until_cancelled(tick.tick()).await.is_some() {
-                if inner.cancel.run_until_cancelled(inner.follow_once()).await.is_none() {
-                    return;
-                }
-            }
-        });
+    /// Records that somebody looks at the task's publication.
+    pub(crate) fn watch(&self, id: TaskId) {
+        locked(&self.watched).insert(id, Instant::now());
     }
 
-    async fn follow_once(self: &Arc<Self>) {
-        let mut places: HashMap<(ForgePlace, String), (Secret, Vec<Subject>)> = HashMap::new();
-        for slot in self.tasks.all() {
-            let Some((subject, place, token)) = self.subject(&slot) else { continue };
-            let key = (place, token.expose().to_owned());
-            places.entry(key).or_insert_with(|| (token, vec![])).1.push(subject);
-        }
-        for ((place, _), (token, subjects)) in places {
-            self.ask_one(&place, &token, &subjects).await;
-        }
+    /// Records that a request was sent now, with or without success.
+    pub(crate) fn note_request(&self, place: &ForgePlace, question: Question) {
+        locked(&self.answered).insert((place.clone(), question), Instant::now());
     }
 
-    fn subject(&self, slot: &Arc<TaskSlot>) -> Option<(Subject, ForgePlace, Secret)> {
-        let record = slot.record();
-        let pull_request = record.publication.as_ref()?.pull_request.clone()?;
-        let is_watched = self.following.is_watched(slot.id);
-        let age = Duration::try_from(Timestamp::now().duration_since(pull_request.created_at)).unwrap_or_default();
-        if record.removing || pull_request.state != PullRequestState::Open || !(is_watched || age < FOLLOWED_FOR) {
-            return None;
-        }
-        let environment = self.environments.get(slot.env_id)?;
-        let (place, token) = place_of(&self.config, &environment.record())?;
-        Some((Subject { slot: Arc::clone(slot), pull_request, is_watched }, place, token?))
+    /// Returns how long ago the request was sent.
+    pub(crate) fn age(&self, place: &ForgePlace, question: Question) -> Option<Duration> {
+        locked(&self.answered).get(&(place.clone(), question)).map(Instant::elapsed)
     }
-
-    async fn ask_one(self: &Arc<Self>, place: &ForgePlace, token: &Secret, subjects: &[Subject]) {
-        let followed: Vec<_> = subjects
-            .iter()
-            .map(|subject| Followed {
-                number: subject.pull_request.number,
-                is_watched: subject.is_watched,
-                has_pending_checks: subject.pull_request.checks.as_ref().is_none_or(|checks| checks.pending > 0),
-            })
-            .collect();
-        let age = |question| locked(&self.following.answered).get(&(place.clone(), question)).map(Instant::elapsed);
-        let Some(question) = next_question(&followed, age) else { return };
-        let asked = match self.forges.client(place, token) {
-            Ok(forge) => self.ask_forge(forge.as_ref(), question, subjects).await,
-            Err(error) => Err(error),
-        };
-        // After a failure, the request also waits for its next turn.
-        locked(&self.following.answered).insert((place.clone(), question), Instant::now());
-        if let Err(error) = asked {
-            tracing::warn!(forge = place.api_url.host(), project = %place.project, %error, "could not query the Git host");
-        }
-    }
-
-    async fn ask_forge(self: &Arc<Self>, forge: &dyn Forge, question: Question, subjects: &[Subject]) -> Result<(), ForgeError> {
-        let of = |number: u64| subjects.iter().filter(move |subject| subject.pull_request.number == number);
-        match question {
-            Question::List => {
-                for seen in forge.newest().await?.into_iter().flatten() {
-                    for subject in of(seen.number) {
-                        self.saw(&subject.slot, seen.clone()).await;
-                    }
-                }
-            }
-            Question::Details(number) | Question::Checks(number) | Question::Reviews(number) => {
-                for subject in of(number) {
-                    self.look_at(forge, &subject.slot, question).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends a request about a task's pull request, and records what is new.
-    async fn look_at(self: &Arc<Self>, forge: &dyn Forge, slot: &Arc<TaskSlot>, question: Question) -> Result<(), ForgeError> {
-        let record = slot.record();
-        let Some(known) = record.publication.as_ref().and_then(|publication| publication.pull_request.clone()) else {
-            return Ok(());
-        };
-        let number = known.number;
-        let seen = match question {
-            Question::List => None,
-            Question::Details(_) => forge.details(number).await?,
-            Question::Checks(_) => match &known.head_sha {
-                Some(sha) => forge.checks(number, sha).await?.map(|checks| PullRequest { checks: Some(checks), ..known }),
-                None => None,
-            },
-            Question::Reviews(_) => forge.reviews(number).await?.map(|reviews| PullRequest { reviews: Some(reviews), ..known }),
-        };
-        if let Some(seen) = seen {
-            self.saw(slot, seen).await;
-        }
-        Ok(())
-    }
-
-    async fn saw(self: &Arc<Self>, slot: &Arc<TaskSlot>, seen: PullRequest) {
-        self.post(slot, TaskEvent::Publication(PublicationEvent::Seen { pull_request: Box::new(seen) })).await;
-    }
-
-    /// Refreshes a task's pull request because somebody is looking at it, and follows it for a while.
-    pub(crate) async fn watch_pull_request(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
-        locked(&self.following.watched).insert(slot.id, Instant::now());
-        let Some((subject, place, token)) = self.subject(slot) else { return };
-        if !self.following.begins_refresh(slot.id) {
-            return;
-        }
-        let number = subject.pull_request.number;
-        for question in [Question::Details(number), Question::Checks(number), Question::Reviews(number)] {
-            let asked = match self.forges.client(&place, &token) {
-                Ok(forge) => self.look_at(forge.as_ref(), slot, question).await,
-                Err(error) => Err(error),
-            };
-            locked(&self.following.answered).insert((place.clone(), question), Instant::now());
-            if let Err(error) = asked {
-                tracing::warn!(task = %slot.id, %error, "could not query the Git host");
-                return;
-            }
-        }
-    }
-}
-
-/// Returns the repository on its Git host and the token for it, if there are any.
-pub(crate) fn place_of(config: &Config, environment: &EnvironmentRecord) -> Option<(ForgePlace, Option<Secret>)> {
-    let defaults = GitHubDefaults { project: config.github_project.clone(), api_url: config.github_api_url.clone() };
-    let place = ForgePlace::find(&environment.repo_url, &environment.forge, &defaults)?;
-    let token = environment.forge_token.clone().or_else(|| config.github_token.clone().filter(|_| place.is_default_github));
-    Some((place, token))
 }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use config::Config;
 use durable::{blocking, crash};
 use forge::Forges;
 use git::{Git, Mirror};
@@ -19,20 +20,19 @@ use model::run::RunError;
 use notifications::Notifications;
 use process::Redactor;
 use process::{boot_id, pretend_boot};
+use runner::journal::FolderWatch;
+use runner::worker::{ContainerChecks, Login, Worker, WorkerProblem};
 use store::{Boot, CodexHome, Home};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
 use crate::environment::{EnvironmentSlot, EnvironmentTable};
 use crate::feed::Feed;
 use crate::following::Following;
-use crate::journal::FolderWatch;
 use crate::password::Password;
 use crate::queue::Queue;
 use crate::sessions::Sessions;
 use crate::task::{TaskSlot, TaskTable};
-use crate::worker::{ContainerChecks, Login, Worker, WorkerProblem};
 
 /// The maximum number of cached redactors.
 const MOST_REDACTORS: usize = 16;

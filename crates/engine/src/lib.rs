@@ -4,16 +4,15 @@
 //! writes state files, `git` runs git, `keeper` supervises runs, `worker` calls workers, `forge` talks to Git
 //! hosts, and `task` and `environment` contain the mailboxes that make decisions, record them and carry them out.
 
+mod admission;
 mod built_images;
-pub mod config;
-pub mod doctor;
+mod counters;
 mod engine;
 mod environment;
 mod feed;
+mod follow_pull_requests;
 mod following;
 mod inner;
-mod journal;
-pub mod keeper;
 mod metrics;
 mod password;
 mod queue;
@@ -24,9 +23,7 @@ mod shrink;
 mod task;
 mod times;
 mod trash;
-pub mod worker;
 
-pub use config::{Config, Overrides};
 pub use durable::crash::CrashPoint;
 pub use engine::{Engine, LogFile, LogWindow, RunDefaults, RunLine, StartError};
 pub use sessions::SessionView;

@@ -3,99 +3,18 @@
 //! A scrape reads no file. Invariant: no decision depends on a metric.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 use std::sync::atomic::AtomicU64;
 
-use model::run::{RunEnd, RunPhase};
-use model::task::TaskEvent;
+use model::run::RunPhase;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::counters::{COUNTED, Labels};
 use crate::inner::Inner;
-
-type Labels = Vec<(&'static str, String)>;
-
-/// The counters of this process. They are global because events are counted in many places.
-pub(crate) static COUNTED: LazyLock<Counted> = LazyLock::new(Counted::default);
-
-/// The counters and histograms of a server.
-pub(crate) struct Counted {
-    recovered: Family<Labels, Counter>,
-    run_seconds: Histogram,
-    wait_seconds: Histogram,
-    log_bytes: Counter,
-    streams: Gauge<i64, std::sync::atomic::AtomicI64>,
-}
-
-impl Default for Counted {
-    fn default() -> Self {
-        Self {
-            recovered: Family::default(),
-            // Buckets from 1 s to 9 h.
-            run_seconds: Histogram::new(exponential_buckets(1.0, 2.0, 16)),
-            wait_seconds: Histogram::new(exponential_buckets(0.1, 2.0, 18)),
-            log_bytes: Counter::default(),
-            streams: Gauge::default(),
-        }
-    }
-}
-
-impl Counted {
-    /// Counts an event that recovery added to a task.
-    pub(crate) fn recovery(&self, event: &TaskEvent) {
-        let word = match event {
-            TaskEvent::Dequeued { .. } => "dequeued",
-            TaskEvent::Prepared { .. } => "prepared",
-            TaskEvent::Asked { .. } => "asked",
-            TaskEvent::PreparationFailed { .. } => "preparation_failed",
-            TaskEvent::PreparationLost { .. } => "preparation_lost",
-            TaskEvent::Launched { .. } => "adopted",
-            TaskEvent::ThreadStarted { .. } => "thread_started",
-            TaskEvent::TurnStarted { .. } => "turn_started",
-            TaskEvent::KeeperGone { .. } => "keeper_gone",
-            TaskEvent::RunFinished { .. } => "run_finished",
-            TaskEvent::SessionLost { .. } => "session_lost",
-            TaskEvent::WorktreeChecked { .. } => "worktree_checked",
-            TaskEvent::Updated(_) => "updated",
-            TaskEvent::RemovalLeft => "removal_left",
-            TaskEvent::Publication(_) => "publication_left",
-        };
-        self.recovered.get_or_create(&vec![("event", word.to_owned())]).inc();
-    }
-
-    /// Records a finished run and the size of its log.
-    pub(crate) fn run(&self, end: &RunEnd, log_bytes: u64) {
-        if let Some(started_at) = end.started_at {
-            self.run_seconds.observe(end.finished_at.duration_since(started_at).as_secs_f64());
-        }
-        self.log_bytes.inc_by(log_bytes);
-    }
-
-    /// Records how long a run waited in the queue.
-    pub(crate) fn waited(&self, seconds: f64) {
-        self.wait_seconds.observe(seconds);
-    }
-
-    /// Counts a stream as open until the returned value is dropped.
-    pub(crate) fn stream(&'static self) -> OpenStream {
-        self.streams.inc();
-        OpenStream(self)
-    }
-}
-
-/// An open event stream. Dropping it decrements the gauge.
-pub(crate) struct OpenStream(&'static Counted);
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.streams.dec();
-    }
-}
 
 impl Inner {
     /// Returns all metrics in the `OpenMetrics` text format.

@@ -1,33 +1,18 @@
-//! The queue decides which run starts next, and shows the places of the others. Every queued run starts here.
+//! What readers see of the queue, and the signal to look at it again. `admission` decides which run starts next.
 //!
-//! It stores nothing on disk: a run is queued or started because its record says so. Memory only holds what is shown to
-//! readers.
+//! Nothing here is stored on disk: a run is queued or started because its record says so.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
 
-use jiff::Timestamp;
-use model::api::{FeedEvent, QueueItem, QueueView};
 use model::ids::TaskId;
-use model::queue::{EnvironmentLimit, Hold, Plan, QueuePlace, Room, Waiting, plan};
-use model::run::{RunPhase, RunRecord};
-use model::task::TaskEvent;
+use model::queue::{Hold, Plan, QueuePlace};
 use tokio::sync::Notify;
-
-use crate::engine::Inner;
-use crate::metrics::COUNTED;
-
-/// How soon to check again whether the problem that blocks the queue is solved.
-const HOLD_PERIOD: Duration = Duration::from_secs(5);
-
-/// How soon to check again in any case.
-const PERIOD: Duration = Duration::from_secs(15);
 
 /// The state that is shown to readers, and the signal to check again.
 #[derive(Default)]
 pub(crate) struct Queue {
-    changed: Notify,
+    pub(crate) changed: Notify,
     shown: RwLock<Shown>,
 }
 
@@ -60,7 +45,7 @@ impl Queue {
     }
 
     /// Stores the state for readers. Returns whether it changed.
-    fn show(&self, plan: &Plan, hold: Option<Hold>) -> bool {
+    pub(crate) fn show(&self, plan: &Plan, hold: Option<Hold>) -> bool {
         let order = plan.wait.iter().map(|(task, _)| *task).collect();
         let shown = Shown { order, places: plan.wait.iter().cloned().collect(), hold };
         let mut before = self.shown.write().unwrap_or_else(PoisonError::into_inner);
@@ -68,106 +53,10 @@ impl Queue {
         *before = shown;
         is_new
     }
-}
 
-/// Whether a run occupies a slot.
-fn is_under_way(run: &RunRecord) -> bool {
-    matches!(run.phase, RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping)
-}
-
-impl Inner {
-    /// Starts runs until the server stops.
-    pub(crate) fn keep_admitting(self: &Arc<Self>) {
-        let inner = Arc::clone(self);
-        self.tracker.spawn(async move {
-            loop {
-                let wait = inner.admit().await;
-                tokio::select! {
-                    () = inner.cancel.cancelled() => return,
-                    () = inner.queue.changed.notified() => {}
-                    () = tokio::time::sleep(wait) => {}
-                }
-            }
-        });
-    }
-
-    /// Starts the runs that may start, and returns when to check again.
-    async fn admit(self: &Arc<Self>) -> Duration {
-        let mut waiting = vec![];
-        let mut running = BTreeMap::new();
-        for slot in self.tasks.all() {
-            let record = slot.record();
-            let run = record.last_run();
-            if is_under_way(run) {
-                *running.entry(slot.env_id).or_default() += 1;
-            } else if run.phase == RunPhase::Queued && !record.removing {
-                let (priority, queued_at, not_before) = (run.priority, run.queued_at, run.not_before);
-                let asks = record.question.is_some();
-                waiting.push(Waiting { task_id: slot.id, env_id: slot.env_id, priority, queued_at, not_before, asks });
-            }
-        }
-        let hold = if waiting.is_empty() { None } else { self.hold().await };
-        let room = Room { most: self.config.max_parallel_runs, running, limits: self.limits(), hold: hold.clone() };
-        let now = Timestamp::now();
-        let plan = plan(waiting, room, now);
-        let was_held = self.queue.hold();
-        if let Some(hold) = hold.as_ref().filter(|hold| was_held.as_ref().is_none_or(|before| before.code != hold.code)) {
-            tracing::warn!(reason = hold.detail, "runs cannot start");
-        }
-        if self.queue.show(&plan, hold.clone()) {
-            self.feed.publish(FeedEvent::Queue { waiting: plan.wait.len() });
-        }
-        let begin = plan.begin.iter().filter_map(|task| self.tasks.get(*task)).map(|slot| async move {
-            let (attempt, queued_at) = (slot.record().last_run().attempt, slot.record().last_run().queued_at);
-            COUNTED.waited(now.duration_since(queued_at).as_secs_f64().max(0.0));
-            self.post(&slot, TaskEvent::Dequeued { attempt }).await;
-        });
-        futures_util::future::join_all(begin).await;
-        let timed = plan.look_again.map(|time| Duration::try_from(time.duration_since(now)).unwrap_or_default());
-        [timed, hold.map(|_| HOLD_PERIOD), Some(PERIOD)].into_iter().flatten().min().unwrap_or(PERIOD)
-    }
-
-    fn limits(&self) -> BTreeMap<model::ids::EnvironmentId, EnvironmentLimit> {
-        let environments = self.environments.all();
-        let limits = environments.iter().map(|slot| {
-            let runs = &slot.record().runs;
-            let most = runs.max_parallel_runs.map(|most| most as usize);
-            (slot.id, EnvironmentLimit { paused: runs.paused, most })
-        });
-        limits.collect()
-    }
-
-    /// Returns why no run may start: the disk is full, or no worker can run tasks.
-    async fn hold(&self) -> Option<Hold> {
-        if let Some(low) = self.low_disk().await {
-            return Some(low);
-        }
-        let problem = self.able_worker(None).await.err()?;
-        Some(Hold::from(problem.report))
-    }
-
-    /// Returns the queue for the API.
-    pub(crate) fn queue_view(&self) -> QueueView {
-        let shown = self.queue.shown.read().unwrap_or_else(PoisonError::into_inner);
-        let items = shown.order.iter().filter_map(|task| {
-            let record = self.tasks.get(*task)?.record();
-            let run = record.last_run();
-            Some(QueueItem {
-                task_id: *task,
-                title: record.title.clone(),
-                env_id: record.env_id,
-                env_name: self.environments.get(record.env_id).map(|environment| environment.record().name.clone()),
-                run: run.number,
-                priority: run.priority,
-                queued_at: run.queued_at,
-                place: shown.places.get(task)?.clone(),
-            })
-        });
-        QueueView {
-            max_parallel_runs: self.config.max_parallel_runs,
-            running: self.tasks.all().iter().filter(|slot| is_under_way(slot.record().last_run())).count(),
-            hold: shown.hold.clone(),
-            items: items.collect(),
-        }
+    /// Returns the tasks with waiting runs and their places, in the order in which the runs will start.
+    pub(crate) fn places(&self) -> Vec<(TaskId, QueuePlace)> {
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        shown.order.iter().filter_map(|task| Some((*task, shown.places.get(task)?.clone()))).collect()
     }
 }

@@ -12,10 +12,10 @@ use model::environment::EnvironmentRecord;
 use model::problem::Problem;
 use model::queue::Hold;
 use model::{ErrorCode, Report};
+use runner::worker::{Worker, WorkerKind, WorkerProblem, open_network_only, problem, told, unreachable_model};
 use store::free_bytes;
 
-use crate::engine::Inner;
-use crate::worker::{Worker, WorkerKind, WorkerProblem, open_network_only, problem, told, unreachable_model};
+use crate::inner::Inner;
 
 /// How long a starting server waits for a container engine that may be slow or hang.
 const START_PATIENCE: Duration = Duration::from_secs(3);

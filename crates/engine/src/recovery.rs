@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use model::task::{Holder, Observation, TaskRecord};
 use process::Redactor;
+use runner::keeper::{KeeperState, RunFiles, observe};
+use runner::worker::{Housekeeping, home_label};
 
-use crate::engine::Inner;
-use crate::keeper::{KeeperState, RunFiles, observe};
+use crate::inner::Inner;
 use crate::task::TaskSlot;
-use crate::worker::{Housekeeping, home_label};
 
 /// How often recovery runs: often enough for a person who waits.
 const PERIOD: Duration = Duration::from_secs(15);

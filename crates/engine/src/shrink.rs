@@ -16,8 +16,8 @@ use model::ids::EnvironmentId;
 use store::Home;
 use tokio::time::{Instant, timeout_at};
 
-use crate::engine::Inner;
 use crate::environment::EnvironmentSlot;
+use crate::inner::Inner;
 
 /// The name of an agent repository in a task's folder. An agent repository that was put aside has a suffix.
 const TWIN: &str = "agent.git";

@@ -17,11 +17,11 @@ use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
 use model::problem::Problem;
 use process::Redactor;
+use runner::worker::{Housekeeping, Worker, home_label};
 use store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
 
-use crate::engine::Inner;
+use crate::inner::Inner;
 use crate::task::TaskSlot;
-use crate::worker::{Housekeeping, Worker, home_label};
 
 impl Inner {
     /// Returns the items in the trash, newest first.

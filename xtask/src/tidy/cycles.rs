@@ -12,7 +12,7 @@ use regex::Regex;
 type Module = Vec<String>;
 
 /// Crates that still contain cycles.
-const NOT_YET: &[&str] = &["crates/engine", "crates/model", "crates/testkit"];
+const NOT_YET: &[&str] = &["crates/git", "crates/model", "crates/testkit"];
 
 static USE: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^\s*(?:pub(?:\([a-z ]+\))? )?use ([^;]+);"));
 static PATH: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:crate|self|super)(?:::\w+)+"));
@@ -176,11 +176,11 @@ mod tests {
         let check = |file: &str, text: &str| {
             complaints(&BTreeMap::from([
                 (file.to_owned(), text.to_owned()),
-                ("crates/engine/src/b.rs".to_owned(), "use crate::a;".to_owned()),
+                ("crates/model/src/b.rs".to_owned(), "use crate::a;".to_owned()),
             ]))
         };
-        assert_eq!(check("crates/engine/src/a.rs", "use crate::b;"), Vec::<String>::new());
-        assert_eq!(check("crates/engine/src/a.rs", ""), ["crates/engine: contains no cycles any more: remove it from `NOT_YET`"]);
+        assert_eq!(check("crates/model/src/a.rs", "use crate::b;"), Vec::<String>::new());
+        assert_eq!(check("crates/model/src/a.rs", ""), ["crates/model: contains no cycles any more: remove it from `NOT_YET`"]);
     }
 
     #[test]

@@ -14,27 +14,31 @@ use crate::tools::cargo;
 const WALLS: &[(&str, &[&str])] = &[
     (
         "model",
-        &[
-            "axum",
-            "bollard",
-            "clap",
-            "codex-docker",
-            "engine",
-            "fs-err",
-            "notify",
-            "reqwest",
-            "rustix",
-            "scripted-model",
-            "tempfile",
-            "tokio",
-            "web",
-        ],
+        &["axum", "bollard", "clap", "fs-err", "notify", "process", "reqwest", "rustix", "scripted-model", "tempfile", "tokio"],
     ),
-    ("highlight", &["engine", "fs-err", "maud", "model", "rustix", "tokio", "web"]),
-    ("engine", &["axum", "bollard", "clap", "codex-docker", "codex-orchestrator", "hyper", "maud", "scripted-model", "web"]),
-    ("web", &["bollard", "clap", "codex-docker", "codex-orchestrator", "fs-err", "rustix", "scripted-model"]),
-    ("codex-docker", &["axum", "codex-orchestrator", "engine", "maud", "scripted-model", "web"]),
-    ("scripted-model", &["bollard", "codex-docker", "engine", "model", "web"]),
+    ("highlight", &["fs-err", "maud", "model", "rustix", "tokio"]),
+    ("printable", &["fs-err", "model", "rustix", "tokio"]),
+    ("durable", &["model", "process", "reqwest"]),
+    ("process", &["durable", "model", "reqwest", "store"]),
+    ("git", &["config", "forge", "reqwest", "runner", "store"]),
+    ("store", &["config", "forge", "git", "reqwest", "runner"]),
+    ("forge", &["config", "durable", "fs-err", "git", "process", "rustix", "store", "tokio"]),
+    ("notifications", &["config", "forge", "git", "process", "runner"]),
+    ("config", &["durable", "forge", "git", "reqwest", "store", "tokio"]),
+    ("runner", &["axum", "bollard", "forge", "git", "notifications", "reqwest"]),
+    ("doctor", &["engine", "forge", "notifications", "reqwest"]),
+    ("engine", &["axum", "bollard", "clap", "hyper", "maud", "notify", "reqwest", "rustix", "scripted-model"]),
+    ("web", &["bollard", "clap", "fs-err", "runner", "rustix", "scripted-model", "store"]),
+    ("codex-docker", &["axum", "durable", "git", "maud", "process", "runner", "scripted-model", "store"]),
+    ("scripted-model", &["bollard", "model"]),
+];
+
+/// The crates that may use each of these. All other crates of the product must not.
+const TOPS: &[(&str, &[&str])] = &[
+    ("codex-orchestrator", &[]),
+    ("web", &["codex-orchestrator"]),
+    ("codex-docker", &["codex-orchestrator"]),
+    ("engine", &["codex-orchestrator", "web"]),
 ];
 
 /// Returns complaints about forbidden dependencies, and about crates that do not use the workspace's lints.
@@ -54,8 +58,9 @@ pub(super) fn complaints(root: &Path) -> Result<Vec<String>, TidyError> {
 
 fn broken_walls(package: &Value) -> Vec<String> {
     let name = package["name"].as_str().unwrap_or_default();
-    let forbidden: Vec<&str> =
-        WALLS.iter().filter(|(wall, _)| *wall == name).flat_map(|(_, forbidden)| forbidden.iter().copied()).collect();
+    let walls = WALLS.iter().filter(|(wall, _)| *wall == name).flat_map(|(_, forbidden)| forbidden.iter().copied());
+    let tops = TOPS.iter().filter(|(_, users)| !users.contains(&name)).map(|(top, _)| *top);
+    let forbidden: Vec<&str> = walls.chain(tops).collect();
     let dependencies = package["dependencies"].as_array().into_iter().flatten();
     dependencies
         .filter(|dependency| dependency["kind"] != "dev")
@@ -103,8 +108,8 @@ mod tests {
         let metadata = metadata(crate::root()).expect("cargo can read this workspace");
         let packages = metadata["packages"].as_array().expect("the metadata lists the crates");
         let names: Vec<_> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
-        for (wall, _) in WALLS {
-            assert!(names.contains(wall), "{wall} is not among {names:?}");
+        for name in WALLS.iter().chain(TOPS).map(|(name, _)| name) {
+            assert!(names.contains(name), "{name} is not among {names:?}");
         }
     }
 }

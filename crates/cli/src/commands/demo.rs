@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use engine::Config;
+use config::Config;
 use model::api::{CreateEnvironment, CreateTask, DiffQuery, ResumeTask, TaskQuery};
 use model::problem::Problem;
 use process::ProcessIdentity;

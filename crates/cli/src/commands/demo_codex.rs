@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::Config;
+use config::Config;
 use model::ErrorCode;
 use model::problem::Problem;
 use model::{CODEX_VERSION, OLDEST_CODEX_VERSION};

@@ -5,8 +5,8 @@
 
 use std::process::ExitCode;
 
-use engine::Config;
-use engine::doctor::{Finding, Level, findings};
+use config::Config;
+use doctor::{Finding, Level, findings};
 use model::ErrorCode;
 use model::problem::Problem;
 use owo_colors::OwoColorize as _;

@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use engine::Config;
+use config::Config;
 use model::ErrorCode;
 use model::problem::Problem;
 use process::ProcessIdentity;

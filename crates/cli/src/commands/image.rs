@@ -4,9 +4,9 @@
 
 use std::process::Stdio;
 
-use engine::Config;
-use engine::worker::{Worker, WorkerKind, check, engine_environment};
+use config::Config;
 use model::container::ContainerCheck;
+use runner::worker::{Worker, WorkerKind, check, engine_environment};
 use tokio::process::Command;
 
 use crate::printer;

@@ -7,10 +7,10 @@ use std::io;
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 
-use engine::Config;
-use engine::worker::{Login, Worker, WorkerKind, WorkerProblem, engine_environment};
+use config::Config;
 use model::ErrorCode;
 use model::problem::Problem;
+use runner::worker::{Login, Worker, WorkerKind, WorkerProblem, engine_environment};
 use serde_json::json;
 use store::{CodexHome, Layout, read_plain_file};
 use tokio::process::Command;

@@ -54,7 +54,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
         }
         Command::Man(man) => man::run(man),
         Command::Config(ConfigCommand::Sample) => {
-            printer::bytes(engine::config::sample().as_bytes());
+            printer::bytes(config::sample().as_bytes());
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo(demo) => demo::run(&arguments, demo).await,

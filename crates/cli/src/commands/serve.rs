@@ -4,7 +4,8 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum as _;
-use engine::{Config, Engine, Overrides};
+use config::{Config, Overrides};
+use engine::Engine;
 use model::ErrorCode;
 use model::api::ProblemView;
 use model::problem::Problem;

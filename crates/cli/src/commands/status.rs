@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use engine::Config;
+use config::Config;
 use model::ErrorCode;
 use model::api::{ServerStatus, WorkerStatus};
 use model::problem::Problem;

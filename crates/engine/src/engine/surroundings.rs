@@ -1,11 +1,11 @@
 //! The part of the facade about refs of a repository, default settings of runs, and the state of this machine. IDs are parsed
 //! here; `environment` does the work.
 
+use doctor::Finding;
 use model::api::{EnvironmentView, RefsQuery, RefsView};
 use model::problem::Problem;
 
 use super::Engine;
-use crate::doctor::{self, Finding};
 
 /// The server's settings for runs whose repository does not override them.
 #[derive(Debug, Clone, PartialEq, Eq)]

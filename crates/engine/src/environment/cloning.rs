@@ -15,7 +15,7 @@ use model::names::BranchName;
 use model::run::RunError;
 
 use super::EnvironmentSlot;
-use crate::engine::Inner;
+use crate::inner::Inner;
 
 impl Inner {
     /// Clones in the background. The slot's `cloning` lock is held until the result is recorded.

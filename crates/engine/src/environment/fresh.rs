@@ -15,7 +15,7 @@ use printable::printable_line;
 use super::EnvironmentSlot;
 use super::cloning::fetch_failed;
 use super::mailbox::not_ready;
-use crate::engine::Inner;
+use crate::inner::Inner;
 
 /// The maximum number of branches and tags in a list: more than anyone reads, and few enough for a page.
 const MOST_REFS: usize = 2000;

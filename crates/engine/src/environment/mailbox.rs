@@ -24,7 +24,7 @@ use store::StoreError;
 
 use super::EnvironmentSlot;
 use super::values::{change_forge, change_secrets, check_variables, parse_variables};
-use crate::engine::Inner;
+use crate::inner::Inner;
 
 impl Inner {
     /// Records a repository and starts its clone.

@@ -10,7 +10,7 @@ use model::ids::RunNumber;
 use tokio::time::Instant;
 
 use super::{Reach, TaskSlot};
-use crate::engine::Inner;
+use crate::inner::Inner;
 
 /// The minimum time between two updates.
 const PAUSE: Duration = Duration::from_secs(2);

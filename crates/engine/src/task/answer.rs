@@ -8,7 +8,7 @@ use model::submodule::Sources;
 use model::task::{Answer, TaskRequest};
 
 use super::TaskSlot;
-use crate::engine::Inner;
+use crate::inner::Inner;
 
 impl Inner {
     /// Applies the answer to the open question, if the question has this number.

@@ -13,7 +13,7 @@ use model::run::{RunError, RunPhase, RunRecord};
 use model::task::TaskRecord;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Inner;
+use crate::inner::Inner;
 
 /// The time limit for the commit of a run.
 const LIMIT: Duration = Duration::from_mins(15);

@@ -19,15 +19,15 @@ use model::run::RunError;
 use model::task::TaskRecord;
 use printable::printable_line;
 use process::Redactor;
-use tokio_util::sync::CancellationToken;
-
-use crate::engine::Inner;
-use crate::journal::Tail;
-use crate::keeper::RunFiles;
-use crate::worker::{
+use runner::journal::Tail;
+use runner::keeper::RunFiles;
+use runner::worker::{
     ContainerFolders, Harvest, HarvestError, HarvestMode, Housekeeping, Login, ToRead, emptied, own_image, task_labels,
     unreachable_model,
 };
+use tokio_util::sync::CancellationToken;
+
+use crate::inner::Inner;
 
 /// The path of the mirror's objects in a container.
 const OBJECTS_INSIDE: &str = "/git/objects";
@@ -410,7 +410,7 @@ impl Told {
 /// Whether the work of a run is in an agent repository.
 pub(super) async fn was_contained(files: &RunFiles) -> std::io::Result<bool> {
     let files = files.clone();
-    blocking(move || crate::keeper::was_contained(&files)).await
+    blocking(move || runner::keeper::was_contained(&files)).await
 }
 
 #[cfg(test)]

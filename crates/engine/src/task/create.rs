@@ -17,8 +17,8 @@ use model::queue::Priority;
 use model::task::{NewRun, NewTask, TaskRecord};
 
 use super::TaskSlot;
-use crate::engine::Inner;
 use crate::environment::not_ready;
+use crate::inner::Inner;
 
 impl Inner {
     /// Records a task and starts its first run, or finds the task that the same key created before.

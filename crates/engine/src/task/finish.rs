@@ -19,6 +19,9 @@ use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
 use model::task::{TaskEvent, TaskRecord};
 use printable::printable_line;
 use process::Redactor;
+use runner::journal::Tail;
+use runner::keeper::{self, ExitRecord, KeeperState, RunFiles};
+use runner::worker::engine_environment;
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
@@ -26,11 +29,8 @@ use super::commit::Committed;
 use super::contained::{refusals, was_contained};
 use super::follow::event_of;
 use super::session::NEW_THREAD;
-use crate::engine::Inner;
-use crate::journal::Tail;
-use crate::keeper::{self, ExitRecord, KeeperState, RunFiles};
-use crate::metrics::COUNTED;
-use crate::worker::engine_environment;
+use crate::counters::COUNTED;
+use crate::inner::Inner;
 
 /// How much of stderr's end is searched for the reason of a failure, in bytes.
 const STDERR_TAIL_BYTES: u64 = 16 * 1024;

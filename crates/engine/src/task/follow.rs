@@ -7,12 +7,12 @@ use std::sync::Arc;
 use model::codex::CodexEvent;
 use model::ids::{Attempt, ThreadId};
 use model::task::TaskEvent;
+use runner::journal::Tail;
+use runner::keeper::{self, RunFiles};
 
 use super::TaskSlot;
 use super::activity::Glance;
-use crate::engine::Inner;
-use crate::journal::Tail;
-use crate::keeper::{self, RunFiles};
+use crate::inner::Inner;
 use crate::times::Marks;
 
 impl Inner {

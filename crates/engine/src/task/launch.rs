@@ -8,11 +8,11 @@ use model::ErrorCode;
 use model::ids::Attempt;
 use model::run::RunError;
 use model::task::TaskEvent;
+use runner::keeper::{self, Order, RunFiles};
+use runner::worker::{ContainerFolders, ContainerRun, RunCall, WorkerKind};
 
 use super::TaskSlot;
-use crate::engine::Inner;
-use crate::keeper::{self, Order, RunFiles};
-use crate::worker::{ContainerFolders, ContainerRun, RunCall, WorkerKind};
+use crate::inner::Inner;
 
 impl Inner {
     pub(super) async fn launch(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {

@@ -12,11 +12,11 @@ use model::ErrorCode;
 use model::ids::{RunNumber, TaskId};
 use model::run::RunError;
 use model::task::TaskRecord;
+use runner::worker::{Due, LOGIN_FOLDER, Login, Refused, WorkerCall, WorkerKind};
 use store::{CodexHome, LoginCopy, RefusedCopy};
 
 use super::TaskSlot;
-use crate::engine::Inner;
-use crate::worker::{Due, LOGIN_FOLDER, Login, Refused, WorkerCall, WorkerKind};
+use crate::inner::Inner;
 
 /// The minimum and maximum time between two checks of the login while a run uses it.
 const PAUSE: Duration = Duration::from_millis(500);

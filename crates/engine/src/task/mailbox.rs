@@ -14,8 +14,8 @@ use model::task::{Decision, TaskEffect, TaskEvent, TaskRecord, TaskRequest, deci
 use store::StoreError;
 
 use super::TaskSlot;
-use crate::engine::Inner;
-use crate::metrics::COUNTED;
+use crate::counters::COUNTED;
+use crate::inner::Inner;
 
 impl Inner {
     /// Processes an event.

@@ -17,12 +17,12 @@ use model::names::{BranchName, RepositoryUrl};
 use model::run::RunError;
 use model::submodule::{Sources, canonical};
 use model::task::{TaskEvent, TaskRecord, with_summary};
+use runner::keeper::RunFiles;
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
-use crate::engine::Inner;
 use crate::environment::fetch_failed;
-use crate::keeper::RunFiles;
+use crate::inner::Inner;
 
 /// The result of a preparation.
 enum Prepared {

@@ -21,9 +21,9 @@ use model::secret::Secret;
 use model::task::{NewRun, PublicationEvent, TaskEvent, TaskRecord, TaskRequest};
 
 use super::TaskSlot;
-use crate::engine::Inner;
 use crate::environment::fetch_failed;
-use crate::following::place_of;
+use crate::follow_pull_requests::place_of;
+use crate::inner::Inner;
 use forge::{EditPullRequest, Forge, ForgeError, NewPullRequest};
 
 /// The paths of pull request templates, in the order in which GitHub looks for them.

@@ -17,14 +17,15 @@ use model::problem::Problem;
 use model::run::RunFile;
 use model::size::bytes as shown;
 use process::Redactor;
+use runner::journal::Tail;
+use runner::keeper::RunFiles;
 use tokio::io::AsyncReadExt as _;
 
 use super::TaskSlot;
 use super::window::{Reach, Window};
-use crate::engine::{Inner, LogFile, LogWindow, RunLine};
-use crate::journal::Tail;
-use crate::keeper::RunFiles;
-use crate::metrics::COUNTED;
+use crate::counters::COUNTED;
+use crate::engine::{LogFile, LogWindow, RunLine};
+use crate::inner::Inner;
 
 /// How much of a log is masked at once, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;

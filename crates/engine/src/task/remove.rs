@@ -10,11 +10,11 @@ use git::Retired;
 use model::api::FeedEvent;
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
+use runner::worker::Worker;
 use store::TrashedThing;
 
 use super::TaskSlot;
-use crate::engine::Inner;
-use crate::worker::Worker;
+use crate::inner::Inner;
 
 impl Inner {
     pub(super) async fn remove(self: &Arc<Self>, slot: &Arc<TaskSlot>) {

@@ -12,7 +12,7 @@ use model::problem::Problem;
 use model::visible::path_key;
 
 use super::TaskSlot;
-use crate::engine::Inner;
+use crate::inner::Inner;
 
 /// The maximum size of a patch in bytes. Use git to read a larger patch.
 const PATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;

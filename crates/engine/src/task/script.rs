@@ -15,13 +15,13 @@ use model::run::RunError;
 use model::task::TaskRecord;
 use printable::printable_line;
 use process::Redactor;
+use runner::journal::Tail;
+use runner::keeper::{self, RunFiles};
+use runner::worker::{ContainerFolders, Script, cannot_mount, open_network_only, problem, was_read_only};
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
-use crate::engine::Inner;
-use crate::journal::Tail;
-use crate::keeper::{self, RunFiles};
-use crate::worker::{ContainerFolders, Script, cannot_mount, open_network_only, problem, was_read_only};
+use crate::inner::Inner;
 
 /// Prefixes of the script's stderr lines about skipped mounts.
 const LEFT_OUT: &[&str] = &["Warning: CODEX_MOUNT", "codex-docker: warning: `"];

@@ -10,10 +10,10 @@ use model::ErrorCode;
 use model::ids::ThreadId;
 use model::run::{RunError, RunRecord};
 use model::task::TaskEvent;
+use runner::worker::{Session, SessionFolder};
 
 use super::TaskSlot;
-use crate::engine::Inner;
-use crate::worker::{Session, SessionFolder};
+use crate::inner::Inner;
 
 /// A note for a run that started a new thread.
 pub(super) const NEW_THREAD: &str =

@@ -11,7 +11,7 @@ use model::ids::ObjectId;
 use model::problem::Problem;
 
 use super::TaskSlot;
-use crate::engine::Inner;
+use crate::inner::Inner;
 
 impl Inner {
     /// Returns the branch with its own commits, as a bundle.

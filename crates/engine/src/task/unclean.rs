@@ -14,7 +14,7 @@ use model::run::RunError;
 use model::task::{TaskEvent, TaskRecord};
 
 use super::TaskSlot;
-use crate::engine::Inner;
+use crate::inner::Inner;
 
 impl Inner {
     /// Checks the worktrees of all tasks that were not used since the last unclean stop, one after the other.

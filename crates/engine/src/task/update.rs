@@ -20,8 +20,8 @@ use model::task::{Refusal, TaskEvent, TaskRecord, Update, UpdateStrategy};
 
 use super::TaskSlot;
 use super::take_home::unreadable;
-use crate::engine::Inner;
 use crate::environment::fetch_failed;
+use crate::inner::Inner;
 
 /// The time limit for merging commits.
 const MERGE_LIMIT: Duration = Duration::from_mins(10);

@@ -3,7 +3,7 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use engine::doctor::{Finding, Level};
+use doctor::{Finding, Level};
 use maud::{Markup, html};
 use model::api::{DiskView, ImageUse};
 use printable::printable_line;

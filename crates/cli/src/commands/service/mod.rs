@@ -11,7 +11,7 @@ mod unit;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use engine::{Config, Overrides};
+use config::{Config, Overrides};
 use model::ErrorCode;
 use model::problem::Problem;
 use process::ProcessIdentity;

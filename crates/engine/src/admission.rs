@@ -1,0 +1,123 @@
+//! Decides which run starts next, and starts it. Every queued run starts here.
+//!
+//! Each look reads all records again, so that nothing depends on an earlier look.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::api::{FeedEvent, QueueItem, QueueView};
+use model::queue::{EnvironmentLimit, Hold, Room, Waiting, plan};
+use model::run::{RunPhase, RunRecord};
+use model::task::TaskEvent;
+
+use crate::counters::COUNTED;
+use crate::inner::Inner;
+
+/// How soon to check again whether the problem that blocks the queue is solved.
+const HOLD_PERIOD: Duration = Duration::from_secs(5);
+
+/// How soon to check again in any case.
+const PERIOD: Duration = Duration::from_secs(15);
+
+/// Whether a run occupies a slot.
+fn is_under_way(run: &RunRecord) -> bool {
+    matches!(run.phase, RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping)
+}
+
+impl Inner {
+    /// Starts runs until the server stops.
+    pub(crate) fn keep_admitting(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        self.tracker.spawn(async move {
+            loop {
+                let wait = inner.admit().await;
+                tokio::select! {
+                    () = inner.cancel.cancelled() => return,
+                    () = inner.queue.changed.notified() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+        });
+    }
+
+    /// Starts the runs that may start, and returns when to check again.
+    async fn admit(self: &Arc<Self>) -> Duration {
+        let mut waiting = vec![];
+        let mut running = BTreeMap::new();
+        for slot in self.tasks.all() {
+            let record = slot.record();
+            let run = record.last_run();
+            if is_under_way(run) {
+                *running.entry(slot.env_id).or_default() += 1;
+            } else if run.phase == RunPhase::Queued && !record.removing {
+                let (priority, queued_at, not_before) = (run.priority, run.queued_at, run.not_before);
+                let asks = record.question.is_some();
+                waiting.push(Waiting { task_id: slot.id, env_id: slot.env_id, priority, queued_at, not_before, asks });
+            }
+        }
+        let hold = if waiting.is_empty() { None } else { self.hold().await };
+        let room = Room { most: self.config.max_parallel_runs, running, limits: self.limits(), hold: hold.clone() };
+        let now = Timestamp::now();
+        let plan = plan(waiting, room, now);
+        let was_held = self.queue.hold();
+        if let Some(hold) = hold.as_ref().filter(|hold| was_held.as_ref().is_none_or(|before| before.code != hold.code)) {
+            tracing::warn!(reason = hold.detail, "runs cannot start");
+        }
+        if self.queue.show(&plan, hold.clone()) {
+            self.feed.publish(FeedEvent::Queue { waiting: plan.wait.len() });
+        }
+        let begin = plan.begin.iter().filter_map(|task| self.tasks.get(*task)).map(|slot| async move {
+            let (attempt, queued_at) = (slot.record().last_run().attempt, slot.record().last_run().queued_at);
+            COUNTED.waited(now.duration_since(queued_at).as_secs_f64().max(0.0));
+            self.post(&slot, TaskEvent::Dequeued { attempt }).await;
+        });
+        futures_util::future::join_all(begin).await;
+        let timed = plan.look_again.map(|time| Duration::try_from(time.duration_since(now)).unwrap_or_default());
+        [timed, hold.map(|_| HOLD_PERIOD), Some(PERIOD)].into_iter().flatten().min().unwrap_or(PERIOD)
+    }
+
+    fn limits(&self) -> BTreeMap<model::ids::EnvironmentId, EnvironmentLimit> {
+        let environments = self.environments.all();
+        let limits = environments.iter().map(|slot| {
+            let runs = &slot.record().runs;
+            let most = runs.max_parallel_runs.map(|most| most as usize);
+            (slot.id, EnvironmentLimit { paused: runs.paused, most })
+        });
+        limits.collect()
+    }
+
+    /// Returns why no run may start: the disk is full, or no worker can run tasks.
+    async fn hold(&self) -> Option<Hold> {
+        if let Some(low) = self.low_disk().await {
+            return Some(low);
+        }
+        let problem = self.able_worker(None).await.err()?;
+        Some(Hold::from(problem.report))
+    }
+
+    /// Returns the queue for the API.
+    pub(crate) fn queue_view(&self) -> QueueView {
+        let items = self.queue.places().into_iter().filter_map(|(task_id, place)| {
+            let record = self.tasks.get(task_id)?.record();
+            let run = record.last_run();
+            Some(QueueItem {
+                task_id,
+                title: record.title.clone(),
+                env_id: record.env_id,
+                env_name: self.environments.get(record.env_id).map(|environment| environment.record().name.clone()),
+                run: run.number,
+                priority: run.priority,
+                queued_at: run.queued_at,
+                place,
+            })
+        });
+        QueueView {
+            max_parallel_runs: self.config.max_parallel_runs,
+            running: self.tasks.all().iter().filter(|slot| is_under_way(slot.record().last_run())).count(),
+            hold: self.queue.hold(),
+            items: items.collect(),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Records that the server and the keeper write for each other: the order, the identity of the keeper, and the end of the run.
+//!
+//! Each file is written atomically and names its attempt. None of them contains a secret: the environment of a run is passed
+//! from process to process, never through the disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::Config;
+use durable::write_atomically;
+use jiff::Timestamp;
+use model::codex::Exit;
+use model::ids::{Attempt, RunNumber, TaskId};
+use process::ProcessIdentity;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::worker::{Cleanup, SessionFolder, WorkerCall};
+
+/// Instructions for a keeper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The schema version of this file.
+    pub schema: u32,
+    /// The task.
+    pub task_id: TaskId,
+    /// The run of the task.
+    pub run: RunNumber,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The worker's program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// The worktree, where the worker starts.
+    pub directory: PathBuf,
+    /// The time limit of the run, in milliseconds.
+    pub time_limit_ms: u64,
+    /// How long the worker may linger after its turn has ended, in milliseconds.
+    pub turn_end_grace_ms: u64,
+    /// How long a stopped worker gets after SIGINT, and again after SIGTERM, in milliseconds.
+    pub stop_grace_ms: u64,
+    /// The folder of Codex's sessions, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<SessionFolder>,
+    /// The program that ends what the worker may leave behind and no signal reaches. Only orders for containers have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleanup: Option<Cleanup>,
+    /// Notes about the worker for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Order {
+    /// Creates the order for an attempt of a run.
+    pub fn new(task_id: TaskId, run: RunNumber, attempt: Attempt, call: &WorkerCall, directory: &Path, config: &Config) -> Self {
+        Self {
+            schema: model::SCHEMA,
+            task_id,
+            run,
+            attempt,
+            program: call.program.clone(),
+            args: call.args.clone(),
+            directory: directory.to_owned(),
+            time_limit_ms: milliseconds(config.run_time_limit),
+            turn_end_grace_ms: milliseconds(config.turn_end_grace),
+            stop_grace_ms: milliseconds(config.stop_grace),
+            sessions: call.sessions.clone(),
+            cleanup: call.cleanup.clone(),
+            notes: call.notes.clone(),
+        }
+    }
+}
+
+/// The identity of a run's keeper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeeperRecord {
+    /// The schema version of this file.
+    pub schema: u32,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The keeper's process.
+    pub keeper: ProcessIdentity,
+    /// The worker's process, once it has started.
+    pub worker: Option<ProcessIdentity>,
+    /// When the worker started, or was about to start.
+    pub started_at: Timestamp,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Ending {
+    /// The worker exited.
+    Code {
+        /// Its exit code.
+        code: i32,
+    },
+    /// A signal ended the worker.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// The keeper ended the worker at the time limit.
+    TimeLimit,
+    /// The keeper ended the worker because it lingered after the end of its turn.
+    Grace,
+    /// The worker could not be started.
+    NeverStarted {
+        /// The error.
+        reason: String,
+    },
+}
+
+/// The end of a run. Written after all its processes have ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// The schema version of this file.
+    pub schema: u32,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// When the worker started, if it did.
+    pub started_at: Option<Timestamp>,
+    /// When the run ended.
+    pub finished_at: Timestamp,
+    /// How the worker ended.
+    pub ending: Ending,
+    /// Whether a stop was requested.
+    pub stop_requested: bool,
+    /// Whether the log, the session and the work were on the disk before this was written. The field is missing in records of
+    /// earlier versions.
+    #[serde(default)]
+    pub work_on_disk: bool,
+}
+
+impl ExitRecord {
+    /// Returns the exit code, if the worker exited normally.
+    pub fn code(&self) -> Option<i32> {
+        match self.ending {
+            Ending::Code { code } => Some(code),
+            Ending::Signal { .. } | Ending::TimeLimit | Ending::Grace | Ending::NeverStarted { .. } => None,
+        }
+    }
+
+    /// Converts the ending to the form in which the run's outcome uses it.
+    pub fn exit(&self) -> Exit {
+        match &self.ending {
+            Ending::Code { code } => Exit::Code(*code),
+            Ending::Signal { signal } => Exit::Signal(*signal),
+            Ending::TimeLimit => Exit::TimeLimit,
+            Ending::Grace => Exit::Grace,
+            Ending::NeverStarted { reason } => Exit::NeverStarted(reason.clone()),
+        }
+    }
+}
+
+/// Reads a record. Returns `None` if the file is missing, and an error of kind `InvalidData` if it is malformed.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match fs_err::read(path) {
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
+            let what = format!("could not parse `{}`: {error}", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a record atomically.
+pub(super) fn write<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
+    write_atomically(path, &serde_json::to_vec(record)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(ending: Ending) -> ExitRecord {
+        let finished_at = "2026-01-02T03:04:05Z".parse().expect("a time");
+        ExitRecord {
+            schema: 1,
+            attempt: Attempt::FIRST,
+            started_at: None,
+            finished_at,
+            ending,
+            stop_requested: true,
+            work_on_disk: true,
+        }
+    }
+
+    #[test]
+    fn every_ending_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("run-001.exit.json");
+        for (ending, said, code) in [
+            (Ending::Code { code: 3 }, Exit::Code(3), Some(3)),
+            (Ending::Signal { signal: 9 }, Exit::Signal(9), None),
+            (Ending::TimeLimit, Exit::TimeLimit, None),
+            (Ending::Grace, Exit::Grace, None),
+            (Ending::NeverStarted { reason: "why".to_owned() }, Exit::NeverStarted("why".to_owned()), None),
+        ] {
+            let exit = exit(ending);
+            write(&path, &exit).expect("written");
+            assert_eq!(read::<ExitRecord>(&path).expect("readable"), Some(exit.clone()));
+            assert_eq!((exit.exit(), exit.code()), (said, code));
+        }
+    }
+
+    #[test]
+    fn the_form_of_an_exit_record_stays_what_it_is() {
+        let text = serde_json::to_string(&exit(Ending::Code { code: 3 })).expect("the record can be serialized");
+        let expected = r#"{"schema":1,"attempt":1,"started_at":null,"finished_at":"2026-01-02T03:04:05Z","ending":{"kind":"code","code":3},"stop_requested":true,"work_on_disk":true}"#;
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_record_that_is_not_there_is_none_and_a_damaged_one_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("run-001.exit.json");
+        assert_eq!(read::<ExitRecord>(&path).expect("a missing file is accepted"), None);
+        fs_err::write(&path, "{\"schema\":1,").expect("written");
+        let error = read::<ExitRecord>(&path).expect_err("torn");
+        assert!(error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("run-001.exit.json"), "{error}");
+    }
+}

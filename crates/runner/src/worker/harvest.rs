@@ -1,0 +1,369 @@
+//! Exports an agent's work from its agent repository with `codex-docker harvest`, which writes a bundle that is then checked
+//! and imported here. Also builds a repository's own image.
+//!
+//! Nothing in the output is trusted here. Invariant: these calls get access to the container engine, but no secret.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::Config;
+use model::container::ImageUsage;
+use model::ids::ObjectId;
+use process::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stdout, Tool};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::request::ContainerFolders;
+use super::variables::engine_environment;
+
+/// The time limit of an export: longer than its container may take.
+const HARVEST_LIMIT: Duration = Duration::from_mins(8);
+
+/// Exit codes of an export that cannot use what the agent left (its repository, its worktree or its objects), or that needs too
+/// long to read it.
+const UNUSABLE: [i32; 4] = [4, 5, 6, 8];
+
+/// The exit code of an export that finds more in the worktree than a commit may contain.
+const TOO_MUCH: i32 = 7;
+
+/// The time limit of a build, which downloads packages over networks that may be slow.
+const BUILD_LIMIT: Duration = Duration::from_mins(30);
+
+/// The time limit of a cleanup: a few calls to the container engine.
+const REAP_LIMIT: Duration = Duration::from_secs(30);
+
+/// The time limit of requests about images: also a few calls to the container engine.
+const IMAGE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The maximum size of an answer about images in bytes.
+const ANSWER_LIMIT_BYTES: usize = 4 << 20;
+
+/// The fields of `image build --json` that are used here.
+#[derive(Deserialize)]
+struct Built {
+    id: String,
+}
+
+/// What to export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HarvestMode {
+    /// All work: the agent's own commits, and a commit of uncommitted changes.
+    Work,
+    /// Only the files of the worktree. The agent repository is put aside and replaced.
+    Content,
+    /// Nothing: update the agent's branch to the host's, unless something would be lost.
+    Sync,
+}
+
+impl HarvestMode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Work => "harvest",
+            Self::Content => "content",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+/// A request to export the work of a run.
+#[derive(Debug)]
+pub struct Harvest<'a> {
+    /// What to export.
+    pub mode: HarvestMode,
+    /// The folders of the task's containers.
+    pub folders: &'a ContainerFolders,
+    /// The folder that the agent worked in.
+    pub worktree: &'a Path,
+    /// An empty folder for the output.
+    pub out: &'a Path,
+    /// The task's branch.
+    pub branch: &'a str,
+    /// The tip of the branch in the mirror.
+    pub since: &'a ObjectId,
+    /// The file with the commit message.
+    pub message: &'a Path,
+    /// The image, or `None` for the default image.
+    pub image: Option<&'a str>,
+    /// Submodules whose files the host wrote.
+    pub submodules: Vec<String>,
+    /// The labels of the container, as `name=value`.
+    pub labels: Vec<String>,
+}
+
+/// Why an agent's work could not be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum HarvestError {
+    /// The agent left its repository or its files in an unreadable state.
+    #[error("{0}")]
+    Unusable(String),
+    /// The worktree contains more than a commit may contain.
+    #[error("{0}")]
+    TooMuch(String),
+    /// The export could not be started, or did not finish.
+    #[error(transparent)]
+    Program(#[from] RunProgramError),
+}
+
+/// The exit code of a container that was killed, or that ran out of memory.
+const KILLED: i32 = 128 + 9;
+
+impl HarvestError {
+    /// Whether the export was killed, so that another attempt may succeed.
+    pub fn was_killed(&self) -> bool {
+        use std::os::unix::process::ExitStatusExt as _;
+        match self {
+            Self::Program(RunProgramError::Failed { status, .. }) => status.signal().is_some() || status.code() == Some(KILLED),
+            Self::Program(_) | Self::Unusable(_) | Self::TooMuch(_) => false,
+        }
+    }
+}
+
+/// Calls the container program for everything except runs.
+pub struct Housekeeping {
+    program: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
+    redactor: Redactor,
+}
+
+impl Housekeeping {
+    /// Calls the container program of the settings. The redactor masks what the program prints.
+    pub fn new(config: &Config, redactor: Redactor) -> Self {
+        Self { program: config.container_program.clone(), environment: engine_environment(config), redactor }
+    }
+
+    fn command(&self) -> CommandSpec<'static> {
+        let (program, prefix) =
+            self.program.split_first().map_or(("codex-docker", &[][..]), |(first, rest)| (first.as_str(), rest));
+        CommandSpec::new(&Tool::at(program), &BaseEnvironment::default(), "/")
+            .args(prefix)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .redact(self.redactor.clone())
+    }
+
+    /// Exports the agent's work to the output folder.
+    pub async fn harvest(&self, harvest: &Harvest<'_>, cancel: CancellationToken) -> Result<(), HarvestError> {
+        let owner = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let command = self.command().args(["harvest", "--mode", harvest.mode.as_str(), "--worktree"]).arg(harvest.worktree);
+        let command = command.arg("--git-dir").arg(&harvest.folders.twin).arg("--out").arg(harvest.out);
+        let command = command.arg("--sessions").arg(&harvest.folders.sessions).arg("--message").arg(harvest.message);
+        let command = command.args(["--branch", harvest.branch, "--since", harvest.since.as_str(), "--owner", &owner]);
+        let command = harvest.folders.objects.iter().fold(command, |command, path| command.arg("--objects").arg(path));
+        let command = command.args(harvest.image.iter().flat_map(|image| ["--image", image]));
+        let command = command.args(harvest.submodules.iter().flat_map(|path| ["--submodule", path]));
+        let command = command.args(harvest.labels.iter().flat_map(|label| ["--label", label]));
+        match command.deadline(HARVEST_LIMIT).cancel(cancel).run_ok().await {
+            Ok(_) => Ok(()),
+            Err(RunProgramError::Failed { status, stderr_tail, .. })
+                if status.code().is_some_and(|code| UNUSABLE.contains(&code)) =>
+            {
+                Err(HarvestError::Unusable(stderr_tail.trim_end().to_owned()))
+            }
+            Err(RunProgramError::Failed { status, stderr_tail, .. }) if status.code() == Some(TOO_MUCH) => {
+                Err(HarvestError::TooMuch(stderr_tail.trim_end().to_owned()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Builds a repository's own image, and returns its ID if the program reports it. This is fast if nothing has changed.
+    pub async fn build(
+        &self,
+        dockerfile: &Path,
+        image: &str,
+        cancel: CancellationToken,
+    ) -> Result<Option<String>, RunProgramError> {
+        let command = self.command().args(["image", "build", "--json", "--tag", image, "--dockerfile"]).arg(dockerfile);
+        let command = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES });
+        let built = command.deadline(BUILD_LIMIT).cancel(cancel).run_ok().await?;
+        Ok(serde_json::from_slice::<Built>(&built.stdout).ok().map(|built| built.id))
+    }
+
+    /// Returns what uses these images. Images that the container engine does not have are omitted.
+    pub async fn image_usage(&self, ids: &BTreeSet<String>) -> Result<Vec<ImageUsage>, RunProgramError> {
+        let command = self.command().args(["image", "usage"]).args(ids);
+        let asked = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).deadline(IMAGE_LIMIT).run_ok().await?;
+        serde_json::from_slice(&asked.stdout).map_err(|_| RunProgramError::Failed {
+            program: self.program.first().cloned().unwrap_or_default(),
+            status: asked.status,
+            stderr_tail: "could not parse the output of `image usage`".to_owned(),
+        })
+    }
+
+    /// Removes an image, unless a container uses it or it has any other name. Returns whether the image is gone.
+    pub async fn remove_image(&self, id: &str, names: &BTreeSet<String>) -> Result<bool, RunProgramError> {
+        let names = names.iter().flat_map(|name| ["--name", name.as_str()]);
+        let command = self.command().args(["image", "remove", id]).args(names);
+        let done = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).deadline(IMAGE_LIMIT).run_ok().await?;
+        Ok(done.text().trim() == "removed")
+    }
+
+    /// Makes this server's user the owner of a folder that a container's root wrote to.
+    pub async fn give_back(&self, folder: &Path, image: Option<&str>, label: &str) -> Result<(), RunProgramError> {
+        let command = self.command().arg("give-back").arg(folder).args(["--label", label]);
+        let command = command.args(image.iter().flat_map(|image| ["--image", image]));
+        command.deadline(HARVEST_LIMIT).run_ok().await.map(drop)
+    }
+
+    /// Ends and removes all abandoned containers with these labels.
+    pub async fn reap(&self, labels: &[String]) -> Result<(), RunProgramError> {
+        let command = self.command().args(["reap", "--if-reachable"]).args(labels.iter().flat_map(|label| ["--label", label]));
+        command.deadline(REAP_LIMIT).run_ok().await.map(drop)
+    }
+}
+
+/// Returns the name of the image that is built from a repository's own Dockerfile.
+pub fn own_image(env_id: model::ids::EnvironmentId) -> String {
+    format!("codex-orchestrator-env:{env_id}")
+}
+
+/// Replaces a folder with an empty one. The old folder may contain files of a different user, which can only be renamed.
+pub fn emptied(folder: PathBuf) -> std::io::Result<PathBuf> {
+    remove_tree::remove_tree(&folder).map_err(|error| error.source)?;
+    std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&folder)?;
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use model::ids::TaskId;
+    use store::Layout;
+
+    use super::*;
+
+    const ID: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
+
+    /// A stand-in for codex-docker that records its arguments.
+    fn housekeeping(folder: &Path, script: &str) -> Housekeeping {
+        let program = folder.join("codex-docker");
+        let script = format!(
+            "#!/bin/sh\ncd {}\nprintf '%s\\n' \"$@\" > told; env | cut -d= -f1 | sort > names\n{script}\n",
+            folder.display()
+        );
+        fs_err::write(&program, script).expect("written");
+        fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("ours");
+        let mut config = Config::for_home(folder);
+        config.container_program = vec![program.display().to_string(), "codex-docker".to_owned()];
+        config.base_environment = BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
+        for (name, value) in [("DOCKER_HOST", "unix:///d"), ("CODEX_API_KEY", "k-server")] {
+            config.environment.insert(name.into(), value.into());
+        }
+        Housekeeping::new(&config, Redactor::new(["k-server".to_owned()]))
+    }
+
+    fn told(folder: &Path) -> String {
+        fs_err::read_to_string(folder.join("told")).expect("the program was called").replace('\n', " ")
+    }
+
+    #[tokio::test]
+    async fn a_harvest_is_told_everything_and_given_no_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let task: TaskId = ID.parse().expect("an id");
+        let since = "1".repeat(40).parse().expect("the object ID is valid");
+        let harvest = Harvest {
+            mode: HarvestMode::Content,
+            folders: &ContainerFolders::new(&Layout::new("/h"), task, Path::new("/m")),
+            worktree: Path::new("/w"),
+            out: Path::new("/o"),
+            branch: "codex/x",
+            since: &since,
+            message: Path::new("/msg"),
+            image: Some("mine:1"),
+            submodules: vec!["libs/x".to_owned()],
+            labels: vec!["home=/h".to_owned(), "task=x".to_owned()],
+        };
+        housekeeping(folder.path(), "").harvest(&harvest, CancellationToken::new()).await.expect("it works");
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let expected = format!(
+            "codex-docker harvest --mode content --worktree /w --git-dir /h/tasks/{ID}/agent.git --out /o --sessions /h/tasks/{ID}/sessions --message /msg \
+             --branch codex/x --since {since} --owner {uid}:{gid} --objects /m/objects --image mine:1 --submodule libs/x --label home=/h --label task=x "
+        );
+        assert_eq!(told(folder.path()), expected);
+        let names = fs_err::read_to_string(folder.path().join("names")).expect("written");
+        assert!(names.contains("DOCKER_HOST\n") && !names.contains("CODEX_API_KEY"), "{names}");
+    }
+
+    #[tokio::test]
+    async fn a_repository_that_cannot_be_used_is_told_from_an_engine_that_does_not_answer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let task: TaskId = ID.parse().expect("an id");
+        let since = "1".repeat(40).parse().expect("the object ID is valid");
+        let folders = ContainerFolders::new(&Layout::new("/h"), task, Path::new("/m"));
+        let path = Path::new("/x");
+        let harvest = Harvest {
+            mode: HarvestMode::Work,
+            folders: &folders,
+            worktree: path,
+            out: path,
+            branch: "b",
+            since: &since,
+            message: path,
+            image: None,
+            submodules: vec![],
+            labels: vec![],
+        };
+        for code in [4, 5, 6, 8] {
+            let script = format!("echo 'harvest: it is a file' >&2; exit {code}");
+            let unusable = housekeeping(folder.path(), &script).harvest(&harvest, CancellationToken::new()).await;
+            assert!(matches!(&unusable, Err(HarvestError::Unusable(why)) if why.contains("it is a file")), "{unusable:?}");
+        }
+        let harvested =
+            housekeeping(folder.path(), "echo '9 new files' >&2; exit 7").harvest(&harvest, CancellationToken::new()).await;
+        assert!(matches!(&harvested, Err(HarvestError::TooMuch(why)) if why == "9 new files"), "{harvested:?}");
+        let away = housekeeping(folder.path(), "exit 125").harvest(&harvest, CancellationToken::new()).await;
+        assert!(matches!(away, Err(HarvestError::Program(_))), "{away:?}");
+    }
+
+    #[tokio::test]
+    async fn what_it_says_when_it_fails_is_passed_on_without_secrets() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let failing = housekeeping(folder.path(), "echo 'no engine, k-server' >&2; exit 125");
+        let error = failing.reap(&["home=/h".to_owned()]).await.expect_err("it fails").to_string();
+        assert!(error.contains("no engine, ***"), "{error}");
+        assert_eq!(told(folder.path()), "codex-docker reap --if-reachable --label home=/h ");
+    }
+
+    #[tokio::test]
+    async fn an_environments_own_image_is_built_from_its_dockerfile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = own_image(ID.parse().expect("an id"));
+        let build = async |script: &str| {
+            let housekeeping = housekeeping(folder.path(), script);
+            housekeeping.build(Path::new("/D"), &image, CancellationToken::new()).await.expect("it works")
+        };
+        assert_eq!(build(r#"echo '{"name":"x","id":"sha256:1"}'"#).await.as_deref(), Some("sha256:1"));
+        let expected = format!("codex-docker image build --json --tag codex-orchestrator-env:{ID} --dockerfile /D ");
+        assert_eq!(told(folder.path()), expected);
+        assert_eq!(build("echo built").await, None, "without an ID the image is used and never removed");
+    }
+
+    #[tokio::test]
+    async fn an_image_is_removed_by_its_id_and_only_with_names_that_are_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = BTreeSet::from(["a:1".to_owned(), "b:1".to_owned()]);
+        let remove = async |script: &str| housekeeping(folder.path(), script).remove_image("sha256:1", &names).await;
+        assert!(remove("echo removed").await.expect("it works"));
+        assert_eq!(told(folder.path()), "codex-docker image remove sha256:1 --name a:1 --name b:1 ");
+        assert!(!remove("echo kept").await.expect("it works"));
+        assert!(remove("exit 1").await.is_err());
+        let ids = BTreeSet::from(["sha256:1".to_owned()]);
+        let usage = r#"echo '[{"id":"sha256:1","size":7,"names":["a:1"],"containers":true}]'"#;
+        let found = housekeeping(folder.path(), usage).image_usage(&ids).await.expect("it works");
+        assert_eq!((found[0].size, found[0].containers), (7, true));
+        assert_eq!(told(folder.path()), "codex-docker image usage sha256:1 ");
+    }
+
+    #[test]
+    fn the_folder_for_what_comes_out_is_new_each_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().join("harvest");
+        emptied(out.clone()).expect("made");
+        fs_err::write(out.join("bundle"), "old").expect("written");
+        emptied(out.clone()).expect("created again");
+        assert_eq!(fs_err::read_dir(&out).expect("there").count(), 0);
+        assert_eq!(fs_err::metadata(&out).expect("there").permissions().mode() & 0o777, 0o700);
+    }
+}

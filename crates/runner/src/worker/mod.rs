@@ -1,0 +1,30 @@
+//! Calls workers: the command line and the environment of a run, and the additional settings of the built-in worker.
+//!
+//! A worker is a program that follows one contract (`exec --json … -`, the prompt on stdin, JSONL on stdout). Only listed
+//! variables of the server's environment reach it. The built-in worker is this program, started as `codex-docker`. This module
+//! knows the contract, but nothing about Docker.
+
+mod call;
+mod check;
+mod container;
+mod find;
+mod harvest;
+mod kind;
+mod login;
+mod request;
+mod sandbox;
+mod script;
+mod session;
+mod variables;
+
+pub use check::{ContainerChecks, check, check_for_harvest, problem, told};
+pub use container::{LOGIN_FOLDER, home_label, task_labels, unreachable_model};
+pub use find::{Worker, WorkerProblem};
+pub use harvest::{Harvest, HarvestError, HarvestMode, Housekeeping, emptied, own_image};
+pub use kind::WorkerKind;
+pub use login::{Due, Login, Refused};
+pub use request::{Cleanup, ContainerFolders, ContainerRun, RunCall, ToRead, WorkerCall};
+pub use sandbox::was_read_only;
+pub use script::{Script, ScriptHome, cannot_mount, open_network_only};
+pub use session::{Session, SessionFolder};
+pub use variables::{RUN_MARK, engine_environment, run_mark};

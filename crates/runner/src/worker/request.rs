@@ -1,0 +1,144 @@
+//! How a run is described to a worker, and the command that starts the worker.
+//!
+//! These types contain no logic. The worker decides what becomes an argument, a variable or a file.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use config::Broker;
+use model::container::ContainerSettings;
+use model::ids::{Attempt, RunNumber, TaskId, ThreadId};
+use model::image::ImageFile;
+use model::names::{Setting, VariableName};
+use model::secret::Secret;
+use serde::{Deserialize, Serialize};
+use store::Layout;
+
+use super::login::Login;
+use super::session::SessionFolder;
+
+/// The path of a task's images in a container.
+pub(super) const IMAGES_INSIDE: &str = "/codex-docker/images";
+
+/// A run, as described to a worker.
+#[derive(Debug, Clone)]
+pub struct RunCall<'a> {
+    /// The task.
+    pub task_id: TaskId,
+    /// The run of the task.
+    pub run: RunNumber,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The model. If it is not set, Codex chooses.
+    pub model: Option<&'a Setting>,
+    /// The reasoning effort. If it is not set, Codex chooses.
+    pub effort: Option<&'a Setting>,
+    /// The thread to continue.
+    pub resumes: Option<ThreadId>,
+    /// The images of the prompt.
+    pub images: &'a [ImageFile],
+    /// The folder with the task's images, if the task ever had any. A thread may look at its images again.
+    pub images_folder: Option<PathBuf>,
+    /// The repository's variables for the agent.
+    pub variables: &'a BTreeMap<VariableName, String>,
+    /// The repository's secret variables.
+    pub secrets: &'a BTreeMap<VariableName, Secret>,
+    /// Additional settings of a run whose worker uses containers.
+    pub container: Option<ContainerRun<'a>>,
+}
+
+/// The command to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerCall {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// The complete environment of the program.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The program that ends what the worker may leave behind and no signal reaches.
+    pub cleanup: Option<Cleanup>,
+    /// The folder of Codex's sessions, if it is known.
+    pub sessions: Option<SessionFolder>,
+    /// Notes about the worker for people.
+    pub notes: Vec<String>,
+}
+
+/// A program that ends what is left of an attempt. Running it twice is harmless.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleanup {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+/// The folders of a task for its container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerFolders {
+    /// The folder with codex-docker's files of all containers.
+    pub state: PathBuf,
+    /// Codex's sessions.
+    pub sessions: PathBuf,
+    /// The agent repository.
+    pub twin: PathBuf,
+    /// The folders that the agent repository borrows objects from.
+    pub objects: Vec<PathBuf>,
+    /// The run's copy of an account's login.
+    pub auth: PathBuf,
+    /// The files that are mounted over those of the worktree and of Codex's home.
+    pub overlays: PathBuf,
+}
+
+/// What the built-in worker gets for a run.
+#[derive(Debug, Clone)]
+pub struct ContainerRun<'a> {
+    /// The repository's container settings.
+    pub settings: &'a ContainerSettings,
+    /// The image, or `None` for the pinned image.
+    pub image: Option<&'a str>,
+    /// The login of Codex, used if the server's environment has no key.
+    pub login: Option<&'a Login>,
+    /// Whether a key stays outside of the container.
+    pub broker: Broker,
+    /// The URL of the model's API, or `None` for that of `OpenAI`.
+    pub model_url: Option<&'a str>,
+    /// The Codex settings to start from.
+    pub codex_config: Option<&'a Path>,
+    /// The home directory, which distinguishes the containers of this server from those of other servers.
+    pub home: &'a Path,
+    /// The task's folders.
+    pub folders: ContainerFolders,
+    /// Other folders that the container may read.
+    pub to_read: Vec<ToRead>,
+}
+
+/// A folder of the host that a container may read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToRead {
+    /// The path on the host.
+    pub path: PathBuf,
+    /// The path in the container.
+    pub inside: String,
+}
+
+impl ToRead {
+    pub(super) fn new(path: &Path, inside: &str) -> Self {
+        Self { path: path.to_owned(), inside: inside.to_owned() }
+    }
+}
+
+impl ContainerFolders {
+    /// Returns the folders of a task whose mirror is at `mirror`.
+    pub fn new(layout: &Layout, task: TaskId, mirror: &Path) -> Self {
+        Self {
+            state: layout.containers(),
+            sessions: layout.sessions(task),
+            twin: layout.twin(task),
+            objects: vec![mirror.join("objects")],
+            auth: layout.task_login(task),
+            overlays: layout.overlays(task),
+        }
+    }
+}
