@@ -4,21 +4,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testkit::TestHome;
-use testkit::upstream::Upstream;
-use testkit::worker::ScriptedContainers;
 
-use crate::BINARY;
+use crate::stage::Stage;
 
 /// The time limit for a request: far less than a hanging commit takes, and more than a busy machine needs.
 const SOON: Duration = Duration::from_secs(15);
-
-struct Stage {
-    _upstream: Upstream,
-    home: TestHome,
-    containers: Option<ScriptedContainers>,
-    env: String,
-}
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -26,33 +16,32 @@ enum Kind {
     Contained,
 }
 
-impl Stage {
-    async fn new(kind: Kind) -> Self {
-        let upstream = Upstream::new();
-        let (home, containers) = match kind {
-            Kind::Host => (TestHome::started(BINARY).await, None),
-            Kind::Contained => {
-                let mut home = TestHome::new(BINARY);
-                let containers = ScriptedContainers::install(&home);
-                let sign = home.scratch().join("committing").display().to_string();
-                containers.harvests(&format!("touch '{sign}'; sleep 600; exit 0"));
-                home.start().await;
-                (home, Some(containers))
-            }
-        };
-        let env = home.environment(&upstream.url()).await;
-        Self { _upstream: upstream, home, containers, env }
+/// Starts a server whose exports hang in containers.
+async fn stage(kind: Kind) -> Stage {
+    match kind {
+        Kind::Host => Stage::new().await,
+        Kind::Contained => {
+            let stage = Stage::setup().scripted_containers().start().await;
+            let sign = stage.home.scratch().join("committing").display().to_string();
+            stage.containers().harvests(&format!("touch '{sign}'; sleep 600; exit 0"));
+            stage
+        }
     }
+}
 
+impl Stage {
     /// Creates a task whose commit has started and will not end.
-    async fn committing(&self) -> String {
+    async fn committing(&self, kind: Kind) -> String {
         let sign = self.home.scratch().join("committing");
         drop(fs_err::remove_file(&sign));
         let prompt = format!(
             "begin; git config filter.lfs.clean \"touch '{}'; sleep 600\"; echo '*.txt filter=lfs' > .gitattributes; echo 1 > work.txt; end done",
             sign.display()
         );
-        let prompt = if self.containers.is_some() { "begin; echo 1 > work.txt; end done" } else { &prompt };
+        let prompt = match kind {
+            Kind::Host => &prompt,
+            Kind::Contained => "begin; echo 1 > work.txt; end done",
+        };
         let id = self.home.task(&self.env, prompt).await;
         testkit::until(Duration::from_mins(1), "the commit has begun", || sign.exists());
         id
@@ -72,8 +61,8 @@ fn assert_soon(since: Instant, what: &str) {
 #[tokio::test]
 async fn a_stop_cuts_off_a_commit_and_the_next_run_commits_the_work() {
     for kind in [Kind::Host, Kind::Contained] {
-        let stage = Stage::new(kind).await;
-        let id = stage.committing().await;
+        let stage = stage(kind).await;
+        let id = stage.committing(kind).await;
         let asked = Instant::now();
         let task = stage.stop(&id).await;
         assert_soon(asked, "the stop");
@@ -81,7 +70,7 @@ async fn a_stop_cuts_off_a_commit_and_the_next_run_commits_the_work() {
         assert_eq!((&run["status"], &run["commit"]), (&json!("stopped"), &Value::Null), "{run}");
         let notes = run["notes"].to_string();
         assert!(notes.contains("stopped before the changes were committed"), "{notes}");
-        if stage.containers.is_some() {
+        if matches!(kind, Kind::Contained) {
             continue;
         }
         let prompt = "begin; git config --remove-section filter.lfs; rm .gitattributes; end done";
@@ -97,8 +86,8 @@ async fn a_stop_cuts_off_a_commit_and_the_next_run_commits_the_work() {
 #[tokio::test]
 async fn a_removal_cuts_off_a_commit() {
     for kind in [Kind::Host, Kind::Contained] {
-        let stage = Stage::new(kind).await;
-        let id = stage.committing().await;
+        let stage = stage(kind).await;
+        let id = stage.committing(kind).await;
         let asked = Instant::now();
         let (status, answer) = stage.home.delete(&format!("/api/v1/tasks/{id}")).await;
         assert_eq!(status, 204, "{answer}");
@@ -110,8 +99,8 @@ async fn a_removal_cuts_off_a_commit() {
 #[tokio::test]
 async fn a_server_stops_and_starts_while_a_commit_hangs() {
     for kind in [Kind::Host, Kind::Contained] {
-        let mut stage = Stage::new(kind).await;
-        let id = stage.committing().await;
+        let mut stage = stage(kind).await;
+        let id = stage.committing(kind).await;
         let asked = Instant::now();
         assert!(stage.home.stop().await.success());
         assert_soon(asked, "the server's stop");

@@ -6,83 +6,38 @@
 use rustix::process::Signal;
 use scripted_model::{Item, Script, ScriptedModel, Turn};
 use serde_json::{Value, json};
+use testkit::docker;
 use testkit::pictures::{self, JPEG, PNG, data_url, given};
-use testkit::upstream::Upstream;
-use testkit::{TestHome, docker};
 
-use crate::BINARY;
+use crate::stage::{Setup, Stage, completed, id_of};
 
 /// The key that no container may see.
 const KEY: &str = "sk-test-0123456789-never-inside";
 
-struct Stage {
-    home: TestHome,
-    env: String,
-    upstream: Upstream,
-    model: ScriptedModel,
+/// Starts a server whose containers have the real Codex and this model.
+async fn stage(script: Script) -> Stage {
+    setup(script, docker::codex_image()).start().await
+}
+
+fn setup(script: Script, image: String) -> Setup {
+    let model = ScriptedModel::start(script).expect("the scripted model starts");
+    let setup = Stage::setup().worker("codex-docker").set("IMAGE_NAME", image).set("CODEX_API_KEY", KEY);
+    setup.set("CODEX_DOCKER_MODEL_URL", model.url()).set("CODEX_DOCKER_FREE_DISK", "100m").model(model)
 }
 
 impl Stage {
-    async fn new(script: Script) -> Self {
-        Self::with(script, docker::codex_image(), &json!({})).await
-    }
-
-    async fn with(script: Script, image: String, container: &Value) -> Self {
-        let model = ScriptedModel::start(script).expect("the scripted model starts");
-        let upstream = Upstream::new();
-        let mut home = TestHome::new(BINARY);
-        home.set("ORCH_WORKER", "codex-docker");
-        home.set("IMAGE_NAME", image);
-        home.set("CODEX_API_KEY", KEY);
-        home.set("CODEX_DOCKER_MODEL_URL", model.url());
-        home.set("CODEX_DOCKER_FREE_DISK", "100m");
-        home.start().await;
-        let env = home.environment(&upstream.url()).await;
-        if container != &json!({}) {
-            let (status, answer) = home.patch(&format!("/api/v1/envs/{env}"), &json!({ "container": container })).await;
-            assert_eq!(status, 200, "{answer}");
-        }
-        Self { home, env, upstream, model }
-    }
-
-    async fn run(&self, prompt: &str) -> Value {
-        let task = self.home.task(&self.env, prompt).await;
-        self.home.settled(&task).await
-    }
-
-    async fn resume(&self, task: &Value, prompt: &str) -> Value {
-        let id = id_of(task);
-        let (status, answer) = self.home.post(&format!("/api/v1/tasks/{id}/resume"), &json!({ "prompt": prompt })).await;
-        assert_eq!(status, 201, "{answer}");
-        self.home.settled(&id).await
-    }
-
-    async fn log(&self, task: &Value, run: u32) -> String {
-        self.home.text(&format!("/api/v1/tasks/{}/runs/{run}/log", id_of(task))).await
-    }
-
     /// Returns the containers of this home, in any state.
-    fn containers(&self) -> Vec<String> {
+    fn own_containers(&self) -> Vec<String> {
         let filter = format!("label=codex-docker.label.home={}", self.home.path().display());
         let found = docker::docker(&["ps", "--all", "--format", "{{.Names}}", "--filter", &filter]);
         found.lines().map(str::to_owned).collect()
     }
 }
 
-fn id_of(task: &Value) -> String {
-    task["task_id"].as_str().expect("the task has an ID").to_owned()
-}
-
-#[track_caller]
-fn completed(task: &Value) -> &Value {
-    assert_eq!(task["status"], "completed", "{task}");
-    task
-}
-
 #[tokio::test]
 async fn an_answer_commands_and_changes_come_back_and_the_thread_goes_on_in_a_fresh_container() {
     for image in [docker::codex_image(), docker::oldest_codex_image()] {
-        let stage = Stage::with(Script::new(), image.clone(), &json!({})).await;
+        let stage = setup(Script::new(), image.clone()).start().await;
         let plain = stage.run("SCENARIO:plain").await;
         assert_eq!(completed(&plain)["runs"][0]["last_message"], "Hello from the scripted model.", "{image}");
         let patched = stage.resume(&plain, "SCENARIO:patch").await;
@@ -95,7 +50,7 @@ async fn an_answer_commands_and_changes_come_back_and_the_thread_goes_on_in_a_fr
             let log = stage.log(completed(&task), 1).await;
             assert!(log.contains(mark), "{image} {scenario}: {log}");
         }
-        assert!(stage.containers().is_empty(), "{image}: {:?}", stage.containers());
+        assert!(stage.own_containers().is_empty(), "{image}: {:?}", stage.own_containers());
     }
 }
 
@@ -111,21 +66,21 @@ async fn images_reach_the_model_out_of_a_folder_that_the_container_can_only_read
                     )])
                     .says("done"),
             );
-            let stage = Stage::with(script, image.clone(), &json!({ "user": user })).await;
+            let stage = setup(script, image.clone()).container(&json!({ "user": user })).start().await;
             let asked = json!({ "env_id": stage.env, "prompt": "SCENARIO:plain", "images": [given("../a.png", PNG)] });
             let (status, created) = stage.home.post("/api/v1/tasks", &asked).await;
             assert_eq!(status, 201, "{created}");
             let id = id_of(&created);
-            let first = stage.home.settled(&id).await;
+            let first = stage.home.settled(id).await;
             assert_eq!(completed(&first)["runs"][0]["notes"], Value::Null, "{first}");
-            assert_eq!(pictures::shown(&stage.model), [data_url("image/png", PNG)], "{image} {user}");
+            assert_eq!(pictures::shown(stage.model()), [data_url("image/png", PNG)], "{image} {user}");
 
             let asked = json!({ "prompt": "look around", "images": [given("b.jpg", JPEG)] });
             let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{id}/resume"), &asked).await;
             assert_eq!(status, 201, "{answer}");
-            let second = stage.home.settled(&id).await;
+            let second = stage.home.settled(id).await;
             let expected = [data_url("image/png", PNG), data_url("image/jpeg", JPEG)];
-            assert_eq!(pictures::shown(&stage.model), expected, "{image} {user}: {second}");
+            assert_eq!(pictures::shown(stage.model()), expected, "{image} {user}: {second}");
             let log = stage.log(completed(&second), 2).await;
             let size = (PNG.len() + JPEG.len()).to_string();
             assert!(log.contains("refused") && log.contains(&size), "{image} {user}: {log}");
@@ -143,14 +98,14 @@ async fn the_key_never_enters_the_container_and_the_model_gets_it_all_the_same()
     let look = Item::shell(
         "env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; cat /codex/config.toml; ls -la /codex; grep -rs \"sk-te\"\"st\" /codex /codex-docker /tmp /root /run; echo looked",
     );
-    let stage = Stage::new(Script::new().turn(Turn::containing("look around").step([look]).says("done"))).await;
+    let stage = stage(Script::new().turn(Turn::containing("look around").step([look]).says("done"))).await;
     let task = stage.run("look around").await;
     let log = stage.log(completed(&task), 1).await;
     assert!(log.contains("looked") && !log.contains("sk-test"), "{log}");
     for secret in ["ORCH_HOME", "ORCH_WORKER"] {
         assert!(!log.contains(secret), "{secret}: {log}");
     }
-    let asked: Vec<_> = stage.model.requests().into_iter().filter(|request| request.method == "POST").collect();
+    let asked: Vec<_> = stage.model().requests().into_iter().filter(|request| request.method == "POST").collect();
     assert!(!asked.is_empty());
     for request in asked {
         assert_eq!(request.headers["authorization"], format!("Bearer {KEY}"));
@@ -164,7 +119,7 @@ async fn the_agent_uses_git_as_usual_and_its_commits_arrive_as_they_are() {
         git stash -q; git checkout -q -; git stash pop -q; git branch --list; git diff --cached --stat; echo all went well";
     for image in [docker::codex_image(), docker::oldest_codex_image()] {
         let script = Script::new().turn(Turn::containing("use git").step([Item::shell(commands)]).says("done"));
-        uses_git_as_usual(Stage::with(script, image, &json!({})).await).await;
+        uses_git_as_usual(setup(script, image).start().await).await;
     }
 }
 
@@ -194,7 +149,7 @@ async fn root_and_caller_both_leave_files_that_are_the_callers() {
     for user in ["root", "caller"] {
         let make = Item::shell("mkdir -p d && echo x > d/f && id -u");
         let script = Script::new().turn(Turn::containing("make").step([make]).says("done"));
-        let stage = Stage::with(script, docker::codex_image(), &json!({ "user": user })).await;
+        let stage = setup(script, docker::codex_image()).container(&json!({ "user": user })).start().await;
         let task = stage.run("make a file").await;
         completed(&task);
         let worktree = stage.home.path().join("tasks").join(id_of(&task)).join("worktree");
@@ -209,17 +164,17 @@ async fn without_a_network_codex_still_reaches_its_model_and_nothing_else() {
     let look =
         Item::shell("ls /sys/class/net; curl -sS -m 5 http://169.254.169.254/ ; curl -sS -m 5 https://example.com; echo looked");
     let script = || Script::new().turn(Turn::containing("look").step([look.clone()]).says("done"));
-    let none = Stage::with(script(), docker::codex_image(), &json!({ "network": "none" })).await;
+    let none = setup(script(), docker::codex_image()).container(&json!({ "network": "none" })).start().await;
     let task = none.run("look at the network").await;
     let log = none.log(completed(&task), 1).await;
     assert!(log.contains("looked") && log.contains("\"aggregated_output\":\"lo\\n"), "{log}");
 
-    let asked: Vec<_> = none.model.requests().into_iter().filter(|request| request.method == "POST").collect();
+    let asked: Vec<_> = none.model().requests().into_iter().filter(|request| request.method == "POST").collect();
     let is_hosted = |request: &scripted_model::Request| request.body.to_string().contains("\"web_search\"");
     assert!(!asked.is_empty() && !asked.iter().any(is_hosted), "Codex offers the model none of the provider's tools");
 
     let wish = json!({ "network": "allow", "allow_hosts": ["allowed.invalid"] });
-    let allow = Stage::with(script(), docker::codex_image(), &wish).await;
+    let allow = setup(script(), docker::codex_image()).container(&wish).start().await;
     let task = allow.run("look at the network").await;
     let notes = completed(&task)["runs"][0]["notes"].to_string();
     assert!(notes.contains("example.com:443") && notes.contains("not on the list"), "the notes name the refused host: {task}");
@@ -238,10 +193,10 @@ async fn an_agent_without_a_network_does_not_get_one_from_the_provider_unless_it
         (json!({ "network": "allow", "allow_hosts": [] }), false),
         (json!({ "network": "none", "hosted_tools": "allow" }), true),
     ] {
-        let stage = Stage::with(script(), docker::codex_image(), &wish).await;
+        let stage = setup(script(), docker::codex_image()).container(&wish).start().await;
         let task = stage.run("ask the provider").await;
         let notes = completed(&task)["runs"][0]["notes"].to_string();
-        let own: Vec<_> = stage.model.requests().into_iter().filter(|request| request.body["input"] == "fetch").collect();
+        let own: Vec<_> = stage.model().requests().into_iter().filter(|request| request.body["input"] == "fetch").collect();
         assert_eq!(own.len(), 1, "{wish}: the agent's own request reaches the model: {task}");
         assert_eq!(own[0].body["tools"].to_string().contains("evil.example"), reaches, "{wish}: {:?}", own[0].body);
         assert_eq!(notes.contains("codex-docker removed the hosted tool `mcp`"), !reaches, "{wish}: {notes}");
@@ -262,7 +217,7 @@ async fn commands_have_the_path_of_the_image() {
         );
         let own = sandbox.build(&format!("path-{number}"), &dockerfile);
         for user in ["root", "caller"] {
-            let stage = Stage::with(script(), own.clone(), &json!({ "user": user })).await;
+            let stage = setup(script(), own.clone()).container(&json!({ "user": user })).start().await;
             let task = stage.run("use the tool").await;
             let log = stage.log(completed(&task), 1).await;
             assert!(log.contains("my tool works") && log.contains("\"exit_code\":0"), "{image} {user}: {log}");
@@ -282,7 +237,7 @@ async fn an_image_without_a_path_of_its_own_keeps_the_usual_one_and_what_its_pro
         (sandbox.build("additions", &with_profile), format!("/opt/front:{usual}:/opt/back")),
     ] {
         let show = Item::shell("echo \"PATH=<$PATH>\"; command -v ls git rg");
-        let stage = Stage::with(Script::new().turn(Turn::containing("look").step([show]).says("done")), image, &json!({})).await;
+        let stage = setup(Script::new().turn(Turn::containing("look").step([show]).says("done")), image).start().await;
         let task = stage.run("look at the path").await;
         let log = stage.log(completed(&task), 1).await;
         assert!(log.contains(&format!("{expected}>")) && log.contains("\"exit_code\":0"), "{expected}: {log}");
@@ -293,7 +248,7 @@ async fn an_image_without_a_path_of_its_own_keeps_the_usual_one_and_what_its_pro
 async fn a_budget_that_is_used_up_ends_the_turn_with_the_reason() {
     let script =
         Script::new().turn(Turn::containing("spend").step([Item::shell("echo 1")]).step([Item::shell("echo 2")]).says("done"));
-    let stage = Stage::with(script, docker::codex_image(), &json!({ "token_budget": 1 })).await;
+    let stage = setup(script, docker::codex_image()).container(&json!({ "token_budget": 1 })).start().await;
     let task = stage.run("spend tokens").await;
     assert_eq!(task["status"], "failed", "{task}");
     let message = task["runs"][0]["error"]["message"].as_str().unwrap_or_default();
@@ -306,7 +261,7 @@ async fn stopped_in_the_middle_of_a_command_and_resumed() {
     let script = Script::new()
         .turn(Turn::containing("take long").step([long]).says("never"))
         .turn(Turn::containing("go on").says("went on"));
-    let stage = Stage::new(script).await;
+    let stage = stage(script).await;
     let task = stage.home.task(&stage.env, "take long").await;
     let begun = stage.home.path().join("tasks").join(&task).join("worktree/begun");
     testkit::until(std::time::Duration::from_mins(1), "the command runs", || begun.exists());
@@ -314,7 +269,7 @@ async fn stopped_in_the_middle_of_a_command_and_resumed() {
     let stopped = stage.home.settled(&task).await;
     assert_eq!(stopped["status"], "stopped", "{stopped}");
     assert!(stopped["runs"][0]["commit"].is_string(), "the stopped run's work is committed: {stopped}");
-    assert!(stage.containers().is_empty(), "{:?}", stage.containers());
+    assert!(stage.own_containers().is_empty(), "{:?}", stage.own_containers());
     let resumed = stage.resume(&stopped, "go on").await;
     assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on");
 }
@@ -326,7 +281,7 @@ async fn a_killed_worker_or_keeper_leaves_no_container_and_loses_no_work() {
         let script = Script::new()
             .turn(Turn::containing("take long").step([long]).says("never"))
             .turn(Turn::containing("go on").says("went on"));
-        let stage = Stage::new(script).await;
+        let stage = stage(script).await;
         let task = stage.home.task(&stage.env, "take long").await;
         let folder = stage.home.path().join("tasks").join(&task);
         testkit::until(std::time::Duration::from_mins(1), "the command runs", || folder.join("worktree/begun").exists());
@@ -338,7 +293,7 @@ async fn a_killed_worker_or_keeper_leaves_no_container_and_loses_no_work() {
         let ended = stage.home.settled(&task).await;
         assert!(["failed", "interrupted"].contains(&ended["status"].as_str().expect("a word")), "{who}: {ended}");
         assert!(ended["runs"][0]["commit"].is_string(), "{who}: the run's work is committed: {ended}");
-        assert!(stage.containers().is_empty(), "{who}: {:?}", stage.containers());
+        assert!(stage.own_containers().is_empty(), "{who}: {:?}", stage.own_containers());
         let resumed = stage.resume(&ended, "go on").await;
         assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on", "{who}");
     }
@@ -347,7 +302,7 @@ async fn a_killed_worker_or_keeper_leaves_no_container_and_loses_no_work() {
 #[tokio::test]
 async fn ten_tasks_at_once_each_end_on_their_own_branch() {
     let write = Item::shell("cat /proc/sys/kernel/random/uuid > mine");
-    let stage = Stage::new(Script::new().turn(Turn::containing("write").step([write]).says("done"))).await;
+    let stage = stage(Script::new().turn(Turn::containing("write").step([write]).says("done"))).await;
     let mut tasks = vec![];
     for n in 0..10 {
         tasks.push(stage.home.task(&stage.env, &format!("write {n}")).await);
@@ -358,13 +313,13 @@ async fn ten_tasks_at_once_each_end_on_their_own_branch() {
         commits.insert(completed(&ended)["runs"][0]["commit"].as_str().expect("a commit").to_owned());
     }
     assert_eq!(commits.len(), 10);
-    assert!(stage.containers().is_empty());
+    assert!(stage.own_containers().is_empty());
 }
 
 #[tokio::test]
 async fn an_image_that_was_built_for_a_repository_goes_when_no_repository_uses_it_and_no_other_image_does() {
     let sandbox = docker::Sandbox::new();
-    let stage = Stage::with(Script::new(), docker::codex_image(), &json!({})).await;
+    let stage = setup(Script::new(), docker::codex_image()).start().await;
     let dockerfile = stage.home.scratch().join("Dockerfile");
     let write = |tool: &str| {
         let text = format!("FROM {}\nRUN echo {tool} {} > /tool\n", docker::codex_image(), sandbox.label());
@@ -413,7 +368,7 @@ async fn an_image_that_was_built_for_a_repository_goes_when_no_repository_uses_i
 #[tokio::test]
 async fn a_session_that_was_replaced_by_a_pipe_is_moved_aside_and_the_task_continues_in_a_new_thread() {
     for image in [docker::codex_image(), docker::oldest_codex_image()] {
-        let stage = Stage::with(Script::new(), image.clone(), &json!({})).await;
+        let stage = setup(Script::new(), image.clone()).start().await;
         let first = stage.run("SCENARIO:plain").await;
         completed(&first);
         let folder = stage.home.path().join("tasks").join(id_of(&first)).join("sessions");

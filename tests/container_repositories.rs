@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 use testkit::TestHome;
-use testkit::shell_agent::{Attacked, Stage, id_of};
+use testkit::shell_agent::{Attacked, ShellAgent, id_of};
 use testkit::upstream::Upstream;
 
 use crate::BINARY;
@@ -35,7 +35,7 @@ async fn large_files_are_real_files_and_stay_pointers_in_commits() {
     let kept = upstream.path().join("lfs/objects").join(&LARGE[..2]).join(&LARGE[2..4]);
     fs_err::create_dir_all(&kept).expect("made");
     fs_err::write(kept.join(LARGE), "large\n").expect("written");
-    let stage = Stage::on(BINARY, upstream, &json!({})).await;
+    let stage = ShellAgent::on(BINARY, upstream, &json!({})).await;
     let script = "echo A $(cat a.bin); git status --short; echo larger > a.bin; git add a.bin; git commit -qm mine; echo larger > c.bin; \
         git checkout -q HEAD~1 -- a.bin; echo BACK $(cat a.bin); git checkout -q HEAD -- a.bin; git status --short";
     let task = stage.attack(script).await;
@@ -66,7 +66,7 @@ async fn submodules_are_there_to_read_where_the_host_may_fetch_them() {
     upstream.commit("main", &[(".gitmodules", &config), ("libs/plain", "x\n")], "a start");
     upstream.submodule("main", "libs/near", &commit);
     upstream.submodule("main", "far", &commit);
-    let stage = Stage::on(BINARY, upstream, &json!({})).await;
+    let stage = ShellAgent::on(BINARY, upstream, &json!({})).await;
     let script = "echo NEAR $(cat libs/near/lib.txt); git status --short; echo x > libs/near/lib.txt && echo WENT; rm -rf libs/near && echo WENT; \
         echo FAR $(ls far | wc -l); echo y > libs/plain; git add -A; git status --short | tr '\\n' ';'";
     let task = stage.attack(script).await;
@@ -86,7 +86,7 @@ async fn submodules_are_there_to_read_where_the_host_may_fetch_them() {
 async fn a_server_that_dies_with_the_harvest_in_its_hands_takes_it_in_at_the_next_start() {
     let mut home = TestHome::new(BINARY);
     home.set("ORCH_CRASH_AT", "harvested");
-    let mut stage = Stage::in_home(home, Upstream::new(), &json!({})).await;
+    let mut stage = ShellAgent::in_home(home, Upstream::new(), &json!({})).await;
     let script = "echo x > own; git add own; git commit -qm own; echo y > work";
     let task = stage.home.task(&stage.env, script).await;
     stage.home.ended().await;
@@ -102,7 +102,7 @@ async fn a_server_that_dies_with_the_harvest_in_its_hands_takes_it_in_at_the_nex
 
 #[tokio::test]
 async fn an_agent_goes_on_where_its_branch_was_brought_up_to_its_base() {
-    let stage = Stage::with(BINARY, &json!({})).await;
+    let stage = ShellAgent::with(BINARY, &json!({})).await;
     let task = stage.attack("echo one > one; git add one; git commit -qm own; git branch idea; echo two > two").await;
     task.completed();
     let id = id_of(&task.task);

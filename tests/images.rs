@@ -6,36 +6,11 @@ use std::path::PathBuf;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::TestHome;
 use testkit::pictures::{GIF, JPEG, PNG, WEBP, given, png_of};
-use testkit::upstream::Upstream;
-use testkit::worker::scripted_worker;
 
-use crate::BINARY;
-
-struct Stage {
-    home: TestHome,
-    env: String,
-    _upstream: Upstream,
-}
+use crate::stage::{Stage, id_of};
 
 impl Stage {
-    async fn new() -> Self {
-        Self::with(&[]).await
-    }
-
-    async fn with(variables: &[(&str, &str)]) -> Self {
-        let upstream = Upstream::new();
-        let mut home = TestHome::new(BINARY);
-        home.set("ORCH_WORKER", scripted_worker(home.scratch()));
-        for (name, value) in variables {
-            home.set(name, *value);
-        }
-        home.start().await;
-        let env = home.environment(&upstream.url()).await;
-        Self { home, env, _upstream: upstream }
-    }
-
     /// Returns the prompt of a worker that records its arguments and keeps its images.
     fn looks(&self, name: &str) -> String {
         let folder = self.home.scratch().join(name);
@@ -59,14 +34,6 @@ impl Stage {
     async fn create(&self, prompt: &str, images: &[Value]) -> (u16, Value) {
         self.home.post("/api/v1/tasks", &json!({ "env_id": self.env, "prompt": prompt, "images": images })).await
     }
-
-    fn folder(&self, task: &str) -> PathBuf {
-        self.home.path().join("tasks").join(task).join("images")
-    }
-}
-
-fn id_of(task: &Value) -> String {
-    task["task_id"].as_str().unwrap_or_else(|| panic!("no task: {task}")).to_owned()
 }
 
 #[tokio::test]
@@ -79,13 +46,13 @@ async fn they_reach_the_worker_with_every_kind_of_prompt_and_come_back_from_the_
     let named = |image: &Value| (image["name"].as_str().map(str::to_owned), image["bytes"].as_u64());
     let recorded: Vec<_> = created["runs"][0]["images"].as_array().expect("images").iter().map(named).collect();
     assert_eq!(recorded, [(Some("evil .png".to_owned()), Some(191)), (Some("b.gif".to_owned()), Some(42))]);
-    stage.home.settled(&id).await;
+    stage.home.settled(id).await;
     assert_eq!(stage.seen("first"), [PNG, GIF]);
 
     let path = format!("/api/v1/tasks/{id}");
     let asked = json!({ "prompt": stage.looks("second"), "images": [given("c.jpg", JPEG)] });
     assert_eq!(stage.home.post(&format!("{path}/resume"), &asked).await.0, 201);
-    stage.home.settled(&id).await;
+    stage.home.settled(id).await;
     assert_eq!(stage.seen("second"), [JPEG]);
     let told = fs_err::read_to_string(stage.home.scratch().join("second/arguments")).expect("the worker ran");
     let (image, resume) =
@@ -108,12 +75,12 @@ async fn they_reach_the_worker_with_every_kind_of_prompt_and_come_back_from_the_
     assert_eq!(stage.seen("third"), [WEBP]);
 
     assert_eq!(stage.home.delete(&path).await.0, 204);
-    assert!(!stage.folder(&id).exists());
+    assert!(!stage.folder(id).join("images").exists());
     let (status, back) = stage.home.post(&format!("{path}/restore"), &json!({})).await;
     assert_eq!((status, &back["runs"]), (200, &done["runs"]));
     for (run, bytes) in [(0, PNG), (1, JPEG), (3, WEBP)] {
         let file = back["runs"][run]["images"][0]["file"].as_str().expect("a name");
-        assert_eq!(fs_err::read(stage.folder(&id).join(file)).expect("the image is restored"), bytes);
+        assert_eq!(fs_err::read(stage.folder(id).join("images").join(file)).expect("the image is restored"), bytes);
     }
 }
 
@@ -144,8 +111,8 @@ async fn what_cannot_be_taken_is_refused_before_anything_is_made() {
     let (status, created) = stage.create("begin; end x", &[given("a.png", &png_of(ten)), given("b.png", &png_of(ten - 1))]).await;
     assert_eq!(status, 201, "images of exactly the limit are accepted: {created}");
     let id = id_of(&created);
-    stage.home.settled(&id).await;
-    let files = || fs_err::read_dir(stage.folder(&id)).expect("there").count();
+    stage.home.settled(id).await;
+    let files = || fs_err::read_dir(stage.folder(id).join("images")).expect("there").count();
     let refused = json!({ "prompt": "x", "images": [given("a.svg", svg)] });
     assert_eq!(stage.home.post(&format!("/api/v1/tasks/{id}/resume"), &refused).await.0, 422);
     let unknown = json!({ "prompt": "x", "images": [given("a.gif", GIF)] });
@@ -187,7 +154,7 @@ async fn a_key_stands_for_the_prompt_with_its_images() {
 
 #[tokio::test]
 async fn a_server_that_dies_after_it_took_a_task_still_has_its_images() {
-    let mut stage = Stage::with(&[("ORCH_CRASH_AT", "task-recorded")]).await;
+    let mut stage = Stage::setup().set("ORCH_CRASH_AT", "task-recorded").start().await;
     let body = json!({ "env_id": stage.env, "prompt": stage.looks("first"), "images": [given("a.png", PNG)] });
     let asked = stage.home.request(Method::POST, "/api/v1/tasks").json(&body).send().await;
     assert!(asked.is_err(), "the server is killed before it answers");
@@ -195,16 +162,16 @@ async fn a_server_that_dies_after_it_took_a_task_still_has_its_images() {
     stage.home.set("ORCH_CRASH_AT", "");
     stage.home.start().await;
     let (_, tasks) = stage.home.get("/api/v1/tasks").await;
-    let done = stage.home.settled(&id_of(&tasks["items"][0])).await;
+    let done = stage.home.settled(id_of(&tasks["items"][0])).await;
     assert_eq!((&done["status"], stage.seen("first")), (&json!("completed"), vec![PNG.to_vec()]), "{done}");
 }
 
 #[tokio::test]
 async fn a_death_between_images_and_their_record_leaves_a_file_that_nobody_names() {
-    let mut stage = Stage::with(&[("ORCH_CRASH_AT", "images-written")]).await;
+    let mut stage = Stage::setup().set("ORCH_CRASH_AT", "images-written").start().await;
     let (_, created) = stage.create(&stage.looks("first"), &[given("a.png", PNG)]).await;
     let id = id_of(&created);
-    stage.home.settled(&id).await;
+    stage.home.settled(id).await;
     let path = format!("/api/v1/tasks/{id}/resume");
     let body = json!({ "prompt": stage.looks("second"), "images": [given("b.gif", GIF)] });
     assert!(stage.home.request(Method::POST, &path).json(&body).send().await.is_err(), "the server is killed before it answers");
@@ -213,9 +180,9 @@ async fn a_death_between_images_and_their_record_leaves_a_file_that_nobody_names
     stage.home.start().await;
     let (_, task) = stage.home.get(&format!("/api/v1/tasks/{id}")).await;
     assert_eq!((task["runs"].as_array().map(Vec::len), &task["status"]), (Some(1), &json!("completed")), "{task}");
-    assert_eq!(fs_err::read_dir(stage.folder(&id)).expect("there").count(), 2);
+    assert_eq!(fs_err::read_dir(stage.folder(id).join("images")).expect("there").count(), 2);
     assert_eq!(stage.home.post(&path, &body).await.0, 201, "the request can be repeated");
-    assert_eq!(stage.home.settled(&id).await["status"], "completed");
+    assert_eq!(stage.home.settled(id).await["status"], "completed");
     assert_eq!(stage.seen("second"), [GIF]);
 }
 
@@ -228,7 +195,7 @@ async fn a_run_whose_image_is_gone_fails_and_says_so() {
     let follow_up = json!({ "prompt": "begin; end x", "images": [given("a.png", PNG)] });
     let (_, waiting) = stage.home.post(&format!("/api/v1/tasks/{id}/follow-ups"), &follow_up).await;
     let file = waiting["follow_ups"][0]["images"][0]["file"].as_str().expect("a name").to_owned();
-    fs_err::write(stage.folder(&id).join(file), &PNG[1..]).expect("written");
+    fs_err::write(stage.folder(id).join("images").join(file), &PNG[1..]).expect("written");
     fs_err::write(&go, "").expect("written");
     let path = format!("/api/v1/tasks/{id}");
     let failed = stage.home.wait_for(&path, |task| task["runs"][1]["status"] == "failed").await;
@@ -254,12 +221,12 @@ async fn the_command_line_takes_files() {
     let (_, tasks) = stage.home.get("/api/v1/tasks").await;
     let id = id_of(&tasks["items"][0]);
     let looks = stage.looks("second");
-    let (code, out) = said(&["task", "resume", "--image", &gif, "-f", &id, &looks]).await;
+    let (code, out) = said(&["task", "resume", "--image", &gif, "-f", id, &looks]).await;
     assert_eq!((code, stage.seen("second")), (Some(0), vec![GIF.to_vec()]), "{out}");
-    let (_, shown) = said(&["task", "show", &id]).await;
+    let (_, shown) = said(&["task", "show", id]).await;
     assert!(shown.contains("image     a b.png (images/"), "{shown}");
     for (image, word) in [(text.as_str(), "not in a supported image format"), ("/nowhere/x.png", "/nowhere/x.png")] {
-        let (code, out) = said(&["task", "resume", "--image", image, &id, "x"]).await;
+        let (code, out) = said(&["task", "resume", "--image", image, id, "x"]).await;
         assert!(code != Some(0) && out.contains(word) && out.contains("hint"), "{out}");
     }
     assert_eq!(stage.home.get(&format!("/api/v1/tasks/{id}")).await.1["runs"].as_array().map(Vec::len), Some(2));

@@ -33,6 +33,7 @@ mod real_codex;
 mod runs;
 mod script_worker;
 mod service;
+mod stage;
 mod submodules;
 mod supervisor;
 mod survival;

@@ -5,46 +5,21 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use testkit::TestHome;
-use testkit::upstream::Upstream;
-use testkit::worker::scripted_worker;
 
-use crate::BINARY;
+use crate::stage::{Setup, Stage};
 
-/// A server with a limit of parallel runs, and a repository.
-struct Stage {
-    home: TestHome,
-    env: String,
-    _upstream: Upstream,
+/// Sets up a stage with a limit of parallel runs.
+fn limited(limit: usize) -> Setup {
+    Stage::setup().set("ORCH_MAX_PARALLEL_RUNS", limit.to_string())
 }
 
 impl Stage {
-    async fn new(limit: usize) -> Self {
-        Self::with(limit, "").await
-    }
-
-    /// Creates a stage with lines of `config.toml`.
-    async fn with(limit: usize, config: &str) -> Self {
-        Self::in_home(TestHome::new(BINARY), limit, config).await
-    }
-
-    /// Creates a stage in a home that has no server yet.
-    async fn in_home(mut home: TestHome, limit: usize, config: &str) -> Self {
-        let upstream = Upstream::new();
-        home.set("ORCH_WORKER", scripted_worker(home.scratch()));
-        home.set("ORCH_MAX_PARALLEL_RUNS", limit.to_string());
-        fs_err::write(home.path().join("config.toml"), config).expect("the test's home is writable");
-        home.start().await;
-        let env = home.environment(&upstream.url()).await;
-        Self { home, env, _upstream: upstream }
-    }
-
     fn file(&self, name: &str) -> PathBuf {
         self.home.scratch().join(name)
     }
 
     /// Creates a task that records in a file that it has started, and ends when another file exists.
-    async fn task(&self, name: &str) -> String {
+    async fn waiting(&self, name: &str) -> String {
         self.home.task(&self.env, &self.prompt(name)).await
     }
 
@@ -73,11 +48,6 @@ impl Stage {
         self.home.wait_for(&format!("/api/v1/tasks/{task}"), is_there).await
     }
 
-    async fn edit(&self, runs: Value) {
-        let (status, answer) = self.home.patch(&format!("/api/v1/envs/{}", self.env), &json!({ "runs": runs })).await;
-        assert_eq!(status, 200, "{answer}");
-    }
-
     async fn follow_up(&self, task: &str, prompt: &str) -> Value {
         let (status, answer) = self.home.post(&format!("/api/v1/tasks/{task}/follow-ups"), &json!({ "prompt": prompt })).await;
         assert_eq!(status, 201, "{answer}");
@@ -87,11 +57,11 @@ impl Stage {
 
 #[tokio::test]
 async fn no_more_run_than_may_and_the_first_in_is_the_first_out_across_restarts() {
-    let mut stage = Stage::new(1).await;
-    let first = stage.task("a").await;
+    let mut stage = limited(1).start().await;
+    let first = stage.waiting("a").await;
     stage.status_is(&first, "running").await;
-    let second = stage.task("b").await;
-    let third = stage.task("c").await;
+    let second = stage.waiting("b").await;
+    let third = stage.waiting("c").await;
     let (status, urgent) = stage
         .home
         .post("/api/v1/tasks", &json!({ "env_id": stage.env, "prompt": stage.prompt("urgent"), "priority": "high" }))
@@ -133,18 +103,18 @@ async fn no_more_run_than_may_and_the_first_in_is_the_first_out_across_restarts(
 
 #[tokio::test]
 async fn an_environment_has_a_limit_of_its_own_and_can_be_paused() {
-    let stage = Stage::new(10).await;
-    stage.edit(json!({ "max_parallel_runs": 1 })).await;
-    let first = stage.task("a").await;
+    let stage = limited(10).start().await;
+    stage.edit(json!({ "runs": { "max_parallel_runs": 1 } })).await;
+    let first = stage.waiting("a").await;
     stage.status_is(&first, "running").await;
-    let second = stage.task("b").await;
+    let second = stage.waiting("b").await;
     stage.place_is(&second, 1, "environment_limit").await;
-    stage.edit(json!({ "paused": true })).await;
+    stage.edit(json!({ "runs": { "paused": true } })).await;
     stage.end("a");
     stage.home.settled(&first).await;
     stage.place_is(&second, 1, "environment_paused").await;
     stage.end("b");
-    stage.edit(json!({ "paused": false, "max_parallel_runs": null })).await;
+    stage.edit(json!({ "runs": { "paused": false, "max_parallel_runs": null } })).await;
     assert_eq!(stage.home.settled(&second).await["status"], "completed");
     let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &json!({ "runs": {"retries": 99} })).await;
     assert_eq!((status, &answer["code"]), (422, &json!("runs_refused")));
@@ -152,11 +122,11 @@ async fn an_environment_has_a_limit_of_its_own_and_can_be_paused() {
 
 #[tokio::test]
 async fn below_the_floor_of_free_space_runs_wait_and_say_why() {
-    let mut stage = Stage::new(10).await;
+    let mut stage = limited(10).start().await;
     stage.home.stop().await;
     stage.home.set("ORCH_FREE_SPACE_FLOOR", "1000000t");
     stage.home.start().await;
-    let task = stage.task("a").await;
+    let task = stage.waiting("a").await;
     stage.end("a");
     let waiting = stage.place_is(&task, 1, "hold").await;
     let hold = &waiting["queue"]["hold"];
@@ -174,8 +144,8 @@ async fn below_the_floor_of_free_space_runs_wait_and_say_why() {
 
 #[tokio::test]
 async fn follow_ups_run_one_after_the_other_and_outlive_the_server() {
-    let mut stage = Stage::new(10).await;
-    let task = stage.task("a").await;
+    let mut stage = limited(10).start().await;
+    let task = stage.waiting("a").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
     for name in ["b", "wrong", "never"] {
         stage.follow_up(&task, &stage.prompt(name)).await;
@@ -202,8 +172,8 @@ async fn follow_ups_run_one_after_the_other_and_outlive_the_server() {
 
 #[tokio::test]
 async fn after_a_stop_follow_ups_wait_until_somebody_says_go_on() {
-    let stage = Stage::new(10).await;
-    let task = stage.task("a").await;
+    let stage = limited(10).start().await;
+    let task = stage.waiting("a").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
     stage.follow_up(&task, &stage.prompt("b")).await;
     stage.home.post(&format!("/api/v1/tasks/{task}/stop"), &json!({})).await;
@@ -219,8 +189,8 @@ async fn after_a_stop_follow_ups_wait_until_somebody_says_go_on() {
 
 #[tokio::test]
 async fn what_is_sent_again_under_its_key_is_done_once_also_after_a_restart() {
-    let mut stage = Stage::new(10).await;
-    let task = stage.task("a").await;
+    let mut stage = limited(10).start().await;
+    let task = stage.waiting("a").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
     let sent = async |stage: &Stage, how: &str, key: &str, prompt: &str| {
         let request = stage.home.request(reqwest::Method::POST, &format!("/api/v1/tasks/{task}/{how}"));
@@ -255,8 +225,8 @@ async fn what_is_sent_again_under_its_key_is_done_once_also_after_a_restart() {
 
 #[tokio::test]
 async fn what_fails_for_a_passing_reason_is_tried_again_as_a_run_of_its_own() {
-    let stage = Stage::new(10).await;
-    stage.edit(json!({ "retries": 1 })).await;
+    let stage = limited(10).start().await;
+    stage.edit(json!({ "runs": { "retries": 1 } })).await;
     let prompt = "begin; failed 'Rate limit reached. Please try again in 0.1s.'";
     let task = stage.home.task(&stage.env, prompt).await;
     let waiting = stage.place_is(&task, 1, "time").await;
@@ -275,7 +245,7 @@ async fn what_fails_for_a_passing_reason_is_tried_again_as_a_run_of_its_own() {
 
 #[tokio::test]
 async fn a_run_that_was_cut_off_goes_on_by_itself_where_that_is_wanted() {
-    let mut stage = Stage::with(10, "resume_interrupted = true\n").await;
+    let mut stage = limited(10).config("resume_interrupted = true\n").start().await;
     let task = stage.home.task(&stage.env, "begin; sleep 1000").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
     stage.home.kill().await;
@@ -295,12 +265,10 @@ async fn a_run_that_was_cut_off_goes_on_by_itself_where_that_is_wanted() {
 
 #[tokio::test]
 async fn waiting_runs_are_not_counted_as_running() {
-    let mut home = TestHome::new(BINARY);
-    home.set("ORCH_LISTEN", "127.0.0.1:0");
-    let stage = Stage::in_home(home, 1, "").await;
-    let first = stage.task("first").await;
+    let stage = limited(1).set("ORCH_LISTEN", "127.0.0.1:0").start().await;
+    let first = stage.waiting("first").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{first}"), |task| task["status"] == "running").await;
-    let (second, third) = (stage.task("second").await, stage.task("third").await);
+    let (second, third) = (stage.waiting("second").await, stage.waiting("third").await);
     let (_, status) = stage.home.get("/api/v1/status").await;
     assert_eq!((&status["active_runs"], &status["queued_runs"]), (&json!(1), &json!(2)), "{status}");
     let output = stage.home.command(&["status"]).output().await.expect("the command can be started");
@@ -326,9 +294,9 @@ async fn waiting_runs_are_not_counted_as_running() {
 
 #[tokio::test]
 async fn a_thousand_tasks_wait_and_none_is_lost_or_run_twice() {
-    let stage = Stage::new(8).await;
+    let stage = limited(8).start().await;
     let all = stage.file("all");
-    stage.edit(json!({ "paused": true })).await;
+    stage.edit(json!({ "runs": { "paused": true } })).await;
     for n in 0..1000 {
         let prompt = format!("begin; echo {n} >> {}; end done", all.display());
         stage.home.task(&stage.env, &prompt).await;
@@ -349,7 +317,7 @@ async fn a_thousand_tasks_wait_and_none_is_lost_or_run_twice() {
         let id = item["task_id"].as_str().expect("the task has an ID");
         stage.home.post(&format!("/api/v1/tasks/{id}/stop"), &json!({})).await;
     }
-    stage.edit(json!({ "paused": false })).await;
+    stage.edit(json!({ "runs": { "paused": false } })).await;
     for task in &kept {
         let id = task["task_id"].as_str().expect("the task has an ID");
         assert_eq!(stage.home.settled(id).await["status"], "completed");

@@ -12,48 +12,23 @@ use testkit::pictures::{self, GIF, JPEG, PNG, WEBP, data_url, given};
 use testkit::upstream::Upstream;
 
 use crate::BINARY;
+use crate::stage::Stage;
 
-struct Stage {
-    home: TestHome,
-    env: String,
-    _upstream: Upstream,
-    model: ScriptedModel,
-    codex_home: CodexHome,
-}
-
-impl Stage {
-    async fn new(codex: &CodexCli) -> Self {
-        let model = ScriptedModel::start(Script::new()).expect("the scripted model starts");
-        let codex_home = CodexHome::with_config(&CodexConfig::new(model.url()).retries(2));
-        let upstream = Upstream::new();
-        let mut home = TestHome::new(BINARY);
-        let folder = codex.program().parent().expect("the program has a parent folder").display().to_string();
-        home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("PATH is set")));
-        home.set("ORCH_WORKER", "host");
-        home.set("CODEX_HOME", codex_home.path());
-        home.start().await;
-        let env = home.environment(&upstream.url()).await;
-        Self { home, env, _upstream: upstream, model, codex_home }
-    }
-
-    async fn run(&self, prompt: &str) -> Value {
-        let task = self.home.task(&self.env, prompt).await;
-        self.home.settled(&task).await
-    }
-
-    async fn resume(&self, task: &Value, prompt: &str) -> Value {
-        let id = task["task_id"].as_str().expect("the task has an ID");
-        let (status, answer) = self.home.post(&format!("/api/v1/tasks/{id}/resume"), &json!({ "prompt": prompt })).await;
-        assert_eq!(status, 201, "{answer}");
-        self.home.settled(id).await
-    }
+/// Starts a server with this version of Codex and a scripted model. The Codex home is deleted after the stage.
+async fn stage(codex: &CodexCli) -> (CodexHome, Stage) {
+    let model = ScriptedModel::start(Script::new()).expect("the scripted model starts");
+    let codex_home = CodexHome::with_config(&CodexConfig::new(model.url()).retries(2));
+    let folder = codex.program().parent().expect("the program has a parent folder").display().to_string();
+    let path = format!("{folder}:{}", std::env::var("PATH").expect("PATH is set"));
+    let setup = Stage::setup().worker("host").set("PATH", path).set("CODEX_HOME", codex_home.path());
+    (codex_home, setup.model(model).start().await)
 }
 
 #[tokio::test]
 async fn an_answer_commands_and_changes_come_back_and_the_thread_goes_on() {
     for codex in CodexCli::tested() {
         let version = codex.version_number().to_owned();
-        let stage = Stage::new(&codex).await;
+        let (_codex_home, stage) = stage(&codex).await;
         let plain = stage.run("SCENARIO:plain").await;
         assert_eq!(
             (&plain["status"], &plain["runs"][0]["last_message"]),
@@ -88,7 +63,7 @@ async fn an_answer_commands_and_changes_come_back_and_the_thread_goes_on() {
 #[tokio::test]
 async fn usage_of_a_resumed_run_is_its_own_in_every_version() {
     for codex in CodexCli::tested() {
-        let stage = Stage::new(&codex).await;
+        let (_codex_home, stage) = stage(&codex).await;
         let first = stage.run("SCENARIO:plain").await;
         let second = stage.resume(&first, "SCENARIO:plain").await;
         let input = |n: usize| second["runs"][n]["usage"]["input_tokens"].as_u64().expect("a figure");
@@ -101,7 +76,7 @@ async fn usage_of_a_resumed_run_is_its_own_in_every_version() {
 #[tokio::test]
 async fn failures_of_the_model_are_failures_of_the_run_with_a_reason() {
     for codex in CodexCli::tested() {
-        let stage = Stage::new(&codex).await;
+        let (_codex_home, stage) = stage(&codex).await;
         let version = codex.version_number();
         let refused = stage.run("SCENARIO:e401").await;
         assert_eq!(
@@ -119,7 +94,7 @@ async fn failures_of_the_model_are_failures_of_the_run_with_a_reason() {
 #[tokio::test]
 async fn the_model_is_shown_images_as_they_were_given_at_first_and_when_the_thread_goes_on() {
     for codex in CodexCli::tested() {
-        let stage = Stage::new(&codex).await;
+        let (_codex_home, stage) = stage(&codex).await;
         let version = codex.version_number();
         let images = [given("a.png", PNG), given("b, c.jpg", JPEG), given("d.webp", WEBP), given("e.gif", GIF)];
         let asked = json!({ "env_id": stage.env, "prompt": "SCENARIO:plain", "images": images });
@@ -128,7 +103,7 @@ async fn the_model_is_shown_images_as_they_were_given_at_first_and_when_the_thre
         let id = created["task_id"].as_str().expect("the task has an ID");
         let first = stage.home.settled(id).await;
         assert_eq!(first["status"], "completed", "{version}: {first}");
-        let shown = pictures::shown(&stage.model);
+        let shown = pictures::shown(stage.model());
         let mut expected = vec![data_url("image/png", PNG), data_url("image/jpeg", JPEG)];
         let is_oldest = version == OLDEST_CODEX_VERSION;
         if !is_oldest {
@@ -146,7 +121,7 @@ async fn the_model_is_shown_images_as_they_were_given_at_first_and_when_the_thre
         assert_eq!(status, 201, "{answer}");
         let second = stage.home.settled(id).await;
         assert_eq!((&second["status"], &second["thread_id"]), (&json!("completed"), &first["thread_id"]), "{version}: {second}");
-        let again = pictures::shown(&stage.model);
+        let again = pictures::shown(stage.model());
         assert_eq!(again.split_at(shown.len()), (&shown[..], &[data_url("image/jpeg", JPEG)][..]), "{version}");
     }
 }
@@ -154,14 +129,14 @@ async fn the_model_is_shown_images_as_they_were_given_at_first_and_when_the_thre
 #[tokio::test]
 async fn a_model_is_the_environments_where_none_is_named_and_stays_with_the_task() {
     for codex in CodexCli::tested() {
-        let stage = Stage::new(&codex).await;
+        let (_codex_home, stage) = stage(&codex).await;
         let version = codex.version_number();
         let runs = json!({ "runs": { "model": "gpt-5.1-codex", "effort": "low" } });
         let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &runs).await;
         assert_eq!(status, 200, "{version}: {answer}");
         let asked = || {
             let last = stage
-                .model
+                .model()
                 .requests()
                 .into_iter()
                 .rev()
@@ -196,7 +171,7 @@ async fn a_model_is_the_environments_where_none_is_named_and_stays_with_the_task
 #[tokio::test]
 async fn a_stop_in_the_middle_of_a_command_ends_it_and_the_thread_goes_on() {
     for codex in CodexCli::tested() {
-        let stage = Stage::new(&codex).await;
+        let (_codex_home, stage) = stage(&codex).await;
         let id = stage.home.task(&stage.env, "SCENARIO:cmd_sleep").await;
         let path = format!("/api/v1/tasks/{id}/runs/1/events");
         let mut events = stage.home.request(reqwest::Method::GET, &path).send().await.expect("a stream");
@@ -217,11 +192,11 @@ async fn a_stop_in_the_middle_of_a_command_ends_it_and_the_thread_goes_on() {
 
 #[tokio::test]
 async fn a_thread_that_codex_does_not_know_any_more_fails_clearly() {
-    let stage = Stage::new(&CodexCli::pinned()).await;
+    let (codex_home, stage) = stage(&CodexCli::pinned()).await;
     let task = stage.run("SCENARIO:plain").await;
-    let sessions = stage.codex_home.path().join("sessions");
+    let sessions = codex_home.path().join("sessions");
     fs_err::remove_dir_all(&sessions).expect("ours");
-    for entry in fs_err::read_dir(stage.codex_home.path()).expect("there") {
+    for entry in fs_err::read_dir(codex_home.path()).expect("there") {
         let path = entry.expect("read").path();
         if path.to_string_lossy().contains("sqlite") {
             fs_err::remove_file(path).expect("ours");

@@ -2,41 +2,8 @@
 //! failures leave nothing behind. Real servers on temporary homes, real git, and a worker that runs its prompt as a script.
 
 use serde_json::{Value, json};
-use testkit::TestHome;
-use testkit::upstream::Upstream;
 
-use crate::BINARY;
-
-struct Stage {
-    upstream: Upstream,
-    home: TestHome,
-    env: String,
-}
-
-impl Stage {
-    async fn new() -> Self {
-        let upstream = Upstream::new();
-        let home = TestHome::started(BINARY).await;
-        let env = home.environment(&upstream.url()).await;
-        Self { upstream, home, env }
-    }
-
-    async fn run(&self, prompt: &str) -> Value {
-        let task = self.home.task(&self.env, prompt).await;
-        self.home.settled(&task).await
-    }
-
-    async fn resume(&self, task: &Value, prompt: &str) -> Value {
-        let id = task["task_id"].as_str().expect("the task has an ID");
-        let (status, answer) = self.home.post(&format!("/api/v1/tasks/{id}/resume"), &json!({ "prompt": prompt })).await;
-        assert_eq!(status, 201, "{answer}");
-        self.home.settled(id).await
-    }
-
-    fn git(&self, arguments: &[&str]) -> String {
-        self.upstream.git_in(&self.home.path().join("envs").join(&self.env).join("mirror"), arguments)
-    }
-}
+use crate::stage::Stage;
 
 #[tokio::test]
 async fn every_outcome_is_told_apart() {

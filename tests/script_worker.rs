@@ -4,7 +4,7 @@
 //! where containers on the engine's default network can reach it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::Path;
 
 use rustix::process::Signal;
 use scripted_model::{Item, Script, ScriptedModel, Turn, codex_config};
@@ -15,6 +15,7 @@ use testkit::upstream::Upstream;
 use testkit::{TestHome, until};
 
 use crate::BINARY;
+use crate::stage::{Stage, completed, id_of};
 
 const LIMIT: std::time::Duration = std::time::Duration::from_mins(1);
 
@@ -29,85 +30,53 @@ enum CodexHome {
     Users,
 }
 
-struct Stage {
-    home: TestHome,
-    env: String,
-    model: ScriptedModel,
-    sandbox: Sandbox,
-    _upstream: Upstream,
+/// Starts a server whose worker is the script. The sandbox is removed after the stage.
+async fn stage(script: Script) -> (Sandbox, Stage) {
+    stage_with(script, &docker::codex_image(), CodexHome::None).await
+}
+
+async fn stage_with(script: Script, image: &str, codex_home: CodexHome) -> (Sandbox, Stage) {
+    let gateway = docker::docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
+    let gateway: IpAddr = gateway.trim().parse().expect("the default network has a gateway address");
+    let model = ScriptedModel::start_on(SocketAddr::new(gateway, 0), script).expect("the scripted model starts");
+    let (sandbox, home) = (Sandbox::new(), TestHome::new(BINARY));
+    let settings = codex_config(&model.url());
+    let named = home.scratch().join("named");
+    let users = home.scratch().join("user/.codex");
+    let codex_toml = home.path().join("codex.toml");
+    let worker = script_worker(home.scratch());
+    let image = script_image(&sandbox, "script", image);
+    let setup = Stage::in_home(home).worker(worker).set("IMAGE_NAME", image).set("CODEX_API_KEY", "sk-test-0123456789");
+    let setup = match codex_home {
+        CodexHome::None => {
+            fs_err::write(codex_toml, settings).expect("the test's home is writable");
+            // Codex resumes a thread only with its original model provider, and a broker is a different one.
+            setup.config("broker = false\ncodex_config = \"codex.toml\"\n")
+        }
+        CodexHome::Named => {
+            careful(&named, &settings);
+            setup.set("CODEX_HOME", named)
+        }
+        CodexHome::Users => {
+            careful(&users, &settings);
+            setup
+        }
+    };
+    (sandbox, setup.model(model).start().await)
+}
+
+/// Creates the Codex home of a careful user, who also runs Codex outside of containers.
+fn careful(folder: &Path, settings: &str) {
+    fs_err::create_dir_all(folder).expect("made");
+    fs_err::write(folder.join("config.toml"), format!("sandbox_mode = \"read-only\"\n{settings}")).expect("written");
+}
+
+/// Returns the containers of a task, in any state.
+fn containers(task: &str) -> String {
+    docker::docker(&["ps", "--all", "--format", "{{.Names}}", "--filter", &format!("name=codex-{task}-")])
 }
 
 impl Stage {
-    async fn new(script: Script) -> Self {
-        Self::with(script, &docker::codex_image(), CodexHome::None).await
-    }
-
-    async fn with(script: Script, image: &str, codex_home: CodexHome) -> Self {
-        let gateway = docker::docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
-        let gateway: IpAddr = gateway.trim().parse().expect("the default network has a gateway address");
-        let model = ScriptedModel::start_on(SocketAddr::new(gateway, 0), script).expect("the scripted model starts");
-        let (sandbox, upstream) = (Sandbox::new(), Upstream::new());
-        let mut home = TestHome::new(BINARY);
-        home.set("ORCH_WORKER", script_worker(home.scratch()));
-        home.set("IMAGE_NAME", script_image(&sandbox, "script", image));
-        home.set("CODEX_API_KEY", "sk-test-0123456789");
-        let settings = codex_config(&model.url());
-        match codex_home {
-            CodexHome::None => {
-                fs_err::write(home.path().join("codex.toml"), settings).expect("the test's home is writable");
-                // Codex resumes a thread only with its original model provider, and a broker is a different one.
-                let config = "broker = false\ncodex_config = \"codex.toml\"\n";
-                fs_err::write(home.path().join("config.toml"), config).expect("written");
-            }
-            CodexHome::Named | CodexHome::Users => {
-                let folder = home.scratch().join(if codex_home == CodexHome::Named { "named" } else { "user/.codex" });
-                fs_err::create_dir_all(&folder).expect("made");
-                // Use the configuration of a careful user, who also runs Codex outside of containers.
-                fs_err::write(folder.join("config.toml"), format!("sandbox_mode = \"read-only\"\n{settings}")).expect("written");
-                if codex_home == CodexHome::Named {
-                    home.set("CODEX_HOME", folder);
-                }
-            }
-        }
-        home.start().await;
-        let env = home.environment(&upstream.url()).await;
-        Self { home, env, model, sandbox, _upstream: upstream }
-    }
-
-    async fn run(&self, prompt: &str) -> Value {
-        let task = self.home.task(&self.env, prompt).await;
-        self.home.settled(&task).await
-    }
-
-    async fn resume(&self, task: &Value, prompt: &str) -> Value {
-        let id = id_of(task);
-        let (status, answer) = self.home.post(&format!("/api/v1/tasks/{id}/resume"), &json!({ "prompt": prompt })).await;
-        assert_eq!(status, 201, "{answer}");
-        self.home.settled(&id).await
-    }
-
-    async fn log(&self, task: &Value, run: u32) -> String {
-        self.home.text(&format!("/api/v1/tasks/{}/runs/{run}/log", id_of(task))).await
-    }
-
-    fn folder(&self, task: &str) -> PathBuf {
-        self.home.path().join("tasks").join(task)
-    }
-
-    /// Runs git in the mirror.
-    fn git(&self, arguments: &[&str]) -> String {
-        let mirror = self.home.path().join("envs").join(&self.env).join("mirror");
-        let done =
-            std::process::Command::new("git").arg("--git-dir").arg(mirror).args(arguments).output().expect("git can be started");
-        assert!(done.status.success(), "{done:?}");
-        String::from_utf8_lossy(&done.stdout).into_owned()
-    }
-
-    /// Returns the containers of a task, in any state.
-    fn containers(task: &str) -> String {
-        docker::docker(&["ps", "--all", "--format", "{{.Names}}", "--filter", &format!("name=codex-{task}-")])
-    }
-
     /// Starts a task whose command does not end, and waits until the command runs.
     async fn long(&self) -> String {
         let task = self.home.task(&self.env, "take long").await;
@@ -115,16 +84,6 @@ impl Stage {
         until(LIMIT, "the command runs", || begun.exists());
         task
     }
-}
-
-fn id_of(task: &Value) -> String {
-    task["task_id"].as_str().expect("the task has an ID").to_owned()
-}
-
-#[track_caller]
-fn completed(task: &Value) -> &Value {
-    assert_eq!(task["status"], "completed", "{task}");
-    task
 }
 
 /// Returns a turn that works in the repository like agents do, and a later turn that looks at the result.
@@ -147,11 +106,11 @@ fn that_takes_long() -> Script {
 #[tokio::test]
 async fn files_are_written_and_the_agents_own_commits_arrive_with_every_codex() {
     for image in docker::codex_images() {
-        let stage = Stage::with(with_git(), &image, CodexHome::None).await;
+        let (_sandbox, stage) = stage_with(with_git(), &image, CodexHome::None).await;
         let task = stage.run("work here").await;
         let log = stage.log(completed(&task), 1).await;
         assert!(log.contains("\"exit_code\":0") && log.contains("went well\\n"), "{image}: {log}");
-        assert_eq!(stage.git(&["show", &format!("codex/{}:two", id_of(&task))]), "two\n", "{image}");
+        assert_eq!(stage.git(&["show", &format!("codex/{}:two", id_of(&task))]), "two", "{image}");
         let subjects = stage.git(&["log", "--format=%s", "-2", &format!("codex/{}", id_of(&task))]);
         assert_eq!(subjects, "work here\nmy own commit\n", "{image}");
         assert_eq!(
@@ -164,14 +123,14 @@ async fn files_are_written_and_the_agents_own_commits_arrive_with_every_codex() 
         assert_eq!(again["thread_id"], task["thread_id"], "{image}");
         assert!(log.contains("work here\\nmy own commit\\n") && log.contains("looked"), "{image}: {log}");
         assert_eq!(again["runs"][1]["notes"], Value::Null, "the second run has no notes: {again}");
-        assert_eq!(Stage::containers(&id_of(&task)), "", "{image}");
+        assert_eq!(containers(id_of(&task)), "", "{image}");
     }
 }
 
 #[tokio::test]
 async fn a_codex_home_of_the_user_lets_codex_write_and_stays_as_it_is() {
     for (place, folder) in [(CodexHome::Named, "named"), (CodexHome::Users, "user/.codex")] {
-        let stage = Stage::with(with_git(), &docker::oldest_codex_image(), place).await;
+        let (_sandbox, stage) = stage_with(with_git(), &docker::oldest_codex_image(), place).await;
         let settings = stage.home.scratch().join(folder).join("config.toml");
         let before = fs_err::read_to_string(&settings).expect("there");
         let task = stage.run("work here").await;
@@ -194,7 +153,7 @@ async fn a_codex_home_of_the_user_lets_codex_write_and_stays_as_it_is() {
 
 #[tokio::test]
 async fn a_run_that_could_not_write_says_so() {
-    let mut stage = Stage::with(with_git(), &docker::oldest_codex_image(), CodexHome::Named).await;
+    let (_sandbox, mut stage) = stage_with(with_git(), &docker::oldest_codex_image(), CodexHome::Named).await;
     // Use a custom worker that calls the script, so that the server cannot recognize the script.
     let wrapper = stage.home.scratch().join("wrapper");
     let text = format!("#!/bin/sh\nexec {} \"$@\"\n", script_worker(stage.home.scratch()).display());
@@ -211,21 +170,21 @@ async fn a_run_that_could_not_write_says_so() {
 
 #[tokio::test]
 async fn stopped_in_the_middle_and_resumed() {
-    let stage = Stage::new(that_takes_long()).await;
+    let (_sandbox, stage) = stage(that_takes_long()).await;
     let task = stage.long().await;
     stage.home.post(&format!("/api/v1/tasks/{task}/stop"), &json!({})).await;
     let stopped = stage.home.settled(&task).await;
     assert_eq!(stopped["status"], "stopped", "{stopped}");
-    assert_eq!(stage.git(&["show", &format!("codex/{task}:half")]), "half\n");
-    assert_eq!(Stage::containers(&task), "");
+    assert_eq!(stage.git(&["show", &format!("codex/{task}:half")]), "half");
+    assert_eq!(containers(&task), "");
     let resumed = stage.resume(&stopped, "continue").await;
     assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on");
-    assert_eq!(stage.git(&["show", &format!("codex/{task}:rest")]), "rest\n");
+    assert_eq!(stage.git(&["show", &format!("codex/{task}:rest")]), "rest");
 }
 
 #[tokio::test]
 async fn a_killed_server_finds_its_run_again() {
-    let mut stage = Stage::new(that_takes_long()).await;
+    let (_sandbox, mut stage) = stage(that_takes_long()).await;
     let task = stage.long().await;
     stage.home.kill().await;
     stage.home.start().await;
@@ -234,13 +193,13 @@ async fn a_killed_server_finds_its_run_again() {
     stage.home.post(&format!("/api/v1/tasks/{task}/stop"), &json!({})).await;
     let stopped = stage.home.settled(&task).await;
     assert!(stopped["runs"][0]["commit"].is_string(), "{stopped}");
-    assert_eq!(Stage::containers(&task), "");
+    assert_eq!(containers(&task), "");
 }
 
 #[tokio::test]
 async fn a_killed_keeper_or_script_leaves_no_container_and_loses_no_work() {
     for who in ["keeper", "worker"] {
-        let stage = Stage::new(that_takes_long()).await;
+        let (_sandbox, stage) = stage(that_takes_long()).await;
         let task = stage.long().await;
         let record =
             fs_err::read(stage.folder(&task).join("logs/run-001.keeper.json")).expect("the keeper has written its record");
@@ -250,8 +209,8 @@ async fn a_killed_keeper_or_script_leaves_no_container_and_loses_no_work() {
             .expect("the signal can be sent");
         let ended = stage.home.settled(&task).await;
         assert!(["failed", "interrupted"].contains(&ended["status"].as_str().expect("a word")), "{who}: {ended}");
-        assert_eq!(Stage::containers(&task), "", "{who}");
-        assert_eq!(stage.git(&["show", &format!("codex/{task}:half")]), "half\n", "{who}");
+        assert_eq!(containers(&task), "", "{who}");
+        assert_eq!(stage.git(&["show", &format!("codex/{task}:half")]), "half", "{who}");
         let resumed = stage.resume(&ended, "continue").await;
         assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on", "{who}: {resumed}");
     }
@@ -313,7 +272,7 @@ async fn without_an_image_that_brings_commits_out_the_files_are_committed_and_th
 
 #[tokio::test]
 async fn a_repository_with_a_closed_network_is_refused_and_limits_that_do_not_apply_are_noted() {
-    let stage = Stage::new(with_git()).await;
+    let (sandbox, stage) = stage(with_git()).await;
     let edit = async |container: Value| {
         let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &json!({ "container": container })).await;
         assert_eq!(status, 200, "{answer}");
@@ -325,12 +284,12 @@ async fn a_repository_with_a_closed_network_is_refused_and_limits_that_do_not_ap
     let task = stage.run("work here").await;
     let notes = completed(&task)["runs"][0]["notes"].to_string();
     assert!(notes.contains("does not apply these settings: `memory`, `pids`"), "{notes}");
-    assert!(stage.sandbox.containers().is_empty() && !stage.model.requests().is_empty());
+    assert!(sandbox.containers().is_empty() && !stage.model().requests().is_empty());
 }
 
 #[tokio::test]
 async fn the_built_in_worker_can_replace_the_script_and_the_other_way_round() {
-    let mut stage = Stage::new(with_git()).await;
+    let (_sandbox, mut stage) = stage(with_git()).await;
     let link = stage.home.scratch().join("codex-docker");
     std::os::unix::fs::symlink(BINARY, &link).expect("linked");
     let script = script_worker(stage.home.scratch());

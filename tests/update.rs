@@ -3,32 +3,10 @@
 //! Real servers, real git, and a worker that runs its prompt as a script.
 
 use serde_json::{Value, json};
-use testkit::TestHome;
-use testkit::upstream::Upstream;
 
-use crate::BINARY;
-
-struct Stage {
-    upstream: Upstream,
-    home: TestHome,
-    env: String,
-}
+use crate::stage::Stage;
 
 impl Stage {
-    async fn new() -> Self {
-        let upstream = Upstream::new();
-        let home = TestHome::started(BINARY).await;
-        let env = home.environment(&upstream.url()).await;
-        Self { upstream, home, env }
-    }
-
-    async fn done(&self, prompt: &str) -> String {
-        let task = self.home.task(&self.env, prompt).await;
-        let view = self.home.settled(&task).await;
-        assert_eq!(view["status"], "completed", "{view}");
-        task
-    }
-
     async fn update(&self, task: &str, asked: &Value) -> (u16, Value) {
         self.home.post(&format!("/api/v1/tasks/{task}/update"), asked).await
     }
@@ -47,12 +25,8 @@ impl Stage {
         view
     }
 
-    fn git(&self, arguments: &[&str]) -> String {
-        self.upstream.git_in(&self.home.path().join("envs").join(&self.env).join("mirror"), arguments)
-    }
-
     fn worktree(&self, task: &str) -> std::path::PathBuf {
-        self.home.path().join("tasks").join(task).join("worktree")
+        self.folder(task).join("worktree")
     }
 
     async fn patch(&self, task: &str, query: &str) -> String {

@@ -6,11 +6,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use process::{ProcessIdentity, Signal};
 use serde_json::{Value, json};
 
-use super::{Stage, id_of};
+use super::{setup, stage};
+use crate::stage::{Stage, id_of};
 
 #[tokio::test]
 async fn a_run_is_called_with_its_folders_and_the_environments_limits() {
-    let stage = Stage::with(&[("CODEX_API_KEY", "k-server-key"), ("AWS_SECRET_ACCESS_KEY", "x")]).await;
+    let stage = setup().set("CODEX_API_KEY", "k-server-key").set("AWS_SECRET_ACCESS_KEY", "x").start().await;
     let container = json!({ "memory": "2g", "network": "allow", "allow_hosts": ["crates.io"], "user": "caller", "pids": 200 });
     stage.edit(json!({ "container": container, "variables": { "RUST_LOG": "debug" } })).await;
     let task = stage.run("end done").await;
@@ -36,10 +37,10 @@ async fn a_run_is_called_with_its_folders_and_the_environments_limits() {
         ("CODEX_PASSTHROUGH_ENV", "ORCH_RUN".to_owned()),
         ("CODEX_CONTAINER_ENV_RUST_LOG", "debug".to_owned()),
     ] {
-        assert_eq!(stage.containers.variable(name).as_deref(), Some(expected.as_str()), "{name}");
+        assert_eq!(stage.containers().variable(name).as_deref(), Some(expected.as_str()), "{name}");
     }
     for absent in ["AWS_SECRET_ACCESS_KEY", "CODEX_HOME", "RUST_LOG"] {
-        assert_eq!(stage.containers.variable(absent), None, "{absent}");
+        assert_eq!(stage.containers().variable(absent), None, "{absent}");
     }
     for path in [folder.join("sessions"), stage.home.path().join("containers")] {
         let mode = fs_err::metadata(&path).expect("the folder exists").permissions().mode();
@@ -49,7 +50,7 @@ async fn a_run_is_called_with_its_folders_and_the_environments_limits() {
 
 #[tokio::test]
 async fn after_a_run_its_containers_are_swept_up_and_its_work_is_brought_out() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let task = stage.run("end done").await;
     let id = id_of(&task);
     let home = stage.home.path().display().to_string();
@@ -72,8 +73,8 @@ async fn after_a_run_its_containers_are_swept_up_and_its_work_is_brought_out() {
 
 #[tokio::test]
 async fn work_that_cannot_be_brought_out_stays_where_it_is_and_the_run_says_so() {
-    let stage = Stage::new().await;
-    stage.containers.harvests("echo 'codex-docker: the engine went away' >&2; exit 125");
+    let stage = stage().await;
+    stage.containers().harvests("echo 'codex-docker: the engine went away' >&2; exit 125");
     let task = stage.run("begin; echo work > work.txt; end done").await;
     let run = &task["runs"][0];
     assert_eq!(
@@ -89,10 +90,10 @@ async fn work_that_cannot_be_brought_out_stays_where_it_is_and_the_run_says_so()
 
 #[tokio::test]
 async fn a_harvest_that_was_killed_is_done_once_more() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     for (script, calls) in [("exit 137", 2), ("kill -9 $$", 2), ("exit 125", 1)] {
         let before = stage.calls("harvest").len();
-        stage.containers.harvests(script);
+        stage.containers().harvests(script);
         stage.run("begin; echo work > work.txt; end done").await;
         assert_eq!(stage.calls("harvest").len() - before, calls, "{script}");
     }
@@ -100,8 +101,8 @@ async fn a_harvest_that_was_killed_is_done_once_more() {
 
 #[tokio::test]
 async fn a_repository_that_the_agent_ruined_is_put_aside_and_a_new_one_is_asked() {
-    let stage = Stage::new().await;
-    stage.containers.harvests("echo 'harvest: it is a file' >&2; exit 4");
+    let stage = stage().await;
+    stage.containers().harvests("echo 'harvest: it is a file' >&2; exit 4");
     let task = stage.run("begin; echo work > work.txt; end done").await;
     let id = id_of(&task);
     let modes: Vec<_> = stage.calls("harvest").iter().filter_map(|call| call.split(' ').nth(3).map(str::to_owned)).collect();
@@ -116,7 +117,7 @@ async fn a_repository_that_the_agent_ruined_is_put_aside_and_a_new_one_is_asked(
 
 #[tokio::test]
 async fn after_a_run_elsewhere_the_agents_branch_is_brought_up_to_the_tasks() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let task = stage.run("begin; end done").await;
     stage.resume(&task, "begin; end done").await;
     let modes = |stage: &Stage| stage.calls("harvest").iter().filter(|call| call.contains("--mode sync")).count();
@@ -131,16 +132,16 @@ async fn after_a_run_elsewhere_the_agents_branch_is_brought_up_to_the_tasks() {
 
 #[tokio::test]
 async fn a_server_that_starts_sweeps_up_what_nobody_holds() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let expected = format!("codex-docker reap --if-reachable --label home={}", stage.home.path().display());
     // A task takes longer than the first check.
     stage.run("begin; end done").await;
-    assert!(stage.containers.calls().contains(&expected), "{:?}", stage.containers.calls());
+    assert!(stage.containers().calls().contains(&expected), "{:?}", stage.containers().calls());
 }
 
 #[tokio::test]
 async fn each_refused_host_is_a_note_of_the_run() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let line = "codex-docker: refused evil.example:443 (not on the list of allowed hosts)";
     let task = stage.run(&format!("begin; echo '{line}' >&2; echo '{line}' >&2; echo other >&2; end done")).await;
     let notes: Vec<_> = task["runs"][0]["notes"].as_array().expect("notes").iter().filter_map(Value::as_str).collect();
@@ -150,7 +151,7 @@ async fn each_refused_host_is_a_note_of_the_run() {
 
 #[tokio::test]
 async fn the_container_of_a_killed_keeper_is_swept_up_by_the_server() {
-    let mut stage = Stage::new().await;
+    let mut stage = stage().await;
     let task = stage.home.task(&stage.env, "begin; sleep 600").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
     let record = fs_err::read(stage.home.path().join(format!("tasks/{task}/logs/run-001.keeper.json")))
@@ -172,20 +173,20 @@ async fn the_container_of_a_killed_keeper_is_swept_up_by_the_server() {
 
 #[tokio::test]
 async fn a_resumed_run_goes_on_in_its_thread_with_the_same_folders() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let task = stage.run("begin; end done").await;
     let resumed = stage.resume(&task, "begin; end again").await;
     assert_eq!(resumed["thread_id"], task["thread_id"]);
     let thread = task["thread_id"].as_str().expect("a thread");
     let expected = format!("codex-docker exec --json --dangerously-bypass-approvals-and-sandbox resume {thread} -");
     assert_eq!(stage.calls("exec").pop(), Some(expected));
-    assert_eq!(stage.containers.variable("CONTAINER_NAME"), Some(format!("codex-{}-run-002", id_of(&task))));
+    assert_eq!(stage.containers().variable("CONTAINER_NAME"), Some(format!("codex-{}-run-002", id_of(&task))));
     assert!(stage.calls("reap").pop().is_some_and(|call| call.ends_with("--label run=2/2")));
 }
 
 #[tokio::test]
 async fn removing_a_task_sweeps_up_every_container_of_it() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let task = stage.run("end done").await;
     let id = id_of(&task);
     assert_eq!(stage.home.delete(&format!("/api/v1/tasks/{id}")).await.0, 204);
@@ -195,18 +196,18 @@ async fn removing_a_task_sweeps_up_every_container_of_it() {
 
 #[tokio::test]
 async fn an_environments_own_dockerfile_is_built_before_the_run_and_used_for_it() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     stage.edit(json!({ "container": { "dockerfile": "/srv/Dockerfile" } })).await;
     let task = stage.run("end done").await;
     let image = format!("codex-orchestrator-env:{}", stage.env);
     assert_eq!(stage.calls("image"), [format!("codex-docker image build --json --tag {image} --dockerfile /srv/Dockerfile")]);
-    assert_eq!(stage.containers.variable("IMAGE_NAME").as_deref(), Some(image.as_str()), "{task}");
+    assert_eq!(stage.containers().variable("IMAGE_NAME").as_deref(), Some(image.as_str()), "{task}");
     assert!(stage.calls("harvest")[0].contains(&format!("--image {image}")));
 }
 
 #[tokio::test]
 async fn without_a_network_an_account_cannot_reach_the_model_and_the_task_is_refused() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     stage.edit(json!({ "container": { "network": "none" } })).await;
     let (status, problem) = stage.home.post("/api/v1/tasks", &json!({ "env_id": stage.env, "prompt": "end done" })).await;
     assert_eq!((status, &problem["code"]), (409, &json!("network_needs_key")), "{problem}");
@@ -215,5 +216,5 @@ async fn without_a_network_an_account_cannot_reach_the_model_and_the_task_is_ref
     let words = ["login", "--import", &auth.display().to_string()];
     assert!(stage.home.command(&words).status().await.expect("the command can be started").success());
     stage.run("end done").await;
-    assert_eq!(stage.containers.variable("CODEX_API_KEY").as_deref(), Some("sk-stored-key"));
+    assert_eq!(stage.containers().variable("CODEX_API_KEY").as_deref(), Some("sk-stored-key"));
 }

@@ -9,8 +9,9 @@ use testkit::upstream::Upstream;
 use testkit::worker::ScriptedContainers;
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Stage, id_of};
+use super::stage;
 use crate::BINARY;
+use crate::stage::id_of;
 
 /// The output of a command, and whether it succeeded.
 struct Said {
@@ -40,7 +41,7 @@ async fn run(home: &TestHome, arguments: &[&str], stdin: &str) -> Said {
 
 #[tokio::test]
 async fn an_environment_is_added_with_a_container_and_secrets_and_edited() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let other = Upstream::new();
     let words =
         ["env", "add", &other.url(), "--name", "boxed", "--memory", "2g", "--network", "allow", "--allow-host", "crates.io"];
@@ -80,7 +81,7 @@ async fn a_secrets_value_on_the_command_line_is_refused() {
 
 #[tokio::test]
 async fn a_transcript_is_masked_and_the_raw_log_is_not() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     stage.edit(json!({ "secrets": { "TOKEN": "hunter2" } })).await;
     let task = stage.run("end 'the token is hunter2'").await;
     let transcript = run(&stage.home, &["task", "logs", id_of(&task)], "").await.stdout;
@@ -91,7 +92,7 @@ async fn a_transcript_is_masked_and_the_raw_log_is_not() {
 
 #[tokio::test]
 async fn a_key_on_stdin_logs_codex_in_for_the_next_run_and_logout_forgets_it() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let said = run(&stage.home, &["login", "--with-api-key"], "sk-test-1234\n").await;
     assert!(
         said.success && said.stdout.contains("an API key") && !said.stdout.contains("sk-test"),
@@ -100,11 +101,11 @@ async fn a_key_on_stdin_logs_codex_in_for_the_next_run_and_logout_forgets_it() {
         said.stderr
     );
     stage.run("end done").await;
-    assert_eq!(stage.containers.variable("CODEX_API_KEY").as_deref(), Some("sk-test-1234"));
-    assert_eq!(stage.containers.variable("CODEX_DOCKER_BROKER").as_deref(), Some("on"));
+    assert_eq!(stage.containers().variable("CODEX_API_KEY").as_deref(), Some("sk-test-1234"));
+    assert_eq!(stage.containers().variable("CODEX_DOCKER_BROKER").as_deref(), Some("on"));
     assert!(run(&stage.home, &["logout"], "").await.success);
     stage.run("end done").await;
-    assert_eq!(stage.containers.variable("CODEX_API_KEY"), None);
+    assert_eq!(stage.containers().variable("CODEX_API_KEY"), None);
     assert!(!stage.home.scratch().join("user/.codex").exists(), "the user's own Codex home is not created");
 }
 

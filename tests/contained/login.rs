@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use testkit::login::account;
 use testkit::upstream::Upstream;
 
-use super::{Stage, id_of};
+use super::stage;
+use crate::stage::{Stage, id_of};
 
 /// Logs Codex in with an account, like `login --import`.
 async fn log_in(stage: &Stage, login: &Value) {
@@ -36,12 +37,12 @@ async fn seen_elsewhere(stage: &Stage) -> (Value, Option<String>) {
     let task = stage.home.settled(&task).await;
     assert_eq!(task["runs"][0]["last_message"], "done", "{task}");
     let login = serde_json::from_slice(&fs_err::read(&seen).expect("copied")).expect("JSON");
-    (login, stage.containers.variable("CODEX_API_KEY"))
+    (login, stage.containers().variable("CODEX_API_KEY"))
 }
 
 #[tokio::test]
 async fn an_agent_that_replaces_its_login_changes_nothing_for_other_repositories() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let own = account("acc-1", "r-1", 5);
     log_in(&stage, &own).await;
     let evil = stage.home.scratch().join("evil.json");
@@ -81,7 +82,7 @@ async fn an_agent_that_replaces_its_login_changes_nothing_for_other_repositories
 
 #[tokio::test]
 async fn an_agent_that_keeps_writing_to_its_login_reaches_no_run_that_starts_meanwhile() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let own = account("acc-1", "r-1", 5);
     log_in(&stage, &own).await;
     let (ready, stop) = (stage.home.scratch().join("ready"), stage.home.scratch().join("stop"));
@@ -99,9 +100,9 @@ async fn an_agent_that_keeps_writing_to_its_login_reaches_no_run_that_starts_mea
 
 #[tokio::test]
 async fn tokens_are_renewed_without_an_agent_and_reach_runs_under_way() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let (renewed, later) = (account("acc-1", "r-2", 5), account("acc-1", "r-3", 9));
-    stage.containers.renews(&renewed);
+    stage.containers().renews(&renewed);
     log_in(&stage, &account("acc-1", "r-1", 0)).await;
     let token = later["tokens"]["access_token"].as_str().expect("text");
     let ready = stage.home.scratch().join("ready");
@@ -124,18 +125,18 @@ async fn tokens_are_renewed_without_an_agent_and_reach_runs_under_way() {
 
 #[tokio::test]
 async fn a_login_that_expires_and_cannot_be_renewed_starts_no_run() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     log_in(&stage, &account("acc-1", "r-1", 0)).await;
     let task = stage.run("end done").await;
     assert_eq!(task["runs"][0]["error"]["code"], "login_expired", "{task}");
-    stage.containers.renews(&account("acc-2", "r-2", 5));
+    stage.containers().renews(&account("acc-2", "r-2", 5));
     let task = stage.run("end done").await;
     assert_eq!(task["runs"][0]["error"]["code"], "login_expired", "renewed tokens of another account are rejected: {task}");
 }
 
 #[tokio::test]
 async fn a_login_of_an_older_version_is_recorded_at_the_first_start_and_not_looked_for_again() {
-    let mut stage = Stage::new().await;
+    let mut stage = stage().await;
     stage.home.stop().await;
     let shared = stage.home.path().join("codex/auth");
     fs_err::create_dir_all(&shared).expect("made");

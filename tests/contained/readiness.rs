@@ -5,7 +5,7 @@ use serde_json::json;
 use testkit::TestHome;
 use testkit::worker::{ScriptedContainers, USABLE};
 
-use super::Stage;
+use super::stage;
 use crate::BINARY;
 
 const NO_ENGINE: &str = r#"{"usable":false,"engine":null,"image":null,
@@ -62,7 +62,7 @@ async fn the_status_shows_the_engine_and_the_image() {
 
 #[tokio::test]
 async fn each_image_is_asked_about_by_its_name_and_lists_ask_nothing() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     stage.edit(json!({ "container": { "image": "mine:2" } })).await;
     stage.run("end done").await;
     let checks = stage.calls("check");

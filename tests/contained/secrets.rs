@@ -3,14 +3,15 @@
 
 use serde_json::json;
 
-use super::{Stage, id_of};
+use super::{setup, stage};
+use crate::stage::id_of;
 
 /// Contains characters that JSON escapes.
 const SECRET: &str = "hunter2 \"quoted\" \\ and\u{e4}";
 
 #[tokio::test]
 async fn a_secret_is_never_answered_again() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let edited = stage.edit(json!({ "secrets": { "TOKEN": SECRET, "OTHER": "other-secret" } })).await;
     assert_eq!(edited["secrets"], json!(["OTHER", "TOKEN"]));
     let forgotten = stage.edit(json!({ "secrets": { "OTHER": null } })).await;
@@ -27,18 +28,18 @@ async fn a_secret_is_never_answered_again() {
 
 #[tokio::test]
 async fn secrets_survive_a_restart_of_the_server() {
-    let mut stage = Stage::new().await;
+    let mut stage = stage().await;
     stage.edit(json!({ "secrets": { "TOKEN": "hunter2" }, "container": { "cpus": 1.5 } })).await;
     stage.home.stop().await;
     stage.home.start().await;
     let task = stage.run("end done").await;
-    assert_eq!(stage.containers.variable("CODEX_CONTAINER_ENV_TOKEN").as_deref(), Some("hunter2"), "{task}");
-    assert_eq!(stage.containers.variable("CODEX_DOCKER_CPUS").as_deref(), Some("1.5"));
+    assert_eq!(stage.containers().variable("CODEX_CONTAINER_ENV_TOKEN").as_deref(), Some("hunter2"), "{task}");
+    assert_eq!(stage.containers().variable("CODEX_DOCKER_CPUS").as_deref(), Some("1.5"));
 }
 
 #[tokio::test]
 async fn what_the_agent_says_is_masked_for_readers_and_the_raw_log_keeps_it() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     stage.edit(json!({ "secrets": { "TOKEN": SECRET } })).await;
     let in_json = serde_json::to_string(SECRET).expect("text");
     let said = format!(r#"{{"type":"item.completed","item":{{"id":"item_0","type":"agent_message","text":{in_json}}}}}"#);
@@ -59,7 +60,7 @@ async fn what_the_agent_says_is_masked_for_readers_and_the_raw_log_keeps_it() {
 
 #[tokio::test]
 async fn a_key_is_masked_line_by_line_and_however_json_writes_it() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END KEY-----\n";
     stage.edit(json!({ "secrets": { "TOKEN": "hunter2-and-more", "KEY": key } })).await;
     let said = [
@@ -83,7 +84,7 @@ async fn a_key_is_masked_line_by_line_and_however_json_writes_it() {
 
 #[tokio::test]
 async fn what_was_a_secret_once_stays_masked() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     stage.edit(json!({ "secrets": { "TOKEN": "first-secret" } })).await;
     let task = stage.run("end first-secret").await;
     stage.edit(json!({ "secrets": { "TOKEN": "second-secret" } })).await;
@@ -94,7 +95,7 @@ async fn what_was_a_secret_once_stays_masked() {
 
 #[tokio::test]
 async fn an_error_that_repeats_a_secret_is_masked() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     stage.edit(json!({ "secrets": { "TOKEN": "hunter2" } })).await;
     let task = stage.run("begin; failed 'no access with hunter2'").await;
     let error = &task["runs"][0]["error"];
@@ -103,7 +104,7 @@ async fn an_error_that_repeats_a_secret_is_masked() {
 
 #[tokio::test]
 async fn the_servers_own_keys_are_masked_too() {
-    let stage = Stage::with(&[("CODEX_API_KEY", "k-server-key")]).await;
+    let stage = setup().set("CODEX_API_KEY", "k-server-key").start().await;
     let auth = stage.home.scratch().join("auth.json");
     fs_err::write(&auth, r#"{"tokens":{"access_token":"a-stored-token"}}"#).expect("written");
     let words = ["login", "--import", &auth.display().to_string()];
@@ -114,7 +115,7 @@ async fn the_servers_own_keys_are_masked_too() {
 
 #[tokio::test]
 async fn a_secret_that_cannot_be_kept_is_refused_and_not_repeated() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     for (edit, code) in [
         (json!({ "secrets": { "TOKEN": "abc" } }), "secret_refused"),
         (json!({ "secrets": { "TOKEN": "hunter2\0" } }), "secret_refused"),

@@ -3,13 +3,13 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use testkit::shell_agent::{Attacked, Stage, id_of};
+use testkit::shell_agent::{Attacked, ShellAgent, id_of};
 
 use crate::BINARY;
 
 #[tokio::test]
 async fn names_of_every_kind_are_work_like_any_other() {
-    let stage = Stage::new(BINARY).await;
+    let stage = ShellAgent::new(BINARY).await;
     let script = "echo 1 > \"$(printf 'line\\nbreak')\"; echo 2 > ./-rf; echo 3 > ./--help; echo 4 > \"$(head -c 255 /dev/zero | tr '\\0' n)\"; \
         echo 5 > \"$(printf 'inv\\377alid')\"; echo 6 > ' '; echo 7 > '$(touch x)'; echo 8 > 'a\\b'; mkdir -p 'd\te/..f'; echo 9 > 'd\te/..f/\u{202e}x'";
     let attacked = stage.attack(script).await;
@@ -24,7 +24,7 @@ async fn names_of_every_kind_are_work_like_any_other() {
 
 #[tokio::test]
 async fn links_are_neither_followed_nor_deleted_through() {
-    let stage = Stage::new(BINARY).await;
+    let stage = ShellAgent::new(BINARY).await;
     let outside = stage.home.scratch().join("outside");
     fs_err::create_dir(&outside).expect("made");
     fs_err::write(outside.join("precious"), "precious").expect("written");
@@ -45,7 +45,7 @@ async fn links_are_neither_followed_nor_deleted_through() {
 
 #[tokio::test]
 async fn files_that_are_no_files_and_rights_that_are_too_many_are_harmless() {
-    let stage = Stage::new(BINARY).await;
+    let stage = ShellAgent::new(BINARY).await;
     let script = "mkfifo fifo src/fifo; mknod device c 1 3 && echo WENT; mknod block b 8 0 && echo WENT; \
         python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'; cp /bin/true suid; chmod 6755 suid; mkdir open; chmod 7777 open; \
         touch unreadable; chmod 000 unreadable; mkdir closed; touch closed/f; chmod 000 closed; rm -f /codex-docker/out/stderr; mkfifo /codex-docker/out/stderr; echo x > work";
@@ -59,7 +59,7 @@ async fn files_that_are_no_files_and_rights_that_are_too_many_are_harmless() {
 
 #[tokio::test]
 async fn very_many_files_are_committed_and_removed() {
-    let stage = Stage::new(BINARY).await;
+    let stage = ShellAgent::new(BINARY).await;
     let script = "python3 - <<'E'\nimport os\nfor d in range(50):\n    os.makedirs(f'many/{d}')\n    for n in range(1000):\n        open(f'many/{d}/{n}', 'w').close()\nE\n\
         d=deep; for i in $(seq 200); do d=$d/deeper; done; mkdir -p $d; echo x > $d/f";
     let attacked = stage.attack(script).await;
@@ -70,7 +70,7 @@ async fn very_many_files_are_committed_and_removed() {
 
 #[tokio::test]
 async fn output_that_is_cut_or_taken_away_harms_nobody() {
-    let stage = Stage::new(BINARY).await;
+    let stage = ShellAgent::new(BINARY).await;
     let first = stage.attack("echo x > work").await;
     first.completed();
     let script = "echo before; : > /codex-docker/out/stdout; rm -rf /codex-docker/out; rm -f /codex-docker/out/stdout; \

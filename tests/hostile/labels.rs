@@ -1,14 +1,14 @@
 //! A server that cleans up must ignore a foreign container whose image has our labels.
 
 use testkit::docker::{BASE_IMAGE, Sandbox, docker, try_docker};
-use testkit::shell_agent::Stage;
+use testkit::shell_agent::ShellAgent;
 use testkit::until;
 
 use crate::BINARY;
 
 #[tokio::test]
 async fn the_servers_own_sweep_does_nothing_that_an_image_says() {
-    let mut stage = Stage::new(BINARY).await;
+    let mut stage = ShellAgent::new(BINARY).await;
     let sandbox = Sandbox::new();
     let precious = stage.home.scratch().join("precious");
     fs_err::create_dir(&precious).expect("made");

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::json;
 use testkit::TestHome;
 use testkit::docker::socket_group;
-use testkit::shell_agent::{Stage, id_of};
+use testkit::shell_agent::{ShellAgent, id_of};
 use testkit::upstream::Upstream;
 
 use crate::BINARY;
@@ -22,7 +22,7 @@ fn chown(path: &Path) {
 }
 
 /// Creates a stage whose server belongs to an ordinary user.
-async fn of_a_plain_user() -> (tempfile::TempDir, Stage) {
+async fn of_a_plain_user() -> (tempfile::TempDir, ShellAgent) {
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("codex-orchestrator");
     let group = socket_group();
@@ -37,7 +37,7 @@ async fn of_a_plain_user() -> (tempfile::TempDir, Stage) {
     let home = TestHome::new(program.to_str().expect("text"));
     chown(home.scratch());
     chown(upstream.path());
-    (folder, Stage::in_home(home, upstream, &json!({})).await)
+    (folder, ShellAgent::in_home(home, upstream, &json!({})).await)
 }
 
 /// Nests folders far beyond the longest path (about two thousand folders): in the worktree, in the agent repository, and in

@@ -4,13 +4,13 @@
 use serde_json::json;
 
 use testkit::login::account;
-use testkit::shell_agent::{Stage, id_of};
+use testkit::shell_agent::{ShellAgent, id_of};
 
 use crate::BINARY;
 
 #[tokio::test]
 async fn branches_and_worktrees_of_siblings_stay_as_they_are() {
-    let stage = Stage::new(BINARY).await;
+    let stage = ShellAgent::new(BINARY).await;
     let sibling = stage.attack("echo theirs > theirs").await;
     let theirs = format!("codex/{}", id_of(&sibling.completed().task));
     let refs =
@@ -33,7 +33,7 @@ async fn branches_and_worktrees_of_siblings_stay_as_they_are() {
 
 #[tokio::test]
 async fn what_an_agent_says_it_is_changes_only_its_own_transcript() {
-    let stage = Stage::new(BINARY).await;
+    let stage = ShellAgent::new(BINARY).await;
     let sibling = stage.attack("echo theirs > theirs").await;
     let (status, before) = stage.home.get(&format!("/api/v1/tasks/{}", id_of(&sibling.task))).await;
     assert_eq!(status, 200);
@@ -55,7 +55,7 @@ async fn what_an_agent_says_it_is_changes_only_its_own_transcript() {
 
 #[tokio::test]
 async fn another_runs_folders_sockets_and_containers_are_not_there() {
-    let stage = Stage::with(BINARY, &json!({ "network": "allow", "allow_hosts": [] })).await;
+    let stage = ShellAgent::with(BINARY, &json!({ "network": "allow", "allow_hosts": [] })).await;
     let script = "echo SOCKETS $(find / -xdev -type s 2>/dev/null | sort | tr '\\n' ' '); echo IN $(ls /codex-docker/in); \
         echo MOUNTS $(grep -c -E 'tasks|envs' /proc/self/mountinfo); ls /var/run/docker.sock /run/docker.sock 2>&1; touch /codex-docker/in/x && echo WENT";
     let attacked = stage.attack(script).await;
@@ -67,7 +67,7 @@ async fn another_runs_folders_sockets_and_containers_are_not_there() {
 
 #[tokio::test]
 async fn the_login_that_an_agent_changes_is_its_own_copy() {
-    let stage = Stage::new(BINARY).await;
+    let stage = ShellAgent::new(BINARY).await;
     let own = account("acc-1", "r-1", 5);
     let file = stage.home.scratch().join("auth.json");
     fs_err::write(&file, own.to_string()).expect("written");

@@ -3,20 +3,20 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::shell_agent::{Stage, id_of};
+use testkit::shell_agent::{ShellAgent, id_of};
 
 use crate::BINARY;
 
 /// The time limit of a run, far less than git needs for a file of several terabytes.
 const SOON: Duration = Duration::from_mins(1);
 
-fn content(stage: &Stage, task: &serde_json::Value, path: &str) -> String {
+fn content(stage: &ShellAgent, task: &serde_json::Value, path: &str) -> String {
     stage.git(&["show", &format!("codex/{}:{path}", id_of(task))])
 }
 
 #[tokio::test]
 async fn files_that_git_waits_for_are_moved_aside_and_named() {
-    let stage = Stage::new(BINARY).await;
+    let stage = ShellAgent::new(BINARY).await;
     let script = "mkdir -p deep/er n/.git; mkfifo .gitignore .gitattributes .lfsconfig src/.gitignore deep/er/.gitmodules n/.git/HEAD; \
         mkdir trap; mkfifo trap/HEAD; mkdir link; echo 'gitdir: ../trap' > link/.git; \
         python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"deep/.mailmap\")'; \
@@ -35,7 +35,7 @@ async fn files_that_git_waits_for_are_moved_aside_and_named() {
 
 #[tokio::test]
 async fn a_file_of_terabytes_is_left_out_and_costs_no_time() {
-    let stage = Stage::new(BINARY).await;
+    let stage = ShellAgent::new(BINARY).await;
     let script =
         "truncate -s 3T big.bin; truncate -s 3T src/a.txt; for n in $(seq 50); do truncate -s 400G many-$n; done; echo x > work";
     let began = Instant::now();
@@ -55,7 +55,7 @@ async fn a_file_of_terabytes_is_left_out_and_costs_no_time() {
 
 #[tokio::test]
 async fn an_index_that_lies_hides_nothing_from_the_commit() {
-    let stage = Stage::new(BINARY).await;
+    let stage = ShellAgent::new(BINARY).await;
     let script = "git update-index --assume-unchanged src/a.txt; git update-index --skip-worktree README.md; echo evil > src/a.txt; echo evil > README.md; \
         echo 'hidden*' > /git/agent.git/info/exclude; echo evil > hidden; git config core.fileMode false; chmod +x src/a.txt; git status --short";
     let attacked = stage.attack(script).await;
@@ -70,7 +70,7 @@ async fn an_index_that_lies_hides_nothing_from_the_commit() {
 
 #[tokio::test]
 async fn nothing_planted_in_the_agents_repository_takes_effect_in_the_next_run() {
-    let stage = Stage::new(BINARY).await;
+    let stage = ShellAgent::new(BINARY).await;
     let plant = "git config user.name Planted; echo own > own; git add own; git commit -qm mine; git stash list; \
         printf '#!/bin/sh\\necho ran >> /workspace/worktree/ran\\ncat\\n' > /git/agent.git/planted; chmod 755 /git/agent.git/planted; P=/git/agent.git/planted; \
         mkdir -p /git/agent.git/hooks /git/agent.git/info /git/agent.git/worktrees/w /git/agent.git/modules/m; \

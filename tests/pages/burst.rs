@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use testkit::browser::{DESK, PHONE, Screen};
 
-use super::Stage;
+use super::Visit;
 
 const COMMANDS: usize = 5_000;
 
@@ -53,7 +53,7 @@ fn commands(folder: &Path) -> PathBuf {
 
 /// Opens a task, lets its worker print everything at once, and checks that no frame and no task of the page took longer than the
 /// limit in milliseconds. Other work on the machine can only make a measurement longer, so the best attempt counts.
-async fn burst(stage: &mut Stage, screen: Screen, slower: u32, before: &str, limit: f64) {
+async fn burst(stage: &mut Visit, screen: Screen, slower: u32, before: &str, limit: f64) {
     let mut measured = vec![];
     for n in 0..ATTEMPTS {
         let longest = measure(stage, screen, slower, before, n).await;
@@ -66,7 +66,7 @@ async fn burst(stage: &mut Stage, screen: Screen, slower: u32, before: &str, lim
 }
 
 /// Returns the duration of the longest frame or task, in milliseconds.
-async fn measure(stage: &mut Stage, screen: Screen, slower: u32, before: &str, n: usize) -> f64 {
+async fn measure(stage: &mut Visit, screen: Screen, slower: u32, before: &str, n: usize) -> f64 {
     let (go, log) = (stage.home.scratch().join(format!("go-{n}")), commands(stage.home.scratch()));
     let prompt = format!("begin; await {}; cat {}; say \"that was all\"; complete", go.display(), log.display());
     let task = stage.home.task(&stage.env, &prompt).await;
@@ -83,7 +83,7 @@ async fn measure(stage: &mut Stage, screen: Screen, slower: u32, before: &str, n
 }
 
 /// Loads the entries that the page dropped, step by step, until every command is shown.
-async fn each_once(stage: &mut Stage) {
+async fn each_once(stage: &mut Visit) {
     let links = "document.querySelectorAll('#transcript > li.older').length";
     for _ in 0..50 {
         let shape =
@@ -107,7 +107,7 @@ async fn each_once(stage: &mut Stage) {
 
 #[tokio::test]
 async fn five_thousand_commands_at_once_do_not_freeze_an_open_page() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     burst(&mut stage, DESK, 1, "0", 250.0).await;
     let last = "[...document.querySelectorAll('#transcript .agent')].pop().innerText.trim()";
     assert_eq!(stage.browser.value(last).await, "that was all");
@@ -123,7 +123,7 @@ async fn five_thousand_commands_at_once_do_not_freeze_an_open_page() {
 
 #[tokio::test]
 async fn a_slow_phone_keeps_up_with_five_thousand_commands() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     burst(&mut stage, PHONE, 4, "0", 1000.0).await;
     assert!(stage.browser.value(ENTRIES).await.as_u64().is_some_and(|count| count < MOST_ENTRIES));
     stage.content();
@@ -131,7 +131,7 @@ async fn a_slow_phone_keeps_up_with_five_thousand_commands() {
 
 #[tokio::test]
 async fn a_reader_further_up_stays_there_and_finds_everything() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let small = Screen { height: 120, ..PHONE };
     // The prompt is taller than this screen.
     burst(&mut stage, small, 1, "scrollTo(0, 0)", 250.0).await;
@@ -148,7 +148,7 @@ async fn a_reader_further_up_stays_there_and_finds_everything() {
 
 #[tokio::test]
 async fn a_page_that_is_opened_in_the_middle_of_a_burst_shows_everything_once() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let log = commands(stage.home.scratch());
     let prompt =
         format!("begin; split -l 500 {0} {0}-; for part in {0}-*; do cat $part; sleep 0.1; done; complete", log.display());

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use testkit::browser::{Browser, DESK, PHONE};
 
-use super::{Stage, sign_in};
+use super::{Visit, sign_in};
 
 const SAID: &str = "[...document.querySelectorAll('#transcript .agent')].map((it) => it.innerText.trim())";
 
@@ -16,7 +16,7 @@ fn prompt(files: &[&std::path::Path]) -> String {
 
 #[tokio::test]
 async fn two_tabs_and_a_reload_in_the_middle_show_the_same_each_once() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let (one, two) = (stage.home.scratch().join("one"), stage.home.scratch().join("two"));
     let task = stage.home.task(&stage.env, &prompt(&[&one, &two])).await;
     let mut other = Browser::start().await;
@@ -44,7 +44,7 @@ async fn two_tabs_and_a_reload_in_the_middle_show_the_same_each_once() {
 
 #[tokio::test]
 async fn who_was_offline_is_told_so_and_catches_up() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let (one, two) = (stage.home.scratch().join("one"), stage.home.scratch().join("two"));
     let task = stage.home.task(&stage.env, &prompt(&[&one, &two])).await;
     stage.browser.look(PHONE).await;
@@ -73,7 +73,7 @@ async fn who_was_offline_is_told_so_and_catches_up() {
 
 #[tokio::test]
 async fn a_form_that_is_sent_again_does_it_once_and_a_changed_one_is_something_new() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     // Send a form repeatedly, like a browser that lost the answer or went back to the page.
     let sent = |form: &str, prompts: [&str; 3]| {
         format!(
@@ -106,7 +106,7 @@ const NOWHERE: &str = "location.protocol === 'chrome-error:'";
 
 #[tokio::test]
 async fn what_could_not_be_sent_is_still_there_and_what_was_sent_is_not() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.browser.look(PHONE).await;
     let task = stage.task("begin; printf 'a\\nb\\n' > file.txt; end done").await;
     let page = format!("/tasks/{task}");
@@ -156,7 +156,7 @@ async fn what_could_not_be_sent_is_still_there_and_what_was_sent_is_not() {
 
 #[tokio::test]
 async fn without_a_script_links_and_forms_do_the_work() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.browser.look(PHONE).await;
     stage.browser.without_scripts().await;
     stage.open("/tasks/new").await;
@@ -193,7 +193,7 @@ async fn without_a_script_links_and_forms_do_the_work() {
 
 #[tokio::test]
 async fn pages_stay_where_they_are_while_they_load() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let task = stage.task("begin; echo work > work.txt; end \"# All done\"").await;
     for screen in [PHONE, DESK] {
         stage.browser.look(screen).await;

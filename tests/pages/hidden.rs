@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 
 use testkit::browser::{DESK, PHONE, Screen};
 
-use super::Stage;
+use super::Visit;
 
 /// An expression for the changed lines as a reviewer sees them.
 const TEXT: &str = "[...document.querySelectorAll('.diff .code')].map((it) => it.innerText).join('\\n')";
 
-impl Stage {
+impl Visit {
     async fn hidden(&mut self, task: &str, query: &str) -> String {
         self.open(&format!("/tasks/{task}/changes{query}")).await;
         self.browser.until("document.readyState === 'complete' && document.querySelector('form.review')").await;
@@ -20,7 +20,7 @@ impl Stage {
 
 #[tokio::test]
 async fn everything_that_runs_is_shown() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     // These are control sequences, in `printf` notation, that make a terminal hide the code that follows them.
     let openers =
         ["\\033]", "\\033P", "\\033X", "\\033^", "\\033_", "\\302\\220", "\\302\\230", "\\302\\235", "\\302\\236", "\\302\\237"];
@@ -78,7 +78,7 @@ async fn everything_that_runs_is_shown() {
 
 #[tokio::test]
 async fn a_worktree_that_says_something_else_is_noted() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let task = stage.task("begin; echo one > changed.sh; echo same > same.sh; echo two > linked.sh; end done").await;
     let tree = stage.home.path().join("tasks").join(&task).join("worktree");
     fs_err::write(tree.join("changed.sh"), "six\n").expect("a file");
@@ -97,7 +97,7 @@ async fn a_worktree_that_says_something_else_is_noted() {
 
 #[tokio::test]
 async fn too_many_files_and_too_large_ones_leave_the_rest_usable() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let script = "begin; mkdir f; i=0; while [ $i -lt 600 ]; do i=$((i+1)); echo $i > f/$(printf %03d $i).txt; done; \
                   truncate -s 40M large.bin; echo last > z.txt; end done";
     let task = stage.task(script).await;

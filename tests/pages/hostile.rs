@@ -1,7 +1,7 @@
 //! Markup that a hostile agent plants in prompts, output, messages, names and diffs: it never runs, changes the page or loads
 //! anything.
 
-use super::Stage;
+use super::Visit;
 
 /// Texts that would set `window.caught` or load something if they were treated as markup.
 const PLANTED: [&str; 7] = [
@@ -16,7 +16,7 @@ const PLANTED: [&str; 7] = [
 
 #[tokio::test]
 async fn nothing_that_is_planted_does_anything() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let all = PLANTED.join("\n");
     let message = serde_json::Value::from(all.as_str()).to_string();
     let item = |item: serde_json::Value| {
@@ -78,7 +78,7 @@ async fn nothing_that_is_planted_does_anything() {
 
 #[tokio::test]
 async fn of_a_long_output_the_end_is_shown_and_all_of_it_is_a_click_away() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let output: String = (0..3000).map(|n| n.to_string() + "\n").collect();
     let item = serde_json::json!({ "id": "item_1", "type": "command_execution", "command": "seq 3000", "aggregated_output": output,
         "exit_code": 0, "status": "completed" });
@@ -95,7 +95,7 @@ async fn of_a_long_output_the_end_is_shown_and_all_of_it_is_a_click_away() {
 
 #[tokio::test]
 async fn a_long_run_opens_at_its_end_and_older_parts_come_when_asked_for() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let task = stage.task("begin; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); say \"line number $i\"; done; end done").await;
     stage.open(&format!("/tasks/{task}")).await;
     let shown = "document.querySelectorAll('#transcript .agent').length";
@@ -113,7 +113,7 @@ async fn a_long_run_opens_at_its_end_and_older_parts_come_when_asked_for() {
 
 #[tokio::test]
 async fn ten_megabytes_in_a_line_are_told_of_and_load_nothing() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let long = "head -c 10000000 /dev/zero | tr '\\0' x";
     let message = format!(
         "printf '{{\"type\":\"item.completed\",\"item\":{{\"id\":\"a\",\"type\":\"agent_message\",\"text\":\"'; {long}; printf '\"}}}}\\n'"

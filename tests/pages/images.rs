@@ -10,7 +10,7 @@ use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::Stage;
+use super::Visit;
 use crate::BINARY;
 
 /// A signed-in client without a browser, to test pages without scripts.
@@ -109,7 +109,7 @@ const LISTED: &str = "[...document.querySelectorAll('form .images li')].map((ite
 
 #[tokio::test]
 async fn images_are_pasted_dropped_chosen_taken_out_sent_and_shown() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let file = stage.home.scratch().join("chosen.gif");
     fs_err::write(&file, GIF).expect("written");
     stage.browser.look(PHONE).await;
@@ -165,7 +165,7 @@ async fn images_are_pasted_dropped_chosen_taken_out_sent_and_shown() {
 
 #[tokio::test]
 async fn what_is_no_image_or_is_text_too_is_left_to_the_browser_and_too_much_is_said_before_it_is_sent() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.open("/tasks/new").await;
     let paste = |with: &str| {
         format!(
@@ -319,7 +319,7 @@ async fn an_image_is_served_as_nothing_but_an_image_to_who_is_signed_in() {
 
 #[tokio::test]
 async fn where_no_script_hides_it_the_field_fits_a_narrow_phone() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let task = stage.task("begin; end done").await;
     stage.browser.look(Screen { width: 320, ..PHONE }).await;
     for path in ["/tasks/new".to_owned(), format!("/tasks/{task}")] {

@@ -2,10 +2,10 @@
 
 use testkit::browser::PHONE;
 
-use super::Stage;
+use super::Visit;
 
 /// Returns the titles in a section of the list.
-async fn titles(stage: &mut Stage, section: &str) -> Vec<String> {
+async fn titles(stage: &mut Visit, section: &str) -> Vec<String> {
     let found = format!(
         "[...document.querySelectorAll('section[aria-label=\"{section}\"] li.task .title')].map((it) => it.innerText.trim())"
     );
@@ -15,7 +15,7 @@ async fn titles(stage: &mut Stage, section: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn several_tasks_are_archived_brought_back_and_removed_at_once() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     for n in 1..=3 {
         stage.task(&format!("begin; echo {n} > {n}.txt; end \"number {n}\"")).await;
     }
@@ -54,7 +54,7 @@ async fn several_tasks_are_archived_brought_back_and_removed_at_once() {
 
 #[tokio::test]
 async fn one_that_cannot_be_archived_holds_up_no_other_and_is_named() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.task("begin; end fine").await;
     let busy = stage.home.task(&stage.env, "begin; say working; await /never").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{busy}"), |task| task["status"] == "running").await;
@@ -71,7 +71,7 @@ async fn one_that_cannot_be_archived_holds_up_no_other_and_is_named() {
 
 #[tokio::test]
 async fn queued_tasks_are_listed_in_the_order_of_the_places_they_show() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let paused = serde_json::json!({ "runs": { "paused": true } });
     assert_eq!(stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &paused).await.0, 200);
     for (title, priority) in [("second", "normal"), ("third", "normal"), ("last", "low"), ("first", "high")] {
@@ -92,7 +92,7 @@ async fn queued_tasks_are_listed_in_the_order_of_the_places_they_show() {
 
 #[tokio::test]
 async fn an_old_task_that_needs_somebody_is_on_the_first_page() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let old = stage.task("begin; failed \"out of luck\"").await;
     let mut made = vec![];
     for n in 0..52 {
@@ -118,7 +118,7 @@ async fn an_old_task_that_needs_somebody_is_on_the_first_page() {
 
 #[tokio::test]
 async fn ten_thousand_tasks_are_searched_and_leafed_through() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let task = stage.task("begin; end done").await;
     stage.home.post(&format!("/api/v1/tasks/{task}/archive"), &serde_json::Value::Null).await;
     stage.home.post(&format!("/api/v1/tasks/{task}/unarchive"), &serde_json::Value::Null).await;
@@ -149,7 +149,7 @@ async fn ten_thousand_tasks_are_searched_and_leafed_through() {
 
 #[tokio::test]
 async fn a_row_says_what_its_agent_does_as_it_does_it() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let go = stage.home.scratch().join("go");
     let prompt = format!("begin; say \"looking around\"; await {}; say \"<b>found</b> it\"; await /never", go.display());
     let task = stage.home.task(&stage.env, &prompt).await;
@@ -166,7 +166,7 @@ async fn a_row_says_what_its_agent_does_as_it_does_it() {
 
 #[tokio::test]
 async fn an_answer_that_is_late_takes_nothing_away_again() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.open("/").await;
     // Hold back the first answer until the test releases it, and listen to the same events as the list.
     let slow = "(async () => { const real = fetch; let asked = 0; window.through = new Promise((done) => { window.let_through = done; }); \

@@ -5,7 +5,7 @@ use reqwest::{Method, Response, header};
 use serde_json::json;
 use testkit::browser::Browser;
 
-use super::{Stage, sign_in};
+use super::{Visit, sign_in};
 
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 const PROGRAM: &str = "*/*";
@@ -25,7 +25,7 @@ fn text<'a>(answer: &'a Response, name: &header::HeaderName) -> &'a str {
 
 #[tokio::test]
 async fn the_address_of_a_form_opens_the_page_that_the_form_is_on() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let cookies = stage.browser.cookies(&stage.url).await;
     let task = format!("/tasks/{UNKNOWN}");
     let environment = format!("/environments/{}", stage.env);
@@ -61,7 +61,7 @@ async fn the_address_of_a_form_opens_the_page_that_the_form_is_on() {
 
 #[tokio::test]
 async fn an_address_that_leads_nowhere_is_a_page_with_a_way_back() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let cookies = stage.browser.cookies(&stage.url).await;
     let task = stage.task("begin; end done").await;
     for path in [
@@ -120,7 +120,7 @@ async fn an_address_that_leads_nowhere_is_a_page_with_a_way_back() {
 
 #[tokio::test]
 async fn signing_in_with_a_link_leads_to_the_page_that_was_asked_for() {
-    let stage = Stage::new().await;
+    let stage = Visit::new().await;
     let task = stage.task("begin; end done").await;
     let page = format!("/tasks/{task}?from=phone&x=%20y");
     let mut browser = Browser::start().await;
@@ -137,7 +137,7 @@ async fn signing_in_with_a_link_leads_to_the_page_that_was_asked_for() {
 
 #[tokio::test]
 async fn signing_in_with_a_password_leads_back_too_and_a_form_leads_to_its_page() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let task = stage.task("begin; end done").await;
     let password = json!({ "password": "correct horse" });
     stage.home.request(Method::PUT, "/api/v1/password").json(&password).send().await.expect("set");
@@ -167,7 +167,7 @@ async fn signing_in_with_a_password_leads_back_too_and_a_form_leads_to_its_page(
 
 #[tokio::test]
 async fn no_sign_in_leads_to_another_server() {
-    let stage = Stage::new().await;
+    let stage = Visit::new().await;
     let password = json!({ "password": "correct horse" });
     stage.home.request(Method::PUT, "/api/v1/password").json(&password).send().await.expect("set");
     let url = format!("{}/sign-in", stage.url);

@@ -22,12 +22,11 @@ mod wording;
 use testkit::TestHome;
 use testkit::browser::Browser;
 use testkit::upstream::Upstream;
-use testkit::worker::scripted_worker;
 
-use crate::BINARY;
+use crate::stage::Stage;
 
 /// A server with pages, a repository, and a signed-in browser.
-struct Stage {
+struct Visit {
     upstream: Upstream,
     home: TestHome,
     env: String,
@@ -35,14 +34,9 @@ struct Stage {
     url: String,
 }
 
-impl Stage {
+impl Visit {
     async fn new() -> Self {
-        let upstream = Upstream::new();
-        let mut home = TestHome::new(BINARY);
-        home.set("ORCH_WORKER", scripted_worker(home.scratch()));
-        home.set("ORCH_LISTEN", "127.0.0.1:0");
-        home.start().await;
-        let env = home.environment(&upstream.url()).await;
+        let Stage { home, env, upstream, .. } = Stage::setup().set("ORCH_LISTEN", "127.0.0.1:0").start().await;
         let mut browser = Browser::start().await;
         let url = sign_in(&home, &mut browser).await;
         Self { upstream, home, env, browser, url }

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use testkit::browser::PHONE;
 use testkit::push::PushService;
 
-use super::Stage;
+use super::Visit;
 
 const PAGE: &str = "/settings/notices";
 
 /// Makes the browser subscribe to this push service instead of its vendor's.
-async fn reach(stage: &mut Stage, service: &PushService, name: &str) {
+async fn reach(stage: &mut Visit, service: &PushService, name: &str) {
     let key = stage.browser.value("document.querySelector('#subscribe').server_key.value").await;
     let wish = service.subscribe(name, key.as_str().expect("a key"));
     let answer = json!({ "endpoint": wish.endpoint, "keys": { "p256dh": wish.p256dh, "auth": wish.auth } });
@@ -27,7 +27,7 @@ async fn reach(stage: &mut Stage, service: &PushService, name: &str) {
 
 /// Returns the browser's notifications once its service worker has shown this many. It asks the browser only once, because Chromium
 /// then forgets notifications that it is about to show.
-async fn shown(stage: &mut Stage, count: usize) -> Value {
+async fn shown(stage: &mut Visit, count: usize) -> Value {
     let looked = format!(
         "(async () => {{ while (shown.length < {count}) await new Promise((done) => setTimeout(done, 20)); await Promise.all(shown); \
          return (await registration.getNotifications()).map((it) => [it.title, it.body, it.tag, it.data]); }})()"
@@ -37,7 +37,7 @@ async fn shown(stage: &mut Stage, count: usize) -> Value {
 
 #[tokio::test]
 async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let mut service = PushService::start().await;
     stage.browser.look(PHONE).await;
     let url = stage.url.clone();
@@ -89,7 +89,7 @@ async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
 
 #[tokio::test]
 async fn a_browser_that_may_not_says_why() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let url = stage.url.clone();
     stage.browser.answer_notices(&url, "denied").await;
     stage.open(PAGE).await;

@@ -11,7 +11,7 @@ use testkit::worker::scripted_worker;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Stage, sign_in};
+use super::{Visit, sign_in};
 use crate::BINARY;
 
 /// Another program on this machine that serves pages, such as an application of the agent or of a different user.
@@ -159,7 +159,7 @@ async fn a_password_at_127_0_0_1_leads_to_the_pages_own_name() {
 
 #[tokio::test]
 async fn no_program_at_another_port_receives_the_session() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let (name, port) = (own_name(&stage.home), port(&stage.home).await);
     let secret = stage.browser.cookies(&stage.url).await;
     let secret = secret.strip_prefix("orch_session=").expect("the browser is signed in").to_owned();
@@ -199,7 +199,7 @@ async fn no_program_at_another_port_receives_the_session() {
 
 #[tokio::test]
 async fn a_session_is_worth_nothing_at_a_name_that_programs_share() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let (name, port) = (own_name(&stage.home), port(&stage.home).await);
     let cookie = stage.browser.cookies(&stage.url).await;
     let ask = async |host: &str, cookies: &str| {
@@ -225,7 +225,7 @@ async fn a_session_is_worth_nothing_at_a_name_that_programs_share() {
 
 #[tokio::test]
 async fn strangers_never_learn_the_pages_own_name() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     set_password(&stage.home, "correct horse battery").await;
     let (name, port) = (own_name(&stage.home), port(&stage.home).await);
     let task = stage.task("begin; end done").await;
@@ -388,7 +388,7 @@ async fn behind_https_the_cookie_is_bound_to_the_host_and_to_https() {
 
 #[tokio::test]
 async fn a_browser_that_is_signed_in_at_the_pages_own_name_is_a_secure_place() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.open("/settings/notices").await;
     assert_eq!(stage.browser.value("isSecureContext").await, true);
     let worker = "navigator.serviceWorker.register('/sw.js').then(() => navigator.serviceWorker.ready).then((it) => it.scope)";

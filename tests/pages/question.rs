@@ -4,10 +4,10 @@
 use serde_json::json;
 use testkit::upstream::Upstream;
 
-use super::Stage;
+use super::Visit;
 
 /// Creates a branch with two submodules from a private repository. Returns the second URL, which contains hidden characters.
-fn branch(stage: &Stage, private: &Upstream) -> String {
+fn branch(stage: &Visit, private: &Upstream) -> String {
     let url = format!("{}/\u{202e}\u{200b}<b>x", private.url());
     let config =
         format!("[submodule \"x\"]\n\tpath = x\n\turl = {}\n[submodule \"y\"]\n\tpath = y\n\turl = \"{url}\"\n", private.url());
@@ -18,7 +18,7 @@ fn branch(stage: &Stage, private: &Upstream) -> String {
     url
 }
 
-async fn asking(stage: &Stage) -> String {
+async fn asking(stage: &Visit) -> String {
     let body = json!({ "env_id": stage.env, "prompt": "begin; end", "ref": "agent" });
     let (status, task) = stage.home.post("/api/v1/tasks", &body).await;
     assert_eq!(status, 201, "{task}");
@@ -29,7 +29,7 @@ async fn asking(stage: &Stage) -> String {
 
 #[tokio::test]
 async fn a_task_asks_on_its_page_and_starts_when_it_is_answered() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let private = Upstream::new();
     let url = branch(&stage, &private);
     let id = asking(&stage).await;

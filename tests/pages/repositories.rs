@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use testkit::browser::{DESK, PHONE, Screen};
 use testkit::upstream::Upstream;
 
-use super::Stage;
+use super::Visit;
 
 #[tokio::test]
 async fn a_repository_is_added_on_a_phone_and_is_seen_to_become_ready() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.browser.look(PHONE).await;
     stage.open("/environments").await;
     stage.browser.write("#repo_url", "https://me:secret@host/r.git").await;
@@ -40,7 +40,7 @@ async fn a_repository_is_added_on_a_phone_and_is_seen_to_become_ready() {
 
 #[tokio::test]
 async fn a_clone_is_followed_and_one_that_fails_can_be_tried_again() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.browser.look(PHONE).await;
     // The remote accepts connections but never answers.
     let remote = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -64,7 +64,7 @@ async fn a_clone_is_followed_and_one_that_fails_can_be_tried_again() {
 
 #[tokio::test]
 async fn every_setting_is_on_the_page_and_no_secret_is() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.upstream.commit("next", &[("a", "b\n")], "next");
     stage.home.post(&format!("/api/v1/envs/{}/fetch", stage.env), &json!({})).await;
     let path = format!("/environments/{}", stage.env);
@@ -163,7 +163,7 @@ async fn every_setting_is_on_the_page_and_no_secret_is() {
 
 #[tokio::test]
 async fn what_was_fetched_is_offered_and_a_slip_is_told() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.browser.look(PHONE).await;
     let offered = "[...document.querySelectorAll('#refs option')].map((it) => it.value).sort()";
     stage.open("/tasks/new").await;
@@ -208,7 +208,7 @@ async fn what_was_fetched_is_offered_and_a_slip_is_told() {
 
 #[tokio::test]
 async fn a_task_shows_how_far_it_is_before_it_begins() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let path = format!("/api/v1/envs/{}", stage.env);
     stage.home.patch(&path, &json!({ "runs": { "paused": true } })).await;
     let task = stage.home.task(&stage.env, "begin; end done").await;
@@ -222,7 +222,7 @@ async fn a_task_shows_how_far_it_is_before_it_begins() {
 
 #[tokio::test]
 async fn a_task_that_waits_for_its_remote_says_so() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     // Replace the remote's HEAD with a pipe, so that readers block.
     let file = |name: &str| stage.upstream.path().join(name);
     let (head, away, gate) = (file("HEAD"), file("HEAD.away"), file("HEAD.gate"));
@@ -249,7 +249,7 @@ struct Plain {
 }
 
 impl Plain {
-    async fn new(stage: &Stage) -> Self {
+    async fn new(stage: &Visit) -> Self {
         let client = testkit::http_client().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let (_, link) = stage.home.post("/api/v1/sign-in-links", &json!({})).await;
         let code = link["path"].as_str().and_then(|path| path.split("code=").nth(1)).expect("a code").to_owned();
@@ -294,7 +294,7 @@ impl Plain {
 
 #[tokio::test]
 async fn nothing_is_removed_or_stopped_without_a_second_question_also_without_a_script() {
-    let stage = Stage::new().await;
+    let stage = Visit::new().await;
     let plain = Plain::new(&stage).await;
     let task = stage.home.task(&stage.env, "begin; await /never; end never").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["status"] == "running").await;
@@ -324,7 +324,7 @@ async fn nothing_is_removed_or_stopped_without_a_second_question_also_without_a_
 
 #[tokio::test]
 async fn what_was_removed_is_brought_back_or_deleted_for_good() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.browser.look(PHONE).await;
     stage.open("/trash").await;
     assert!(stage.text().await.contains("Trash is empty"));
@@ -365,7 +365,7 @@ async fn what_was_removed_is_brought_back_or_deleted_for_good() {
 
 #[tokio::test]
 async fn the_page_says_what_doctor_says() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.open("/settings").await;
     assert_eq!(
         stage.browser.value("!!document.querySelector('#findings')").await,
@@ -387,7 +387,7 @@ async fn the_page_says_what_doctor_says() {
 
 #[tokio::test]
 async fn what_stands_on_these_pages_is_usable_for_everybody() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let gone = stage.task("begin; end gone").await;
     stage.home.delete(&format!("/api/v1/tasks/{gone}")).await;
     let task = stage.task("begin; end done").await;

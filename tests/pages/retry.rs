@@ -4,27 +4,27 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::Stage;
+use super::Visit;
 
 const NOTE: &str = "Your previous turn was interrupted (";
 
 /// Returns a prompt that runs `first` until a file marks the problem as fixed, and completes after that.
-fn prompt(stage: &Stage, first: &str) -> String {
+fn prompt(stage: &Visit, first: &str) -> String {
     let fixed = stage.home.scratch().join("fixed");
     format!("[ -e {0} ] || {{ {first}; }}; begin; end \"It works now.\"", fixed.display())
 }
 
-fn fix(stage: &Stage) {
+fn fix(stage: &Visit) {
     fs_err::write(stage.home.scratch().join("fixed"), "").expect("written");
 }
 
-async fn task(stage: &Stage, id: &str) -> Value {
+async fn task(stage: &Visit, id: &str) -> Value {
     stage.home.get(&format!("/api/v1/tasks/{id}")).await.1
 }
 
 #[tokio::test]
 async fn a_task_that_failed_before_its_thread_runs_its_prompt_again_without_a_script() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let prompt = prompt(&stage, "echo 'your login has expired' >&2; exit 1");
     let id = stage.task(&prompt).await;
     assert_eq!((&task(&stage, &id).await["status"], &task(&stage, &id).await["thread_id"]), (&json!("failed"), &json!(null)));
@@ -47,7 +47,7 @@ async fn a_task_that_failed_before_its_thread_runs_its_prompt_again_without_a_sc
 
 #[tokio::test]
 async fn a_task_that_failed_in_its_thread_continues_it_and_a_double_tap_retries_once() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let id = stage.task("begin; failed 'stream disconnected'").await;
     stage.open(&format!("/tasks/{id}")).await;
     // Sending the form twice retries once. The scripted worker does not understand the note, and fails again.
@@ -72,7 +72,7 @@ async fn a_task_that_failed_in_its_thread_continues_it_and_a_double_tap_retries_
 
 #[tokio::test]
 async fn the_command_line_and_the_api_retry_too_and_say_what_cannot_be() {
-    let stage = Stage::new().await;
+    let stage = Visit::new().await;
     let id = stage.task(&prompt(&stage, "exit 1")).await;
     fix(&stage);
     let output = stage.home.command(&["task", "retry", "--follow", &id]).output().await.expect("the command can be started");

@@ -4,13 +4,13 @@
 use serde_json::{Value, json};
 use testkit::browser::{DESK, PHONE, Screen};
 
-use super::Stage;
+use super::Visit;
 
 /// Images of 2×2 and 3×3 pixels.
 const TWO: &str = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP4z8AARAwQCgAf7gP9i18U1AAAAABJRU5ErkJggg==";
 const THREE: &str = "iVBORw0KGgoAAAANSUhEUgAAAAMAAAADCAIAAADZSiLoAAAAD0lEQVR4nGNg+M8ARVhYAIaXCPjDmz7KAAAAAElFTkSuQmCC";
 
-impl Stage {
+impl Visit {
     async fn changes(&mut self, task: &str, query: &str) {
         self.open(&format!("/tasks/{task}/changes{query}")).await;
         self.browser.until("document.readyState === 'complete' && document.querySelector('form.review')").await;
@@ -30,7 +30,7 @@ impl Stage {
 
 #[tokio::test]
 async fn on_a_phone_two_lines_are_commented_on_and_sent_together() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.browser.look(PHONE).await;
     let task = stage.task("begin; printf 'fn one() {}\\nfn two() {}\\nfn three() {}\\n' > work.rs; end done").await;
     stage.changes(&task, "").await;
@@ -70,7 +70,7 @@ async fn on_a_phone_two_lines_are_commented_on_and_sent_together() {
 
 #[tokio::test]
 async fn what_is_selected_is_commented_on_as_a_whole() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.upstream.commit("main", &[("work.txt", "one\ntwo\nthree\nfour\n")], "work");
     let task = stage.task("begin; printf 'one\n2\n3\nfour\nfive\n' > work.txt; echo x > other.txt; end done").await;
     // Select from the start of one line to the start of another.
@@ -118,7 +118,7 @@ async fn what_is_selected_is_commented_on_as_a_whole() {
 
 #[tokio::test]
 async fn at_a_desk_the_keyboard_is_enough() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.browser.look(DESK).await;
     let task = stage.task("begin; printf 'a\\nb\\nc\\n' > one.txt; echo x > two.txt; end done").await;
     stage.changes(&task, "").await;
@@ -159,7 +159,7 @@ async fn at_a_desk_the_keyboard_is_enough() {
 
 #[tokio::test]
 async fn a_line_is_commented_on_by_its_number() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let task = stage.task("begin; echo new > README.md; end done").await;
     stage.changes(&task, "?view=unified").await;
     stage.browser.click(".by-number summary").await;
@@ -174,7 +174,7 @@ async fn a_line_is_commented_on_by_its_number() {
 
 #[tokio::test]
 async fn since_somebody_looked_only_what_is_new_is_shown() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let task = stage.task("begin; echo one > one.txt; end done").await;
     let files = "[...document.querySelectorAll('.file')].map((it) => it.dataset.path)";
     stage.changes(&task, "?since=viewed").await;
@@ -217,7 +217,7 @@ async fn since_somebody_looked_only_what_is_new_is_shown() {
 
 #[tokio::test]
 async fn pictures_stand_side_by_side_and_can_do_nothing() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"9\" height=\"9\"><script>window.caught=1</script></svg>";
     let task = stage
         .task(&format!("begin; echo {TWO} | base64 -d > pic.png; echo '<html>' > fake.gif; echo '{svg}' > it.svg; end done"))
@@ -265,7 +265,7 @@ async fn pictures_stand_side_by_side_and_can_do_nothing() {
 
 #[tokio::test]
 async fn a_large_file_comes_when_it_is_opened() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let task = stage.task("begin; seq 1 20000 > big.txt; echo x > small.txt; end done").await;
     stage.changes(&task, "?view=unified").await;
     let size = stage.value("fetch(location.href).then((it) => it.text()).then((it) => it.length)").await;
@@ -286,7 +286,7 @@ async fn a_large_file_comes_when_it_is_opened() {
 
 #[tokio::test]
 async fn a_transcript_shows_what_changed_in_a_file_when_it_is_opened() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let go = stage.home.scratch().join("go");
     let change = json!({ "type": "item.completed", "item": { "id": "item_1", "type": "file_change", "status": "completed",
         "changes": [{ "path": "/x/worktree/a b.rs", "kind": "add" }] } });
@@ -305,7 +305,7 @@ async fn a_transcript_shows_what_changed_in_a_file_when_it_is_opened() {
 
 #[tokio::test]
 async fn a_review_with_colours_is_usable_for_everybody() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let code = |word: &str| format!("// {word}\n#[test]\nfn f(a: Str) -> u8 {{ call(\"text\", 42, 'c') }}\nlet {word} = 1;\n");
     let task = stage.task(&format!("begin; cat > a.rs <<'CODE'\n{}CODE\nend done", code("one"))).await;
     stage

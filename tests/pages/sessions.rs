@@ -9,7 +9,7 @@ use testkit::small_disk::SmallDisk;
 use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 
-use super::{Stage, sign_in};
+use super::{Visit, sign_in};
 use crate::BINARY;
 
 /// Sends a request over TCP without a script or a cookie.
@@ -26,7 +26,7 @@ async fn plain(url: &str, method: Method, headers: &[(&str, &str)], body: &'stat
 
 #[tokio::test]
 async fn without_a_session_there_is_only_the_way_to_one() {
-    let stage = Stage::new().await;
+    let stage = Visit::new().await;
     for path in ["/", "/tasks/new", "/settings", "/settings/notices", "/environments", "/live"] {
         let (status, text) = plain(&format!("{}{path}", stage.url), Method::GET, &[], "").await;
         assert_eq!((status, text.as_str()), (303, ""), "{path}");
@@ -42,7 +42,7 @@ async fn without_a_session_there_is_only_the_way_to_one() {
 
 #[tokio::test]
 async fn a_link_signs_one_browser_in_and_a_revoked_one_is_out() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let mut other = Browser::start().await;
     sign_in(&stage.home, &mut other).await;
     let cookie = other.value("document.cookie").await;
@@ -69,7 +69,7 @@ async fn password(home: &TestHome, words: &[&str], stdin: &str) -> (bool, String
 
 #[tokio::test]
 async fn a_password_signs_in_where_there_is_one_and_guesses_are_limited() {
-    let stage = Stage::new().await;
+    let stage = Visit::new().await;
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let address = format!("{}/sign-in", stage.url);
     assert!(
@@ -109,7 +109,7 @@ async fn a_password_signs_in_where_there_is_one_and_guesses_are_limited() {
 
 #[tokio::test]
 async fn who_is_signed_out_hears_no_more() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let go = stage.home.scratch().join("go");
     let prompt = format!("begin; say before; await {}; say after; end done", go.display());
     let task = stage.home.task(&stage.env, &prompt).await;
@@ -151,7 +151,7 @@ async fn a_full_disk_hides_no_page() {
 
 #[tokio::test]
 async fn a_form_without_its_token_changes_nothing() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.open("/tasks/new").await;
     let sent = |token: &str| {
         format!(

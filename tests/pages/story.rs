@@ -4,11 +4,11 @@
 use serde_json::json;
 use testkit::browser::{DESK, PHONE, Screen};
 
-use super::Stage;
+use super::Visit;
 
 #[tokio::test]
 async fn work_is_handed_over_followed_answered_and_reviewed() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let go = stage.home.scratch().join("go");
     stage.browser.look(PHONE).await;
     stage.open("/tasks/new").await;
@@ -40,7 +40,7 @@ async fn work_is_handed_over_followed_answered_and_reviewed() {
 
 #[tokio::test]
 async fn a_branch_is_brought_up_to_its_base_and_conflicts_are_shown() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let task = stage.task("begin; echo mine > README.md; end done").await;
     stage.upstream.commit("main", &[("other.txt", "x\n")], "elsewhere");
     stage.open(&format!("/tasks/{task}")).await;
@@ -59,7 +59,7 @@ async fn a_branch_is_brought_up_to_its_base_and_conflicts_are_shown() {
 
 #[tokio::test]
 async fn the_list_shows_what_needs_somebody_and_changes_by_itself() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage.open("/").await;
     assert!(stage.text().await.contains("No tasks."));
     let task = stage.task("begin; failed \"out of luck\"").await;
@@ -85,7 +85,7 @@ async fn the_list_shows_what_needs_somebody_and_changes_by_itself() {
 
 #[tokio::test]
 async fn a_page_catches_up_when_its_stream_was_cut() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let (one, two) = (stage.home.scratch().join("one"), stage.home.scratch().join("two"));
     let prompt = format!("begin; say before; await {}; say between; await {}; say after; end done", one.display(), two.display());
     let task = stage.home.task(&stage.env, &prompt).await;
@@ -106,7 +106,7 @@ async fn a_page_catches_up_when_its_stream_was_cut() {
 
 #[tokio::test]
 async fn what_waits_can_be_changed_and_forgotten() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let go = stage.home.scratch().join("go");
     let task = stage.home.task(&stage.env, &format!("begin; say first; await {}; end done", go.display())).await;
     let address = format!("/api/v1/tasks/{task}");
@@ -134,7 +134,7 @@ async fn what_waits_can_be_changed_and_forgotten() {
 
 #[tokio::test]
 async fn a_command_says_how_long_it_took_as_it_runs_and_later() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let go = stage.home.scratch().join("go");
     let item = |kind: &str, rest: &str| {
         let item = r#"{"id":"item_1","type":"command_execution","command":"make","aggregated_output":"built\\n""#;
@@ -156,7 +156,7 @@ async fn a_command_says_how_long_it_took_as_it_runs_and_later() {
 }
 
 /// Returns the paths of all pages, each with some content.
-async fn every_page(stage: &mut Stage) -> Vec<String> {
+async fn every_page(stage: &mut Visit) -> Vec<String> {
     let removed = stage.task("begin; end removed").await;
     stage.home.delete(&format!("/api/v1/tasks/{removed}")).await;
     let archived = stage.task("begin; end archived").await;
@@ -200,7 +200,7 @@ async fn every_page(stage: &mut Stage) -> Vec<String> {
 
 #[tokio::test]
 async fn every_page_is_usable_for_everybody_in_light_and_in_dark() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     stage
         .home
         .request(reqwest::Method::PUT, "/api/v1/password")
@@ -220,7 +220,7 @@ async fn every_page_is_usable_for_everybody_in_light_and_in_dark() {
 
 #[tokio::test]
 async fn every_page_fits_a_narrow_phone_and_a_desk_and_obeys_its_policy() {
-    let mut stage = Stage::new().await;
+    let mut stage = Visit::new().await;
     let pages = every_page(&mut stage).await;
     for screen in [testkit::browser::Screen { width: 320, ..PHONE }, DESK] {
         stage.browser.look(screen).await;

@@ -7,7 +7,7 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 use testkit::forge::{Check, Comment, Exchange, Review};
 
-use super::{Stage, done, wanted};
+use super::{done, stage, wanted};
 
 /// GitHub's published API description in `OpenAPI` 3.0.
 struct Description(Value);
@@ -82,10 +82,10 @@ fn speak_json_schema(schema: &mut Value) {
 
 /// Returns requests of every kind that the server sends to GitHub, with the answers.
 async fn exchanges() -> Vec<Exchange> {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let mut tasks = vec![];
     for _ in 0..3 {
-        let task = stage.task().await;
+        let task = stage.with_work().await;
         done(&stage.push(&task, &wanted()).await);
         tasks.push(task);
     }
@@ -93,24 +93,24 @@ async fn exchanges() -> Vec<Exchange> {
     done(&stage.push(task, &json!({ "pull_request": true, "title": "Another title", "body": "Another body" })).await);
     let sha = stage.remote_commit(task).expect("pushed");
     for (id, passed) in [(1, Some(true)), (2, Some(false)), (3, None)] {
-        stage.forge.check(Check { id, sha: sha.clone(), name: format!("check {id}"), passed, log: "log".to_owned() });
+        stage.forge().check(Check { id, sha: sha.clone(), name: format!("check {id}"), passed, log: "log".to_owned() });
     }
     for state in ["APPROVED", "CHANGES_REQUESTED", "COMMENTED"] {
         let (author, body) = (state.to_lowercase(), "words".to_owned());
-        stage.forge.review(Review { number: 1, author, state: state.to_owned(), body });
+        stage.forge().review(Review { number: 1, author, state: state.to_owned(), body });
     }
     let (author, path, body) = ("ann".to_owned(), "work.txt".to_owned(), "words".to_owned());
-    stage.forge.comment(Comment { number: 1, author, path, line: 1, body, resolved: false });
+    stage.forge().comment(Comment { number: 1, author, path, line: 1, body, resolved: false });
     stage.home.get(&format!("/api/v1/tasks/{task}/publication")).await;
     let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{task}/feedback"), &json!({})).await;
     assert_eq!(status, 201, "{answer}");
-    stage.forge.change(2, |made| "merged".clone_into(&mut made.state));
-    stage.forge.change(3, |made| "closed".clone_into(&mut made.state));
+    stage.forge().change(2, |made| "merged".clone_into(&mut made.state));
+    stage.forge().change(3, |made| "closed".clone_into(&mut made.state));
     for (task, state) in [(&tasks[1], "merged"), (&tasks[2], "closed")] {
         let path = format!("/api/v1/tasks/{task}");
         stage.home.wait_for(&path, |task| task["publication"]["pull_request"]["state"] == state).await;
     }
-    stage.forge.exchanges()
+    stage.forge().exchanges()
 }
 
 #[tokio::test]

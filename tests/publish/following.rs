@@ -4,21 +4,21 @@
 use serde_json::json;
 use testkit::forge::{Check, Review};
 
-use super::{Stage, done, wanted};
+use super::{done, stage, wanted};
 
 #[tokio::test]
 async fn what_happens_at_the_forge_is_seen_in_the_task() {
-    let stage = Stage::new().await;
-    let task = stage.task().await;
+    let stage = stage().await;
+    let task = stage.with_work().await;
     done(&stage.push(&task, &wanted()).await);
     let path = format!("/api/v1/tasks/{task}");
     let sha = stage.remote_commit(&task).expect("pushed");
     let check = |passed| Check { id: 1, sha: sha.clone(), name: "test".to_owned(), passed, log: String::new() };
-    stage.forge.check(check(None));
+    stage.forge().check(check(None));
     stage.home.wait_for(&path, |task| task["publication"]["pull_request"]["checks"]["pending"] == 1).await;
-    stage.forge.check(check(Some(false)));
-    stage.forge.review(Review { number: 1, author: "ann".to_owned(), state: "APPROVED".to_owned(), body: String::new() });
-    stage.forge.change(1, |made| made.mergeable = Some(false));
+    stage.forge().check(check(Some(false)));
+    stage.forge().review(Review { number: 1, author: "ann".to_owned(), state: "APPROVED".to_owned(), body: String::new() });
+    stage.forge().change(1, |made| made.mergeable = Some(false));
     let seen = stage.home.wait_for(&path, |task| {
         let pull_request = &task["publication"]["pull_request"];
         pull_request["checks"]["failed"] == json!(["test"])
@@ -26,20 +26,20 @@ async fn what_happens_at_the_forge_is_seen_in_the_task() {
             && pull_request["reviews"]["approved"] == json!(["ann"])
     });
     seen.await;
-    stage.forge.change(1, |made| "merged".clone_into(&mut made.state));
+    stage.forge().change(1, |made| "merged".clone_into(&mut made.state));
     stage.home.wait_for(&path, |task| task["publication"]["pull_request"]["state"] == "merged").await;
 }
 
 #[tokio::test]
 async fn nothing_new_costs_one_call_a_tick_without_a_body_and_what_is_merged_none() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let mut tasks = vec![];
     for _ in 0..5 {
-        let task = stage.task().await;
+        let task = stage.with_work().await;
         done(&stage.push(&task, &wanted()).await);
         tasks.push(task);
     }
-    let asked = || stage.forge.exchanges().into_iter().filter(|exchange| exchange.method == "GET").collect::<Vec<_>>();
+    let asked = || stage.forge().exchanges().into_iter().filter(|exchange| exchange.method == "GET").collect::<Vec<_>>();
     // Wait until every pull request has been polled and has got answers without a body.
     let settled = async {
         loop {
@@ -54,7 +54,7 @@ async fn nothing_new_costs_one_call_a_tick_without_a_body_and_what_is_merged_non
     };
     tokio::time::timeout(std::time::Duration::from_mins(1), settled).await.expect("all pull requests are polled");
     for number in 1..=5 {
-        stage.forge.change(number, |made| "merged".clone_into(&mut made.state));
+        stage.forge().change(number, |made| "merged".clone_into(&mut made.state));
     }
     for task in &tasks {
         let path = format!("/api/v1/tasks/{task}");
@@ -68,17 +68,17 @@ async fn nothing_new_costs_one_call_a_tick_without_a_body_and_what_is_merged_non
 
 #[tokio::test]
 async fn who_looks_at_it_sees_it_as_it_is_now() {
-    let mut stage = Stage::new().await;
+    let mut stage = stage().await;
     stage.home.stop().await;
     fs_err::write(stage.home.path().join("config.toml"), "forge_poll_interval = \"1h\"\n").expect("written");
     stage.home.start().await;
-    let task = stage.task().await;
+    let task = stage.with_work().await;
     done(&stage.push(&task, &wanted()).await);
-    stage.forge.change(1, |made| made.mergeable = Some(true));
+    stage.forge().change(1, |made| made.mergeable = Some(true));
     let (_, view) = stage.home.get(&format!("/api/v1/tasks/{task}/publication")).await;
     let pull_request = &view["publication"]["pull_request"];
     assert_eq!((&pull_request["mergeable"], &pull_request["checks"]["pending"]), (&json!(true), &json!(0)), "{view}");
-    let calls = stage.forge.exchanges().len();
+    let calls = stage.forge().exchanges().len();
     stage.home.get(&format!("/api/v1/tasks/{task}/publication")).await;
-    assert_eq!(stage.forge.exchanges().len(), calls, "a state that is seconds old is not read again");
+    assert_eq!(stage.forge().exchanges().len(), calls, "a state that is seconds old is not read again");
 }

@@ -3,12 +3,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Stage, done, wanted};
+use super::{done, stage, wanted};
 
 /// Publishes with a server that is killed at this point. The next server continues automatically.
 async fn dies_at(point: &str) {
-    let mut stage = Stage::new().await;
-    let task = stage.task().await;
+    let mut stage = stage().await;
+    let task = stage.with_work().await;
     stage.home.stop().await;
     stage.home.set("ORCH_CRASH_AT", point);
     stage.home.start().await;
@@ -20,9 +20,9 @@ async fn dies_at(point: &str) {
     stage.home.start().await;
     let published = stage.published(&task).await;
     assert_eq!(done(&published)["pull_request"]["number"], 1, "{point}");
-    assert_eq!(stage.forge.pull_requests().len(), 1, "{point}");
+    assert_eq!(stage.forge().pull_requests().len(), 1, "{point}");
     assert_eq!(published["pushed_sha"].as_str().map(str::to_owned), stage.remote_commit(&task), "{point}");
-    let made = stage.forge.exchanges().into_iter().filter(|exchange| exchange.method == "POST" && exchange.status == 201);
+    let made = stage.forge().exchanges().into_iter().filter(|exchange| exchange.method == "POST" && exchange.status == 201);
     assert_eq!(made.count(), 1, "{point}");
 }
 
@@ -48,7 +48,7 @@ async fn after_the_pull_request_is_made() {
 
 #[tokio::test]
 async fn after_the_commit_of_the_work() {
-    let mut stage = Stage::new().await;
+    let mut stage = stage().await;
     stage.home.stop().await;
     stage.home.set("ORCH_CRASH_AT", "committed");
     stage.home.start().await;
@@ -59,17 +59,17 @@ async fn after_the_commit_of_the_work() {
     stage.home.settled(&task).await;
     done(&stage.push(&task, &wanted()).await);
     assert_eq!(stage.upstream.git(&["rev-list", "--count", &format!("main..codex/{task}")]), "1");
-    assert_eq!(stage.forge.pull_requests().len(), 1);
+    assert_eq!(stage.forge().pull_requests().len(), 1);
 }
 
 #[tokio::test]
 async fn a_task_that_is_removed_while_it_is_published_is_gone_and_comes_back_published() {
-    let stage = Stage::new().await;
-    let task = stage.task().await;
+    let stage = stage().await;
+    let task = stage.with_work().await;
     done(&stage.push(&task, &wanted()).await);
     assert_eq!(stage.home.delete(&format!("/api/v1/tasks/{task}")).await.0, 204);
     let (status, view) = stage.home.post(&format!("/api/v1/tasks/{task}/restore"), &json!({})).await;
     assert_eq!((status, &view["publication"]["pull_request"]["number"]), (200, &json!(1)), "{view}");
     let again: Value = stage.push(&task, &wanted()).await;
-    assert_eq!((done(&again)["attempt"].as_u64(), stage.forge.pull_requests().len()), (Some(2), 1));
+    assert_eq!((done(&again)["attempt"].as_u64(), stage.forge().pull_requests().len()), (Some(2), 1));
 }

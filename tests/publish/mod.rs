@@ -10,52 +10,35 @@ mod pull_requests;
 mod pushes;
 
 use serde_json::{Value, json};
-use testkit::TestHome;
 use testkit::forge::{FakeForge, Make, PROJECT, TOKEN};
 use testkit::upstream::Upstream;
-use testkit::worker::scripted_worker;
 
-use crate::BINARY;
+use crate::stage::{Setup, Stage};
 
-/// A server with a Git host and its token, and a repository with a real remote.
-struct Stage {
-    upstream: Upstream,
-    forge: FakeForge,
-    home: TestHome,
-    env: String,
+/// Starts a server with a Git host and its token.
+async fn stage() -> Stage {
+    setup().await.set("ORCH_GITHUB_TOKEN", TOKEN).start().await
+}
+
+/// Sets up a server that uses the Git host of the variables, without a token.
+async fn setup() -> Setup {
+    let (forge, upstream) = git_host(Make::GitHub).await;
+    let setup = Stage::setup().set("ORCH_GITHUB_REPO", PROJECT).set("ORCH_GITHUB_API_URL", forge.api_url());
+    setup.forge(forge, upstream).config(POLL_OFTEN)
+}
+
+/// The server polls pull requests ten times a second.
+const POLL_OFTEN: &str = "forge_poll_interval = \"100ms\"\n";
+
+async fn git_host(make: Make) -> (FakeForge, Upstream) {
+    let upstream = Upstream::new();
+    (FakeForge::start(make, &upstream).await, upstream)
 }
 
 impl Stage {
-    async fn new() -> Self {
-        Self::with(&[("ORCH_GITHUB_TOKEN", TOKEN)]).await
-    }
-
-    /// Creates a stage with these variables in the server's environment, in addition to the Git host's URL and the repository's name.
-    async fn with(variables: &[(&str, &str)]) -> Self {
-        let upstream = Upstream::new();
-        let forge = FakeForge::start(Make::GitHub, &upstream).await;
-        let mut home = TestHome::new(BINARY);
-        home.set("ORCH_WORKER", scripted_worker(home.scratch()));
-        home.set("ORCH_GITHUB_REPO", PROJECT);
-        home.set("ORCH_GITHUB_API_URL", forge.api_url());
-        for (name, value) in variables {
-            home.set(name, *value);
-        }
-        fs_err::write(home.path().join("config.toml"), "forge_poll_interval = \"100ms\"\n").expect("written");
-        home.start().await;
-        let env = home.environment(&upstream.url()).await;
-        Self { upstream, forge, home, env }
-    }
-
     /// Creates a finished task with a commit.
-    async fn task(&self) -> String {
-        self.task_that("begin; echo work > work.txt; end \"I did the work.\"").await
-    }
-
-    async fn task_that(&self, prompt: &str) -> String {
-        let task = self.home.task(&self.env, prompt).await;
-        self.home.settled(&task).await;
-        task
+    async fn with_work(&self) -> String {
+        self.done("begin; echo work > work.txt; end \"I did the work.\"").await
     }
 
     /// Requests a push, waits until publishing has ended, and returns the publication.

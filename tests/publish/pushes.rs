@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
-use super::{Stage, done, failed};
+use super::{done, failed, stage};
+use crate::stage::Stage;
 
 fn hook(stage: &Stage, name: &str, script: &str) {
     let path = stage.upstream.path().join("hooks").join(name);
@@ -16,12 +17,12 @@ fn hook(stage: &Stage, name: &str, script: &str) {
 
 #[tokio::test]
 async fn a_branch_is_pushed_and_pushing_again_is_fine() {
-    let stage = Stage::new().await;
-    let task = stage.task().await;
+    let stage = stage().await;
+    let task = stage.with_work().await;
     let first = stage.push(&task, &json!({})).await;
     assert_eq!(done(&first)["pushed_sha"].as_str().map(str::to_owned), stage.remote_commit(&task));
     assert_eq!(stage.upstream.git(&["show", &format!("codex/{task}:work.txt")]).trim(), "work");
-    assert_eq!(first["compare_url"], format!("{}/me/app/compare/main...codex/{task}?expand=1", stage.forge.api_url()));
+    assert_eq!(first["compare_url"], format!("{}/me/app/compare/main...codex/{task}?expand=1", stage.forge().api_url()));
     done(&stage.push(&task, &json!({})).await);
     let (status, _) = stage
         .home
@@ -32,14 +33,14 @@ async fn a_branch_is_pushed_and_pushing_again_is_fine() {
     let second = stage.push(&task, &json!({})).await;
     assert_ne!(done(&second)["pushed_sha"], first["pushed_sha"]);
     assert_eq!(stage.upstream.git(&["show", &format!("codex/{task}:more.txt")]).trim(), "more");
-    assert!(stage.forge.pull_requests().is_empty(), "a push without a request for a pull request opens none");
+    assert!(stage.forge().pull_requests().is_empty(), "a push without a request for a pull request opens none");
 }
 
 #[tokio::test]
 async fn only_the_tasks_own_branch_is_touched() {
-    let stage = Stage::new().await;
-    let other = stage.task().await;
-    let task = stage.task().await;
+    let stage = stage().await;
+    let other = stage.with_work().await;
+    let task = stage.with_work().await;
     let main = stage.upstream.commit_of("main");
     done(&stage.push(&task, &json!({})).await);
     assert_eq!(stage.upstream.git(&["for-each-ref", "--format=%(refname:short)"]), format!("codex/{task}\nmain"));
@@ -48,7 +49,7 @@ async fn only_the_tasks_own_branch_is_touched() {
 
 #[tokio::test]
 async fn nothing_is_pushed_while_a_run_is_active_or_when_nothing_changed() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     let task = stage.home.task(&stage.env, "begin; sleep 1000").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
     let path = format!("/api/v1/tasks/{task}/push");
@@ -62,8 +63,8 @@ async fn nothing_is_pushed_while_a_run_is_active_or_when_nothing_changed() {
 
 #[tokio::test]
 async fn what_somebody_else_pushed_is_replaced_only_when_it_was_seen_and_asked_for() {
-    let stage = Stage::new().await;
-    let task = stage.task().await;
+    let stage = stage().await;
+    let task = stage.with_work().await;
     done(&stage.push(&task, &json!({})).await);
     let ours = stage.remote_commit(&task);
     let theirs = stage.upstream.commit(&format!("codex/{task}"), &[("theirs.txt", "x\n")], "theirs");
@@ -82,8 +83,8 @@ async fn what_somebody_else_pushed_is_replaced_only_when_it_was_seen_and_asked_f
 
 #[tokio::test]
 async fn what_somebody_else_pushed_can_be_kept_and_built_upon() {
-    let stage = Stage::new().await;
-    let task = stage.task().await;
+    let stage = stage().await;
+    let task = stage.with_work().await;
     let update = format!("/api/v1/tasks/{task}/update");
     let onto_remote = json!({ "onto_remote": true });
     assert_eq!(stage.home.post(&update, &onto_remote).await.1["code"], "not_pushed");
@@ -105,8 +106,8 @@ async fn what_somebody_else_pushed_can_be_kept_and_built_upon() {
 
 #[tokio::test]
 async fn a_remote_that_refuses_is_repeated_in_its_own_words() {
-    let stage = Stage::new().await;
-    let task = stage.task().await;
+    let stage = stage().await;
+    let task = stage.with_work().await;
     hook(&stage, "pre-receive", "echo 'GH013: push declined due to a detected secret' >&2; exit 1");
     let refused = stage.push(&task, &json!({})).await;
     assert_eq!(failed(&refused), "push_rejected");
@@ -121,8 +122,8 @@ async fn a_remote_that_refuses_is_repeated_in_its_own_words() {
 
 #[tokio::test]
 async fn a_remote_that_is_away_is_said_and_comes_back() {
-    let stage = Stage::new().await;
-    let task = stage.task().await;
+    let stage = stage().await;
+    let task = stage.with_work().await;
     let away = stage.upstream.path().with_extension("away");
     fs_err::rename(stage.upstream.path(), &away).expect("ours");
     assert_eq!(failed(&stage.push(&task, &json!({})).await), "repository_not_found");
@@ -132,8 +133,8 @@ async fn a_remote_that_is_away_is_said_and_comes_back() {
 
 #[tokio::test]
 async fn a_remote_that_hangs_is_given_up() {
-    let mut stage = Stage::new().await;
-    let task = stage.task().await;
+    let mut stage = stage().await;
+    let task = stage.with_work().await;
     stage.home.stop().await;
     fs_err::write(stage.home.path().join("config.toml"), "push_time_limit = \"700ms\"\n").expect("written");
     stage.home.start().await;
@@ -144,21 +145,20 @@ async fn a_remote_that_hangs_is_given_up() {
 
 #[tokio::test]
 async fn over_http_git_gets_the_token_and_keeps_it_nowhere() {
-    let mut stage = Stage::new().await;
+    let mut stage = stage().await;
     stage.home.stop().await;
     // The user has a credential helper that would store all credentials that git gets.
     let (kept, config) = (stage.home.scratch().join("kept"), stage.home.scratch().join("gitconfig"));
     fs_err::write(&config, format!("[credential]\n\thelper = store --file={}\n", kept.display())).expect("written");
     stage.home.set("GIT_CONFIG_GLOBAL", &config);
     stage.home.start().await;
-    let env = stage.home.environment(&format!("{}/me/app.git", stage.forge.api_url())).await;
-    let stage = Stage { env, ..stage };
-    let task = stage.task().await;
+    stage.env = stage.home.environment(&format!("{}/me/app.git", stage.forge().api_url())).await;
+    let task = stage.with_work().await;
     let published = stage.push(&task, &json!({ "pull_request": true })).await;
     assert_eq!(done(&published)["pull_request"]["number"], 1);
     assert_eq!(published["pushed_sha"].as_str().map(str::to_owned), stage.remote_commit(&task));
     assert!(!kept.exists(), "{}", fs_err::read_to_string(&kept).unwrap_or_default());
-    stage.forge.set_token("ghp_another-token-of-the-same-owner");
+    stage.forge().set_token("ghp_another-token-of-the-same-owner");
     let (status, _) =
         stage.home.post(&format!("/api/v1/tasks/{task}/resume"), &json!({ "prompt": "begin; echo 2 > two; end 2" })).await;
     assert_eq!(status, 201);
@@ -170,9 +170,9 @@ async fn over_http_git_gets_the_token_and_keeps_it_nowhere() {
 
 #[tokio::test]
 async fn large_files_are_uploaded_with_the_branch() {
-    let stage = Stage::new().await;
+    let stage = stage().await;
     stage.upstream.commit("main", &[(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n")], "large files");
-    let task = stage.task_that("begin; echo large > a.bin; end large").await;
+    let task = stage.done("begin; echo large > a.bin; end large").await;
     done(&stage.push(&task, &json!({})).await);
     let pointer = stage.upstream.git(&["show", &format!("codex/{task}:a.bin")]);
     let name = pointer.lines().find_map(|line| line.strip_prefix("oid sha256:")).expect("a pointer").to_owned();

@@ -28,8 +28,8 @@ echo '{"type":"item.completed","item":{"id":"item_0","type":"agent_message","tex
 echo '{"type":"turn.completed","usage":{"input_tokens":1,"cached_input_tokens":0,"output_tokens":1}}'
 "#;
 
-/// A server with one repository.
-pub struct Stage {
+/// A server with one repository, whose agent is a shell.
+pub struct ShellAgent {
     /// The server's home.
     pub home: TestHome,
     /// The ID of the repository.
@@ -46,25 +46,25 @@ pub struct Attacked {
     pub log: String,
 }
 
-impl Stage {
-    /// Creates a stage. `binary` is the test's `env!("CARGO_BIN_EXE_codex-orchestrator")`.
+impl ShellAgent {
+    /// Starts a server. `binary` is the test's `env!("CARGO_BIN_EXE_codex-orchestrator")`.
     pub async fn new(binary: &str) -> Self {
         Self::with(binary, &json!({})).await
     }
 
-    /// Creates a stage with container settings for the repository.
+    /// Starts a server with container settings for the repository.
     pub async fn with(binary: &str, container: &Value) -> Self {
         let upstream = Upstream::new();
         upstream.commit("main", &[("src/a.txt", "one\n"), ("README.md", "hello\n")], "a start");
         Self::on(binary, upstream, container).await
     }
 
-    /// Creates a stage with an upstream that the test provides.
+    /// Starts a server with an upstream that the test provides.
     pub async fn on(binary: &str, upstream: Upstream, container: &Value) -> Self {
         Self::in_home(TestHome::new(binary), upstream, container).await
     }
 
-    /// Creates a stage in a home that has no server yet.
+    /// Starts a server in a home that has no server yet.
     pub async fn in_home(mut home: TestHome, upstream: Upstream, container: &Value) -> Self {
         build_image();
         for (name, value) in [("ORCH_WORKER", "codex-docker"), ("IMAGE_NAME", IMAGE), ("CODEX_DOCKER_FREE_DISK", "100m")] {
