@@ -14,25 +14,25 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// The maximum number of tunnels.
 const TUNNELS: usize = 256;
 
-struct Stage {
+struct Proxied {
     proxy: AllowProxy,
     socket: PathBuf,
     refused: Arc<Mutex<Vec<Refusal>>>,
     _folder: tempfile::TempDir,
 }
 
-fn stage(list: &str) -> Stage {
+fn stage(list: &str) -> Proxied {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("proxy");
     let refused: Arc<Mutex<Vec<Refusal>>> = Arc::default();
     let told = Arc::clone(&refused);
     let tell = move |refusal: &Refusal| told.lock().expect("sound").push(refusal.clone());
     let proxy = AllowProxy::start(&socket, AllowList::parse(list).expect("sound"), tell).expect("the proxy starts");
-    Stage { proxy, socket, refused, _folder: folder }
+    Proxied { proxy, socket, refused, _folder: folder }
 }
 
 /// Sends bytes and returns the response up to the end of the connection.
-async fn exchange(stage: &Stage, sent: &str) -> String {
+async fn exchange(stage: &Proxied, sent: &str) -> String {
     let mut stream = UnixStream::connect(&stage.socket).await.expect("the proxy listens");
     stream.write_all(sent.as_bytes()).await.expect("written");
     stream.shutdown().await.expect("open");
@@ -263,7 +263,7 @@ async fn there_is_an_end_to_tunnels_and_room_again_when_one_is_closed() {
 }
 
 /// Sends bytes and returns the first 12 bytes of the response.
-async fn exchange_head(stage: &Stage, sent: &str) -> String {
+async fn exchange_head(stage: &Proxied, sent: &str) -> String {
     let mut stream = UnixStream::connect(&stage.socket).await.expect("the proxy listens");
     stream.write_all(sent.as_bytes()).await.expect("written");
     let mut head = [0; 12];
@@ -289,7 +289,7 @@ async fn when_the_run_ends_its_tunnels_end() {
     let mut head = [0; 12];
     stream.read_exact(&mut head).await.expect("answered");
     assert_eq!(&head, b"HTTP/1.1 200");
-    let Stage { proxy, socket, .. } = stage;
+    let Proxied { proxy, socket, .. } = stage;
     drop(proxy);
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(LIMIT, stream.read_to_end(&mut rest)).await;

@@ -16,14 +16,14 @@ use model::container::HostedTools;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use crate::proxy_support::{COMPLETED, KEY, Model, Stage, ask, piece, speaking, text, whole};
+use crate::proxy_support::{Brokered, COMPLETED, KEY, Model, ask, piece, speaking, text, whole};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn the_token_is_swapped_for_the_key_and_nothing_of_it_comes_back() {
     let headers = [("content-type", "text/event-stream"), ("set-cookie", "a=b"), ("x-theirs", "kept"), ("x-echo", KEY)];
-    let stage = Stage::new(vec![whole(200, &headers, COMPLETED)], None).await;
+    let stage = Brokered::new(vec![whole(200, &headers, COMPLETED)], None).await;
     let response = ask(&stage.socket, "POST /v1/responses?api-version=1&x=1&api-version=/..", &stage.token, "the prompt").await;
     assert_eq!((response.status().as_u16(), &response.headers()["x-theirs"]), (200, &"kept".parse().expect("a value")));
     assert!(response.headers().get("set-cookie").is_none(), "{:?}", response.headers());
@@ -47,7 +47,7 @@ async fn the_token_is_swapped_for_the_key_and_nothing_of_it_comes_back() {
 
 #[tokio::test]
 async fn only_the_runs_own_token_and_only_what_codex_needs_is_passed_on() {
-    let stage = Stage::new(vec![], None).await;
+    let stage = Brokered::new(vec![], None).await;
     for (what, token, status) in [
         ("POST /v1/responses", "", 401),
         ("POST /v1/responses", KEY, 401),
@@ -84,7 +84,7 @@ async fn only_the_runs_own_token_and_only_what_codex_needs_is_passed_on() {
 async fn what_the_model_has_against_a_request_comes_back_without_the_key() {
     let error = format!("{{\"error\":{{\"message\":\"Incorrect API key provided: {KEY}. {KEY}\"}}}}");
     let headers = [("content-type", "application/json"), ("retry-after", "7"), ("www-authenticate", KEY)];
-    let stage = Stage::new(vec![whole(401, &headers, &error)], None).await;
+    let stage = Brokered::new(vec![whole(401, &headers, &error)], None).await;
     let response = stage.ask("x").await;
     assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (401, &7.into()));
     assert!(!format!("{:?}", response.headers()).contains(KEY));
@@ -97,7 +97,7 @@ async fn what_the_model_has_against_a_request_comes_back_without_the_key() {
 async fn the_key_does_not_follow_a_redirect() {
     let elsewhere = Model::answering(vec![]).await;
     let away = |status| whole(status, &[("location", &elsewhere.url)], "");
-    let stage = Stage::new(vec![away(307), away(302), away(303)], None).await;
+    let stage = Brokered::new(vec![away(307), away(302), away(303)], None).await;
     // A client could follow the redirect of the GET request, but could not repeat the bodies of the POST requests.
     for (what, status) in [("POST /v1/responses", 307), ("GET /v1/models", 302), ("POST /v1/responses", 303)] {
         assert_eq!(ask(&stage.socket, what, &stage.token, "").await.status(), status, "{what}");
@@ -108,7 +108,7 @@ async fn the_key_does_not_follow_a_redirect() {
 #[tokio::test]
 async fn an_answer_is_streamed_while_the_model_still_speaks() {
     let (model, said) = speaking();
-    let stage = Stage::new(vec![said], None).await;
+    let stage = Brokered::new(vec![said], None).await;
     model.says("data: first\n\n");
     let mut response = stage.ask("x").await;
     assert_eq!(piece(&mut response).await, "data: first\n\n", "the piece arrives before the response is complete");
@@ -119,7 +119,7 @@ async fn an_answer_is_streamed_while_the_model_still_speaks() {
 
 #[tokio::test]
 async fn a_request_is_streamed_while_the_client_still_speaks_and_has_an_end() {
-    let stage = Stage::new(vec![], None).await;
+    let stage = Brokered::new(vec![], None).await;
     let authorization = format!("Authorization: Bearer {}", stage.token);
     let declared =
         format!("POST /v1/responses HTTP/1.1\r\nHost: x\r\n{authorization}\r\nContent-Length: {}\r\n\r\n", (128 << 20) + 1);
@@ -136,7 +136,7 @@ async fn a_request_is_streamed_while_the_client_still_speaks_and_has_an_end() {
 }
 
 /// Sends a request with a body that never ends.
-async fn ask_without_end(stage: &Stage) -> Response<hyper::body::Incoming> {
+async fn ask_without_end(stage: &Brokered) -> Response<hyper::body::Incoming> {
     let stream = UnixStream::connect(&stage.socket).await.expect("the broker listens");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
     tokio::spawn(connection);
@@ -149,7 +149,7 @@ async fn ask_without_end(stage: &Stage) -> Response<hyper::body::Incoming> {
 #[tokio::test]
 async fn ten_answers_at_once_do_not_mix() {
     let (models, answers): (Vec<_>, Vec<_>) = (0..10).map(|_| speaking()).unzip();
-    let stage = Stage::new(answers, None).await;
+    let stage = Brokered::new(answers, None).await;
     let prompts: Vec<String> = (0..10).map(|n| format!("prompt {n}")).collect();
     for (n, model) in models.iter().enumerate() {
         model.says(&format!("data: answer {n}\n\n"));
@@ -176,7 +176,7 @@ async fn ten_answers_at_once_do_not_mix() {
 #[tokio::test]
 async fn a_model_that_dies_in_the_middle_breaks_the_answer_off_and_nothing_else() {
     let (model, said) = speaking();
-    let stage = Stage::new(vec![said], None).await;
+    let stage = Brokered::new(vec![said], None).await;
     model.says("data: first\n\n");
     let mut response = stage.ask("x").await;
     piece(&mut response).await;
@@ -191,7 +191,7 @@ async fn a_model_that_cannot_be_reached_is_said_without_the_key() {
     let plain = Model::answering(vec![]).await;
     let no_tls = plain.url.replace("http:", "https:");
     for upstream in ["http://127.0.0.1:1/v1".to_owned(), no_tls] {
-        let stage = Stage::before(plain.clone(), upstream, None);
+        let stage = Brokered::before(plain.clone(), upstream, None);
         let response = stage.ask("x").await;
         assert_eq!(response.status(), 502);
         let said = text(response).await;
@@ -224,7 +224,7 @@ async fn an_address_that_is_none_is_refused_at_the_start() {
 
 #[tokio::test]
 async fn any_user_of_the_container_reaches_the_broker_and_the_next_run_has_another_token() {
-    let stage = Stage::new(vec![], None).await;
+    let stage = Brokered::new(vec![], None).await;
     let mode = std::fs::metadata(&stage.socket).expect("the socket exists").permissions().mode();
     assert_eq!(mode & 0o777, 0o666);
     assert!(stage.token.len() == 64 && stage.token.bytes().all(|byte| byte.is_ascii_hexdigit()) && stage.token != new_token());
@@ -233,11 +233,11 @@ async fn any_user_of_the_container_reaches_the_broker_and_the_next_run_has_anoth
 #[tokio::test]
 async fn when_the_run_ends_its_broker_ends_with_all_that_goes_through_it() {
     let (model, said) = speaking();
-    let stage = Stage::new(vec![said], Some(1000)).await;
+    let stage = Brokered::new(vec![said], Some(1000)).await;
     model.says("data: first\n\n");
     let mut response = stage.ask("x").await;
     piece(&mut response).await;
-    let Stage { broker, socket, .. } = stage;
+    let Brokered { broker, socket, .. } = stage;
     drop(broker);
     let rest = tokio::time::timeout(LIMIT, response.into_body().collect()).await;
     assert!(rest.is_ok(), "the response ends with the broker");
@@ -247,7 +247,7 @@ async fn when_the_run_ends_its_broker_ends_with_all_that_goes_through_it() {
 
 #[tokio::test]
 async fn a_request_of_two_lengths_is_not_two_requests() {
-    let stage = Stage::new(vec![], None).await;
+    let stage = Brokered::new(vec![], None).await;
     for smuggled in [
         "Content-Length: 4\r\nContent-Length: 0\r\n\r\nGET ",
         "Content-Length: x\r\n\r\n",
@@ -262,7 +262,7 @@ async fn a_request_of_two_lengths_is_not_two_requests() {
 
 #[tokio::test]
 async fn a_length_beside_pieces_counts_for_nothing_and_what_follows_is_not_heard() {
-    let stage = Stage::new(vec![], None).await;
+    let stage = Brokered::new(vec![], None).await;
     let follows = format!("POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", stage.token);
     for lengths in ["Content-Length: 3\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 3"] {
         let said = raw(&stage, &format!("{lengths}\r\n\r\n5\r\nhello\r\n0\r\n\r\n{follows}")).await;
@@ -277,7 +277,7 @@ async fn a_length_beside_pieces_counts_for_nothing_and_what_follows_is_not_heard
 }
 
 /// Sends a request with these raw headers and body, and returns the whole response.
-async fn raw(stage: &Stage, rest: &str) -> String {
+async fn raw(stage: &Brokered, rest: &str) -> String {
     let mut stream = UnixStream::connect(&stage.socket).await.expect("the broker listens");
     let head = format!("POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n", stage.token);
     stream.write_all(format!("{head}{rest}").as_bytes()).await.expect("written");

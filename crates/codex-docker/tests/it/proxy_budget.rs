@@ -7,7 +7,7 @@ use std::time::Duration;
 use codex_docker::proxy::broker::BrokerAccount;
 use http_body_util::BodyExt as _;
 
-use crate::proxy_support::{COMPLETED, KEY, Stage, ask, piece, speaking, text, whole};
+use crate::proxy_support::{Brokered, COMPLETED, KEY, ask, piece, speaking, text, whole};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -18,7 +18,7 @@ const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
 #[tokio::test]
 async fn a_budget_that_is_used_up_is_said_and_the_model_is_not_asked() {
-    let stage = Stage::new(vec![], Some(150)).await;
+    let stage = Brokered::new(vec![], Some(150)).await;
     for _ in 0..2 {
         let response = stage.ask("x").await;
         assert_eq!(response.status(), 200);
@@ -38,7 +38,7 @@ async fn a_budget_that_is_used_up_is_said_and_the_model_is_not_asked() {
 #[tokio::test]
 async fn an_answer_counts_from_the_moment_that_it_says_what_it_cost() {
     let (model, said) = speaking();
-    let stage = Stage::new(vec![said], Some(100)).await;
+    let stage = Brokered::new(vec![said], Some(100)).await;
     model.says(COMPLETED);
     let mut response = stage.ask("x").await;
     piece(&mut response).await;
@@ -52,7 +52,7 @@ async fn an_answer_counts_from_the_moment_that_it_says_what_it_cost() {
 #[tokio::test]
 async fn an_answer_that_breaks_off_has_said_no_cost() {
     let (model, said) = speaking();
-    let stage = Stage::new(vec![said], Some(100)).await;
+    let stage = Brokered::new(vec![said], Some(100)).await;
     model.says("data: {\"response\":{\"usage\":null}}\n\n");
     let mut response = stage.ask("x").await;
     piece(&mut response).await;
@@ -65,7 +65,7 @@ async fn an_answer_that_breaks_off_has_said_no_cost() {
 #[tokio::test]
 async fn an_answer_in_one_piece_counts_too() {
     let answer = "{\"output\":[],\"usage\":{\"input_tokens\":5,\"output_tokens\":6}}";
-    let stage = Stage::new(vec![whole(200, &JSON, answer)], None).await;
+    let stage = Brokered::new(vec![whole(200, &JSON, answer)], None).await;
     assert_eq!(text(ask(&stage.socket, "POST /v1/responses/compact", &stage.token, "x").await).await, answer);
     let expected = BrokerAccount { requests: 1, refused: 0, input_tokens: 5, output_tokens: 6 };
     assert_eq!(stage.broker.account(), expected);
@@ -73,7 +73,7 @@ async fn an_answer_in_one_piece_counts_too() {
 
 #[tokio::test]
 async fn answers_are_asked_for_unpacked_or_they_could_not_be_counted() {
-    let stage = Stage::new(vec![], None).await;
+    let stage = Brokered::new(vec![], None).await;
     stage.ask("x").await;
     let asked = stage.model.asked.lock().expect("sound");
     assert_eq!(asked[0].headers["accept-encoding"], "identity", "{} {:?}", asked[0].what, asked[0].headers);
@@ -83,7 +83,7 @@ async fn answers_are_asked_for_unpacked_or_they_could_not_be_counted() {
 #[tokio::test]
 async fn with_a_budget_an_answer_is_paid_for_even_when_nobody_waits_for_its_end() {
     let (model, said) = speaking();
-    let stage = Stage::new(vec![said], Some(100)).await;
+    let stage = Brokered::new(vec![said], Some(100)).await;
     model.says("data: all that I wanted to know\n\n");
     let mut response = stage.ask("x").await;
     piece(&mut response).await;
@@ -107,7 +107,7 @@ async fn with_a_budget_an_answer_is_paid_for_even_when_nobody_waits_for_its_end(
 #[tokio::test]
 async fn without_a_budget_the_model_hears_at_once_that_nobody_listens() {
     let (model, said) = speaking();
-    let stage = Stage::new(vec![said], None).await;
+    let stage = Brokered::new(vec![said], None).await;
     model.says("data: first\n\n");
     let mut response = stage.ask("x").await;
     piece(&mut response).await;
@@ -118,13 +118,13 @@ async fn without_a_budget_the_model_hears_at_once_that_nobody_listens() {
 #[tokio::test]
 async fn an_answer_in_the_background_ends_a_budget_that_could_not_be_kept() {
     let queued = || whole(200, &JSON, "{\"status\":\"queued\",\"usage\":null}");
-    let stage = Stage::new(vec![queued()], Some(1_000_000)).await;
+    let stage = Brokered::new(vec![queued()], Some(1_000_000)).await;
     text(stage.ask("{\"background\":true}").await).await;
     let response = stage.ask("x").await;
     assert_eq!(response.status(), 400);
     let said = text(response).await;
     assert!(said.contains(ErrorCode::BudgetExceeded.as_str()) && said.contains("in the background"), "{said}");
-    let free = Stage::new(vec![queued()], None).await;
+    let free = Brokered::new(vec![queued()], None).await;
     text(free.ask("{\"background\":true}").await).await;
     assert_eq!(free.ask("x").await.status(), 200, "without a budget, the request is passed on");
 }
@@ -132,7 +132,7 @@ async fn an_answer_in_the_background_ends_a_budget_that_could_not_be_kept() {
 #[tokio::test]
 async fn requests_wait_for_their_turn_and_meet_the_budget_as_it_is_then() {
     let (models, answers): (Vec<_>, Vec<_>) = (0..AT_ONCE).map(|_| speaking()).unzip();
-    let stage = Stage::new(answers, Some(100)).await;
+    let stage = Brokered::new(answers, Some(100)).await;
     let mut begun = futures_util::future::join_all((0..AT_ONCE).map(|_| async {
         let response = stage.ask("x").await;
         assert_eq!(response.status(), 200);

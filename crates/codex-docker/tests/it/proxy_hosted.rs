@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use crate::proxy_support::{COMPLETED, KEY, Model, Stage, piece, speaking, text, whole};
+use crate::proxy_support::{Brokered, COMPLETED, KEY, Model, piece, speaking, text, whole};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -38,13 +38,13 @@ fn hostile() -> Value {
 }
 
 /// Starts the broker of a run without an open network. Also returns the list of what the broker removes.
-async fn closed() -> (Stage, Arc<Mutex<Vec<String>>>) {
+async fn closed() -> (Brokered, Arc<Mutex<Vec<String>>>) {
     let removed: Arc<Mutex<Vec<String>>> = Arc::default();
     let told = Arc::clone(&removed);
     let tell = move |what: &str| told.lock().expect("sound").push(what.to_owned());
     let model = Model::answering(vec![]).await;
     let upstream = model.url.clone();
-    (Stage::with(model, upstream, None, HostedTools::Deny, tell), removed)
+    (Brokered::with(model, upstream, None, HostedTools::Deny, tell), removed)
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_request_of_a_closed_run_names_nothing_elsewhere_and_its_owner_is_told
 
 #[tokio::test]
 async fn a_request_of_an_open_run_passes_unchanged() {
-    let stage = Stage::new(vec![], None).await;
+    let stage = Brokered::new(vec![], None).await;
     let request = hostile().to_string();
     assert_eq!(stage.ask(&request).await.status(), 200);
     assert_eq!(stage.model.asked.lock().expect("sound")[0].body, request);
@@ -148,7 +148,7 @@ async fn a_request_that_is_too_long_is_not_kept_in_memory() {
 }
 
 /// Sends a POST request with these raw headers and body, and returns the whole response.
-async fn raw(stage: &Stage, path: &str, rest: &str) -> String {
+async fn raw(stage: &Brokered, path: &str, rest: &str) -> String {
     let mut stream = UnixStream::connect(&stage.socket).await.expect("the broker listens");
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n", stage.token);
     stream.write_all(format!("{head}{rest}").as_bytes()).await.expect("written");
@@ -165,14 +165,14 @@ async fn raw(stage: &Stage, path: &str, rest: &str) -> String {
 async fn an_answer_that_repeats_the_key_comes_back_without_it_however_it_is_cut() {
     for closed in ["application/json", "text/event-stream"] {
         let answer = format!("data: {{\"authorization\":\"Bearer {KEY}\"}}\n\n{KEY}{KEY}");
-        let stage = Stage::new(vec![whole(200, &[("content-type", closed), ("x-request-id", KEY)], &answer)], None).await;
+        let stage = Brokered::new(vec![whole(200, &[("content-type", closed), ("x-request-id", KEY)], &answer)], None).await;
         let response = stage.ask("x").await;
         assert!(!format!("{:?}", response.headers()).contains(KEY));
         assert_eq!(text(response).await, answer.replace(KEY, "[hidden]"));
     }
     for cut in 1..KEY.len() {
         let (model, said) = speaking();
-        let stage = Stage::new(vec![said], None).await;
+        let stage = Brokered::new(vec![said], None).await;
         model.says(&format!("data: {}", &KEY[..cut]));
         let mut response = stage.ask("x").await;
         assert_eq!(piece(&mut response).await, "data: ", "cut at {cut}");
@@ -187,19 +187,19 @@ async fn an_answer_that_repeats_the_key_comes_back_without_it_however_it_is_cut(
 #[tokio::test]
 async fn an_answer_that_breaks_off_or_is_too_long_does_not_end_with_most_of_the_key() {
     let (model, said) = speaking();
-    let stage = Stage::new(vec![said], None).await;
+    let stage = Brokered::new(vec![said], None).await;
     model.says(&format!("data: {}", &KEY[..KEY.len() - 1]));
     let mut response = stage.ask("x").await;
     assert_eq!(piece(&mut response).await, "data: ");
     model.dies();
     assert!(response.into_body().collect().await.is_err(), "the start of the key is not passed on");
     let (model, said) = speaking();
-    let stage = Stage::new(vec![said], None).await;
+    let stage = Brokered::new(vec![said], None).await;
     model.says(&KEY[..1]);
     drop(stage.ask("x").await);
     tokio::time::timeout(LIMIT, model.unheard()).await.expect("the connection to the model ends");
     let long = format!("{}{KEY}", "x".repeat((256 << 10) - KEY.len() + 1));
-    let stage = Stage::new(vec![whole(400, &[], &long)], None).await;
+    let stage = Brokered::new(vec![whole(400, &[], &long)], None).await;
     let said = text(stage.ask("x").await).await;
     assert!(!said.contains(&KEY[..8]) && said.len() > 200_000, "{}", &said[said.len() - 40..]);
 }
@@ -210,7 +210,7 @@ async fn an_answer_that_is_packed_is_not_passed_on() {
         [(200, "gzip"), (200, "br"), (200, "zstd"), (200, "identity, gzip"), (401, "gzip"), (500, "deflate")]
     {
         let headers = [("content-type", "text/event-stream"), ("content-encoding", encoding)];
-        let stage = Stage::new(vec![whole(status, &headers, KEY)], None).await;
+        let stage = Brokered::new(vec![whole(status, &headers, KEY)], None).await;
         let response = stage.ask("x").await;
         assert_eq!(response.status(), 502, "{status} {encoding}");
         let said = text(response).await;

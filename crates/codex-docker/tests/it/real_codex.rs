@@ -17,7 +17,7 @@ const KEY: &str = "sk-the-real-key";
 const MODEL: &str = "gpt-5.5";
 const CODE_MODEL: &str = "gpt-6.2-sol";
 
-struct Stage {
+struct Brokered {
     broker: Broker,
     model: ScriptedModel,
     home: CodexHome,
@@ -25,7 +25,7 @@ struct Stage {
     folder: tempfile::TempDir,
 }
 
-impl Stage {
+impl Brokered {
     async fn new(script: Script, budget: Option<u64>, hosted_tools: HostedTools) -> Self {
         Self::asking(MODEL, script, budget, hosted_tools).await
     }
@@ -84,7 +84,7 @@ fn two_steps() -> Script {
 async fn codex_asks_for_nothing_that_is_refused_and_never_sees_the_key() {
     for codex in CodexCli::tested() {
         let version = codex.version_number();
-        let stage = Stage::new(two_steps(), None, HostedTools::Allow).await;
+        let stage = Brokered::new(two_steps(), None, HostedTools::Allow).await;
         let outcome = stage.run(&codex, "work").await;
         assert_eq!(outcome.messages().last().map(String::as_str), Some("done"), "{version}: {outcome:?}");
         let BrokerAccount { requests, refused, input_tokens, output_tokens } = stage.broker.account();
@@ -101,7 +101,7 @@ async fn codex_asks_for_nothing_that_is_refused_and_never_sees_the_key() {
 async fn codex_works_where_hosted_tools_are_denied_and_nothing_else_of_its_requests_is_removed() {
     for (codex, name) in CodexCli::tested().into_iter().flat_map(|codex| [(codex.clone(), MODEL), (codex, CODE_MODEL)]) {
         let version = format!("{} {name}", codex.version_number());
-        let stage = Stage::asking(name, two_steps(), None, HostedTools::Deny).await;
+        let stage = Brokered::asking(name, two_steps(), None, HostedTools::Deny).await;
         let outcome = stage.run(&codex, "work").await;
         assert_eq!(outcome.messages().last().map(String::as_str), Some("done"), "{version}: {outcome:?}");
         let BrokerAccount { requests, refused, input_tokens, .. } = stage.broker.account();
@@ -121,7 +121,7 @@ async fn codex_works_where_hosted_tools_are_denied_and_nothing_else_of_its_reque
 async fn codex_gives_up_at_once_and_says_that_the_budget_is_used_up() {
     for codex in CodexCli::tested() {
         let version = codex.version_number();
-        let stage = Stage::new(two_steps(), Some(1), HostedTools::Deny).await;
+        let stage = Brokered::new(two_steps(), Some(1), HostedTools::Deny).await;
         let outcome = stage.run(&codex, "work").await;
         let failure = outcome.failure().unwrap_or_else(|| panic!("{version}: {outcome:?}"));
         assert!(failure.contains("budget of 1 tokens is used up"), "{version}: {failure}");

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{Bench, branch, quiet};
 
 /// An upstream whose `main` has a public library as a submodule, that library, and a private repository.
-struct Stage {
+struct Repositories {
     bench: Bench,
     public: Upstream,
     private: Upstream,
@@ -26,7 +26,7 @@ fn commit_of(module: &Upstream) -> String {
     module.commit_of("main").expect("the submodule has a `main` branch")
 }
 
-impl Stage {
+impl Repositories {
     async fn new() -> Self {
         let (upstream, public, private) = (Upstream::new(), Upstream::new(), Upstream::new());
         public.commit("main", &[("lib.txt", "public\n")], "a library");
@@ -74,7 +74,7 @@ fn content(worktree: &Worktree, path: &str) -> Option<String> {
 
 #[tokio::test]
 async fn what_the_default_branch_names_is_fetched_and_what_another_branch_names_is_not() {
-    let stage = Stage::new().await;
+    let stage = Repositories::new().await;
     stage.branch("agent", &stage.private.url()).await;
     let sources = stage.sources(&SourceSettings::default()).await;
     assert_eq!(stage.asked("main", &sources).await, Vec::<String>::new());
@@ -88,7 +88,7 @@ async fn what_the_default_branch_names_is_fetched_and_what_another_branch_names_
 
 #[tokio::test]
 async fn other_spellings_and_relative_urls_are_seen_through() {
-    let stage = Stage::new().await;
+    let stage = Repositories::new().await;
     let path = stage.private.url();
     let detour = format!("{}/../../{}", stage.public.url(), path.trim_start_matches('/').split_once('/').expect("two parts").1);
     let up = "../".repeat(stage.bench.upstream.url().matches('/').count() - 1);
@@ -112,7 +112,7 @@ async fn other_spellings_and_relative_urls_are_seen_through() {
 
 #[tokio::test]
 async fn an_owner_trusts_branches_by_their_names_and_urls_one_by_one() {
-    let stage = Stage::new().await;
+    let stage = Repositories::new().await;
     stage.branch("release/1", &stage.private.url()).await;
     stage.branch("agent", &stage.private.url()).await;
     let edit = EditSources { trusted_branches: Some(Some(vec!["release/*".to_owned()])), ..EditSources::default() };

@@ -4,7 +4,7 @@
 //! Every command can be repeated safely. Invariant: only the server is ever stopped, never a run or its keeper.
 
 #[cfg(test)]
-mod stage;
+mod fake_systemd;
 mod systemd;
 mod unit;
 
@@ -283,7 +283,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    use super::stage::Stage;
+    use super::fake_systemd::FakeSystemd;
     use super::*;
     use crate::server::HOLDER_PATIENCE;
 
@@ -296,13 +296,13 @@ mod tests {
     }
 
     /// Returns the calls of `systemctl` that change something.
-    fn changes(stage: &Stage) -> Vec<String> {
+    fn changes(stage: &FakeSystemd) -> Vec<String> {
         stage.calls().into_iter().filter(|call| !call.contains("show")).collect()
     }
 
     #[tokio::test]
     async fn installing_writes_the_unit_and_starts_it() {
-        let stage = Stage::new(INACTIVE);
+        let stage = FakeSystemd::new(INACTIVE);
         assert!(installed(&stage.systemd, &unit(stage.home())).await.expect("the service is installed"));
         let text = std::fs::read_to_string(&stage.systemd.unit).expect("the unit");
         assert!(text.contains("KillMode=process"), "{text}");
@@ -311,7 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn installing_again_restarts_the_server_only_for_something_new() {
-        let stage = Stage::new(ACTIVE);
+        let stage = FakeSystemd::new(ACTIVE);
         let mut unit = unit(stage.home());
         assert!(installed(&stage.systemd, &unit).await.expect("the service is installed"));
         stage.forget_calls();
@@ -324,14 +324,14 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_written_if_systemd_does_not_answer() {
-        let stage = Stage::new("exit 1");
+        let stage = FakeSystemd::new("exit 1");
         installed(&stage.systemd, &unit(stage.home())).await.expect_err("systemd does not answer");
         assert!(!stage.systemd.unit.exists());
     }
 
     #[tokio::test]
     async fn a_server_that_does_not_start_is_reported_with_its_log() {
-        let stage = Stage::new(&format!("case \"$*\" in *enable*) exit 1;; esac; {INACTIVE}"));
+        let stage = FakeSystemd::new(&format!("case \"$*\" in *enable*) exit 1;; esac; {INACTIVE}"));
         let problem = installed(&stage.systemd, &unit(stage.home())).await.expect_err("the server does not start");
         assert!(problem.report.hints.iter().any(|hint| hint.contains("journalctl --user")), "{problem:?}");
     }
@@ -356,7 +356,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn installing_stops_a_server_in_the_background() {
-        let stage = Stage::new(INACTIVE);
+        let stage = FakeSystemd::new(INACTIVE);
         let mut server = Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("it starts");
         let (home, pid) = (stage.home(), server.id().expect("it runs"));
         let socket = tokio::spawn(async move { serve_as(&home, pid).await });
@@ -370,7 +370,7 @@ mod tests {
 
     #[tokio::test]
     async fn stopping_a_home_stops_the_unit_that_serves_it_and_no_other() {
-        let stage = Stage::new(ACTIVE);
+        let stage = FakeSystemd::new(ACTIVE);
         let home = stage.home();
         let stopped = async |home: &Path, server: Option<&ProcessIdentity>| {
             stage.forget_calls();
@@ -390,14 +390,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_unit_that_does_not_run_is_not_stopped() {
-        let stage = Stage::new(INACTIVE);
+        let stage = FakeSystemd::new(INACTIVE);
         installed(&stage.systemd, &unit(stage.home())).await.expect("the service is installed");
         assert!(!stopped(&stage.systemd, &stage.home(), None).await.expect("systemd answers"));
     }
 
     #[tokio::test]
     async fn uninstalling_stops_the_server_and_twice_is_fine() {
-        let stage = Stage::new(ACTIVE);
+        let stage = FakeSystemd::new(ACTIVE);
         installed(&stage.systemd, &unit(stage.home())).await.expect("the service is installed");
         stage.forget_calls();
         assert!(uninstalled(&stage.systemd).await.expect("the service is removed"));
@@ -411,7 +411,7 @@ mod tests {
         let systemd = Systemd::at("/bin/systemctl".into(), Manager::User, Path::new("/home/me/.config/systemd/user"));
         let mut states = vec![];
         for script in [ACTIVE, INACTIVE] {
-            states.push(Stage::new(script).systemd.state().await.expect("it answers"));
+            states.push(FakeSystemd::new(script).systemd.state().await.expect("it answers"));
         }
         states.push(UnitState { active: "failed".to_owned(), ..states[1].clone() });
         let all: Vec<_> = states.iter().map(|state| status(&systemd, state).plain()).collect();

@@ -183,7 +183,7 @@ impl Systemd {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stage::Stage;
+    use super::super::fake_systemd::FakeSystemd;
     use super::*;
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn errors_of_systemctl_are_quoted() {
-        let stage = Stage::new("echo 'Failed to connect to bus' >&2; exit 1");
+        let stage = FakeSystemd::new("echo 'Failed to connect to bus' >&2; exit 1");
         let problem = stage.systemd.answers().await.expect_err("the session is missing");
         assert!(
             problem.report.message.contains("systemctl --user show") && problem.report.message.contains("connect to bus"),
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_foreign_unit_is_not_changed() {
-        let stage = Stage::new("exit 0");
+        let stage = FakeSystemd::new("exit 0");
         std::fs::create_dir_all(stage.systemd.unit.parent().expect("a folder")).expect("made");
         std::fs::write(&stage.systemd.unit, "[Service]\nExecStart=/usr/bin/other\n").expect("written");
         assert_eq!(stage.systemd.installed().expect_err("another program wrote the unit").report.code, ErrorCode::ForeignUnit);

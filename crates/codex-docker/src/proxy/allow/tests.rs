@@ -59,7 +59,7 @@ fn in_own_network(story: &str) -> bool {
     false
 }
 
-struct Stage {
+struct Proxied {
     _proxy: AllowProxy,
     socket: PathBuf,
     lookups: Arc<AtomicUsize>,
@@ -67,7 +67,7 @@ struct Stage {
 }
 
 /// Starts a proxy that resolves every name to these addresses.
-fn stage(list: &str, addresses: &[&str]) -> Stage {
+fn stage(list: &str, addresses: &[&str]) -> Proxied {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("proxy");
     let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().expect("an address")).collect();
@@ -80,11 +80,11 @@ fn stage(list: &str, addresses: &[&str]) -> Stage {
     });
     let list = AllowList::parse(list).expect("sound");
     let proxy = AllowProxy::with_names(&socket, list, names, |_| {}).expect("the proxy starts");
-    Stage { _proxy: proxy, socket, lookups, _folder: folder }
+    Proxied { _proxy: proxy, socket, lookups, _folder: folder }
 }
 
 /// Requests a tunnel, and returns the response.
-async fn connect(stage: &Stage, target: &str) -> String {
+async fn connect(stage: &Proxied, target: &str) -> String {
     let mut stream = UnixStream::connect(&stage.socket).await.expect("the proxy listens");
     stream.write_all(format!("CONNECT {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.expect("written");
     stream.shutdown().await.expect("open");

@@ -124,7 +124,7 @@ impl Model {
 }
 
 /// A broker and its model.
-pub(crate) struct Stage {
+pub(crate) struct Brokered {
     pub(crate) broker: Broker,
     pub(crate) model: Model,
     pub(crate) token: String,
@@ -132,7 +132,7 @@ pub(crate) struct Stage {
     _folder: tempfile::TempDir,
 }
 
-impl Stage {
+impl Brokered {
     pub(crate) async fn new(answers: Vec<Said>, budget: Option<u64>) -> Self {
         let model = Model::answering(answers).await;
         let upstream = model.url.clone();

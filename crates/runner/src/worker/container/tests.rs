@@ -15,14 +15,14 @@ use super::*;
 const TASK: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
 
 /// Server settings and a login.
-struct Stage {
+struct Inputs {
     config: Config,
     settings: ContainerSettings,
     login: Option<Login>,
     secrets: BTreeMap<VariableName, Secret>,
 }
 
-impl Stage {
+impl Inputs {
     fn new(server: &[(&str, &str)]) -> Self {
         let mut config = Config::for_home(Path::new("/h/o,x"));
         config.environment = server.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
@@ -75,7 +75,7 @@ fn account() -> Login {
 
 #[test]
 fn this_program_is_called_as_codex_docker_and_the_container_is_the_sandbox() {
-    let call = Stage::new(&[]).call();
+    let call = Inputs::new(&[]).call();
     assert_eq!(call.program, Path::new("/proc/self/exe"));
     assert_eq!(call.args, ["codex-docker", "exec", "--json", "--dangerously-bypass-approvals-and-sandbox", "-"]);
     let cleanup = call.cleanup.expect("a container may be left behind");
@@ -86,7 +86,7 @@ fn this_program_is_called_as_codex_docker_and_the_container_is_the_sandbox() {
 
 #[test]
 fn the_tasks_folders_and_the_environments_limits_are_said_by_variables() {
-    let mut stage = Stage::new(&[("CODEX_DOCKER_MEMORY", "8g"), ("CODEX_DOCKER_PIDS", "300"), ("DOCKER_HOST", "unix:///d")]);
+    let mut stage = Inputs::new(&[("CODEX_DOCKER_MEMORY", "8g"), ("CODEX_DOCKER_PIDS", "300"), ("DOCKER_HOST", "unix:///d")]);
     stage.settings.memory = Some("4g".to_owned());
     stage.settings.cpus = Some(1.5);
     stage.settings.token_budget = Some(1000);
@@ -118,7 +118,7 @@ fn the_tasks_folders_and_the_environments_limits_are_said_by_variables() {
 
 #[test]
 fn behind_the_broker_the_key_is_for_codex_docker_alone() {
-    let server = Stage::new(&[("CODEX_API_KEY", "k-server")]);
+    let server = Inputs::new(&[("CODEX_API_KEY", "k-server")]);
     assert_eq!(server.value("CODEX_API_KEY").as_deref(), Some("k-server"));
     assert_eq!(server.value("CODEX_DOCKER_BROKER").as_deref(), Some("on"));
     assert_eq!(server.value("CODEX_PASSTHROUGH_ENV").as_deref(), Some("ORCH_RUN"));
@@ -130,7 +130,7 @@ fn behind_the_broker_the_key_is_for_codex_docker_alone() {
 
 #[test]
 fn a_key_goes_before_an_account_and_the_nearest_key_wins() {
-    let mut stage = Stage::new(&[]);
+    let mut stage = Inputs::new(&[]);
     stage.login = Some(account());
     assert_eq!(
         (stage.value("CODEX_API_KEY"), stage.value("CODEX_DOCKER_AUTH")),
@@ -149,7 +149,7 @@ fn a_key_goes_before_an_account_and_the_nearest_key_wins() {
 
 #[test]
 fn no_secret_is_an_argument() {
-    let mut stage = Stage::new(&[("CODEX_API_KEY", "k-server")]);
+    let mut stage = Inputs::new(&[("CODEX_API_KEY", "k-server")]);
     stage.secrets.insert(VariableName::parse("TOKEN").expect("a name"), Secret::new("hunter2"));
     let call = stage.call();
     let said = format!("{:?} {:?}", call.args, call.cleanup);
@@ -160,7 +160,7 @@ fn no_secret_is_an_argument() {
 
 #[test]
 fn an_allowed_list_has_the_hosts_of_an_account_where_codex_must_reach_them_itself() {
-    let mut stage = Stage::new(&[]);
+    let mut stage = Inputs::new(&[]);
     stage.settings.network = ContainerNetwork::Allow;
     stage.settings.allow_hosts = vec![HostPattern::parse("*.example.com").expect("a host")];
     stage.login = Some(account());

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use super::systemd::{Manager, Systemd};
 
-pub(super) struct Stage {
+pub(super) struct FakeSystemd {
     folder: tempfile::TempDir,
     pub(super) systemd: Systemd,
 }
 
-impl Stage {
+impl FakeSystemd {
     /// Creates a user's systemd whose `systemctl` runs this shell script.
     pub(super) fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
