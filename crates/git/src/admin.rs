@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use durable::write_atomically;
 use model::ids::ObjectId;
 
+use super::plain_file::plain_file;
 use super::program::with_suffix;
-use super::staging::plain_file;
 
 /// Marks a worktree as completely checked out, and names its start commit.
 pub(super) const READY: &str = "codex-orchestrator-ready";

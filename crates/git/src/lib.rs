@@ -28,6 +28,7 @@ mod needed;
 mod objects;
 mod on_disk;
 mod outgoing;
+mod plain_file;
 mod program;
 mod progress;
 mod push;

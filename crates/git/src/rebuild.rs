@@ -12,8 +12,8 @@ use model::ids::ObjectId;
 
 use super::admin;
 use super::mirror::Mirror;
+use super::plain_file::plain_file;
 use super::program::{Place, branch_ref};
-use super::staging::plain_file;
 use super::worktree::{Worktree, WorktreeError, WorktreeSpec};
 
 /// The first bytes of every index.

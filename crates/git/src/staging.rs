@@ -16,10 +16,9 @@ use std::time::Duration;
 use model::ids::ObjectId;
 use model::untrusted::INDEX_LIMIT_BYTES;
 use process::{CommandSpec, RunProgramError, Stderr, Stdin, Stdout};
-use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::Errno;
 
 use super::admin;
+use super::plain_file::plain_file;
 use super::program::answer;
 use super::snapshot::SnapshotError;
 use super::special::Looked;
@@ -371,17 +370,6 @@ async fn of_the_agent(worktree: &Worktree) -> Result<Vec<(String, String)>, RunP
     // Exit code 1 means that none of these settings exists.
     command.stdout(Stdout::Records(Box::new(on_record))).run().await?;
     Ok(settings)
-}
-
-/// Opens a file that an agent may have replaced. Returns `None` if it is missing or not a regular file.
-pub(super) fn plain_file(path: &Path) -> io::Result<Option<File>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match openat(CWD, path, flags, Mode::empty()) {
-        Ok(file) => File::from(file),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 /// Copies an index and its modification time. If a file was changed in the same second as the index, git reads it even if its
