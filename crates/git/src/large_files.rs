@@ -7,12 +7,10 @@
 //! branch. Invariant: no other branch decides where a request goes or which settings git-lfs uses.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use durable::write_atomically;
 use model::address::is_public;
 use model::ids::ObjectId;
 use model::lfs::{Endpoint, endpoint};
@@ -20,33 +18,9 @@ use model::names::RepositoryUrl;
 use process::{RunProgramError, Stdin, Stdout};
 use tokio_util::sync::CancellationToken;
 
+use super::lfs_home::{self, IN_HOME};
 use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Git, LONG, Place, answer};
-
-/// The environment variable that tells filters where git-lfs's home is.
-pub(super) const HOME_VARIABLE: &str = "CODEX_ORCHESTRATOR_LFS_HOME";
-
-/// The folder in a mirror that is git-lfs's home.
-const HOME: &str = "codex-orchestrator-lfs";
-
-/// The files that make a folder a git directory with the objects and the configuration of the mirror above it. HEAD names a ref
-/// that nobody can create, because a fetch writes only below `refs/heads` and `refs/tags`.
-const HOME_FILES: [(&str, &str); 2] = [("HEAD", "ref: refs/orchestrator/none\n"), ("commondir", "..\n")];
-
-/// A prefix that makes a shell command run in git-lfs's home.
-const IN_HOME: &str = "unset GIT_INDEX_FILE GIT_COMMON_DIR; GIT_DIR=\"$CODEX_ORCHESTRATOR_LFS_HOME\"; \
-    GIT_WORK_TREE=\"$GIT_DIR\"; export GIT_DIR GIT_WORK_TREE; ";
-
-/// Settings of every git command that must not download or upload: if git starts git-lfs, it sends no requests. All transfers
-/// go to a custom transfer agent that always fails.
-pub(super) const OFFLINE: &[(&str, &str)] = &[
-    ("lfs.url", "file:///dev/null"),
-    ("lfs.pushUrl", "file:///dev/null"),
-    ("lfs.standaloneTransferAgent", "codex-orchestrator-offline"),
-    ("lfs.customTransfer.codex-orchestrator-offline.path", "false"),
-    ("lfs.transfer.maxRetries", "1"),
-    ("lfs.skipDownloadErrors", "true"),
-];
 
 /// Enables git-lfs the way `git lfs install` does.
 const INSTALLED: &[(&str, &str)] = &[
@@ -95,27 +69,9 @@ impl Pointer {
     }
 }
 
-/// Returns the path of git-lfs's home in a mirror.
-pub(super) fn home_of(mirror: &Path) -> PathBuf {
-    mirror.join(HOME)
-}
-
 /// Makes sure that git-lfs's home exists.
 pub(super) fn ensure_home(git: &Git, mirror: &Path) -> Result<PathBuf, RunProgramError> {
-    let home = home_of(mirror);
-    let ensured = || -> io::Result<()> {
-        fs_err::create_dir_all(&home)?;
-        for (name, content) in HOME_FILES {
-            // A power cut may have emptied the file.
-            if fs_err::read(home.join(name)).is_ok_and(|found| found == content.as_bytes()) {
-                continue;
-            }
-            write_atomically(&home.join(name), content.as_bytes())?;
-        }
-        Ok(())
-    };
-    ensured().map_err(|source| RunProgramError::Io { program: git.tool().to_string(), source })?;
-    Ok(home)
+    lfs_home::ensure(mirror).map_err(|source| RunProgramError::Io { program: git.tool().to_string(), source })
 }
 
 impl Git {

@@ -21,6 +21,7 @@ mod incoming;
 mod land;
 mod large_files;
 mod lfs;
+mod lfs_home;
 mod locks;
 mod message;
 mod mirror;

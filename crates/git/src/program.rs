@@ -13,8 +13,8 @@ use process::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool, ToolN
 
 use super::budget::work_memory;
 pub(super) use super::budget::{LONG, QUICK};
-use super::large_files::{self, OFFLINE};
-use super::settings::{NETWORK_PROTOCOLS, NO_PROTOCOLS, SSH_COMMAND, VARIABLES, configured};
+use super::lfs_home;
+use super::settings::{NETWORK_PROTOCOLS, NO_PROTOCOLS, OFFLINE, SSH_COMMAND, VARIABLES, configured};
 
 /// The oldest git version with all options that are used; `add --sparse` is the newest option.
 const OLDEST: GitVersion = GitVersion { major: 2, minor: 34 };
@@ -153,7 +153,7 @@ impl Git {
             .deadline(QUICK)
             .memory(work_memory());
         if let Place::LargeFiles { mirror, home } = place {
-            let command = configured(command, settings).env(large_files::HOME_VARIABLE, home);
+            let command = configured(command, settings).env(lfs_home::HOME_VARIABLE, home);
             return command.env("GIT_DIR", home).env("GIT_WORK_TREE", home).env(MARK, mirror);
         }
         let offline = OFFLINE.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
@@ -163,7 +163,7 @@ impl Git {
             Place::Nowhere | Place::LargeFiles { .. } => command,
             Place::Mirror(mirror) => command.env("GIT_DIR", mirror).env("GIT_COMMON_DIR", mirror).env(MARK, mirror),
             Place::Worktree { mirror, admin, tree } => {
-                let command = command.env(large_files::HOME_VARIABLE, large_files::home_of(mirror));
+                let command = command.env(lfs_home::HOME_VARIABLE, lfs_home::home_of(mirror));
                 command.env("GIT_DIR", admin).env("GIT_COMMON_DIR", mirror).env("GIT_WORK_TREE", tree).env(MARK, mirror)
             }
         }

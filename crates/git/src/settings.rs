@@ -43,6 +43,17 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("safe.bareRepository", "all"),
 ];
 
+/// Settings of every git command that must not download or upload: if git starts git-lfs, it sends no requests. All transfers
+/// go to a custom transfer agent that always fails.
+pub(super) const OFFLINE: &[(&str, &str)] = &[
+    ("lfs.url", "file:///dev/null"),
+    ("lfs.pushUrl", "file:///dev/null"),
+    ("lfs.standaloneTransferAgent", "codex-orchestrator-offline"),
+    ("lfs.customTransfer.codex-orchestrator-offline.path", "false"),
+    ("lfs.transfer.maxRetries", "1"),
+    ("lfs.skipDownloadErrors", "true"),
+];
+
 /// Variables of every git command.
 pub(super) const VARIABLES: &[(&str, &str)] = &[
     ("LC_ALL", "C"),
