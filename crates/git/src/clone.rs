@@ -13,7 +13,8 @@ use process::{RunProgramError, Stderr, Stdin, Stdout};
 use process::{kill_all, processes_with_environment};
 use tokio_util::sync::CancellationToken;
 
-use super::fetch::{FetchError, run_network};
+use super::fetch::run_network;
+use super::fetch_error::FetchError;
 use super::mirror::{BranchMissing, Mirror, OpenMirrorError, VerifyBranchError, is_task_branch};
 use super::program::{ANSWER_LIMIT_BYTES, ENDING, Git, MARK, Place, answer, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
-use super::fetch::FetchError;
+use super::fetch_error::FetchError;
 
 /// The result of a shared fetch.
 type Outcome = Result<(), Arc<FetchError>>;

@@ -12,7 +12,7 @@ use model::ids::ObjectId;
 use process::{CommandSpec, RunProgramError, Stdin};
 
 use super::admin;
-use super::fetch::telling_lines;
+use super::fetch_error::telling_lines;
 use super::incoming::{Bundle, Incoming, Quarantine};
 use super::message::RunTrailers;
 use super::program::{LONG, Place, answer, branch_ref};

@@ -12,7 +12,8 @@ use model::secret::Secret;
 use process::{CommandSpec, Redactor, RunProgramError, Stdout};
 use tokio_util::sync::CancellationToken;
 
-use super::fetch::{FetchError, run_network};
+use super::fetch::run_network;
+use super::fetch_error::FetchError;
 use super::large_files;
 use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Git, LONG, Place, answer, branch_ref};
