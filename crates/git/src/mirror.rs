@@ -5,8 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::Arc;
 
 use durable::ChangedTree;
 use model::ids::ObjectId;
@@ -15,9 +14,9 @@ use tokio::sync::watch;
 
 use super::admin;
 use super::gate::{FetchGate, WriterGuard};
-use super::objects::Unreachable;
 use super::program::{ANSWER_LIMIT_BYTES, Git, Place, answer, branch_ref};
 use super::progress::Progress;
+use super::unreachable::LastCount;
 
 /// The maximum number of branches in an error.
 const BRANCHES_NAMED: usize = 20;
@@ -96,8 +95,8 @@ struct Inner {
     on_disk: ChangedTree,
     /// Only one repack runs at a time.
     repack_turn: tokio::sync::Mutex<()>,
-    /// The last count of unreachable objects, and when it was made.
-    unreachable: Mutex<Option<(Instant, Unreachable)>>,
+    /// The last count of unreachable objects.
+    last_count: LastCount,
 }
 
 impl Mirror {
@@ -115,7 +114,7 @@ impl Mirror {
             fetching: watch::Sender::default(),
             on_disk: ChangedTree::default(),
             repack_turn: tokio::sync::Mutex::default(),
-            unreachable: Mutex::default(),
+            last_count: LastCount::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -153,8 +152,8 @@ impl Mirror {
         &self.inner.repack_turn
     }
 
-    pub(super) fn last_count(&self) -> &Mutex<Option<(Instant, Unreachable)>> {
-        &self.inner.unreachable
+    pub(super) fn last_count(&self) -> &LastCount {
+        &self.inner.last_count
     }
 
     pub(super) fn git(&self) -> &Git {

@@ -6,16 +6,13 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use process::{RunProgramError, Stdin, Stdout};
 
 use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Place, answer};
-
-/// How long a count is reused.
-const SHOWN: Duration = Duration::from_mins(1);
+use super::unreachable::Unreachable;
 
 /// The time limit for counting. In a large repository git has to walk millions of objects.
 const COUNTING: Duration = Duration::from_secs(10);
@@ -25,15 +22,6 @@ const PACK_FRAME_BYTES: u64 = 32;
 
 /// The size of the header of a `.mtimes` file: signature, version and hash kind, 4 bytes each.
 const MTIMES_HEADER_BYTES: usize = 12;
-
-/// The size of objects that no ref needs, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Unreachable {
-    /// The size of all unreachable objects. A repack frees these bytes, immediately or when the grace period is over.
-    pub bytes: u64,
-    /// The size of the objects whose grace period is over.
-    pub expired: u64,
-}
 
 /// Why objects could not be counted.
 #[derive(Debug, thiserror::Error)]
@@ -106,16 +94,15 @@ impl Mirror {
         let frames = PACK_FRAME_BYTES * (files.packs.len() + files.cruft.len()) as u64;
         let bytes = files.bytes.saturating_sub(reachable.saturating_add(frames));
         let counted = Unreachable { bytes, expired: self.expired(&files, cutoff).await?.min(bytes) };
-        *self.last_count().lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), counted));
+        self.last_count().store(counted);
         Ok(counted)
     }
 
     /// Like [`Mirror::unreachable`], but may return a count that is up to a minute old.
     pub async fn recent_unreachable(&self, cutoff: SystemTime) -> Result<Unreachable, CountObjectsError> {
-        let last = *self.last_count().lock().unwrap_or_else(PoisonError::into_inner);
-        match last {
-            Some((at, counted)) if at.elapsed() < SHOWN => Ok(counted),
-            Some(_) | None => self.unreachable(cutoff).await,
+        match self.last_count().recent() {
+            Some(counted) => Ok(counted),
+            None => self.unreachable(cutoff).await,
         }
     }
 
@@ -132,7 +119,7 @@ impl Mirror {
 
     /// Forgets the last count, because objects or refs have changed.
     pub fn forget_count(&self) {
-        *self.last_count().lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.last_count().forget();
     }
 
     pub(super) async fn object_files(&self) -> io::Result<ObjectFiles> {
