@@ -14,9 +14,8 @@ use process::{CommandSpec, RunProgramError, Stdout};
 
 use super::budget::{FILE_BYTES, PAGE, PAGE_MEMORY, PATCH_FILE_BYTES, PATCH_MEMORY, QUICK};
 use super::changed::ChangedFile;
-use super::mirror::Mirror;
+use super::mirror::{Mirror, is_ancestor};
 use super::program::{Place, answer};
-use super::snapshot::is_ancestor;
 
 /// The empty tree, which every repository has.
 const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";

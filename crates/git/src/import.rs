@@ -15,8 +15,10 @@ use super::admin;
 use super::fetch_error::telling_lines;
 use super::incoming::{Bundle, Incoming, Quarantine};
 use super::message::RunTrailers;
+use super::mirror::is_ancestor;
 use super::program::{LONG, Place, answer, branch_ref};
-use super::snapshot::{Snapshot, SnapshotError, is_ancestor};
+use super::snapshot::Snapshot;
+use super::snapshot_error::SnapshotError;
 use super::worktree::Worktree;
 
 /// Larger files are checked piece by piece, without holding them in memory.

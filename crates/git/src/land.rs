@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin;
 use super::changes::{Change, Changes, in_the_way};
-use super::mirror::Mirror;
+use super::mirror::{Mirror, is_ancestor};
 use super::program::{Place, answer, branch_ref};
-use super::snapshot::{SnapshotError, is_ancestor};
+use super::snapshot_error::SnapshotError;
 use super::staging::{Staged, Staging};
 use super::twin::base_ref;
 use super::worktree::Worktree;

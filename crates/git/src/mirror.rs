@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use durable::ChangedTree;
 use model::ids::ObjectId;
-use process::{RunProgramError, Stdin, Stdout};
+use process::{CommandSpec, RunProgramError, Stdin, Stdout};
 use tokio::sync::watch;
 
 use super::admin;
@@ -227,6 +227,14 @@ pub(super) async fn commits_of(git: &Git, place: Place<'_>, names: &[String]) ->
     let told = answer(command.stdin(Stdin::Bytes(asked.concat().into_bytes()))).await?;
     // For a missing or ambiguous name, git prints a line that is not an ID.
     Ok(told.lines().map(|line| line.parse().ok()).collect())
+}
+
+/// Whether `ancestor` is the same commit or an ancestor of `of`. `command` is a git command on their repository.
+pub(super) async fn is_ancestor(command: CommandSpec<'_>, ancestor: &ObjectId, of: &ObjectId) -> Result<bool, RunProgramError> {
+    if ancestor == of {
+        return Ok(true);
+    }
+    Ok(command.args(["merge-base", "--is-ancestor", ancestor.as_str(), of.as_str()]).run().await?.status.success())
 }
 
 #[cfg(test)]

@@ -9,15 +9,14 @@
 //! rebase), both are parents, the branch first. The other side of a merge that was resolved but not committed also becomes a
 //! parent.
 
-use std::io;
-
 use model::ids::ObjectId;
-use process::{CommandSpec, RunProgramError, Stdin};
+use process::{RunProgramError, Stdin};
 
 use super::admin;
 use super::message::CommitMessage;
-use super::mirror::commits_of;
+use super::mirror::{commits_of, is_ancestor};
 use super::program::{answer, branch_ref};
+use super::snapshot_error::SnapshotError;
 use super::staging::{Staged, Staging};
 use super::worktree::Worktree;
 
@@ -58,35 +57,6 @@ pub struct Snapshot {
     pub unreadable: Vec<String>,
     /// Other notes for people: what was moved aside, is too large, or was damaged.
     pub notes: Vec<String>,
-}
-
-/// Why the worktree could not be committed.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// The worktree's folder is missing. Committing that would delete everything.
-    #[error("the worktree {path} is missing; nothing was committed")]
-    WorktreeMissing {
-        /// The folder.
-        path: String,
-    },
-    /// Git failed.
-    #[error(transparent)]
-    Program(#[from] RunProgramError),
-    /// Files of the mirror could not be read or written.
-    #[error("could not commit the worktree: {0}")]
-    Files(#[from] io::Error),
-    /// The worktree contains more than a commit may contain.
-    #[error("the worktree has {what}, which is more than a commit may contain; delete them or add them to `.gitignore`")]
-    TooMuch {
-        /// What exceeds the limit.
-        what: String,
-    },
-    /// Git printed something that is not an object ID.
-    #[error("could not commit the worktree: git printed `{answer}`")]
-    Unexpected {
-        /// Git's output.
-        answer: String,
-    },
 }
 
 /// The branch before the snapshot, and the parents of the new commit.
@@ -198,12 +168,4 @@ impl Worktree {
         let told = answer(self.mirror.git().command(self.place()).args(arguments)).await?;
         told.parse().map_err(|_| SnapshotError::Unexpected { answer: told })
     }
-}
-
-/// Whether `ancestor` is the same commit or an ancestor of `of`. `command` is a git command on their repository.
-pub(super) async fn is_ancestor(command: CommandSpec<'_>, ancestor: &ObjectId, of: &ObjectId) -> Result<bool, RunProgramError> {
-    if ancestor == of {
-        return Ok(true);
-    }
-    Ok(command.args(["merge-base", "--is-ancestor", ancestor.as_str(), of.as_str()]).run().await?.status.success())
 }

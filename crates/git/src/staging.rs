@@ -20,7 +20,7 @@ use process::{CommandSpec, RunProgramError, Stderr, Stdin, Stdout};
 use super::admin;
 use super::plain_file::plain_file;
 use super::program::answer;
-use super::snapshot::SnapshotError;
+use super::snapshot_error::SnapshotError;
 use super::special::Looked;
 use super::weigh::{self, Heavy, excluded};
 use super::worktree::Worktree;

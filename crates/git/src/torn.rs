@@ -18,7 +18,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, fsync, openat, renameat};
 use rustix::io::Errno;
 
 use super::admin;
-use super::snapshot::SnapshotError;
+use super::snapshot_error::SnapshotError;
 use super::staging::Staging;
 use super::worktree::Worktree;
 

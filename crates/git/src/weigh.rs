@@ -16,7 +16,7 @@ use model::visible::plain_name;
 use process::{RunProgramError, Stdin, Stdout};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 
-use super::snapshot::SnapshotError;
+use super::snapshot_error::SnapshotError;
 use super::special::as_path;
 use super::staging::Staging;
 
