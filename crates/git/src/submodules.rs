@@ -17,10 +17,10 @@ use process::{RunProgramError, Stdin, Stdout};
 use tokio_util::sync::CancellationToken;
 
 use super::admin;
+use super::entries::gitlinks_in;
 use super::large_files::download;
 use super::mirror::{Mirror, is_task_branch};
 use super::program::{LONG, Place, answer, branch_ref};
-use super::staging::gitlinks_in;
 use super::worktree::{Worktree, WorktreeError};
 
 /// The list of submodules whose files were written.

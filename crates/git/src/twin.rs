@@ -19,7 +19,7 @@ use super::plain_file::plain_file;
 use super::program::{Place, answer, branch_ref, with_suffix};
 use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
 use super::snapshot::Signature;
-use super::staging::copy_index;
+use super::trusted_index::copy_index;
 use super::worktree::Worktree;
 
 /// The prefix of the remote's branches in the agent repository.

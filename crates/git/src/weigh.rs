@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 
 use super::snapshot_error::SnapshotError;
 use super::special::as_path;
-use super::staging::Staging;
+use super::trusted_index::TrustedIndex;
 
 /// The maximum number of omitted files that are listed.
 const NAMED_LIMIT: usize = 20;
@@ -55,17 +55,17 @@ const PLAIN: Limits = Limits { file: FILE_LIMIT_BYTES, total: COMMIT_LIMIT_BYTES
 
 const LARGE: Limits = Limits { file: LFS_FILE_LIMIT_BYTES, total: LFS_LIMIT_BYTES };
 
-impl Staging<'_> {
+impl TrustedIndex<'_> {
     /// Checks the files that differ from the commit, except those below `except`.
     pub(super) async fn weigh(&self, except: &[Vec<u8>]) -> Result<Weighed, SnapshotError> {
-        let mut heavy = self.changed_sizes(self.commit()).await?;
+        let mut heavy = self.changed_sizes(&self.commit).await?;
         let (nested, few) = self.new_sizes(except, &mut heavy).await?;
         let is_light = heavy.iter().all(|heavy| heavy.size <= PLAIN.file)
             && heavy.iter().fold(few, |sum, heavy| sum.saturating_add(heavy.size)) <= PLAIN.total;
         if is_light {
             return Ok(Weighed { left_out: Vec::new(), nested });
         }
-        let large = if self.has_lfs() { self.stored_by_lfs(&heavy).await? } else { BTreeSet::new() };
+        let large = if self.worktree.mirror.git().has_lfs() { self.stored_by_lfs(&heavy).await? } else { BTreeSet::new() };
         let left_out = too_heavy(heavy, |path| large.contains(path));
         if left_out.len() > LEFT_OUT_LIMIT {
             let bytes = left_out.iter().fold(0_u64, |sum, heavy| sum.saturating_add(heavy.size));
@@ -76,8 +76,8 @@ impl Staging<'_> {
 
     /// Returns the files of the commit that are now too large to compare.
     pub(super) async fn weigh_changed(&self) -> Result<Vec<Heavy>, SnapshotError> {
-        let heavy = self.changed_sizes(self.commit()).await?;
-        let large = if self.has_lfs() { self.stored_by_lfs(&heavy).await? } else { BTreeSet::new() };
+        let heavy = self.changed_sizes(&self.commit).await?;
+        let large = if self.worktree.mirror.git().has_lfs() { self.stored_by_lfs(&heavy).await? } else { BTreeSet::new() };
         Ok(too_heavy(heavy, |path| large.contains(path)))
     }
 
@@ -146,7 +146,7 @@ impl Staging<'_> {
 
     fn root(&self) -> std::io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(openat(CWD, self.tree(), flags, Mode::empty())?)
+        Ok(openat(CWD, &self.worktree.tree, flags, Mode::empty())?)
     }
 }
 
