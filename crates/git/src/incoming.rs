@@ -15,7 +15,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::admin;
-use super::import::ImportError;
+use super::import_error::ImportError;
 
 /// The file with the report of an export.
 const REPORT: &str = "result";
