@@ -12,7 +12,7 @@ use model::ids::ObjectId;
 use process::{RunProgramError, Stdin, Stdout};
 
 use super::budget::{FILE_BYTES, LISTING_BYTES, NAME_BYTES, PAGE, PAGE_CONTENT_BYTES, PAGE_FILES, PAGE_MEMORY, PAGE_NAME_BYTES};
-use super::diff::DiffError;
+use super::diff_tree::DiffError;
 use super::mirror::Mirror;
 use super::program::{Place, answer};
 

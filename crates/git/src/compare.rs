@@ -20,7 +20,8 @@ use super::budget::{
     SMALL_FILE_BYTES,
 };
 use super::changed::{ChangedFile, Listing};
-use super::diff::{DiffError, Whitespace, names};
+use super::diff::{Whitespace, names};
+use super::diff_tree::DiffError;
 use super::mirror::Mirror;
 
 /// The maximum number of parallel diffs. Each may use all the memory that a single diff may use.
