@@ -14,7 +14,7 @@ use process::{RunProgramError, Stdin};
 
 use super::admin;
 use super::mirror::Mirror;
-use super::program::{Place, answer, branch_ref};
+use super::program::{GitDir, answer, branch_ref};
 use super::remove_tree::remove_tree_aside;
 use super::worktree::WorktreeError;
 
@@ -52,18 +52,18 @@ impl Mirror {
 
     /// Deletes refs whose commits are missing, and returns their names. The next fetch or a task's record restores them.
     pub async fn delete_broken_refs(&self) -> Result<Vec<String>, RunProgramError> {
-        let listing = self.git().command(Place::Mirror(self.path())).args(["for-each-ref", "--format=%(objectname) %(refname)"]);
+        let listing = self.git().command(GitDir::Mirror(self.path())).args(["for-each-ref", "--format=%(objectname) %(refname)"]);
         let listing = answer(listing).await?;
         let refs: Vec<_> = listing.lines().filter_map(|line| line.split_once(' ')).collect();
         let asked: Vec<_> = refs.iter().map(|(id, _)| format!("{id}\n")).collect();
-        let check = self.git().command(Place::Mirror(self.path())).args(["cat-file", "--batch-check=%(objecttype)"]);
+        let check = self.git().command(GitDir::Mirror(self.path())).args(["cat-file", "--batch-check=%(objecttype)"]);
         let told = answer(check.stdin(Stdin::Bytes(asked.concat().into_bytes()))).await?;
         let is_missing = |told: &str| told.ends_with(" missing");
         let broken: Vec<_> =
             refs.iter().zip(told.lines()).filter(|(_, told)| is_missing(told)).map(|(found, _)| *found).collect();
         if !broken.is_empty() {
             let moves: Vec<_> = broken.iter().map(|(_, name)| format!("delete {name}\n")).collect();
-            let command = self.git().command(Place::Mirror(self.path())).args(["update-ref", "--no-deref", "--stdin"]);
+            let command = self.git().command(GitDir::Mirror(self.path())).args(["update-ref", "--no-deref", "--stdin"]);
             command.stdin(Stdin::Bytes(moves.concat().into_bytes())).run_ok().await?;
         }
         Ok(broken.into_iter().map(|(_, name)| name.to_owned()).collect())
@@ -95,7 +95,7 @@ impl Mirror {
             return Ok(());
         }
         tracing::warn!(branch, %tip, "restored a lost task branch from the task's record");
-        let command = self.git().command(Place::Mirror(self.path())).arg("update-ref");
+        let command = self.git().command(GitDir::Mirror(self.path())).arg("update-ref");
         let command = command.args(["-m", "codex-orchestrator: restored from the task's record"]);
         command.args([branch_ref(branch).as_str(), tip.as_str()]).run_ok().await.map(drop)
     }

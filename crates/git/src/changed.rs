@@ -14,7 +14,7 @@ use process::{RunProgramError, Stdin, Stdout};
 use super::budget::{FILE_BYTES, LISTING_BYTES, NAME_BYTES, PAGE, PAGE_CONTENT_BYTES, PAGE_FILES, PAGE_MEMORY, PAGE_NAME_BYTES};
 use super::diff_tree::DiffError;
 use super::mirror::Mirror;
-use super::program::{Place, answer};
+use super::program::{GitDir, answer};
 
 /// The content of a file before or after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,7 +187,7 @@ impl Mirror {
             return Ok(vec![]);
         }
         let asked = contents.iter().map(ObjectId::as_str).collect::<Vec<_>>().join("\n") + "\n";
-        let command = self.git().command(Place::Mirror(self.path())).args(["cat-file", "--batch-check=%(objectsize)"]);
+        let command = self.git().command(GitDir::Mirror(self.path())).args(["cat-file", "--batch-check=%(objectsize)"]);
         let command = command.deadline(PAGE).memory(PAGE_MEMORY);
         let sizes = answer(command.stdin(Stdin::Bytes(asked.into_bytes()))).await?;
         Ok(sizes.lines().map(|line| line.parse().ok()).collect())

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::fetch::run_network;
 use super::fetch_error::FetchError;
 use super::mirror::{BranchMissing, Mirror, OpenMirrorError, VerifyBranchError, is_task_branch};
-use super::program::{ANSWER_LIMIT_BYTES, ENDING, Git, MARK, Place, answer, branch_ref, with_suffix};
+use super::program::{ANSWER_LIMIT_BYTES, ENDING, Git, GitDir, MARK, answer, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
 
@@ -116,7 +116,7 @@ impl Git {
     /// Asks the remote for its branches. This is the first request to the remote, so a clone that cannot succeed fails before
     /// anything is downloaded.
     async fn remote_branches(&self, request: &CloneRequest<'_>) -> Result<RemoteBranches, CloneError> {
-        let command = self.network_command(Place::Nowhere).await?;
+        let command = self.network_command(GitDir::None).await?;
         let command = command.args(["ls-remote", "--symref", "--", request.url, "HEAD", "refs/heads/*"]);
         let command = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).cancel(request.cancel.clone());
         let listed = run_network(command.deadline(request.deadline.min(LISTING))).await?;
@@ -129,7 +129,7 @@ impl Git {
                 (request.progress)(progress);
             }
         };
-        let command = self.network_command(Place::Nowhere).await?;
+        let command = self.network_command(GitDir::None).await?;
         // `--no-local`: copy objects instead of sharing them by hard links with a repository that others may write to.
         let command = command.args(["clone", "--bare", "--progress", "--no-local", "--template=", "--origin=origin", "--"]);
         let command = command.env(MARK, request.into).arg(request.url).arg(into).stderr(Stderr::Progress(Box::new(tell)));
@@ -139,20 +139,20 @@ impl Git {
 
     /// Configures a bare clone as a mirror that works with `fetch --prune` and `push`.
     async fn set_up(&self, mirror: &Path, default_branch: &str) -> Result<(), CloneError> {
-        let place = Place::Mirror(mirror);
+        let git_dir = GitDir::Mirror(mirror);
         for refspec in REFSPECS {
-            self.command(place).args(["config", "--add", "remote.origin.fetch", refspec]).run_ok().await?;
+            self.command(git_dir).args(["config", "--add", "remote.origin.fetch", refspec]).run_ok().await?;
         }
         for (name, value) in [("gc.auto", "0"), ("gc.worktreePruneExpire", "never")] {
-            self.command(place).args(["config", name, value]).run_ok().await?;
+            self.command(git_dir).args(["config", name, value]).run_ok().await?;
         }
         let foreign =
-            answer(self.command(place).args(["for-each-ref", "--format=delete %(refname)", "refs/heads/codex"])).await?;
+            answer(self.command(git_dir).args(["for-each-ref", "--format=delete %(refname)", "refs/heads/codex"])).await?;
         if !foreign.is_empty() {
             let input = Stdin::Bytes(format!("{foreign}\n").into_bytes());
-            self.command(place).args(["update-ref", "--stdin"]).stdin(input).run_ok().await?;
+            self.command(git_dir).args(["update-ref", "--stdin"]).stdin(input).run_ok().await?;
         }
-        self.command(place).args(["symbolic-ref", "HEAD", &branch_ref(default_branch)]).run_ok().await?;
+        self.command(git_dir).args(["symbolic-ref", "HEAD", &branch_ref(default_branch)]).run_ok().await?;
         Ok(())
     }
 }
@@ -163,7 +163,7 @@ impl Mirror {
         if self.default_branch().await.is_ok_and(|known| known == branch) {
             return Ok(());
         }
-        let command = self.git().command(Place::Mirror(self.path())).args(["symbolic-ref", "HEAD", &branch_ref(branch)]);
+        let command = self.git().command(GitDir::Mirror(self.path())).args(["symbolic-ref", "HEAD", &branch_ref(branch)]);
         command.run_ok().await.map(drop)
     }
 }

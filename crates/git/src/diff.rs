@@ -16,7 +16,7 @@ use super::budget::{FILE_BYTES, PAGE, PAGE_MEMORY, PATCH_FILE_BYTES, PATCH_MEMOR
 use super::changed::ChangedFile;
 use super::diff_tree::DiffError;
 use super::mirror::{Mirror, is_ancestor};
-use super::program::{Place, answer};
+use super::program::{GitDir, answer};
 
 /// How much a file changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub enum Standing {
 impl Mirror {
     /// Returns the relation of `commit` to the commit `of`.
     pub async fn standing(&self, commit: &ObjectId, of: &ObjectId) -> Result<Standing, RunProgramError> {
-        let command = || self.git().command(Place::Mirror(self.path())).deadline(PAGE).memory(PAGE_MEMORY);
+        let command = || self.git().command(GitDir::Mirror(self.path())).deadline(PAGE).memory(PAGE_MEMORY);
         let there = command().args(["cat-file", "-e", &format!("{commit}^{{commit}}")]).run().await?.status.success();
         Ok(match there {
             false => Standing::Gone,
@@ -104,7 +104,7 @@ impl Mirror {
         if size.is_some_and(|size| size > max as u64) {
             return Err(DiffError::TooLarge { max });
         }
-        let command = self.git().command(Place::Mirror(self.path())).args(["cat-file", "blob", id.as_str()]);
+        let command = self.git().command(GitDir::Mirror(self.path())).args(["cat-file", "blob", id.as_str()]);
         let command = command.deadline(PAGE).memory(PAGE_MEMORY);
         Ok(command.stdout(Stdout::Capture { max }).run_ok().await?.stdout)
     }

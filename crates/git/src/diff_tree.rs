@@ -6,7 +6,7 @@ use model::ids::ObjectId;
 use process::{CommandSpec, RunProgramError};
 
 use super::mirror::Mirror;
-use super::program::Place;
+use super::program::GitDir;
 
 /// The empty tree, which every repository has.
 const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
@@ -62,7 +62,7 @@ impl Mirror {
     /// nor the user can declare a file binary. `commit` is any commit of the repository.
     pub(super) fn diff_tree<'a>(&self, commit: &ObjectId, renames: &str, options: &[&str]) -> CommandSpec<'a> {
         let no_attributes = ("core.attributesFile".to_owned(), "/dev/null".to_owned());
-        let command = self.git().command_with(Place::Mirror(self.path()), &[no_attributes]).args(["diff-tree", "-r", renames]);
+        let command = self.git().command_with(GitDir::Mirror(self.path()), &[no_attributes]).args(["diff-tree", "-r", renames]);
         let empty = if commit.as_str().len() == 64 { EMPTY_TREE_SHA256 } else { EMPTY_TREE };
         let command = command.env("GIT_ATTR_SOURCE", empty).env("GIT_ATTR_NOSYSTEM", "1");
         let command = command.args(["--no-ext-diff", "--no-textconv", "--submodule=short", "--ignore-submodules=none"]);

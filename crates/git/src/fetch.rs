@@ -15,7 +15,7 @@ use super::fetch_error::FetchError;
 use super::gate::FetchTicket;
 use super::locks::remove_stale_locks;
 use super::mirror::Mirror;
-use super::program::{Git, Place, QUICK};
+use super::program::{Git, GitDir, QUICK};
 use super::progress::Progress;
 
 /// Runs a command that contacts a remote.
@@ -70,7 +70,7 @@ impl Mirror {
                 self.fetching().send_replace(Some(step));
             }
         };
-        let command = self.git().network_command(Place::Mirror(self.path())).await?;
+        let command = self.git().network_command(GitDir::Mirror(self.path())).await?;
         // A branch of the remote may be checked out in a worktree. Without `--update-head-ok`, that would stop the whole fetch.
         let command = command.args(["fetch", "--prune", "--update-head-ok", "--no-tags", "--no-write-fetch-head"]);
         let command = command.args(["--no-recurse-submodules", "--no-auto-maintenance", "--progress", "origin"]);
@@ -93,9 +93,9 @@ async fn branches_stood_on(mirror: &Mirror) -> Result<Vec<(String, String)>, Fet
 /// have no parent.
 async fn keep_branches_stood_on(git: &Git, mirror: &Path, standing: &[(String, String)]) -> Result<(), FetchError> {
     for (name, commit) in standing {
-        let exists = git.command(Place::Mirror(mirror)).args(["show-ref", "--verify", "--quiet", name]).run().await?;
+        let exists = git.command(GitDir::Mirror(mirror)).args(["show-ref", "--verify", "--quiet", name]).run().await?;
         if !exists.status.success() {
-            let command = git.command(Place::Mirror(mirror)).args(["update-ref", "--stdin"]).deadline(QUICK);
+            let command = git.command(GitDir::Mirror(mirror)).args(["update-ref", "--stdin"]).deadline(QUICK);
             command.stdin(Stdin::Bytes(format!("create {name} {commit}\n").into_bytes())).run_ok().await?;
         }
     }

@@ -17,7 +17,7 @@ use super::import_error::ImportError;
 use super::incoming::{Bundle, Incoming, Quarantine};
 use super::message::RunTrailers;
 use super::mirror::is_ancestor;
-use super::program::{LONG, Place, answer, branch_ref};
+use super::program::{GitDir, LONG, answer, branch_ref};
 use super::snapshot::Snapshot;
 use super::worktree::Worktree;
 
@@ -128,7 +128,7 @@ impl Worktree {
     /// Unpacks the objects into quarantine and checks each of them.
     async fn unpack(&self, bundle: Bundle, quarantine: &Quarantine, limit_bytes: u64) -> Result<(), ImportError> {
         let settings = [("core.bigFileThreshold".to_owned(), STREAMED_FROM.to_owned())];
-        let command = self.mirror.git().command_with(Place::Mirror(self.mirror.path()), &settings);
+        let command = self.mirror.git().command_with(GitDir::Mirror(self.mirror.path()), &settings);
         let command = quarantine.inside(command).args(["index-pack", "--stdin", "--fix-thin", "--strict"]);
         let command = command.arg(format!("--max-input-size={limit_bytes}")).env("GIT_ALLOC_LIMIT", ALLOCATION_LIMIT);
         let done = command.stdin(Stdin::File(bundle.pack)).deadline(LONG).run_ok().await;
@@ -136,13 +136,13 @@ impl Worktree {
     }
 
     fn checking<'a>(&self, quarantine: &Quarantine) -> CommandSpec<'a> {
-        quarantine.inside(self.mirror.git().command(Place::Mirror(self.mirror.path())))
+        quarantine.inside(self.mirror.git().command(GitDir::Mirror(self.mirror.path())))
     }
 
     /// Sets the worktree's HEAD and index to the branch, without reading the worktree's files.
     async fn bring_along(&self, head: &ObjectId) -> Result<(), ImportError> {
         self.stand_on_branch().await?;
-        let read_tree = || self.mirror.git().command(self.place()).args(["read-tree", "--reset", head.as_str()]);
+        let read_tree = || self.mirror.git().command(self.git_dir()).args(["read-tree", "--reset", head.as_str()]);
         if let Err(error) = read_tree().run_ok().await {
             tracing::warn!(%error, "could not update a worktree's index; creating a new one");
             admin::ignore_missing(fs_err::remove_file(self.admin.join("index")))?;
@@ -156,7 +156,7 @@ impl Worktree {
         if head == request.since {
             return Ok(false);
         }
-        let object = self.mirror.git().command(Place::Mirror(self.mirror.path())).args(["cat-file", "commit", head.as_str()]);
+        let object = self.mirror.git().command(GitDir::Mirror(self.mirror.path())).args(["cat-file", "commit", head.as_str()]);
         let object = answer(object).await?;
         Ok(object.split_once("\n\n").is_some_and(|(_, message)| request.trailers.are_in(message)))
     }

@@ -98,9 +98,9 @@ pub(super) struct Quarantine {
 impl Quarantine {
     /// Creates the folder in the mirror's trash, where leftovers of a killed server are removed at the next start.
     pub(super) fn new(mirror: &Path) -> io::Result<Self> {
-        let place = admin::trash(mirror);
-        fs_err::create_dir_all(&place)?;
-        let folder = tempfile::Builder::new().prefix("incoming-").tempdir_in(place)?;
+        let trash = admin::trash(mirror);
+        fs_err::create_dir_all(&trash)?;
+        let folder = tempfile::Builder::new().prefix("incoming-").tempdir_in(trash)?;
         fs_err::create_dir(folder.path().join("pack"))?;
         fs_err::create_dir(folder.path().join("info"))?;
         let mut known = mirror.join("objects").into_os_string();

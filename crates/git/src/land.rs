@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::admin;
 use super::changes::{Change, Changes, in_the_way};
 use super::mirror::{Mirror, is_ancestor};
-use super::program::{Place, answer, branch_ref};
+use super::program::{GitDir, answer, branch_ref};
 use super::snapshot_error::SnapshotError;
 use super::staging::{Staged, Staging};
 use super::twin::base_ref;
@@ -131,7 +131,7 @@ impl Worktree {
             let changes = Changes::between(self, &landing.from, &landing.to).await?;
             self.keep_leftovers(&landing, &staged.tree, &changes).await?;
             self.move_files(staging, &staged.tree, &changes, &landing.to).await?;
-        } else if !is_ancestor(self.mirror.git().command(Place::Mirror(self.mirror.path())), &landing.to, &tip).await? {
+        } else if !is_ancestor(self.mirror.git().command(GitDir::Mirror(self.mirror.path())), &landing.to, &tip).await? {
             // Somebody has moved the branch since.
             self.landed()?;
             return Ok(None);
@@ -213,7 +213,7 @@ impl Worktree {
             moves.push(format!("update {branch} {to} {from}\nupdate {} {from}\n", kept_ref(task, from)));
         }
         let _writer = self.mirror.writer().await;
-        let command = self.mirror.git().command(Place::Mirror(self.mirror.path())).args(["update-ref", "--stdin", "-m"]);
+        let command = self.mirror.git().command(GitDir::Mirror(self.mirror.path())).args(["update-ref", "--stdin", "-m"]);
         let command = command.arg("codex-orchestrator: updated to its base").stdin(Stdin::Bytes(moves.concat().into_bytes()));
         match command.run_ok().await {
             Ok(_) => Ok(()),
@@ -225,7 +225,7 @@ impl Worktree {
     }
 
     async fn move_base(&self, landing: &Landing) -> Result<(), RunProgramError> {
-        let command = self.mirror.git().command(Place::Mirror(self.mirror.path())).arg("update-ref");
+        let command = self.mirror.git().command(GitDir::Mirror(self.mirror.path())).arg("update-ref");
         command.args([base_ref(&landing.task).as_str(), landing.base.as_str()]).run_ok().await.map(drop)
     }
 
@@ -271,14 +271,14 @@ impl Worktree {
             return Ok(());
         }
         let command =
-            self.mirror.git().command(self.place()).args(["commit-tree", content.as_str(), "-p", landing.from.as_str()]);
+            self.mirror.git().command(self.git_dir()).args(["commit-tree", content.as_str(), "-p", landing.from.as_str()]);
         let command = command.args(["-m", "Files that were in the worktree when an interrupted branch update was finished"]);
         let by = super::snapshot::Signature::default();
         let command = command.env("GIT_AUTHOR_NAME", &by.name).env("GIT_AUTHOR_EMAIL", &by.email);
         let commit = answer(command.env("GIT_COMMITTER_NAME", &by.name).env("GIT_COMMITTER_EMAIL", &by.email)).await?;
         let commit: ObjectId = commit.parse().map_err(|_| SnapshotError::Unexpected { answer: commit })?;
         tracing::warn!(task = landing.task, %commit, "files in a worktree changed during a branch update; kept a copy in the mirror");
-        let command = self.mirror.git().command(Place::Mirror(self.mirror.path())).arg("update-ref");
+        let command = self.mirror.git().command(GitDir::Mirror(self.mirror.path())).arg("update-ref");
         command.args([kept_ref(&landing.task, &commit).as_str(), commit.as_str()]).run_ok().await?;
         Ok(())
     }
@@ -296,7 +296,7 @@ impl Mirror {
 
     /// Returns the commits that a task's branch had before it was moved, as `<ref> <commit>`.
     pub(super) async fn kept(&self, task: &str) -> Result<Vec<(String, String)>, RunProgramError> {
-        let command = self.git().command(Place::Mirror(self.path())).args(["for-each-ref", "--format=%(refname) %(objectname)"]);
+        let command = self.git().command(GitDir::Mirror(self.path())).args(["for-each-ref", "--format=%(refname) %(objectname)"]);
         let listed = answer(command.arg(format!("refs/orchestrator/kept/{task}/"))).await?;
         let pair = |line: &str| line.split_once(' ').map(|(name, commit)| (name.to_owned(), commit.to_owned()));
         Ok(listed.lines().filter_map(pair).collect())
@@ -317,7 +317,8 @@ impl Changes {
     /// Returns the changes between two commits or trees.
     pub(super) async fn between(worktree: &Worktree, from: &ObjectId, to: &ObjectId) -> Result<Self, RunProgramError> {
         let mirror = worktree.mirror();
-        let command = mirror.git().command(Place::Mirror(mirror.path())).args(["diff-tree", "-r", "-z", "--raw", "--no-renames"]);
+        let command =
+            mirror.git().command(GitDir::Mirror(mirror.path())).args(["diff-tree", "-r", "-z", "--raw", "--no-renames"]);
         let command = command.args(["--no-abbrev", "--ignore-submodules=none", from.as_str(), to.as_str(), "--"]);
         let mut changes = Self::default();
         let mut header = None;

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lfs_home::{self, IN_HOME};
 use super::mirror::Mirror;
-use super::program::{ANSWER_LIMIT_BYTES, Git, LONG, Place, answer};
+use super::program::{ANSWER_LIMIT_BYTES, Git, GitDir, LONG, answer};
 
 /// Enables git-lfs the way `git lfs install` does.
 const INSTALLED: &[(&str, &str)] = &[
@@ -78,11 +78,11 @@ impl Git {
     /// Returns settings that disable every filter except git-lfs, which keeps the user's configuration, or is enabled if it is
     /// installed but not configured. Filters can have any name, so their names are read from the configuration. A worktree's
     /// `.gitattributes`, which the agent writes, chooses among them. git-lfs runs in its home.
-    pub(super) async fn filters(&self, place: Place<'_>) -> Result<Vec<(String, String)>, RunProgramError> {
-        if let Place::Worktree { mirror, .. } = place {
+    pub(super) async fn filters(&self, git_dir: GitDir<'_>) -> Result<Vec<(String, String)>, RunProgramError> {
+        if let GitDir::Worktree { mirror, .. } = git_dir {
             ensure_home(self, mirror)?;
         }
-        let listing = self.command(place).args(["config", "-z", "--get-regexp", r"^filter\."]);
+        let listing = self.command(git_dir).args(["config", "-z", "--get-regexp", r"^filter\."]);
         let listed = listing.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).run().await?;
         let mut settings = vec![];
         let mut lfs = BTreeMap::new();
@@ -132,16 +132,16 @@ impl Mirror {
     /// Returns the settings for downloads and uploads: the endpoint of the default branch, if it names one that may be used.
     /// Otherwise git-lfs derives it from the remote. The inner error says why no request is allowed.
     pub(super) async fn large_files_settings(&self) -> Result<Result<Vec<(String, String)>, String>, RunProgramError> {
-        let place = || Place::Mirror(self.path());
-        if !self.git().command(place()).args(["cat-file", "-e", "HEAD:.lfsconfig"]).run().await?.status.success() {
+        let git_dir = || GitDir::Mirror(self.path());
+        if !self.git().command(git_dir()).args(["cat-file", "-e", "HEAD:.lfsconfig"]).run().await?.status.success() {
             return Ok(Ok(vec![]));
         }
-        let config = self.git().command(place()).args(["config", "--blob", "HEAD:.lfsconfig", "--no-includes", "-z", "--list"]);
+        let config = self.git().command(git_dir()).args(["config", "--blob", "HEAD:.lfsconfig", "--no-includes", "-z", "--list"]);
         let config = match config.stdout(Stdout::Capture { max: CONFIG_LIMIT_BYTES }).run_ok().await {
             Ok(config) => config.text(),
             Err(error) => return Ok(Err(format!("`.lfsconfig` of the default branch cannot be read: {error}"))),
         };
-        let origin = answer(self.git().command(place()).args(["config", "--get", "remote.origin.url"])).await?;
+        let origin = answer(self.git().command(git_dir()).args(["config", "--get", "remote.origin.url"])).await?;
         let Ok(origin) = RepositoryUrl::parse(&origin) else { return Ok(Ok(vec![])) };
         let asked: BTreeMap<_, _> = config.split('\0').filter_map(|record| record.split_once('\n')).collect();
         let mut settings = vec![];
@@ -171,8 +171,8 @@ impl Mirror {
     /// Whether the user's configuration has a setting for git-lfs.
     async fn is_set(&self, key: &str) -> Result<bool, RunProgramError> {
         let home = ensure_home(self.git(), self.path())?;
-        let place = Place::LargeFiles { mirror: self.path(), home: &home };
-        Ok(self.git().command(place).args(["config", "--get", key]).run().await?.status.success())
+        let git_dir = GitDir::LargeFiles { mirror: self.path(), home: &home };
+        Ok(self.git().command(git_dir).args(["config", "--get", key]).run().await?.status.success())
     }
 }
 
@@ -193,7 +193,7 @@ pub(super) async fn download(
         return Ok(Some(note.to_owned()));
     }
     let home = ensure_home(git, repository)?;
-    let command = git.network_command_with(Place::LargeFiles { mirror: repository, home: &home }, settings).await?;
+    let command = git.network_command_with(GitDir::LargeFiles { mirror: repository, home: &home }, settings).await?;
     let command = command.args(["lfs", "fetch", "origin", commit.as_str()]).deadline(LONG).cancel(cancel.clone());
     match command.run_ok().await {
         Err(error @ RunProgramError::Cancelled { .. }) => return Err(error),
@@ -206,8 +206,8 @@ pub(super) async fn download(
 
 /// Counts the files of a commit that are pointers to missing objects.
 async fn missing(git: &Git, repository: &Path, commit: &ObjectId) -> Result<usize, RunProgramError> {
-    let place = Place::Mirror(repository);
-    let uses = git.command(place).args(["grep", "--quiet", "--fixed-strings", "-e", "filter=lfs", commit.as_str(), "--"]);
+    let git_dir = GitDir::Mirror(repository);
+    let uses = git.command(git_dir).args(["grep", "--quiet", "--fixed-strings", "-e", "filter=lfs", commit.as_str(), "--"]);
     if !uses.arg(":(glob)**/.gitattributes").deadline(LONG).run().await?.status.success() {
         return Ok(0);
     }
@@ -222,7 +222,7 @@ async fn missing(git: &Git, repository: &Path, commit: &ObjectId) -> Result<usiz
             small.push(id.to_owned());
         }
     };
-    let listing = git.command(place).args(["ls-tree", "-r", "-z", "-l", "--full-tree", commit.as_str()]).deadline(LONG);
+    let listing = git.command(git_dir).args(["ls-tree", "-r", "-z", "-l", "--full-tree", commit.as_str()]).deadline(LONG);
     listing.stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
     let pointers = pointers_in(git, repository, small.clone()).await?;
     let missing: BTreeMap<_, _> = pointers.into_iter().filter(|(_, pointer)| !pointer.is_here(repository)).collect();
@@ -241,7 +241,7 @@ pub(super) async fn pointers_in(
     for ids in ids.chunks(READ_AT_ONCE) {
         let ask = |arguments: &[&str], ids: &[&str]| {
             let input = Stdin::Bytes((ids.join("\n") + "\n").into_bytes());
-            let command = git.command(Place::Mirror(repository)).args(arguments).stdin(input).deadline(LONG);
+            let command = git.command(GitDir::Mirror(repository)).args(arguments).stdin(input).deadline(LONG);
             command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES })
         };
         let ids: Vec<_> = ids.iter().map(String::as_str).collect();

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::admin;
 use super::gate::{FetchGate, WriterGuard};
-use super::program::{ANSWER_LIMIT_BYTES, Git, Place, answer, branch_ref};
+use super::program::{ANSWER_LIMIT_BYTES, Git, GitDir, answer, branch_ref};
 use super::progress::Progress;
 use super::unreachable::LastCount;
 
@@ -162,14 +162,14 @@ impl Mirror {
 
     /// Returns the branch that HEAD names: the remote's default branch when it was cloned.
     pub async fn default_branch(&self) -> Result<String, RunProgramError> {
-        let command = self.git().command(Place::Mirror(self.path())).args(["symbolic-ref", "HEAD"]);
+        let command = self.git().command(GitDir::Mirror(self.path())).args(["symbolic-ref", "HEAD"]);
         let name = answer(command).await?;
         Ok(name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned())
     }
 
     /// Returns the remote's branches, as of the last fetch.
     pub async fn branches(&self) -> Result<Vec<String>, RunProgramError> {
-        let command = self.git().command(Place::Mirror(self.path()));
+        let command = self.git().command(GitDir::Mirror(self.path()));
         let names = answer(command.args(["for-each-ref", "--format=%(refname)", "refs/heads/"])).await?;
         let names = names.lines().filter_map(|name| name.strip_prefix("refs/heads/"));
         Ok(names.filter(|name| !is_task_branch(name)).map(str::to_owned).collect())
@@ -177,7 +177,7 @@ impl Mirror {
 
     /// Returns the commit of a branch, or an error that lists existing branches.
     pub async fn verify_branch(&self, branch: &str) -> Result<ObjectId, VerifyBranchError> {
-        let command = self.git().command(Place::Mirror(self.path()));
+        let command = self.git().command(GitDir::Mirror(self.path()));
         let command = command.args(["show-ref", "--verify", "--hash", &branch_ref(branch)]);
         let found = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).run().await?;
         if found.status.success()
@@ -211,7 +211,7 @@ impl Mirror {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        commits_of(self.git(), Place::Mirror(self.path()), names).await
+        commits_of(self.git(), GitDir::Mirror(self.path()), names).await
     }
 }
 
@@ -221,9 +221,13 @@ pub(super) fn is_task_branch(branch: &str) -> bool {
 }
 
 /// Returns the commit of each name.
-pub(super) async fn commits_of(git: &Git, place: Place<'_>, names: &[String]) -> Result<Vec<Option<ObjectId>>, RunProgramError> {
+pub(super) async fn commits_of(
+    git: &Git,
+    git_dir: GitDir<'_>,
+    names: &[String],
+) -> Result<Vec<Option<ObjectId>>, RunProgramError> {
     let asked: Vec<_> = names.iter().map(|name| format!("{name}^{{commit}}\n")).collect();
-    let command = git.command(place).args(["cat-file", "--batch-check=%(objectname)"]);
+    let command = git.command(git_dir).args(["cat-file", "--batch-check=%(objectname)"]);
     let told = answer(command.stdin(Stdin::Bytes(asked.concat().into_bytes()))).await?;
     // For a missing or ambiguous name, git prints a line that is not an ID.
     Ok(told.lines().map(|line| line.parse().ok()).collect())

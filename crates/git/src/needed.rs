@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin;
 use super::mirror::Mirror;
-use super::program::{LONG, Place, answer};
+use super::program::{GitDir, LONG, answer};
 use super::retire::removed_ref;
 
 /// The prefix of the refs.
@@ -107,7 +107,7 @@ impl Mirror {
     }
 
     fn ask<'a>(&self, arguments: &[&str], cancel: &CancellationToken) -> CommandSpec<'a> {
-        self.git().command(Place::Mirror(self.path())).args(arguments).cancel(cancel.clone()).deadline(LONG)
+        self.git().command(GitDir::Mirror(self.path())).args(arguments).cancel(cancel.clone()).deadline(LONG)
     }
 
     /// Reads git's files about all worktrees, including worktrees that were just removed from the mirror.

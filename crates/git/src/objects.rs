@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use process::{RunProgramError, Stdin, Stdout};
 
 use super::mirror::Mirror;
-use super::program::{ANSWER_LIMIT_BYTES, Place, answer};
+use super::program::{ANSWER_LIMIT_BYTES, GitDir, answer};
 use super::unreachable::Unreachable;
 
 /// The time limit for counting. In a large repository git has to walk millions of objects.
@@ -88,7 +88,7 @@ impl Mirror {
     /// Counts the objects that no ref needs. `cutoff` is the start of the grace period.
     pub async fn unreachable(&self, cutoff: SystemTime) -> Result<Unreachable, CountObjectsError> {
         let files = self.object_files().await?;
-        let walk = self.git().command(Place::Mirror(self.path())).args(["rev-list", "--objects", "--disk-usage"]);
+        let walk = self.git().command(GitDir::Mirror(self.path())).args(["rev-list", "--objects", "--disk-usage"]);
         let walk = walk.args(["--all", "--reflog", "--indexed-objects"]).deadline(COUNTING);
         let reachable: u64 = answer(walk).await?.trim().parse().unwrap_or(u64::MAX);
         let frames = PACK_FRAME_BYTES * (files.packs.len() + files.cruft.len()) as u64;
@@ -132,7 +132,7 @@ impl Mirror {
         let mut bytes = 0;
         for pack in &files.cruft {
             let index = File::open(pack.with_extension("idx"))?;
-            let command = self.git().command(Place::Mirror(self.path())).arg("show-index").stdin(Stdin::File(index));
+            let command = self.git().command(GitDir::Mirror(self.path())).arg("show-index").stdin(Stdin::File(index));
             let listed = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).run_ok().await?.text();
             let mtimes = fs_err::read(pack.with_extension("mtimes"))?;
             bytes += expired_in(&listed, &mtimes, fs_err::metadata(pack)?.len(), cutoff);

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use super::budget::{FILE_BYTES, PAGE, PAGE_MEMORY};
 use super::changed::{Content, Listing};
 use super::mirror::Mirror;
-use super::program::{ANSWER_LIMIT_BYTES, Place};
+use super::program::{ANSWER_LIMIT_BYTES, GitDir};
 
 /// The attributes that change what git writes into a worktree.
 const ATTRIBUTES: [&str; 4] = ["working-tree-encoding", "eol", "ident", "filter"];
@@ -60,7 +60,7 @@ impl Mirror {
         let settings = [("core.attributesFile", "/dev/null"), ("core.fsync", "none"), ("index.threads", "1")];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let git = || {
-            let command = self.git().command_with(Place::Mirror(self.path()), &settings);
+            let command = self.git().command_with(GitDir::Mirror(self.path()), &settings);
             command.env("GIT_INDEX_FILE", folder.path().join("index")).deadline(PAGE).memory(PAGE_MEMORY)
         };
         git().args(["read-tree", commit.as_str()]).run_ok().await?;

@@ -12,7 +12,7 @@ use model::ids::ObjectId;
 use process::{CommandSpec, RunProgramError};
 
 use super::mirror::Mirror;
-use super::program::{LONG, Place, answer, branch_ref};
+use super::program::{GitDir, LONG, answer, branch_ref};
 
 /// Options for the format of emails, which override the user's configuration.
 const MAILS: [&str; 26] = [
@@ -58,7 +58,7 @@ impl Mirror {
     pub async fn own_commits(&self, branch: &str, base: &ObjectId) -> Result<OwnCommits, RunProgramError> {
         let (name, not_base) = (branch_ref(branch), format!("^{base}"));
         let count = |merges: &'static str| {
-            let command = self.git().command(Place::Mirror(self.path())).args(["rev-list", "--count", merges]);
+            let command = self.git().command(GitDir::Mirror(self.path())).args(["rev-list", "--count", merges]);
             answer(command.args([name.as_str(), not_base.as_str(), "--"]))
         };
         let number = |text: String| text.parse().unwrap_or(0);
@@ -67,7 +67,7 @@ impl Mirror {
 
     /// Counts the commits that `to` has and `from` does not.
     pub async fn commits_between(&self, from: &ObjectId, to: &ObjectId) -> Result<u32, RunProgramError> {
-        let command = self.git().command(Place::Mirror(self.path())).args(["rev-list", "--count", to.as_str()]);
+        let command = self.git().command(GitDir::Mirror(self.path())).args(["rev-list", "--count", to.as_str()]);
         Ok(answer(command.args([format!("^{from}"), "--".to_owned()])).await?.parse().unwrap_or(0))
     }
 
@@ -86,13 +86,13 @@ impl Mirror {
         branch: &str,
         base: &ObjectId,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, RunProgramError> {
-        let command = self.git().command(Place::Mirror(self.path())).arg("format-patch").args(MAILS);
+        let command = self.git().command(GitDir::Mirror(self.path())).arg("format-patch").args(MAILS);
         command.args([branch_ref(branch), format!("^{base}"), "--".to_owned()]).deadline(LONG).streamed().await
     }
 
     /// Builds the command that writes the branch's own commits to a bundle.
     pub(super) fn bundle_into(&self, file: impl AsRef<OsStr>, branch: &str, base: &ObjectId) -> CommandSpec<'static> {
-        let command = self.git().command(Place::Mirror(self.path())).args(["bundle", "create", "--quiet"]).arg(file);
+        let command = self.git().command(GitDir::Mirror(self.path())).args(["bundle", "create", "--quiet"]).arg(file);
         command.args([branch_ref(branch), format!("^{base}")]).deadline(LONG)
     }
 }

@@ -96,11 +96,11 @@ struct Inner {
     base: BaseEnvironment,
 }
 
-/// The repository of a command.
+/// The git directory that a command works on.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place<'p> {
-    /// No repository: the command creates one or only contacts a remote.
-    Nowhere,
+pub(super) enum GitDir<'p> {
+    /// No git directory: the command creates one or only contacts a remote.
+    None,
     /// A bare mirror.
     Mirror(&'p Path),
     /// A worktree of a mirror, with the mirror's files about it. The worktree's own `.git` is not used.
@@ -133,17 +133,17 @@ impl Git {
     }
 
     /// Builds a command on a local repository. Neither the command nor a git-lfs that it starts may use the network.
-    pub(super) fn command<'a>(&self, place: Place<'_>) -> CommandSpec<'a> {
-        self.command_with(place, &[])
+    pub(super) fn command<'a>(&self, git_dir: GitDir<'_>) -> CommandSpec<'a> {
+        self.command_with(git_dir, &[])
     }
 
     /// Like [`Git::command`], with additional settings.
-    pub(super) fn command_with<'a>(&self, place: Place<'_>, settings: &[(String, String)]) -> CommandSpec<'a> {
-        let directory = match place {
-            Place::Nowhere => Path::new("/"),
-            Place::Mirror(mirror) => mirror,
-            Place::Worktree { admin, .. } => admin,
-            Place::LargeFiles { home, .. } => home,
+    pub(super) fn command_with<'a>(&self, git_dir: GitDir<'_>, settings: &[(String, String)]) -> CommandSpec<'a> {
+        let directory = match git_dir {
+            GitDir::None => Path::new("/"),
+            GitDir::Mirror(mirror) => mirror,
+            GitDir::Worktree { admin, .. } => admin,
+            GitDir::LargeFiles { home, .. } => home,
         };
         let command = CommandSpec::new(&self.inner.tool, &self.inner.base, directory)
             .envs(self.inner.base.with_credentials())
@@ -152,17 +152,17 @@ impl Git {
             .env("GIT_NO_LAZY_FETCH", "1")
             .deadline(QUICK)
             .memory(work_memory());
-        if let Place::LargeFiles { mirror, home } = place {
+        if let GitDir::LargeFiles { mirror, home } = git_dir {
             let command = configured(command, settings).env(lfs_home::HOME_VARIABLE, home);
             return command.env("GIT_DIR", home).env("GIT_WORK_TREE", home).env(MARK, mirror);
         }
         let offline = OFFLINE.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let settings: Vec<_> = offline.chain(settings.iter().cloned()).collect();
         let command = configured(command, &settings);
-        match place {
-            Place::Nowhere | Place::LargeFiles { .. } => command,
-            Place::Mirror(mirror) => command.env("GIT_DIR", mirror).env("GIT_COMMON_DIR", mirror).env(MARK, mirror),
-            Place::Worktree { mirror, admin, tree } => {
+        match git_dir {
+            GitDir::None | GitDir::LargeFiles { .. } => command,
+            GitDir::Mirror(mirror) => command.env("GIT_DIR", mirror).env("GIT_COMMON_DIR", mirror).env(MARK, mirror),
+            GitDir::Worktree { mirror, admin, tree } => {
                 let command = command.env(lfs_home::HOME_VARIABLE, lfs_home::home_of(mirror));
                 command.env("GIT_DIR", admin).env("GIT_COMMON_DIR", mirror).env("GIT_WORK_TREE", tree).env(MARK, mirror)
             }
@@ -170,29 +170,29 @@ impl Git {
     }
 
     /// Builds a command that contacts a remote. It fails instead of asking a question.
-    pub(super) async fn network_command<'a>(&self, place: Place<'_>) -> Result<CommandSpec<'a>, RunProgramError> {
-        self.network_command_with(place, &[]).await
+    pub(super) async fn network_command<'a>(&self, git_dir: GitDir<'_>) -> Result<CommandSpec<'a>, RunProgramError> {
+        self.network_command_with(git_dir, &[]).await
     }
 
     /// Like [`Git::network_command`], with additional settings.
     pub(super) async fn network_command_with<'a>(
         &self,
-        place: Place<'_>,
+        git_dir: GitDir<'_>,
         settings: &[(String, String)],
     ) -> Result<CommandSpec<'a>, RunProgramError> {
-        let command = self.command_with(place, settings).env("GIT_ALLOW_PROTOCOL", NETWORK_PROTOCOLS);
-        if self.user_chose_ssh(place).await? {
+        let command = self.command_with(git_dir, settings).env("GIT_ALLOW_PROTOCOL", NETWORK_PROTOCOLS);
+        if self.user_chose_ssh(git_dir).await? {
             // Keep the user's own ssh command. If it asks a question, `/bin/false` is called and gives no answer.
             return Ok(command.env("SSH_ASKPASS", "/bin/false").env("SSH_ASKPASS_REQUIRE", "force"));
         }
         Ok(command.env("GIT_SSH_COMMAND", SSH_COMMAND).env("SSH_ASKPASS_REQUIRE", "never"))
     }
 
-    async fn user_chose_ssh(&self, place: Place<'_>) -> Result<bool, RunProgramError> {
+    async fn user_chose_ssh(&self, git_dir: GitDir<'_>) -> Result<bool, RunProgramError> {
         if ["GIT_SSH_COMMAND", "GIT_SSH"].iter().any(|name| self.inner.base.get(name).is_some()) {
             return Ok(true);
         }
-        Ok(self.command(place).args(["config", "--get", "core.sshCommand"]).run().await?.status.success())
+        Ok(self.command(git_dir).args(["config", "--get", "core.sshCommand"]).run().await?.status.success())
     }
 
     /// Whether git-lfs is installed, so that large files are real files.

@@ -16,7 +16,7 @@ use super::fetch::run_network;
 use super::fetch_error::FetchError;
 use super::large_files;
 use super::mirror::Mirror;
-use super::program::{ANSWER_LIMIT_BYTES, Git, LONG, Place, answer, branch_ref};
+use super::program::{ANSWER_LIMIT_BYTES, Git, GitDir, LONG, answer, branch_ref};
 
 /// The environment variable from which the credential helper reads the token.
 const TOKEN_VARIABLE: &str = "CODEX_ORCHESTRATOR_GIT_TOKEN";
@@ -111,8 +111,8 @@ impl Mirror {
         let kept = format!("refs/orchestrator/pushed/{branch}");
         let ask = async |arguments: &[&str]| {
             let command = match token {
-                None => self.git().network_command(Place::Mirror(self.path())).await?,
-                Some((token, root)) => with_token(self.git(), Place::Mirror(self.path()), &[], token, root).await?,
+                None => self.git().network_command(GitDir::Mirror(self.path())).await?,
+                Some((token, root)) => with_token(self.git(), GitDir::Mirror(self.path()), &[], token, root).await?,
             };
             let command = command.args(arguments).deadline(deadline).cancel(cancel.clone());
             run_network(command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES })).await
@@ -135,7 +135,7 @@ impl Mirror {
 
     /// Returns the text of a file in a commit, or `None` if it is missing, not text, or longer than `max` bytes.
     pub async fn text_of(&self, commit: &ObjectId, path: &str, max: usize) -> Option<String> {
-        let command = self.git().command(Place::Mirror(self.path())).args(["cat-file", "blob", &format!("{commit}:{path}")]);
+        let command = self.git().command(GitDir::Mirror(self.path())).args(["cat-file", "blob", &format!("{commit}:{path}")]);
         let finished = command.stdout(Stdout::Capture { max }).run_ok().await.ok()?;
         Some(finished.text()).filter(|text| !text.contains('\u{fffd}'))
     }
@@ -180,9 +180,10 @@ impl Mirror {
         let settings =
             self.large_files_settings().await?.map_err(|why| rejected(format!("large files were not uploaded: {why}")))?;
         let home = large_files::ensure_home(self.git(), self.path())?;
-        let place = Place::LargeFiles { mirror: self.path(), home: &home };
+        let git_dir = GitDir::LargeFiles { mirror: self.path(), home: &home };
         for names in names.into_iter().collect::<Vec<_>>().chunks(500) {
-            let command = self.remote_command_at(place, request, &settings).await?.args(["lfs", "push", "--object-id", "origin"]);
+            let command =
+                self.remote_command_at(git_dir, request, &settings).await?.args(["lfs", "push", "--object-id", "origin"]);
             let finished = command.args(names).run().await?;
             if !finished.status.success() {
                 return Err(rejected(words_of_remote(&finished.stderr_tail, "could not upload large files")));
@@ -195,7 +196,7 @@ impl Mirror {
     async fn large_files(&self, base: &ObjectId, sha: &ObjectId) -> Result<BTreeSet<String>, RunProgramError> {
         let range = format!("{base}..{sha}");
         let listing = ["log", "--format=", "--raw", "--no-abbrev", "--no-renames", "-m", "--diff-filter=AM", &range, "--"];
-        let listed = answer(self.git().command(Place::Mirror(self.path())).args(listing).deadline(LONG)).await?;
+        let listed = answer(self.git().command(GitDir::Mirror(self.path())).args(listing).deadline(LONG)).await?;
         let blobs: BTreeSet<&str> = listed.lines().filter_map(|line| line.split(' ').nth(3)).collect();
         if blobs.is_empty() {
             return Ok(BTreeSet::new());
@@ -207,19 +208,19 @@ impl Mirror {
     }
 
     async fn remote_command<'a>(&self, request: &PushRequest<'_>) -> Result<CommandSpec<'a>, RunProgramError> {
-        self.remote_command_at(Place::Mirror(self.path()), request, &[]).await
+        self.remote_command_at(GitDir::Mirror(self.path()), request, &[]).await
     }
 
     async fn remote_command_at<'a>(
         &self,
-        place: Place<'_>,
+        git_dir: GitDir<'_>,
         request: &PushRequest<'_>,
         settings: &[(String, String)],
     ) -> Result<CommandSpec<'a>, RunProgramError> {
         let (deadline, cancel) = (request.deadline, request.cancel.clone());
         let command = match request.token {
-            None => self.git().network_command_with(place, settings).await?,
-            Some((token, root)) => with_token(self.git(), place, settings, token, root).await?,
+            None => self.git().network_command_with(git_dir, settings).await?,
+            Some((token, root)) => with_token(self.git(), git_dir, settings, token, root).await?,
         };
         Ok(command.deadline(deadline).cancel(cancel))
     }
@@ -228,7 +229,7 @@ impl Mirror {
 /// Adds the token to a command. The user's own helpers are not used for these remotes, so none of them stores the token.
 async fn with_token<'a>(
     git: &Git,
-    place: Place<'_>,
+    git_dir: GitDir<'_>,
     settings: &[(String, String)],
     token: &Secret,
     root: &str,
@@ -236,7 +237,7 @@ async fn with_token<'a>(
     let key = format!("credential.{root}.helper");
     let helper = [(key.clone(), String::new()), (key, HELPER.to_owned())];
     let settings: Vec<_> = settings.iter().cloned().chain(helper).collect();
-    let command = git.network_command_with(place, &settings).await?;
+    let command = git.network_command_with(git_dir, &settings).await?;
     Ok(command.env(TOKEN_VARIABLE, token.expose()).redact(Redactor::new([token.expose().to_owned()])))
 }
 

@@ -13,7 +13,7 @@ use model::ids::ObjectId;
 use super::admin;
 use super::mirror::Mirror;
 use super::plain_file::plain_file;
-use super::program::{Place, branch_ref};
+use super::program::{GitDir, branch_ref};
 use super::worktree::{Worktree, WorktreeError, WorktreeSpec};
 
 /// The first bytes of every index.
@@ -37,7 +37,7 @@ impl Mirror {
             && !has_sound_index(&admin)?
         {
             admin::ignore_missing(fs_err::remove_file(admin.join("index")))?;
-            let command = self.git().command(Place::Worktree { mirror: self.path(), admin: &admin, tree: &tree });
+            let command = self.git().command(GitDir::Worktree { mirror: self.path(), admin: &admin, tree: &tree });
             command.args(["read-tree", "HEAD"]).run_ok().await?;
             tracing::warn!(tree = %worktree.path().display(), "rebuilt a damaged worktree index from its branch");
         }

@@ -5,14 +5,14 @@ use tokio::sync::watch;
 
 use super::gate::LastFetch;
 use super::mirror::Mirror;
-use super::program::{Place, answer};
+use super::program::{GitDir, answer};
 use super::progress::Progress;
 
 impl Mirror {
     /// Returns the complete names of all branches and tags, including task branches, as of the last fetch, sorted by the date
     /// of their commits, newest first.
     pub async fn names(&self) -> Result<Vec<String>, RunProgramError> {
-        let command = self.git().command(Place::Mirror(self.path()));
+        let command = self.git().command(GitDir::Mirror(self.path()));
         let command = command.args(["for-each-ref", "--sort=refname", "--sort=-creatordate", "--format=%(refname)"]);
         let names = answer(command.args(["refs/heads/", "refs/tags/"])).await?;
         Ok(names.lines().map(str::to_owned).collect())

@@ -20,7 +20,7 @@ use super::locks::half_packs;
 use super::mirror::Mirror;
 use super::needed::Needs;
 use super::objects::{CountObjectsError, ObjectFiles};
-use super::program::{GitVersion, Place};
+use super::program::{GitDir, GitVersion};
 
 /// The oldest git version that stores unreachable objects in a separate pack, with a time for each object.
 const CRUFT_PACKS: GitVersion = GitVersion { major: 2, minor: 37 };
@@ -281,7 +281,7 @@ impl Mirror {
 
     fn repack_command<'a>(&self, arguments: &[&str]) -> CommandSpec<'a> {
         let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        self.git().command_with(Place::Mirror(self.path()), &settings).args(arguments).deadline(LIMIT)
+        self.git().command_with(GitDir::Mirror(self.path()), &settings).args(arguments).deadline(LIMIT)
     }
 }
 

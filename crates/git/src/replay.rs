@@ -14,7 +14,7 @@ use process::{CommandSpec, RunProgramError, Stdin, Stdout};
 use super::commit_object::CommitObject;
 use super::incoming::Quarantine;
 use super::mirror::{Mirror, is_ancestor};
-use super::program::{ANSWER_LIMIT_BYTES, GitVersion, LONG, Place, answer};
+use super::program::{ANSWER_LIMIT_BYTES, GitDir, GitVersion, LONG, answer};
 use super::snapshot::Signature;
 
 /// The maximum number of commits in a rebase.
@@ -107,7 +107,7 @@ impl Mirror {
 
     /// Creates the commits of the updated branch.
     pub async fn replay(&self, request: ReplayRequest<'_>) -> Result<Replayed, ReplayError> {
-        let ancestor = |a, b| is_ancestor(self.git().command(Place::Mirror(self.path())), a, b);
+        let ancestor = |a, b| is_ancestor(self.git().command(GitDir::Mirror(self.path())), a, b);
         let has_it = ancestor(request.base, request.head).await?;
         // A base that moved back lacks commits that the branch started from. A rebase drops these commits, and a merge has
         // nothing to do.
@@ -148,7 +148,7 @@ impl<'m> Replay<'m> {
 
     fn command<'a>(&self) -> CommandSpec<'a> {
         let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        self.aside.inside(self.mirror.git().command_with(Place::Mirror(self.mirror.path()), &settings))
+        self.aside.inside(self.mirror.git().command_with(GitDir::Mirror(self.mirror.path()), &settings))
     }
 
     /// Rebases the branch's own commits onto the new base, one after the other.

@@ -12,7 +12,7 @@ use process::{RunProgramError, Stdin};
 
 use super::admin;
 use super::mirror::Mirror;
-use super::program::{LONG, Place, branch_ref};
+use super::program::{GitDir, LONG, branch_ref};
 use super::remove_tree::remove_tree_aside;
 use super::twin::base_ref;
 use super::worktree::WorktreeError;
@@ -104,7 +104,7 @@ impl Mirror {
     }
 
     async fn update_refs(&self, moves: String) -> Result<(), RunProgramError> {
-        let command = self.git().command(Place::Mirror(self.path())).args(["update-ref", "--stdin"]);
+        let command = self.git().command(GitDir::Mirror(self.path())).args(["update-ref", "--stdin"]);
         command.stdin(Stdin::Bytes(moves.into_bytes())).run_ok().await.map(drop)
     }
 
@@ -129,7 +129,7 @@ impl Mirror {
             return Err(io::Error::new(io::ErrorKind::NotFound, words).into());
         }
         let refs = format!("{0}:{0}", branch_ref(retired.branch));
-        let command = self.git().command(Place::Mirror(self.path())).env("GIT_ALLOW_PROTOCOL", "file");
+        let command = self.git().command(GitDir::Mirror(self.path())).env("GIT_ALLOW_PROTOCOL", "file");
         let command = command.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--"]).arg(&bundle).arg(refs);
         command.deadline(LONG).run_ok().await?;
         Ok(())

@@ -101,7 +101,7 @@ impl Worktree {
     async fn ground(&self) -> Result<Ground, SnapshotError> {
         let mut names = vec![branch_ref(&self.branch), "HEAD".to_owned()];
         names.extend(admin::merge_heads(&self.admin)?.into_iter().filter(|name| name.parse::<ObjectId>().is_ok()));
-        let mut commits = commits_of(self.mirror.git(), self.place(), &names).await?.into_iter();
+        let mut commits = commits_of(self.mirror.git(), self.git_dir(), &names).await?.into_iter();
         let (branch, head) = (commits.next().flatten(), commits.next().flatten());
         let tip = branch.clone().unwrap_or_else(|| self.base.clone());
         let mut parents = match head {
@@ -129,12 +129,12 @@ impl Worktree {
         let first = &ground.parents[0];
         let content = self.ask(&["rev-parse", "--verify", &format!("{first}^{{tree}}")]).await?;
         if content == *tree && ground.parents.len() == 1 {
-            let object = answer(self.mirror.git().command(self.place()).args(["cat-file", "commit", first.as_str()])).await?;
+            let object = answer(self.mirror.git().command(self.git_dir()).args(["cat-file", "commit", first.as_str()])).await?;
             let message = object.split_once("\n\n").map_or("", |(_, message)| message);
             let ours = request.message.trailers.are_in(message) && *first != self.base;
             return Ok((ours.then(|| first.clone()), first.clone()));
         }
-        let command = self.mirror.git().command(self.place()).args(["commit-tree", tree.as_str(), "-F", "-"]);
+        let command = self.mirror.git().command(self.git_dir()).args(["commit-tree", tree.as_str(), "-F", "-"]);
         let command = command.args(ground.parents.iter().flat_map(|parent| ["-p", parent.as_str()]));
         let Signature { name, email } = request.author;
         let command = command.env("GIT_AUTHOR_NAME", name).env("GIT_AUTHOR_EMAIL", email);
@@ -147,7 +147,7 @@ impl Worktree {
     pub(super) async fn move_branch(&self, to: &ObjectId, from: Option<&ObjectId>) -> Result<(), RunProgramError> {
         let nothing = "0".repeat(to.as_str().len());
         let from = from.map_or(nothing.as_str(), ObjectId::as_str);
-        let command = self.mirror.git().command(self.place()).args(["update-ref", "-m", "codex-orchestrator: end of a run"]);
+        let command = self.mirror.git().command(self.git_dir()).args(["update-ref", "-m", "codex-orchestrator: end of a run"]);
         command.args([branch_ref(&self.branch).as_str(), to.as_str(), from]).run_ok().await?;
         Ok(())
     }
@@ -155,17 +155,17 @@ impl Worktree {
     pub(super) async fn stand_on_branch(&self) -> Result<(), SnapshotError> {
         let name = branch_ref(&self.branch);
         if admin::head(&self.admin)? != format!("ref: {name}") {
-            self.mirror.git().command(self.place()).args(["symbolic-ref", "HEAD", &name]).run_ok().await?;
+            self.mirror.git().command(self.git_dir()).args(["symbolic-ref", "HEAD", &name]).run_ok().await?;
         }
         Ok(())
     }
 
     async fn is_ancestor(&self, ancestor: &ObjectId, of: &ObjectId) -> Result<bool, RunProgramError> {
-        is_ancestor(self.mirror.git().command(self.place()), ancestor, of).await
+        is_ancestor(self.mirror.git().command(self.git_dir()), ancestor, of).await
     }
 
     async fn ask(&self, arguments: &[&str]) -> Result<ObjectId, SnapshotError> {
-        let told = answer(self.mirror.git().command(self.place()).args(arguments)).await?;
+        let told = answer(self.mirror.git().command(self.git_dir()).args(arguments)).await?;
         told.parse().map_err(|_| SnapshotError::Unexpected { answer: told })
     }
 }

@@ -20,7 +20,7 @@ use super::admin;
 use super::entries::gitlinks_in;
 use super::large_files::download;
 use super::mirror::{Mirror, is_task_branch};
-use super::program::{LONG, Place, answer, branch_ref};
+use super::program::{GitDir, LONG, answer, branch_ref};
 use super::worktree::{Worktree, WorktreeError};
 
 /// The list of submodules whose files were written.
@@ -45,7 +45,7 @@ impl Mirror {
     pub async fn trusted_sources(&self, settings: &SourceSettings) -> Result<Sources, RunProgramError> {
         let mut sources = Sources::default();
         let Some(origin) = self.origin().await? else { return Ok(sources) };
-        let listed = self.git().command(Place::Mirror(self.path())).args(["for-each-ref", "--format=%(refname)", "refs/heads/"]);
+        let listed = self.git().command(GitDir::Mirror(self.path())).args(["for-each-ref", "--format=%(refname)", "refs/heads/"]);
         let listed = answer(listed).await?;
         let is_trusted = |name: &&str| {
             let branch = name.strip_prefix("refs/heads/").unwrap_or_default();
@@ -55,7 +55,7 @@ impl Mirror {
         let branches = std::iter::once(default.as_str()).chain(listed.lines().filter(is_trusted));
         let asked: Vec<_> = branches.map(|branch| format!("{branch}:.gitmodules\n")).collect();
         let blobs =
-            self.git().command(Place::Mirror(self.path())).args(["cat-file", "--batch-check=%(objecttype) %(objectname)"]);
+            self.git().command(GitDir::Mirror(self.path())).args(["cat-file", "--batch-check=%(objecttype) %(objectname)"]);
         let blobs = answer(blobs.stdin(Stdin::Bytes(asked.concat().into_bytes()))).await?;
         let mut seen = BTreeSet::new();
         for blob in blobs.lines().filter_map(|line| line.strip_prefix("blob ")) {
@@ -80,9 +80,9 @@ impl Mirror {
 
     /// Returns the submodules of a commit. The inner error says why they are unknown.
     async fn submodules_of(&self, commit: &ObjectId) -> Result<Result<Found, String>, RunProgramError> {
-        let place = || Place::Mirror(self.path());
+        let git_dir = || GitDir::Mirror(self.path());
         let modules = format!("{commit}:.gitmodules");
-        if !self.git().command(place()).args(["cat-file", "-e", &modules]).run().await?.status.success() {
+        if !self.git().command(git_dir()).args(["cat-file", "-e", &modules]).run().await?.status.success() {
             return Ok(Ok(vec![]));
         }
         let config = match self.gitmodules(&modules).await {
@@ -90,7 +90,7 @@ impl Mirror {
             Err(error) => return Ok(Err(format!("`.gitmodules` cannot be read: {error}"))),
         };
         let Some(origin) = self.origin().await? else { return Ok(Ok(vec![])) };
-        let listed = self.git().command(place()).args(["ls-tree", "-r", "-z", "--full-tree", commit.as_str()]);
+        let listed = self.git().command(git_dir()).args(["ls-tree", "-r", "-z", "--full-tree", commit.as_str()]);
         let gitlinks = gitlinks_in(listed).await?;
         let found = submodules(&config, &origin, gitlinks.keys().map(String::as_str));
         let with_commit = |submodule: Submodule| {
@@ -102,13 +102,13 @@ impl Mirror {
 
     /// Reads the settings in a `.gitmodules`. Includes of other files are not followed.
     async fn gitmodules(&self, blob: &str) -> Result<String, RunProgramError> {
-        let config = self.git().command(Place::Mirror(self.path()));
+        let config = self.git().command(GitDir::Mirror(self.path()));
         let config = config.args(["config", "--blob", blob, "--no-includes", "-z", "--list"]);
         Ok(config.stdout(Stdout::Capture { max: CONFIG_LIMIT_BYTES }).run_ok().await?.text())
     }
 
     async fn origin(&self) -> Result<Option<RepositoryUrl>, RunProgramError> {
-        let origin = self.git().command(Place::Mirror(self.path())).args(["config", "--get", "remote.origin.url"]);
+        let origin = self.git().command(GitDir::Mirror(self.path())).args(["config", "--get", "remote.origin.url"]);
         Ok(RepositoryUrl::parse(&answer(origin).await?).ok())
     }
 }
@@ -170,9 +170,9 @@ impl Worktree {
         if !admin::real_path(&target).is_ok_and(|real| real == target && real.is_dir()) {
             return Err("its folder is missing".to_owned());
         }
-        let place = admin::trash(self.mirror.path());
+        let trash = admin::trash(self.mirror.path());
         let folder =
-            fs_err::create_dir_all(&place).and_then(|()| tempfile::Builder::new().prefix("submodule-").tempdir_in(place));
+            fs_err::create_dir_all(&trash).and_then(|()| tempfile::Builder::new().prefix("submodule-").tempdir_in(trash));
         let folder = folder.map_err(|error| error.to_string())?;
         self.export(folder.path(), &target, url, commit, cancel).await.map_err(|error| error.to_string())
     }
@@ -186,10 +186,10 @@ impl Worktree {
         cancel: &CancellationToken,
     ) -> Result<(), RunProgramError> {
         let git = self.mirror.git();
-        git.command(Place::Nowhere).args(["init", "--quiet", "--bare", "--"]).arg(repository).run_ok().await?;
-        let place = || Place::Mirror(repository);
+        git.command(GitDir::None).args(["init", "--quiet", "--bare", "--"]).arg(repository).run_ok().await?;
+        let git_dir = || GitDir::Mirror(repository);
         let fetch = || async {
-            let command = git.network_command(place()).await?.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
+            let command = git.network_command(git_dir()).await?.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
             Ok::<_, RunProgramError>(command.deadline(LONG).cancel(cancel.clone()))
         };
         // Some hosts do not serve a commit by its ID. In that case, fetch all branches, one of which must contain it.
@@ -204,9 +204,9 @@ impl Worktree {
             let origin = [("remote.origin.url".to_owned(), url.as_str().to_owned())];
             download(git, repository, &commit, &origin, cancel).await?;
         }
-        let place = Place::Worktree { mirror: repository, admin: repository, tree: target };
-        let settings = git.filters(place).await?;
-        let command = git.command_with(place, &settings);
+        let git_dir = GitDir::Worktree { mirror: repository, admin: repository, tree: target };
+        let settings = git.filters(git_dir).await?;
+        let command = git.command_with(git_dir, &settings);
         let command = command.args(["read-tree", "--reset", "-u", "--no-recurse-submodules", commit]);
         command.deadline(LONG).cancel(cancel.clone()).run_ok().await.map(drop)
     }

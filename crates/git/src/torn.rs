@@ -80,9 +80,9 @@ impl Worktree {
             staging.discard()?;
             return Ok(Compared::default());
         }
-        let place = admin::trash(self.mirror.path());
-        fs_err::create_dir_all(&place)?;
-        let committed = tempfile::Builder::new().prefix("committed-").tempdir_in(place)?;
+        let trash = admin::trash(self.mirror.path());
+        fs_err::create_dir_all(&trash)?;
+        let committed = tempfile::Builder::new().prefix("committed-").tempdir_in(trash)?;
         let mut prefix = committed.path().as_os_str().to_owned();
         prefix.push("/");
         let names: Vec<u8> = differing.iter().flat_map(|path| path.iter().copied().chain([0])).collect();

@@ -58,7 +58,7 @@ pub(super) struct TrustedIndex<'w> {
 impl<'w> TrustedIndex<'w> {
     /// Creates an index of this name with the files of a commit.
     pub(super) async fn create(worktree: &'w Worktree, commit: &ObjectId, name: &str) -> Result<Self, SnapshotError> {
-        let mut settings = worktree.mirror.git().filters(worktree.place()).await?;
+        let mut settings = worktree.mirror.git().filters(worktree.git_dir()).await?;
         settings.extend(SEES_EVERYTHING.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
         settings.extend(of_the_agent(worktree).await?);
         let index = Self { worktree, path: worktree.admin.join(name), commit: commit.clone(), settings };
@@ -71,7 +71,7 @@ impl<'w> TrustedIndex<'w> {
     /// Builds a git command that uses this index.
     pub(super) fn command<'a>(&self) -> CommandSpec<'a> {
         let git = self.worktree.mirror.git();
-        git.command_with(self.worktree.place(), &self.settings).env("GIT_INDEX_FILE", &self.path).deadline(STEP)
+        git.command_with(self.worktree.git_dir(), &self.settings).env("GIT_INDEX_FILE", &self.path).deadline(STEP)
     }
 
     /// Compares every file with the index, and records in the index which files are unchanged.
@@ -146,7 +146,7 @@ impl<'w> TrustedIndex<'w> {
 async fn of_the_agent(worktree: &Worktree) -> Result<Vec<(String, String)>, RunProgramError> {
     let names: Vec<_> = OF_THE_USER.iter().filter_map(|(name, _)| name.strip_prefix("core.")).collect();
     let pattern = format!("^core\\.({})$", names.join("|"));
-    let command = worktree.mirror.git().command(worktree.place());
+    let command = worktree.mirror.git().command(worktree.git_dir());
     let command = command.args(["config", "--show-scope", "-z", "--name-only", "--get-regexp", &pattern]);
     let (mut settings, mut scope) = (Vec::new(), None);
     let on_record = |record: &[u8]| match scope.take() {

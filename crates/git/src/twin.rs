@@ -16,7 +16,7 @@ use process::RunProgramError;
 
 use super::mirror::is_task_branch;
 use super::plain_file::plain_file;
-use super::program::{Place, answer, branch_ref, with_suffix};
+use super::program::{GitDir, answer, branch_ref, with_suffix};
 use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
 use super::snapshot::Signature;
 use super::trusted_index::copy_index;
@@ -127,7 +127,7 @@ impl Worktree {
 
     /// Keeps the task's start commit in the mirror, whatever happens to the remote's branches.
     async fn keep_base(&self, name: &str) -> Result<(), RunProgramError> {
-        let command = self.mirror.git().command(Place::Mirror(self.mirror.path())).arg("update-ref");
+        let command = self.mirror.git().command(GitDir::Mirror(self.mirror.path())).arg("update-ref");
         command.args([base_ref(name).as_str(), self.base.as_str()]).run_ok().await?;
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Worktree {
             return Err(TwinError::MirrorBorrows { mirror: mirror.display().to_string() });
         }
         let branch = branch_ref(&self.branch);
-        let listed = self.mirror.git().command(Place::Mirror(mirror)).arg("for-each-ref");
+        let listed = self.mirror.git().command(GitDir::Mirror(mirror)).arg("for-each-ref");
         let listed = answer(listed.args(["--format=%(objectname) %(refname)", "refs/heads/", "refs/tags/"])).await?;
         let refs = Refs::read(&listed, &branch);
         let tip = refs.tip.unwrap_or_else(|| self.base.to_string());

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin;
 use super::mirror::Mirror;
-use super::program::{LONG, Place, branch_ref, with_suffix};
+use super::program::{GitDir, LONG, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree_aside};
 
@@ -91,8 +91,8 @@ impl Worktree {
         &self.mirror
     }
 
-    pub(super) fn place(&self) -> Place<'_> {
-        Place::Worktree { mirror: self.mirror.path(), admin: &self.admin, tree: &self.tree }
+    pub(super) fn git_dir(&self) -> GitDir<'_> {
+        GitDir::Worktree { mirror: self.mirror.path(), admin: &self.admin, tree: &self.tree }
     }
 
     /// Repairs the `.git` link and removes lock files that an agent may have left. Call this only while no process of the task
@@ -110,8 +110,8 @@ impl Worktree {
             }
         };
         let git = self.mirror.git();
-        let settings = git.filters(self.place()).await?;
-        let command = git.command_with(self.place(), &settings);
+        let settings = git.filters(self.git_dir()).await?;
+        let command = git.command_with(self.git_dir(), &settings);
         let command = command.env("GIT_PROGRESS_DELAY", "0");
         let command = command.args(["read-tree", "-v", "--reset", "-u", "--no-recurse-submodules", "HEAD"]);
         command.stderr(Stderr::Progress(Box::new(tell))).deadline(LONG).cancel(cancel).run_ok().await?;
@@ -185,7 +185,7 @@ impl Mirror {
     /// Registers the worktree and creates its branch, without files. The caller holds the writer's lock.
     async fn add_worktree(&self, tree: &Path, spec: WorktreeSpec<'_>) -> Result<Worktree, WorktreeError> {
         let branch = self.commits_of(&[branch_ref(spec.branch)]).await?.into_iter().flatten().next();
-        let command = self.git().command(Place::Mirror(self.path())).args(["worktree", "add", "--lock", "--no-checkout"]);
+        let command = self.git().command(GitDir::Mirror(self.path())).args(["worktree", "add", "--lock", "--no-checkout"]);
         let command = match branch {
             Some(_) => command.args(["--force", "--"]).arg(tree).arg(spec.branch),
             None => command.args(["--no-track", "-b", spec.branch, "--"]).arg(tree).arg(spec.base.as_str()),
