@@ -33,7 +33,7 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOF
 
 /// The result of a search.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Looked {
+pub(super) struct Findings {
     /// Notes about moved files, for people.
     pub(super) notes: Vec<String>,
     /// Folders that are repositories or look like one, from the root of the worktree.
@@ -42,46 +42,46 @@ pub(super) struct Looked {
 
 impl Worktree {
     /// Searches the worktree, and the files that git reads in addition to it.
-    pub(super) async fn look_through(&self) -> io::Result<Looked> {
+    pub(super) async fn look_through(&self) -> io::Result<Findings> {
         let (tree, mirror) = (self.tree.clone(), self.mirror.path().to_owned());
-        let looked = tokio::task::spawn_blocking(move || {
+        let findings = tokio::task::spawn_blocking(move || {
             let beside = beside(&mirror)?;
-            let mut looked = look_through(&tree)?;
-            looked.notes.splice(0..0, beside);
-            Ok(looked)
+            let mut findings = look_through(&tree)?;
+            findings.notes.splice(0..0, beside);
+            Ok(findings)
         });
-        looked.await.map_err(io::Error::other)?
+        findings.await.map_err(io::Error::other)?
     }
 }
 
 /// Searches the worktree at `tree`.
-fn look_through(tree: &Path) -> io::Result<Looked> {
+fn look_through(tree: &Path) -> io::Result<Findings> {
     let root = openat(CWD, tree, FOLDER, Mode::empty())?;
-    let mut looking = Looking { looked: Looked::default(), moved: 0, entries: 0 };
+    let mut search = Search { findings: Findings::default(), moved: 0, entries: 0 };
     let mut folders = vec![Vec::new()];
     while let Some(folder) = folders.pop() {
         let path: &[u8] = if folder.is_empty() { b"." } else { &folder };
         match openat(&root, path, FOLDER, Mode::empty()) {
-            Ok(opened) => looking.folder(&folder, &opened, &mut folders)?,
+            Ok(opened) => search.folder(&folder, &opened, &mut folders)?,
             // Git cannot read such a folder either.
             Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let more = looking.moved.saturating_sub(NAMED_LIMIT);
+    let more = search.moved.saturating_sub(NAMED_LIMIT);
     if more > 0 {
-        looking.looked.notes.push(format!("moved aside {more} more files that git would have opened"));
+        search.findings.notes.push(format!("moved aside {more} more files that git would have opened"));
     }
-    Ok(looking.looked)
+    Ok(search.findings)
 }
 
-struct Looking {
-    looked: Looked,
+struct Search {
+    findings: Findings,
     moved: usize,
     entries: u64,
 }
 
-impl Looking {
+impl Search {
     fn folder(&mut self, path: &[u8], opened: &OwnedFd, folders: &mut Vec<Vec<u8>>) -> io::Result<()> {
         let mut odd = Vec::new();
         for entry in Dir::read_from(opened)? {
@@ -134,7 +134,7 @@ impl Looking {
             }
         }
         if looks_like_a_repository(opened, kind)? {
-            self.looked.nested.push(path.to_vec());
+            self.findings.nested.push(path.to_vec());
         }
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Looking {
         let aside = move_aside(folder, name)?;
         self.moved += 1;
         if self.moved <= NAMED_LIMIT {
-            self.looked.notes.push(note(&joined(path, name), what, &aside));
+            self.findings.notes.push(note(&joined(path, name), what, &aside));
         }
         Ok(())
     }
@@ -300,10 +300,10 @@ mod tests {
         symlink("nowhere", tree.join("a/.gitmodules")).expect("a link");
         fs_err::create_dir(tree.join("a/.lfsconfig")).expect("a folder");
         fifo(&tree.join("plain"));
-        let looked = look_through(&tree).expect("readable");
-        assert_eq!(looked.notes.len(), 8, "{:?}", looked.notes);
+        let findings = look_through(&tree).expect("readable");
+        assert_eq!(findings.notes.len(), 8, "{:?}", findings.notes);
         assert!(
-            looked
+            findings
                 .notes
                 .iter()
                 .any(|note| note.contains("`a/b/c/.gitignore` is a FIFO") && note.contains("`.gitignore.aside-2`"))
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(names(&tree), [".gitattributes.aside-1", ".gitignore.aside-1", "a", "plain"]);
         let kept = [".gitattributes.aside-1", ".gitignore", ".gitmodules", ".lfsconfig", ".mailmap", "b"];
         assert_eq!(names(&tree.join("a")), kept);
-        assert_eq!(look_through(&tree).expect("readable"), Looked::default(), "a second search finds nothing");
+        assert_eq!(look_through(&tree).expect("readable"), Findings::default(), "a second search finds nothing");
     }
 
     #[test]
@@ -324,9 +324,9 @@ mod tests {
             fs_err::create_dir(&below).expect("a folder");
             fifo(&below.join(".gitignore"));
         }
-        let looked = look_through(folder.path()).expect("readable");
-        assert_eq!(looked.notes.len(), NAMED_LIMIT + 1);
-        assert_eq!(looked.notes[NAMED_LIMIT], "moved aside 80 more files that git would have opened");
+        let findings = look_through(folder.path()).expect("readable");
+        assert_eq!(findings.notes.len(), NAMED_LIMIT + 1);
+        assert_eq!(findings.notes[NAMED_LIMIT], "moved aside 80 more files that git would have opened");
     }
 
     #[test]
@@ -342,10 +342,14 @@ mod tests {
         symlink("/tmp", tree.join("link/.git")).expect("a link");
         fs_err::write(tree.join("file/.git"), "gitdir: /tmp\n").expect("a file");
         fs_err::write(tree.join(".git"), "gitdir: /tmp\n").expect("the worktree's own `.git` is written");
-        let mut looked = look_through(tree).expect("readable");
-        looked.nested.sort();
-        assert_eq!(looked.nested, [&b"file"[..], b"link", b"real"]);
-        assert!(matches!(looked.notes.as_slice(), [note] if note.contains("`trap/.git/HEAD` is a FIFO")), "{:?}", looked.notes);
+        let mut findings = look_through(tree).expect("readable");
+        findings.nested.sort();
+        assert_eq!(findings.nested, [&b"file"[..], b"link", b"real"]);
+        assert!(
+            matches!(findings.notes.as_slice(), [note] if note.contains("`trap/.git/HEAD` is a FIFO")),
+            "{:?}",
+            findings.notes
+        );
         assert!(fs_err::symlink_metadata(tree.join("trap/.git/HEAD")).is_err(), "the FIFO was moved aside");
     }
 }

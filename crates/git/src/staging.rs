@@ -15,7 +15,7 @@ use process::{CommandSpec, RunProgramError, Stderr, Stdin, Stdout};
 
 use super::program::answer;
 use super::snapshot_error::SnapshotError;
-use super::special::Looked;
+use super::special::Findings;
 use super::trusted_index::TrustedIndex;
 use super::weigh::{self, Heavy, excluded};
 use super::worktree::Worktree;
@@ -49,7 +49,7 @@ pub(super) struct Staged {
 /// A worktree that is being staged in a separate index.
 pub(super) struct Staging<'w> {
     index: TrustedIndex<'w>,
-    looked: Looked,
+    findings: Findings,
     /// Files that were removed from the index because they are too large to compare.
     uncompared: Vec<Heavy>,
 }
@@ -71,9 +71,9 @@ impl<'w> Staging<'w> {
     }
 
     async fn fresh(worktree: &'w Worktree, commit: &ObjectId, name: &str) -> Result<Self, SnapshotError> {
-        let looked = worktree.look_through().await?;
+        let findings = worktree.look_through().await?;
         let index = TrustedIndex::create(worktree, commit, name).await?;
-        Ok(Self { index, looked, uncompared: Vec::new() })
+        Ok(Self { index, findings, uncompared: Vec::new() })
     }
 
     /// Returns the paths of files that differ from the index. Reads all files except those that are too large.
@@ -133,7 +133,7 @@ impl<'w> Staging<'w> {
         let tree = answer(self.index.command().arg("write-tree")).await?;
         let tree = tree.parse().map_err(|_| SnapshotError::Unexpected { answer: tree })?;
         let sparse = self.index.worktree.admin.join("info/sparse-checkout").is_file().then(|| SPARSE.to_owned());
-        let notes = self.looked.notes.iter().cloned().chain(notes).chain(sparse).collect();
+        let notes = self.findings.notes.iter().cloned().chain(notes).chain(sparse).collect();
         let kept_back = of_commit().map(|heavy| heavy.path.clone()).collect();
         Ok(Staged { tree, dropped, unreadable, notes, kept_back, had_conflicts: theirs.has_conflicts })
     }
@@ -155,7 +155,7 @@ impl<'w> Staging<'w> {
 
     /// Finds repositories inside the worktree that are not ignored and contain no file of the commit.
     async fn nested_repositories(&self) -> Result<Vec<Vec<u8>>, SnapshotError> {
-        let mut nested: BTreeSet<Vec<u8>> = self.looked.nested.iter().cloned().collect();
+        let mut nested: BTreeSet<Vec<u8>> = self.findings.nested.iter().cloned().collect();
         if nested.is_empty() {
             return Ok(Vec::new());
         }

@@ -33,7 +33,7 @@ const CONFIG_LIMIT_BYTES: usize = 1 << 20;
 const MOST_CONFIGS: usize = 100;
 
 /// The submodules of a commit, each with its recorded commit.
-type Found = Vec<(Submodule, String)>;
+type RecordedSubmodules = Vec<(Submodule, String)>;
 
 fn not_allowed(url: &RepositoryUrl) -> String {
     format!("`{}` is not in the `.gitmodules` of a trusted branch, and nobody has allowed it", visible(url))
@@ -79,7 +79,7 @@ impl Mirror {
     }
 
     /// Returns the submodules of a commit. The inner error says why they are unknown.
-    async fn submodules_of(&self, commit: &ObjectId) -> Result<Result<Found, String>, RunProgramError> {
+    async fn submodules_of(&self, commit: &ObjectId) -> Result<Result<RecordedSubmodules, String>, RunProgramError> {
         let git_dir = || GitDir::Mirror(self.path());
         let modules = format!("{commit}:.gitmodules");
         if !self.git().command(git_dir()).args(["cat-file", "-e", &modules]).run().await?.status.success() {
