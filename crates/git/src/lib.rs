@@ -5,56 +5,73 @@
 //! repository, and runs no filter except git-lfs. Invariant: this crate never makes a commit unreachable that a task branch
 //! ever had.
 
-mod admin;
-mod blank;
+// The git program: limits, settings, and how it is called.
 mod budget;
-mod changed;
-mod changes;
+mod lfs_home;
+mod program;
+mod progress;
+mod settings;
+
+// Files: those of git about a worktree, and those that an agent can replace.
+mod admin;
+mod plain_file;
+mod remove_tree;
+
+// A mirror: cloning, fetching, and what it contains.
 mod clone;
-mod commit_object;
-mod compare;
-mod diff;
-mod diff_tree;
-mod entries;
 mod fetch;
 mod fetch_error;
 mod gate;
-mod import;
-mod import_error;
-mod incoming;
-mod land;
 mod large_files;
-mod lfs;
-mod lfs_home;
 mod locks;
-mod message;
 mod mirror;
+mod refs;
+
+// The objects of a mirror: how large they are, and which ones are kept.
 mod needed;
 mod objects;
-mod on_disk;
-mod outgoing;
-mod plain_file;
-mod program;
-mod progress;
-mod push;
-mod rebuild;
-mod refs;
-mod remove_tree;
 mod repack;
-mod replay;
+mod unreachable;
+
+// Worktrees: how they are created, removed, and repaired after a power cut.
+mod blank;
+mod rebuild;
 mod retire;
-mod settings;
+mod submodules;
+mod torn;
+mod worktree;
+
+// Commits of what an agent left in a worktree.
+mod entries;
+mod message;
 mod snapshot;
 mod snapshot_error;
 mod special;
 mod staging;
-mod submodules;
-mod torn;
 mod trusted_index;
-mod twin;
-mod unreachable;
 mod weigh;
-mod worktree;
+
+// The agent repository, which a container sees instead of the mirror, and the import of its commits.
+mod import;
+mod import_error;
+mod incoming;
+mod lfs;
+mod twin;
+
+// Diffs between commits.
+mod changed;
+mod compare;
+mod diff;
+mod diff_tree;
+mod on_disk;
+
+// Branches: updates to their base, and pushes.
+mod changes;
+mod commit_object;
+mod land;
+mod outgoing;
+mod push;
+mod replay;
 
 pub use changed::{ChangedFile, Content, Listing};
 pub use clone::{CloneError, CloneRequest, Cloned};
