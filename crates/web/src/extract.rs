@@ -14,6 +14,7 @@ use model::image::IMAGES_LIMIT_BYTES;
 use model::problem::Problem;
 use serde::de::DeserializeOwned;
 
+use crate::exact::Exact;
 use crate::problem::{ProblemResponse, shown};
 
 /// The largest body of most routes, in bytes.
@@ -36,7 +37,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ProblemResponse> {
         match Json::from_request(request, state).await {
-            Ok(Json(value)) => Ok(Self(value)),
+            Ok(Json(Exact(value))) => Ok(Self(value)),
             Err(rejection) => Err(refused_body(&rejection)),
         }
     }

@@ -10,6 +10,7 @@ mod api;
 mod auth;
 mod body;
 mod connection;
+mod exact;
 mod extract;
 mod finish;
 mod guard;
