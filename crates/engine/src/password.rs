@@ -11,16 +11,10 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use durable::blocking;
 use model::ErrorCode;
 use model::problem::{Problem, ProblemKind};
-use model::secret::Secret;
+use model::secret::{LONGEST_PASSWORD_BYTES, SHORTEST_PASSWORD, Secret};
 use model::tries::Tries;
 use store::{Home, StoreError};
 use tokio::sync::Mutex;
-
-/// The minimum length in characters. Shorter passwords are easy to guess.
-const SHORTEST: usize = 10;
-
-/// The maximum length in bytes.
-const LONGEST: usize = 1024;
 
 /// The password and the recent guesses.
 pub(crate) struct Password {
@@ -66,7 +60,7 @@ impl Password {
                 Problem::new(ErrorCode::TooManyGuesses, detail).hint("to sign in now, use a link: `codex-orchestrator sign-in`")
             );
         }
-        let is_right = guess.expose().len() <= LONGEST && verified(guess, hash).await?;
+        let is_right = guess.expose().len() <= LONGEST_PASSWORD_BYTES && verified(guess, hash).await?;
         if is_right {
             state.tries.was_right();
         } else {
@@ -79,8 +73,9 @@ impl Password {
 
 async fn hashed(password: Secret) -> Result<String, Problem> {
     let text = password.expose();
-    if text.chars().count() < SHORTEST || text.len() > LONGEST {
-        let detail = format!("a password must have at least {SHORTEST} characters and at most {LONGEST} bytes");
+    if text.chars().count() < SHORTEST_PASSWORD || text.len() > LONGEST_PASSWORD_BYTES {
+        let detail =
+            format!("a password must have at least {SHORTEST_PASSWORD} characters and at most {LONGEST_PASSWORD_BYTES} bytes");
         return Err(Problem::new(ErrorCode::PasswordRefused, detail)
             .with_kind(ProblemKind::Unusable)
             .hint("a few unrelated words make a good password that is easy to type"));

@@ -23,13 +23,13 @@ use crate::error_code::AnyCode;
 use crate::forge::{EditForge, ForgeSettings};
 use crate::ids::{EnvironmentId, RunNumber, TaskId};
 use crate::image::GivenImage;
-use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
+use crate::names::{BranchName, NewRepositoryUrl, Prompt, RefName, RepositoryUrl, Setting, Title, VariableName};
 use crate::policy::{EditRunPolicy, RunPolicy};
 use crate::problem::{Problem, ProblemKind};
 use crate::queue::{Hold, Priority, QueuePlace};
 use crate::report::Report;
 use crate::run::{RunError, RunStatus};
-use crate::secret::Secret;
+use crate::secret::{PasswordText, Secret, SecretChange, VariableValue};
 use crate::sources::{EditSources, SourceSettings};
 use crate::task::{TaskFile, TaskGroup, TaskRecord, TaskStatus};
 
@@ -50,20 +50,24 @@ pub use update::{Base, ConflictsView, TaskConflicts, UpdateConflicts, UpdateOutc
 #[serde(deny_unknown_fields)]
 pub struct CreateEnvironment {
     /// URL to clone from: https, ssh, scp-like (`git@host:owner/name`), file, or an absolute path.
+    #[schema(value_type = NewRepositoryUrl)]
     pub repo_url: String,
     /// Branch that tasks start from. Default: the remote's HEAD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BranchName>)]
     pub default_branch: Option<String>,
     /// Display name. Default: the last part of the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Title>)]
     pub name: Option<String>,
-    /// Environment variables for Codex. Do not use them for secrets.
+    /// Environment variables for Codex. Do not use them for secrets. Together with secrets, at most 200.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<VariableName, VariableValue>)]
     pub variables: BTreeMap<String, String>,
     /// Secret environment variables for Codex. The API never returns their values, and transcripts mask them. The raw log is not
     /// masked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = BTreeMap<String, String>, write_only)]
+    #[schema(value_type = BTreeMap<VariableName, Secret>)]
     pub secrets: BTreeMap<String, Secret>,
     /// Container settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,16 +89,19 @@ pub struct CreateEnvironment {
 pub struct EditEnvironment {
     /// New name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Title>)]
     pub name: Option<String>,
     /// New branch that tasks start from. It must exist in the mirror.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BranchName>)]
     pub default_branch: Option<String>,
-    /// New environment variables. They replace all existing ones.
+    /// New environment variables. They replace all existing ones. Together with secrets, at most 200.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<VariableName, VariableValue>>)]
     pub variables: Option<BTreeMap<String, String>>,
     /// Secrets to set, or to delete if the value is null. Other secrets keep their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = BTreeMap<String, Option<String>>, write_only)]
+    #[schema(value_type = BTreeMap<VariableName, SecretChange>)]
     pub secrets: BTreeMap<String, Option<Secret>>,
     /// Container settings to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,7 +145,7 @@ pub struct EnvironmentView {
     /// Progress of the clone while it is running.
     pub progress: Option<Progress>,
     /// Environment variables for Codex.
-    #[schema(value_type = BTreeMap<String, String>)]
+    #[schema(value_type = BTreeMap<VariableName, String>)]
     pub variables: BTreeMap<VariableName, String>,
     /// Names of the secret environment variables. The API never returns their values.
     #[serde(default)]
@@ -203,23 +210,30 @@ impl EnvironmentView {
 #[serde(deny_unknown_fields)]
 pub struct CreateTask {
     /// ID of the repository.
+    #[schema(value_type = EnvironmentId)]
     pub env_id: String,
     /// What Codex should do: 1 byte to 1 MiB of UTF-8.
+    #[schema(value_type = Prompt)]
     pub prompt: String,
     /// Images for the prompt: up to 8 PNG, JPEG, GIF or WebP files, 10 MiB each and 20 MiB in total.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 8)]
     pub images: Vec<GivenImage>,
     /// Branch, tag or commit ID to start from. Default: the default branch of the repository.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RefName>)]
     pub git_ref: Option<String>,
     /// One-line title. Default: the first line of the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Title>)]
     pub title: Option<String>,
     /// Model. Default: the repository's model, or Codex's own default if none is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Setting>)]
     pub model: Option<String>,
     /// Reasoning effort. Default: the repository's effort if its model is used, otherwise Codex's own default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Setting>)]
     pub effort: Option<String>,
     /// Priority in the queue. Default: `normal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -232,15 +246,19 @@ pub struct CreateTask {
 #[serde(deny_unknown_fields)]
 pub struct ResumeTask {
     /// What Codex should do next.
+    #[schema(value_type = Prompt)]
     pub prompt: String,
     /// Images for the prompt, with the same limits as for a new task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 8)]
     pub images: Vec<GivenImage>,
     /// Model for this run. Default: the model of the previous run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Setting>)]
     pub model: Option<String>,
     /// Reasoning effort for this run. Default: the effort of the previous run if the model is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Setting>)]
     pub effort: Option<String>,
     /// Priority in the queue. Default: `normal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -437,7 +455,7 @@ pub struct SignInLink {
 #[serde(deny_unknown_fields)]
 pub struct SetPassword {
     /// New password, at least 10 characters.
-    #[schema(value_type = String, write_only)]
+    #[schema(value_type = PasswordText, write_only)]
     pub password: Secret,
 }
 

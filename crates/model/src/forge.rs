@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error_code::ErrorCode;
 use crate::names::{BranchName, RepositoryUrl, shown};
 use crate::problem::Problem;
+use crate::schema::{CONTROL, SPACE, described, one_of, text, text_in_requests, trimmed};
 use crate::settings::{Choice, Group, Input, settings, text_by_as_str};
 
 /// A supported kind of Git host.
@@ -90,9 +91,16 @@ fn refused(detail: String) -> Problem {
 }
 
 /// The name of a repository on its Git host: `owner/name`. On GitLab, the owner can be a group with any number of subgroups.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ProjectPath(String);
+
+described!(ProjectPath, {
+    let part = r"[\p{L}\p{N}_][\p{L}\p{N}_.\-]*";
+    let pattern = trimmed(&format!("/*{part}(?:/{part})+/*"));
+    text("The name of a repository on its Git host: `owner/name`, or `group/subgroup/name` on GitLab.", pattern)
+        .max_length(Some(255))
+});
 
 impl ProjectPath {
     /// Parses `owner/name`.
@@ -135,9 +143,23 @@ impl<'de> Deserialize<'de> for ProjectPath {
 }
 
 /// The URL of a Git host's API, without a trailing slash.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ApiUrl(String);
+
+described!(ApiUrl, {
+    let bad = format!("?#{CONTROL}{SPACE}");
+    let host = format!(r"https://[^/@{bad}]+|http://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]*)?");
+    let pattern = trimmed(&format!("(?:{host})(?:/[^{bad}]*)?"));
+    text("The URL of a Git host's API. Only https URLs are accepted, and http URLs on this machine.", pattern)
+        .max_length(Some(500))
+});
+
+text_in_requests!(
+    /// The kind of a Git host. `gitea` means `forgejo`.
+    ForgeName,
+    |description| one_of(description, &["github", "gitlab", "forgejo", "gitea"])
+);
 
 impl ApiUrl {
     /// Parses an https URL, or an http URL on this machine. Other http URLs are rejected because a token is sent to the URL.
@@ -211,14 +233,14 @@ settings! {
     pub struct EditForge {
         /// Token for the Git host, used to push branches and open pull requests. The token is never returned.
         #[serde(default, deserialize_with = "crate::settings::given", skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>, write_only)]
+        #[schema(value_type = Option<crate::secret::Secret>, write_only)]
         pub token: Option<Option<crate::secret::Secret>>,
     }
 
     forge in Group::GitHost, or refused;
 
     /// Type of Git host
-    kind: Option<ForgeKind> = String => |text| ForgeKind::parse(&text).map(Some), {
+    kind: Option<ForgeKind> = String as ForgeName => |text| ForgeKind::parse(&text).map(Some), {
         key: "forge_kind",
         flag: "forge",
         label: "Git host",
@@ -231,7 +253,7 @@ settings! {
     }
 
     /// Name of the repository on the Git host, as `owner/name`
-    project: Option<ProjectPath> = String => |text| ProjectPath::parse(&text).map(Some), {
+    project: Option<ProjectPath> = String as ProjectPath => |text| ProjectPath::parse(&text).map(Some), {
         key: "forge_project",
         flag: "forge-project",
         label: "Repository",
@@ -240,7 +262,7 @@ settings! {
     }
 
     /// Address of the Git host's API
-    api_url: Option<ApiUrl> = String => |text| ApiUrl::parse(&text).map(Some), {
+    api_url: Option<ApiUrl> = String as ApiUrl => |text| ApiUrl::parse(&text).map(Some), {
         key: "forge_api",
         flag: "forge-api",
         label: "API URL",
@@ -344,6 +366,21 @@ pub fn escaped(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::tests::{agree, allows};
+
+    #[test]
+    fn the_schemas_describe_what_the_parsers_accept() {
+        const PIECES: &[&str] =
+            &["/", ".", "-", "_", ".git", "a", "ü", "7", "@", ":", "#", " ", "\n", "http://", "https://", "localhost"];
+        let projects = ["owner/name", "a/b/c.git", "/a/b/", "owner", "a/.git", "a/-b", "ü/七"];
+        agree::<ProjectPath>(|text| ProjectPath::parse(text).is_ok(), &projects, PIECES);
+        let urls =
+            ["https://host/api/v3", "http://localhost:80/", "http://[::1]", "http://127.0.0.1:x", "https://", "https://a@b"];
+        agree::<ApiUrl>(|text| ApiUrl::parse(text).is_ok(), &urls, PIECES);
+        for name in ["github", "gitlab", "forgejo", "gitea", "GitHub", ""] {
+            assert_eq!(allows::<ForgeName>()(name), ForgeKind::parse(name).is_ok(), "{name}");
+        }
+    }
 
     fn place(url: &str, settings: &ForgeSettings, defaults: &GitHubDefaults) -> Option<(ForgeKind, String, String)> {
         let found = ForgePlace::find(&RepositoryUrl::parse(url).expect("the URL is valid"), settings, defaults)?;

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::schema::{described, formatted, text};
+
 /// An error for text that is not a valid ID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {expected}")]
@@ -24,6 +26,9 @@ impl IdError {
         Self { text, expected }
     }
 }
+
+/// The canonical form of a UUID, as a pattern.
+pub(crate) const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 
 /// Accepts only the canonical form (36 lower-case characters with hyphens), so that each ID has only one spelling and one folder.
 fn parse_uuid(text: &str, expected: &'static str) -> Result<Uuid, IdError> {
@@ -76,16 +81,7 @@ macro_rules! uuid_id {
             }
         }
 
-        impl utoipa::PartialSchema for $name {
-            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-                utoipa::openapi::ObjectBuilder::new()
-                    .schema_type(utoipa::openapi::schema::Type::String)
-                    .format(Some(utoipa::openapi::SchemaFormat::Custom("uuid".to_owned())))
-                    .into()
-            }
-        }
-
-        impl utoipa::ToSchema for $name {}
+        described!($name, formatted("", "uuid", format!("^{UUID}$")));
     };
 }
 
@@ -144,9 +140,17 @@ impl Attempt {
 }
 
 /// The name of a Git object: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ObjectId(String);
+
+described!(
+    ObjectId,
+    text(
+        "The name of a Git object: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.",
+        "^(?:[0-9a-f]{40}|[0-9a-f]{64})$"
+    )
+);
 
 impl ObjectId {
     /// Returns all digits.
@@ -189,6 +193,16 @@ impl<'de> Deserialize<'de> for ObjectId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::tests::agree;
+
+    #[test]
+    fn the_schemas_describe_what_the_parsers_accept() {
+        const PIECES: &[&str] = &["0", "a", "F", "-", "{", "}", " ", "\n", ID];
+        let digits = ["0a".repeat(20), "0a".repeat(32)];
+        let samples = [ID, "01A201F5-B7DD-79A1-8A6E-7E6639F5C650", "01a201f5b7dd79a18a6e7e6639f5c650", &digits[0], &digits[1]];
+        agree::<TaskId>(|text| text.parse::<TaskId>().is_ok(), &samples, PIECES);
+        agree::<ObjectId>(|text| text.parse::<ObjectId>().is_ok(), &samples, PIECES);
+    }
 
     const ID: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
 

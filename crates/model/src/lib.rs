@@ -25,6 +25,7 @@ pub mod publication;
 pub mod queue;
 pub mod report;
 pub mod run;
+pub mod schema;
 pub mod secret;
 pub mod settings;
 pub mod size;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error_code::ErrorCode;
 use crate::problem::Problem;
+use crate::schema::{CONTROL, SPACE, described, line, text, trimmed};
 
 /// The maximum size of a prompt in bytes of UTF-8: 1 MiB, which is also Codex's own limit in characters.
 pub const PROMPT_LIMIT_BYTES: usize = 1024 * 1024;
@@ -29,12 +30,15 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
+/// Defines a text that is parsed by `parse`. `pattern` is the pattern of the texts that `parse` accepts.
 macro_rules! text_type {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+    ($(#[doc = $doc:literal])+ $name:ident, $pattern:expr $(, max_length: $most:expr)?) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
         pub struct $name(String);
+
+        described!($name, text(concat!($($doc, "\n"),+), $pattern)$(.max_length(Some($most)))?);
 
         impl $name {
             /// Returns the text.
@@ -58,142 +62,20 @@ macro_rules! text_type {
     };
 }
 
-text_type!(
-    /// The URL of a repository: https, http, ssh, git, file, scp-like (`git@host:path`) or an absolute path. It never contains
-    /// a password.
-    RepositoryUrl
-);
+mod url;
 
-impl RepositoryUrl {
-    /// Parses a URL.
-    pub fn parse(text: &str) -> Result<Self, Problem> {
-        let text = text.trim();
-        let refused = |why: &str| {
-            unusable(ErrorCode::RepositoryUrlRefused, format!("the repository URL `{}` {why}", shown(text)))
-                .hint("use https://host/owner/repo.git, git@host:owner/repo.git, ssh://…, file:///path or an absolute path")
-        };
-        if text.is_empty() {
-            return Err(refused("is empty"));
-        }
-        if text.len() > 2000 || text.chars().any(|c| c.is_control() || c.is_whitespace() && c != ' ') {
-            return Err(refused("contains invalid characters or is too long"));
-        }
-        if text.starts_with('-') {
-            return Err(refused("looks like a command-line option"));
-        }
-        if text.starts_with('/') {
-            return Ok(Self(text.to_owned()));
-        }
-        if let Some((scheme, rest)) = text.split_once("://") {
-            return Self::with_scheme(text, scheme, rest, &refused);
-        }
-        if text.contains("::") {
-            return Err(refused("uses a remote helper, which could run any program"));
-        }
-        Self::scp_like(text).ok_or_else(|| refused("cannot be cloned"))
-    }
+pub(crate) use url::NewRepositoryUrl;
+pub use url::RepositoryUrl;
 
-    fn with_scheme(text: &str, scheme: &str, rest: &str, refused: &dyn Fn(&str) -> Problem) -> Result<Self, Problem> {
-        if !matches!(scheme, "https" | "http" | "ssh" | "git" | "file" | "git+ssh" | "ssh+git") {
-            return Err(refused("has an unsupported scheme"));
-        }
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        if path.is_empty() {
-            return Err(refused("has no repository path"));
-        }
-        let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
-        if host.starts_with('-') || user.is_some_and(|user| user.starts_with('-')) {
-            return Err(refused("has a host or user that looks like a command-line option"));
-        }
-        if host.is_empty() && scheme != "file" {
-            return Err(refused("has no host"));
-        }
-        // Programs disagree about whether the host ends at these characters, so a check here could apply to a different host
-        // than the later request.
-        if authority.contains(['?', '#', '\\', '"', '<', '>', '`']) || host.contains(['%', ' ']) {
-            return Err(refused("has invalid characters in its host"));
-        }
-        let secret = user.is_some_and(|user| user.contains(':') || (scheme.starts_with("http") && looks_like_token(user)));
-        if secret {
-            // Do not repeat the URL: it contains the secret.
-            return Err(unusable(
-                ErrorCode::UrlHasCredentials,
-                format!("the repository URL for `{host}` contains a password or token"),
-            )
-            .hint(
-                "remove it from the URL, and let git get it from `git credential approve`, a credential helper or an ssh URL",
-            ));
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    /// Parses `[user@]host:path`, the usual form of ssh clone URLs.
-    fn scp_like(text: &str) -> Option<Self> {
-        let (authority, path) = text.split_once(':')?;
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let plain = !authority.contains('/') && !host.is_empty() && !host.starts_with('-') && !path.is_empty();
-        (plain && !path.starts_with('-')).then(|| Self(text.to_owned()))
-    }
-
-    /// Parses the URL of a new repository. Rejects a query and a fragment, because a token in them would be stored and shown.
-    pub fn parse_new(text: &str) -> Result<Self, Problem> {
-        let url = Self::parse(text)?;
-        if url.0.starts_with("http") && url.0.contains(['?', '#']) {
-            // Do not repeat the URL: it may contain a secret.
-            let host = url.host().unwrap_or_default();
-            return Err(unusable(
-                ErrorCode::UrlHasCredentials,
-                format!("the repository URL for `{}` has a query or fragment, which could contain a token", shown(host)),
-            )
-            .hint("remove the `?` or `#` and everything after it, and let git get the token from a credential helper"));
-        }
-        Ok(url)
-    }
-
-    /// Returns the host without the user and the port, or `None` for a path on this machine.
-    pub fn host(&self) -> Option<&str> {
-        let (authority, _) = self.parts()?;
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let host = match host.rsplit_once(':') {
-            Some((name, port)) if port.chars().all(|c| c.is_ascii_digit()) => name,
-            Some(_) | None => host,
-        };
-        Some(host).filter(|host| !host.is_empty())
-    }
-
-    /// Returns the path on the host, such as `owner/name.git`.
-    pub fn project_path(&self) -> Option<&str> {
-        self.parts().map(|(_, path)| path.trim_matches('/'))
-    }
-
-    fn parts(&self) -> Option<(&str, &str)> {
-        match self.0.split_once("://") {
-            Some(("file", _)) => None,
-            Some((_, rest)) => rest.split_once('/'),
-            None if self.0.starts_with('/') => None,
-            None => self.0.split_once(':'),
-        }
-    }
-
-    /// Returns the last part of the path without `.git`, as a display name.
-    pub fn repository_name(&self) -> &str {
-        let path = self.0.trim_end_matches('/');
-        let last = path.rsplit(['/', ':']).next().unwrap_or(path);
-        let name = last.strip_suffix(".git").unwrap_or(last);
-        if name.is_empty() { "repository" } else { name }
-    }
-}
-
-/// Returns whether a user name looks like a token (`ghp_…`, `x-oauth…`). Account names are shorter than tokens.
-fn looks_like_token(user: &str) -> bool {
-    user.len() >= 20 || ["ghp_", "gho_", "ghs_", "glpat-", "github_pat_"].iter().any(|prefix| user.starts_with(prefix))
-}
+/// The maximum size of a ref name in bytes.
+const REF_LIMIT_BYTES: usize = 250;
 
 /// Applies the rules of `git check-ref-format` to a name below `refs/heads/`.
 fn is_ref_name(name: &str) -> bool {
     let forbidden = |c: char| c.is_control() || matches!(c, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\' | '\u{7f}');
     !name.is_empty()
-        && name.len() <= 250
+        && name.len() <= REF_LIMIT_BYTES
+        && name.trim() == name
         && name != "@"
         && !name.starts_with(['-', '/'])
         && !name.ends_with(['/', '.'])
@@ -207,9 +89,30 @@ fn is_ref_name(name: &str) -> bool {
         })
 }
 
+/// Returns whether a name without `refs/heads/` is the name of a branch. A second `refs/heads/` would be lost when a record is read.
+pub(crate) fn is_branch_name(name: &str) -> bool {
+    is_ref_name(name) && name != "HEAD" && !name.starts_with("refs/heads/")
+}
+
+/// Returns the pattern of names that [`is_ref_name`] accepts. `before` is a part of the pattern in front of the name, and `also`
+/// contains other characters that the name may contain.
+fn ref_pattern(before: &str, also: &str) -> String {
+    let forbidden: String = ["~", r"\^", ":", r"\?", r"\*", r"\[", r"\\"].into_iter().filter(|&letter| letter != also).collect();
+    let letter = format!("[^{CONTROL}\\x20{forbidden}]");
+    let (first, last) = (format!("[^{CONTROL}{SPACE}{forbidden}./\\-]"), format!("[^{CONTROL}{SPACE}{forbidden}./]"));
+    let never = format!(r"(?!@[{SPACE}]*$)(?!{letter}*(?:\.\.|//|/\.|@\{{|\.[lL][oO][cC][kK](?:/|[{SPACE}]*$)))");
+    trimmed(&format!("{before}{never}{first}(?:{letter}{{0,{}}}{last})?", REF_LIMIT_BYTES - 2))
+}
+
+/// Returns the pattern of names that [`is_branch_name`] accepts, with or without `refs/heads/`.
+pub(crate) fn branch_pattern(also: &str) -> String {
+    ref_pattern(&format!("(?:refs/heads/)?(?!refs/heads/)(?!HEAD[{SPACE}]*$)"), also)
+}
+
 text_type!(
-    /// The name of a branch, without `refs/heads/`.
-    BranchName
+    /// The name of a branch, without `refs/heads/`. At most 250 bytes.
+    BranchName,
+    branch_pattern("")
 );
 
 impl BranchName {
@@ -217,7 +120,7 @@ impl BranchName {
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let text = text.trim();
         let name = text.strip_prefix("refs/heads/").unwrap_or(text);
-        if is_ref_name(name) && name != "HEAD" {
+        if is_branch_name(name) {
             Ok(Self(name.to_owned()))
         } else {
             Err(unusable(ErrorCode::BranchNameRefused, format!("invalid branch name `{}`", shown(text))))
@@ -231,8 +134,9 @@ impl BranchName {
 }
 
 text_type!(
-    /// What a task starts from: a branch, a tag or a commit ID.
-    RefName
+    /// What a task starts from: a branch, a tag or a commit ID. At most 250 bytes.
+    RefName,
+    ref_pattern("", "")
 );
 
 impl RefName {
@@ -255,8 +159,10 @@ impl From<BranchName> for RefName {
 }
 
 text_type!(
-    /// The instructions for the agent.
-    Prompt
+    /// The instructions for the agent: 1 byte to 1 MiB of UTF-8, not only white space, without NUL characters.
+    Prompt,
+    // A longer prompt is too large instead of invalid, like a body or an image.
+    format!(r"^[{SPACE}]*[^{SPACE}\x00][^\x00]*$")
 );
 
 impl Prompt {
@@ -292,8 +198,9 @@ impl Prompt {
 }
 
 text_type!(
-    /// A single line for display: the title of a task or the name of a repository.
-    Title
+    /// A single line for display: the title of a task or the name of a repository. 1 to 200 bytes.
+    Title,
+    line(TITLE_LIMIT_BYTES)
 );
 
 impl Title {
@@ -309,6 +216,15 @@ impl Title {
         Ok(Self(text.to_owned()))
     }
 
+    /// Returns the default name of a repository.
+    pub fn of_repository(url: &RepositoryUrl) -> Self {
+        let mut name = url.repository_name().trim();
+        while name.len() > TITLE_LIMIT_BYTES {
+            name = name.char_indices().next_back().map_or("", |(end, _)| &name[..end]);
+        }
+        Self(if name.trim().is_empty() { "repository".to_owned() } else { name.trim().to_owned() })
+    }
+
     /// Returns the default title of a task.
     pub fn of_prompt(prompt: &Prompt) -> Self {
         let line = prompt.first_line(60);
@@ -318,7 +234,8 @@ impl Title {
 
 text_type!(
     /// The name of a model or a reasoning effort, passed to Codex unchanged.
-    Setting
+    Setting,
+    "^[0-9A-Za-z._:/][0-9A-Za-z._:/-]{0,99}$"
 );
 
 impl Setting {
@@ -335,7 +252,8 @@ impl Setting {
 
 text_type!(
     /// The name of a variable that is set for the agent's process.
-    VariableName
+    VariableName,
+    "^[A-Za-z_][0-9A-Za-z_]{0,99}$"
 );
 
 impl VariableName {
@@ -358,69 +276,7 @@ impl VariableName {
 mod tests {
     use super::*;
     use crate::problem::ProblemKind;
-
-    #[test]
-    fn every_kind_of_url_that_git_clones_is_taken() {
-        for (url, name) in [
-            ("https://github.com/owner/repo.git", "repo"),
-            ("https://org@dev.azure.com/org/project/_git/repo", "repo"),
-            ("ssh://git@host:2222/owner/repo", "repo"),
-            ("git@github.com:owner/repo.git", "repo"),
-            ("host:repo", "repo"),
-            ("file:///srv/git/repo.git/", "repo"),
-            ("/srv/git/a repo", "a repo"),
-        ] {
-            let parsed = RepositoryUrl::parse(url).unwrap_or_else(|problem| panic!("{url}: {problem}"));
-            assert_eq!(parsed.repository_name(), name);
-        }
-    }
-
-    #[test]
-    fn urls_that_run_programs_or_look_like_options_are_refused() {
-        for url in [
-            "",
-            "-uploadpack=touch x",
-            "--help",
-            "ext::sh -c 'touch x'",
-            "fd::17",
-            "foo::bar",
-            "ssh://-oProxyCommand=x/repo",
-            "-oProxyCommand=x:repo",
-            "git@-oProxyCommand=x:repo",
-            "relative/path",
-            "javascript://x/y",
-            "https:///repo",
-            "https://host",
-            "https://host/a\nb",
-            "https://evil.example?@host/repo",
-            "https://evil.example#@host/repo",
-            "https://evil.example\\@host/repo",
-            "https://host%2eevil.example/repo",
-        ] {
-            assert!(RepositoryUrl::parse(url).is_err(), "{url} was accepted");
-        }
-    }
-
-    #[test]
-    fn a_password_in_a_url_is_refused_and_not_repeated() {
-        for url in ["https://me:hunter2@host/repo", "https://ghp_hunter2hunter2@host/repo", "ssh://me:hunter2@host/repo"] {
-            let problem = RepositoryUrl::parse(url).expect_err("the URL contains a password");
-            assert_eq!(problem.report.code, ErrorCode::UrlHasCredentials);
-            assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
-        }
-    }
-
-    #[test]
-    fn a_token_in_a_query_is_refused_and_not_repeated() {
-        for query in ["?private_token=hunter2", "?x=hunter2", "#access_token=hunter2", "/?%74oken=hunter2"] {
-            let problem = RepositoryUrl::parse_new(&format!("https://host/repo.git{query}")).expect_err(query);
-            assert_eq!(problem.report.code, ErrorCode::UrlHasCredentials);
-            assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
-        }
-        for url in ["https://host/repo.git", "/srv/what?/repo", "git@host:a#b"] {
-            assert_eq!(RepositoryUrl::parse_new(url), RepositoryUrl::parse(url), "{url}");
-        }
-    }
+    use crate::schema::tests::agree;
 
     #[test]
     fn ref_names_follow_git_check_ref_format() {
@@ -462,5 +318,61 @@ mod tests {
         assert!(Setting::parse("-m").is_err() && Setting::parse("a b").is_err() && Setting::parse("").is_err());
         assert!(VariableName::parse("RUST_LOG").is_ok());
         assert!(VariableName::parse("1A").is_err() && VariableName::parse("A=B").is_err() && VariableName::parse("").is_err());
+    }
+
+    #[test]
+    fn schemas_describe_what_the_parsers_accept() {
+        const WORDS: &[&str] = &["a", "Z", "_", "0", "-", ".", "/", ":", " ", "\0", "\n", "\u{85}", "\u{3000}", "ü"];
+        const REFS: &[&str] = &[
+            "refs/heads/",
+            "HEAD",
+            "@",
+            "{",
+            "/",
+            ".",
+            ".lock",
+            ".LOCK",
+            "-",
+            "a",
+            "ü",
+            "\u{a0}",
+            "\u{2028}",
+            " ",
+            "\n",
+            "~",
+            "*",
+            "[",
+        ];
+        let samples = ["main", "a/b.c", "refs/heads/main", "HEAD", "@", "x.lock/y", " a\u{a0}", "refs/heads/refs/heads/x"];
+        let long = ["a".repeat(REF_LIMIT_BYTES), "a".repeat(REF_LIMIT_BYTES + 1)];
+        let samples: Vec<&str> = samples.into_iter().chain(long.iter().map(String::as_str)).collect();
+        agree::<BranchName>(|text| BranchName::parse(text).is_ok(), &samples, REFS);
+        agree::<RefName>(|text| RefName::parse(text).is_ok(), &samples, REFS);
+        agree::<Prompt>(|text| Prompt::parse(text).is_ok(), &["do it", " \n ", "a\nb"], WORDS);
+        let long = ["a".repeat(TITLE_LIMIT_BYTES), "a".repeat(TITLE_LIMIT_BYTES + 1)];
+        agree::<Title>(|text| Title::parse(text).is_ok(), &["a", "Fix it", &long[0], &long[1]], WORDS);
+        let long = ["a".repeat(100), "a".repeat(101)];
+        agree::<Setting>(|text| Setting::parse(text).is_ok(), &["gpt-5.5", &long[0], &long[1]], WORDS);
+        agree::<VariableName>(|text| VariableName::parse(text).is_ok(), &["RUST_LOG", &long[0], &long[1]], WORDS);
+    }
+
+    #[test]
+    fn a_branch_keeps_its_name_when_a_record_is_read() {
+        for text in ["main", "refs/heads/main", " refs/heads/a/b "] {
+            let branch = BranchName::parse(text).expect(text);
+            assert_eq!(BranchName::parse(branch.as_str()), Ok(branch));
+        }
+        assert!(BranchName::parse("refs/heads/refs/heads/main").is_err());
+        assert!(BranchName::parse("refs/heads/\u{a0}main").is_err());
+    }
+
+    #[test]
+    fn every_url_results_in_a_name() {
+        for (url, expect) in [("https://host/owner/repo.git", "repo"), ("/a/ /", "repository"), ("/ x", "x")] {
+            let url = RepositoryUrl::parse(url).expect(url);
+            assert_eq!(Title::of_repository(&url).as_str(), expect);
+        }
+        let url = RepositoryUrl::parse(&format!("/a/{}", "ä".repeat(300))).expect("the URL is valid");
+        assert_eq!(Title::of_repository(&url).as_str(), "ä".repeat(100));
     }
 }

@@ -25,7 +25,7 @@ settings! {
     runs in Group::Runs, or refused;
 
     /// Whether new runs wait in the queue (running ones continue)
-    paused: bool = bool => Ok, {
+    paused: bool = bool as bool => Ok, {
         flag: "paused",
         group: Group::General,
         label: "Pause new runs",
@@ -34,21 +34,23 @@ settings! {
     }
 
     /// Maximum number of runs at the same time, from 1 to 1000
-    max_parallel_runs: Option<u32> = u32 => |runs| parallel_runs(runs).map(Some), {
+    #[schema(minimum = 1, maximum = 1000)]
+    max_parallel_runs: Option<u32> = u32 as u32 => |runs| parallel_runs(runs).map(Some), {
         flag: "max-runs",
         label: "Max parallel runs",
         default: "the server's limit",
     }
 
     /// Number of automatic retries after a temporary failure (network, overload or rate limit), from 0 to 10
-    retries: u32 = u32 => retries, {
+    #[schema(maximum = 10)]
+    retries: u32 = u32 as u32 => retries, {
         flag: "retries",
         label: "Automatic retries",
         default: "0",
     }
 
     /// Whether interrupted runs resume automatically, e.g. after the machine restarts
-    resume_interrupted: Option<bool> = bool => |resume| Ok(Some(resume)), {
+    resume_interrupted: Option<bool> = bool as bool => |resume| Ok(Some(resume)), {
         flag: "resume-interrupted",
         label: "Resume interrupted runs",
         default: "the server's setting",
@@ -59,7 +61,7 @@ settings! {
     }
 
     /// Model for new tasks that do not name one
-    model: Option<names::Setting> = String => |text| names::Setting::parse(&text).map(Some), {
+    model: Option<names::Setting> = String as names::Setting => |text| names::Setting::parse(&text).map(Some), {
         flag: "model",
         label: "Model",
         default: "Codex's default",
@@ -67,7 +69,7 @@ settings! {
     }
 
     /// Reasoning effort for new tasks that do not name one, e.g. `low`, `medium` or `high`
-    effort: Option<names::Setting> = String => |text| names::Setting::parse(&text).map(Some), {
+    effort: Option<names::Setting> = String as names::Setting => |text| names::Setting::parse(&text).map(Some), {
         flag: "effort",
         label: "Reasoning effort",
         default: "Codex's default",

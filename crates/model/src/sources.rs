@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error_code::ErrorCode;
-use crate::names::{BranchName, RepositoryUrl};
+use crate::names::{RepositoryUrl, branch_pattern, is_branch_name};
 use crate::problem::Problem;
+use crate::schema::{described, text};
 use crate::settings::{Group, Input, settings, text_by_as_str};
 use crate::submodule::canonical;
 
@@ -16,17 +17,21 @@ const MAX_PATTERNS: usize = 50;
 const MAX_URLS: usize = 500;
 
 /// A branch name in which `*` matches any characters except `/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schema(value_type = String)]
 pub struct BranchPattern(String);
+
+described!(
+    BranchPattern,
+    text("A branch name in which `*` matches any characters except `/`. At most 250 bytes.", branch_pattern(r"\*"))
+);
 
 impl BranchPattern {
     /// Parses a branch name that may contain `*`.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let text = text.trim();
         let name = text.strip_prefix("refs/heads/").unwrap_or(text);
-        if name.is_empty() || BranchName::parse(&name.replace('*', "x")).is_err() {
+        if !is_branch_name(&name.replace('*', "x")) {
             let shown = printable::printable_line(text, 100);
             let detail = format!("invalid branch pattern `{shown}`");
             return Err(Problem::new(ErrorCode::BranchPatternRefused, detail).hint("use a form like release or release/*"));
@@ -98,7 +103,8 @@ settings! {
     /// Branches whose submodules are fetched without asking, e.g. `release/*`
     ///
     /// `*` matches any characters except a slash.
-    trusted_branches: Vec<BranchPattern> = Vec<String> => |texts| branch_patterns(&texts), {
+    #[schema(max_items = 50)]
+    trusted_branches: Vec<BranchPattern> = Vec<String> as Vec<BranchPattern> => |texts| branch_patterns(&texts), {
         flag: "trust-branch",
         label: "Trusted branches",
         default: "only the default branch",
@@ -109,7 +115,8 @@ settings! {
     /// URLs that submodules are fetched from without asking, on any branch
     ///
     /// If you let a task fetch submodules from other URLs, these URLs are added to the list.
-    allowed_urls: Vec<RepositoryUrl> = Vec<String> => |texts| urls(&texts), {
+    #[schema(max_items = 500)]
+    allowed_urls: Vec<RepositoryUrl> = Vec<String> as Vec<RepositoryUrl> => |texts| urls(&texts), {
         flag: "allow-submodule",
         label: "Allowed submodule URLs",
         default: "none",
@@ -157,6 +164,7 @@ impl SourceSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::tests::agree;
 
     #[test]
     fn a_pattern_matches_within_a_part_of_a_name_and_no_branch_of_a_task() {
@@ -188,6 +196,12 @@ mod tests {
         for text in ["", "a b", "-x", "a..b", "a~1", "refs/heads/", "a?", "a["] {
             assert!(BranchPattern::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_schema_describes_what_the_parser_accepts() {
+        const PIECES: &[&str] = &["refs/heads/", "*", "HEAD", "@", "{", "/", ".", ".lock", "-", "a", "\u{a0}", " ", "~"];
+        agree::<BranchPattern>(|text| BranchPattern::parse(text).is_ok(), &["release/*", "*", "refs/heads/v*.x"], PIECES);
     }
 
     #[test]

@@ -12,7 +12,10 @@ use model::ErrorCode;
 use model::ids::RunNumber;
 use model::image::IMAGES_LIMIT_BYTES;
 use model::problem::Problem;
+use model::schema::text;
 use serde::de::DeserializeOwned;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use crate::exact::Exact;
 use crate::problem::{ProblemResponse, shown};
@@ -119,6 +122,14 @@ pub(crate) fn run_number(text: &str) -> Result<RunNumber, Problem> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
 
+impl utoipa::PartialSchema for IdempotencyKey {
+    fn schema() -> RefOr<Schema> {
+        text("", format!("^[!-~]{{1,{KEY_LIMIT}}}$")).into()
+    }
+}
+
+impl utoipa::ToSchema for IdempotencyKey {}
+
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = ProblemResponse;
 
@@ -144,6 +155,18 @@ fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
     }
     Ok(IdempotencyKey(Some(String::from_utf8_lossy(key).into_owned())))
 }
+
+/// The `Last-Event-ID` header: a number, or nothing.
+pub(crate) struct EventId;
+
+impl utoipa::PartialSchema for EventId {
+    fn schema() -> RefOr<Schema> {
+        let empty = ObjectBuilder::new().schema_type(Type::String).max_length(Some(0));
+        OneOfBuilder::new().item(<u64 as utoipa::PartialSchema>::schema()).item(empty).into()
+    }
+}
+
+impl utoipa::ToSchema for EventId {}
 
 /// Returns the position at which a stream resumes: after the last event that the client saw, otherwise the one in the query.
 ///

@@ -4,6 +4,8 @@
 
 use std::sync::LazyLock;
 
+use serde_json::Value;
+
 use model::api::{FeedEvent, ProblemView, RunEnded};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -53,7 +55,37 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     contract.merge(router::open_routes().into_openapi());
     contract.merge(router::closed_routes().into_openapi());
     document_damage(&mut contract);
-    contract
+    with_maxima(&contract)
+}
+
+/// Unsigned formats as utoipa writes them, their names in the registry of `OpenAPI` formats, and their largest numbers.
+const UNSIGNED: [(&str, &str, u64); 4] = [
+    ("u-int8", "uint8", u8::MAX as u64),
+    ("u-int16", "uint16", u16::MAX as u64),
+    ("u-int32", "uint32", u32::MAX as u64),
+    ("u-int64", "uint64", u64::MAX),
+];
+
+/// Adds the largest number of its format to every unsigned integer without a maximum.
+fn with_maxima(contract: &utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let mut document = serde_json::to_value(contract).expect("the document is valid JSON");
+    limit_integers(&mut document);
+    serde_json::from_value(document).expect("the document is valid")
+}
+
+fn limit_integers(value: &mut Value) {
+    if let Value::Object(object) = value
+        && let Some((_, format, most)) =
+            UNSIGNED.into_iter().find(|(written, ..)| object.get("format") == Some(&(*written).into()))
+    {
+        object.insert("format".to_owned(), format.into());
+        object.entry("maximum").or_insert(most.into());
+    }
+    match value {
+        Value::Object(object) => object.values_mut().for_each(limit_integers),
+        Value::Array(items) => items.iter_mut().for_each(limit_integers),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// Adds the status 409 to every operation on a task or a repository, since its files may be damaged.
@@ -75,8 +107,6 @@ pub(crate) static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi().to_pre
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use crate::problem::PROBLEM_JSON;
 
     use super::*;
@@ -187,6 +217,17 @@ mod tests {
         for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
             assert!(contract.pointer(reference).is_some(), "{reference}");
         }
+    }
+
+    #[test]
+    fn integers_have_the_limits_of_their_types() {
+        let contract = contract();
+        let days = &contract["components"]["schemas"]["CollectGarbage"]["properties"]["older_than_days"];
+        assert_eq!((&days["minimum"], &days["maximum"]), (&0.into(), &u32::MAX.into()));
+        let size = &contract["components"]["schemas"]["Disk"]["properties"]["trash"];
+        assert_eq!(size["maximum"], u64::MAX);
+        let retries = &contract["components"]["schemas"]["EditRunPolicy"]["properties"]["retries"];
+        assert_eq!(retries["maximum"], 10);
     }
 
     #[test]

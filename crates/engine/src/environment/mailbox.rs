@@ -33,7 +33,7 @@ impl Inner {
         let default_branch = new.default_branch.as_deref().map(BranchName::parse).transpose()?;
         let name = match new.name.as_deref() {
             Some(name) => Title::parse(name)?,
-            None => Title::parse(repo_url.repository_name())?,
+            None => Title::of_repository(&repo_url),
         };
         let now = Timestamp::now();
         let mut record = EnvironmentRecord {

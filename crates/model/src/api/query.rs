@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::TaskGroup;
+use crate::ids::{EnvironmentId, UUID};
+use crate::schema::{SPACE, text, text_in_requests};
+use crate::task::{TaskGroup, TaskStatus};
 
 /// Whether a list includes archived tasks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -38,15 +40,33 @@ impl Archived {
     }
 }
 
+text_in_requests!(
+    /// Statuses of tasks, separated by commas.
+    Statuses,
+    |description| {
+        let names = TaskStatus::ALL.map(TaskStatus::as_str).join("|");
+        let status = format!("[{SPACE}]*(?:{names})[{SPACE}]*");
+        text(description, format!("^{status}(?:,{status})*$"))
+    }
+);
+
+text_in_requests!(
+    /// A position in a list of tasks: the time and the ID of a task, or the ID of a waiting task.
+    Cursor,
+    |description| text(description, format!("^(?:queue|-?[0-9]{{1,20}})_{UUID}$"))
+);
+
 /// Query of `GET /api/v1/tasks`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct TaskQuery {
     /// Only tasks of the repository with this ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<EnvironmentId>, inline)]
     pub env: Option<String>,
     /// Only tasks with one of these statuses, separated by commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<Statuses>, inline)]
     pub status: Option<String>,
     /// Only tasks whose title, ID, branch or prompts contain this text. Case is ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +85,7 @@ pub struct TaskQuery {
     pub limit: Option<usize>,
     /// The `next_cursor` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<Cursor>, inline)]
     pub cursor: Option<String>,
 }
 

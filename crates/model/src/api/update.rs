@@ -73,9 +73,11 @@ pub struct UpdateConflicts {
     /// The fields of every error.
     #[serde(flatten)]
     pub problem: ProblemView,
-    /// Base branch of the task.
+    /// Base branch of the task. Only set for conflicts.
+    #[schema(required = false)]
     pub base: Base,
-    /// Files with conflicts.
+    /// Files with conflicts. Only set for conflicts.
+    #[schema(required = false)]
     pub conflicts: Vec<FileConflict>,
 }
 

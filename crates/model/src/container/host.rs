@@ -9,11 +9,45 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::settings::refused;
 use crate::names::shown;
 use crate::problem::Problem;
+use crate::schema::{SPACE, described, text, trimmed};
 
 /// A host that a container can reach, e.g. `example.com`, `*.example.org`, `example.net:8443`, `10.0.0.5:4873` or `[fd00::5]:4873`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct HostPattern(String);
+
+described!(HostPattern, {
+    let description = "A host, e.g. `example.com`, `*.example.org`, `example.net:8443`, `10.0.0.5:4873` or `[fd00::5]:4873`.";
+    text(description, host_pattern())
+});
+
+/// Returns the pattern of hosts that [`HostPattern::parse`] accepts.
+fn host_pattern() -> String {
+    let port = r"(?::\+?0*(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?";
+    let label = "[0-9A-Za-z_](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?";
+    // The last part of a name contains a character that is not a digit.
+    let name = format!(r"(?:\*\.)?(?=[^:]{{1,253}}(?:[:{SPACE}]|$))(?:{label}\.)*(?![0-9]+(?:[:{SPACE}]|$)){label}");
+    let byte = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+    let ipv4 = format!(r"{byte}(?:\.{byte}){{3}}");
+    let ipv6 = ipv6_pattern(&ipv4);
+    trimmed(&format!(r"(?:{name}|{ipv4}|\[(?:{ipv6})\]|{ipv6}){port}"))
+}
+
+/// Returns the pattern of IPv6 addresses: eight groups, fewer around `::`, and possibly an IPv4 address instead of the last two.
+fn ipv6_pattern(ipv4: &str) -> String {
+    let group = "[0-9A-Fa-f]{1,4}";
+    let mut forms = vec![format!("(?:{group}:){{7}}{group}"), format!("(?:{group}:){{6}}{ipv4}")];
+    for before in 0..=7_usize {
+        let head = if before == 0 { String::new() } else { format!("{group}(?::{group}){{{}}}", before - 1) };
+        let after = 7 - before;
+        let groups = if after == 0 { String::new() } else { format!("(?:{group}(?::{group}){{0,{}}})?", after - 1) };
+        forms.push(format!("{head}::{groups}"));
+        if after >= 2 {
+            forms.push(format!("{head}::(?:{group}:){{0,{}}}{ipv4}", after - 2));
+        }
+    }
+    forms.join("|")
+}
 
 impl HostPattern {
     /// Parses a host name, a domain after `*.`, or an IP address, each with an optional port.
@@ -86,6 +120,52 @@ impl<'de> Deserialize<'de> for HostPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::tests::agree;
+
+    #[test]
+    fn the_schema_describes_what_the_parser_accepts() {
+        const PIECES: &[&str] = &[
+            "*.", "a", "B", "_", "-", ".", ":", "::", "[", "]", "0", "1", "255", "256", "10.0.0.1", "fd00", "::1", ":80",
+            ":65536", " ", "+",
+        ];
+        let samples = [
+            "example.com",
+            "*.example.org",
+            "example.net:8443",
+            "10.0.0.1",
+            "10.0.0.1:65535",
+            "10.0.0.1:65536",
+            "[fd00::5]:4873",
+            "::",
+            "[::]",
+            "::1",
+            "1:2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7::",
+            "::2:3:4:5:6:7:8",
+            "::ffff:10.0.0.1",
+            "1:2:3:4:5:6:10.0.0.1",
+            "1.2.3",
+            "a.1",
+            "1.a",
+            "*.1",
+            "1:2:3:4:5:6:7:8:9",
+            "1::2::3",
+            "01.2.3.4",
+            "a:0",
+            "a:+080",
+            " A.b ",
+            "1",
+            "a..b",
+            "a-",
+            "::1:80",
+        ];
+        agree::<HostPattern>(|text| HostPattern::parse(text).is_ok(), &samples, PIECES);
+        let labels = [62, 63, 64].map(|length| format!("{}.com", "a".repeat(length)));
+        let names =
+            [253, 254].map(|length| format!("{}b", "a.".repeat(126)).chars().chain(['b'; 9]).take(length).collect::<String>());
+        let samples: Vec<&str> = labels.iter().chain(&names).map(String::as_str).collect();
+        agree::<HostPattern>(|text| HostPattern::parse(text).is_ok(), &samples, PIECES);
+    }
 
     #[test]
     fn invalid_hosts_are_refused() {

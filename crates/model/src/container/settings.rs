@@ -7,6 +7,7 @@ use super::host::HostPattern;
 use crate::error_code::ErrorCode;
 use crate::names::shown;
 use crate::problem::Problem;
+use crate::schema::{CONTROL, text, text_in_requests, trimmed};
 use crate::settings::{Choice, Group, Input, Stored, Text, settings, text_by_as_str};
 
 /// The maximum number of allowed hosts.
@@ -120,7 +121,7 @@ settings! {
     container in Group::Container, or refused;
 
     /// Container image that Codex runs in, e.g. `registry/name:tag`
-    image: Option<String> = String => |text| image_name(&text).map(Some), {
+    image: Option<String> = String as ImageReference => |text| image_name(&text).map(Some), {
         flag: "image",
         label: "Container image",
         default: "the server's image",
@@ -130,7 +131,7 @@ settings! {
     /// Dockerfile that the image is built from, as an absolute path on the server's machine
     ///
     /// An image and a Dockerfile cannot both be set.
-    dockerfile: Option<String> = String => |text| dockerfile_path(&text).map(Some), {
+    dockerfile: Option<String> = String as DockerfilePath => |text| dockerfile_path(&text).map(Some), {
         flag: "dockerfile",
         label: "Dockerfile",
         default: "none",
@@ -138,7 +139,7 @@ settings! {
     }
 
     /// User that Codex runs as in the container
-    user: ContainerUser = String => |text| user_of(&text), {
+    user: ContainerUser = String as ContainerUser => |text| user_of(&text), {
         flag: "user",
         label: "User",
         default: "root",
@@ -149,7 +150,7 @@ settings! {
     }
 
     /// Network access of the container
-    network: ContainerNetwork = String => |text| network_of(&text), {
+    network: ContainerNetwork = String as ContainerNetwork => |text| network_of(&text), {
         flag: "network",
         label: "Network",
         default: "open",
@@ -163,7 +164,8 @@ settings! {
     /// Hosts that a run can reach if the network is `allow`, e.g. `example.com`, `*.example.org` or `example.net:8443`
     ///
     /// For a host on the server's own network, also list its address and port, e.g. `10.0.0.5:4873`.
-    allow_hosts: Vec<HostPattern> = Vec<String> => |texts| hosts_of(&texts), {
+    #[schema(max_items = 200)]
+    allow_hosts: Vec<HostPattern> = Vec<String> as Vec<HostPattern> => |texts| hosts_of(&texts), {
         flag: "allow-host",
         label: "Allowed hosts",
         default: "none",
@@ -174,7 +176,7 @@ settings! {
     /// Whether the model may use its provider's tools, such as web search
     ///
     /// With an account login, the server cannot enforce `deny`.
-    hosted_tools: Option<HostedTools> = String => |text| hosted_tools_of(&text).map(Some), {
+    hosted_tools: Option<HostedTools> = String as HostedTools => |text| hosted_tools_of(&text).map(Some), {
         flag: "hosted-tools",
         label: "Hosted tools",
         default: "allowed only if the network is `open`",
@@ -185,7 +187,7 @@ settings! {
     }
 
     /// Memory limit of the container, e.g. `512m` or `4g`
-    memory: Option<String> = String => |text| memory_size(&text).map(Some), {
+    memory: Option<String> = String as MemorySize => |text| memory_size(&text).map(Some), {
         flag: "memory",
         label: "Memory",
         default: "half of the machine's memory",
@@ -193,7 +195,8 @@ settings! {
     }
 
     /// Number of CPUs that the container can use, e.g. 2 or 0.5
-    cpus: Option<f64> = f64 => |cpus| cpus_of(cpus).map(Some), {
+    #[schema(minimum = 0.1, maximum = 1024)]
+    cpus: Option<f64> = f64 as f64 => |cpus| cpus_of(cpus).map(Some), {
         flag: "cpus",
         label: "CPUs",
         default: "all",
@@ -201,7 +204,8 @@ settings! {
     }
 
     /// Maximum number of processes and threads in the container, at least 64
-    pids: Option<u32> = u64 => |pids| pids_of(pids).map(Some), {
+    #[schema(minimum = 64, maximum = 4_000_000)]
+    pids: Option<u32> = u64 as u64 => |pids| pids_of(pids).map(Some), {
         flag: "pids",
         label: "Processes",
         default: "4096",
@@ -210,7 +214,8 @@ settings! {
     /// Maximum number of tokens per run
     ///
     /// This limit requires an API key: with an account login, the server cannot count tokens.
-    token_budget: Option<u64> = u64 => |tokens| budget_of(tokens).map(Some), {
+    #[schema(minimum = 1)]
+    token_budget: Option<u64> = u64 as u64 => |tokens| budget_of(tokens).map(Some), {
         flag: "token-budget",
         label: "Token budget",
         default: "no limit",
@@ -255,6 +260,12 @@ impl ContainerSettings {
     }
 }
 
+text_in_requests!(
+    /// The name of a container image: `[registry/]name[:tag][@digest]`.
+    ImageReference,
+    |description| text(description, "^[0-9A-Za-z][0-9A-Za-z._/:@-]{0,299}$")
+);
+
 /// Parses `[registry/]name[:tag][@digest]`. The name cannot start with a dash, so no program can mistake it for an option.
 fn image_name(text: &str) -> Result<String, Problem> {
     let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -266,6 +277,12 @@ fn image_name(text: &str) -> Result<String, Problem> {
             .hint(format!("use a form like `codex-docker:{}` or `registry/name:tag`", crate::CODEX_VERSION)))
     }
 }
+
+text_in_requests!(
+    /// An absolute path on the server's machine. At most 4,000 bytes.
+    DockerfilePath,
+    |description| text(description, format!("^/[^{CONTROL}]*$")).max_length(Some(4000))
+);
 
 fn dockerfile_path(text: &str) -> Result<String, Problem> {
     if text.starts_with('/') && text.len() <= 4000 && !text.chars().any(char::is_control) {
@@ -306,6 +323,18 @@ fn hosts_of(texts: &[String]) -> Result<Vec<HostPattern>, Problem> {
     }
     texts.iter().map(|text| HostPattern::parse(text)).collect()
 }
+
+text_in_requests!(
+    /// A size of at least 64 MiB, such as `512m`, `4g` or a number of bytes. Case is ignored.
+    MemorySize,
+    |description| {
+        let bytes = "6710886[4-9]|671088[7-9][0-9]|67108[9][0-9]{2}|67109[0-9]{3}|671[1-9][0-9]{4}|67[2-9][0-9]{5}|6[89][0-9]{6}\
+                     |[7-9][0-9]{7}|[1-9][0-9]{8,18}";
+        let mebibytes = "(?:6[4-9]|[7-9][0-9]|[1-9][0-9]{2,12})[mM](?:[iI]?[bB])?";
+        let larger = "[1-9][0-9]{0,9}[gG](?:[iI]?[bB])?|[1-9][0-9]{0,6}[tT](?:[iI]?[bB])?";
+        text(description, trimmed(&format!(r"\+?0*(?:{bytes}|{mebibytes}|{larger})")))
+    }
+);
 
 /// Parses a size such as `512m` or `4g`.
 fn memory_size(text: &str) -> Result<String, Problem> {
@@ -354,6 +383,21 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::schema::tests::{agree, allows};
+
+    #[test]
+    fn the_schemas_describe_what_the_parsers_accept() {
+        const PIECES: &[&str] = &["a", "Z", "0", "64", "6", "7108864", "-", ".", "/", ":", "@", "m", "GiB", "tb", "+", " ", "\n"];
+        agree::<ImageReference>(|text| image_name(text).is_ok(), &["a", "registry:5000/name:tag@sha256:0a", "-v"], PIECES);
+        agree::<DockerfilePath>(|text| dockerfile_path(text).is_ok(), &["/srv/Dockerfile", "/", "Dockerfile"], PIECES);
+        let sizes = ["64m", "63m", "67108864", "67108863", "67108900", "99999999", " 4G ", "0", "1 g", "1TiB", "0064mb", "+1g"];
+        agree::<MemorySize>(|text| memory_size(text).is_ok(), &sizes, PIECES);
+        for text in ["root", "caller", "open", "none", "allow", "deny", "Root", ""] {
+            assert_eq!(allows::<ContainerUser>()(text), user_of(text).is_ok(), "{text}");
+            assert_eq!(allows::<ContainerNetwork>()(text), network_of(text).is_ok(), "{text}");
+            assert_eq!(allows::<HostedTools>()(text), hosted_tools_of(text).is_ok(), "{text}");
+        }
+    }
 
     fn edited(settings: &ContainerSettings, edit: Value) -> Result<ContainerSettings, Problem> {
         settings.clone().edited(&serde_json::from_value(edit).expect("the edit is valid"))

@@ -12,9 +12,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use printable::printable_line;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::{KnownFormat, SchemaFormat};
 
 use crate::error_code::ErrorCode;
 use crate::problem::Problem;
+use crate::schema::{text, text_in_requests};
 
 /// The maximum size of an image in bytes.
 pub const IMAGE_LIMIT_BYTES: usize = 10 << 20;
@@ -156,9 +158,18 @@ pub struct GivenImage {
     /// The display name.
     pub name: String,
     /// The content in Base64.
-    #[schema(value_type = String, format = Byte)]
+    #[schema(value_type = ImageContent)]
     pub data: ImageBytes,
 }
+
+text_in_requests!(
+    /// A PNG, JPEG, GIF or WebP image of at most 10 MiB, in Base64.
+    ImageContent,
+    |description| {
+        let pattern = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)$";
+        text(description, pattern).format(Some(SchemaFormat::KnownFormat(KnownFormat::Byte)))
+    }
+);
 
 /// The content of an image. In JSON, it is encoded in Base64.
 #[derive(Clone, Default, PartialEq, Eq)]

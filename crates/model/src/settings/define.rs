@@ -6,8 +6,9 @@
 
 /// Defines a record, the request that changes it, and `SETTINGS`, the rows of the table for their fields.
 ///
-/// A row is `field: stored type = requested type => check, { what to show }`. The check turns a requested value into a stored one,
-/// or returns a [`Problem`](crate::problem::Problem). An unset setting has the `Default` of its stored type.
+/// A row is `field: stored type = requested type as schema => check, { what to show }`. The check turns a requested value into a stored
+/// one, or returns a [`Problem`](crate::problem::Problem). The schema is a type that describes the accepted values in the `OpenAPI`
+/// document, and `#[schema(…)]` adds to it. An unset setting has the `Default` of its stored type.
 macro_rules! settings {
     (
         $(#[$record_attribute:meta])*
@@ -20,7 +21,8 @@ macro_rules! settings {
 
         $(
             $(#[doc = $help:tt])+
-            $field:ident: $stored:ty = $requested:ty => $check:expr, { $($row:tt)* }
+            $(#[schema($($rule:tt)+)])?
+            $field:ident: $stored:ty = $requested:ty as $schema:ty => $check:expr, { $($row:tt)* }
         )+
     ) => {
         $(#[$record_attribute])*
@@ -41,7 +43,7 @@ macro_rules! settings {
             $(
                 $(#[doc = $help])+
                 #[serde(default, deserialize_with = "crate::settings::given", skip_serializing_if = "Option::is_none")]
-                #[schema(value_type = Option<$requested>)]
+                #[schema(value_type = Option<$schema>$(, $($rule)+)?)]
                 pub $field: Option<Option<$requested>>,
             )+
             $($more)*

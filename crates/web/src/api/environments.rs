@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page, ProblemView, RefsQuery, RefsView};
 
-use super::operation::{BadBody, EnvPath, NotThere, Refused};
+use super::operation::{BadBody, BadQuery, EnvPath, NotThere, Refused};
 use crate::extract::{JsonBody, PathOf, QueryOf};
 use crate::problem::ProblemResponse;
 use crate::state::Api;
@@ -117,7 +117,7 @@ pub(crate) async fn retry(State(api): State<Api>, PathOf(id): PathOf<String>) ->
     responses(
         (status = 200, description = "Branches and tags. Those with the newest commits come first", body = RefsView),
         (status = 409, description = "The repository is not cloned", body = ProblemView, content_type = "application/problem+json"),
-        Refused, NotThere,
+        Refused, BadQuery, NotThere,
     ))]
 pub(crate) async fn refs(
     State(api): State<Api>,

@@ -6,9 +6,9 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::StreamExt;
-use model::api::{FeedQuery, ProblemView};
+use model::api::FeedQuery;
 
-use super::operation::{LastEventId, Refused};
+use super::operation::{BadQuery, LastEventId, Refused};
 use crate::extract::{QueryOf, resume_point};
 use crate::problem::ProblemResponse;
 use crate::sse::{self, json_event};
@@ -25,8 +25,7 @@ use crate::state::Api;
     ),
     responses(
         (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
-        (status = 422, description = "The number is invalid", body = ProblemView, content_type = "application/problem+json"),
-        Refused,
+        Refused, BadQuery,
     ))]
 pub(crate) async fn events(
     State(api): State<Api>,

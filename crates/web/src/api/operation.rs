@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses};
 
+use model::ids::{EnvironmentId, TaskId};
+
+use crate::extract::{EventId, IdempotencyKey};
 use crate::problem::PROBLEM_JSON;
 
 /// The path of a repository.
@@ -13,7 +16,8 @@ use crate::problem::PROBLEM_JSON;
 #[expect(dead_code, reason = "only its description is used")]
 pub(crate) struct EnvPath {
     /// ID of the repository.
-    env_id: String,
+    #[param(inline)]
+    env_id: EnvironmentId,
 }
 
 /// The path of a task.
@@ -22,7 +26,8 @@ pub(crate) struct EnvPath {
 #[expect(dead_code, reason = "only its description is used")]
 pub(crate) struct TaskPath {
     /// ID of the task.
-    task_id: String,
+    #[param(inline)]
+    task_id: TaskId,
 }
 
 /// The path of a run.
@@ -31,7 +36,8 @@ pub(crate) struct TaskPath {
 #[expect(dead_code, reason = "only its description is used")]
 pub(crate) struct RunPath {
     /// ID of the task.
-    task_id: String,
+    #[param(inline)]
+    task_id: TaskId,
     /// Number of the run.
     #[param(minimum = 1)]
     n: u32,
@@ -43,7 +49,8 @@ pub(crate) struct RunPath {
 #[expect(dead_code, reason = "only its description is used")]
 pub(crate) struct FollowUpPath {
     /// ID of the task.
-    task_id: String,
+    #[param(inline)]
+    task_id: TaskId,
     /// Number of the follow-up.
     number: u32,
 }
@@ -55,8 +62,8 @@ pub(crate) struct FollowUpPath {
 pub(crate) struct IdempotencyHeader {
     /// 1 to 200 visible ASCII characters, e.g. a new UUID. If you repeat the same request with the same key, the server returns the first
     /// result instead of adding another one.
-    #[param(rename = "Idempotency-Key")]
-    idempotency_key: Option<String>,
+    #[param(rename = "Idempotency-Key", required = false, inline)]
+    idempotency_key: IdempotencyKey,
 }
 
 /// The header that resumes a stream.
@@ -65,8 +72,8 @@ pub(crate) struct IdempotencyHeader {
 #[expect(dead_code, reason = "only its description is used")]
 pub(crate) struct LastEventId {
     /// The `id` of the last event that you received. Overrides the query parameter.
-    #[param(rename = "Last-Event-ID")]
-    last_event_id: Option<String>,
+    #[param(rename = "Last-Event-ID", required = false, inline)]
+    last_event_id: EventId,
 }
 
 /// The errors of every operation.
@@ -74,6 +81,9 @@ pub(crate) struct Refused;
 
 /// The additional error of an operation on one resource.
 pub(crate) struct NotThere;
+
+/// The additional error of an operation with parameters in the query.
+pub(crate) struct BadQuery;
 
 /// The additional errors of an operation with a body.
 pub(crate) struct BadBody;
@@ -92,6 +102,12 @@ impl IntoResponses for Refused {
 impl IntoResponses for NotThere {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         errors(&[("404", "There is no resource with this ID")])
+    }
+}
+
+impl IntoResponses for BadQuery {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        errors(&[("422", "A parameter is invalid")])
     }
 }
 

@@ -19,7 +19,7 @@ use model::problem::Problem;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::operation::{LastEventId, NotThere, Refused, RunPath};
+use super::operation::{BadQuery, LastEventId, NotThere, Refused, RunPath};
 use crate::extract::{PathOf, QueryOf, resume_point, run_number};
 use crate::problem::ProblemResponse;
 use crate::range::Part;
@@ -45,7 +45,7 @@ const CHUNK: usize = 64 << 10;
             headers(("Content-Range" = String, description = "`bytes A-B/LENGTH`"))),
         (status = 416, description = "The range starts after the end of the log", body = ProblemView, content_type = "application/problem+json",
             headers(("Content-Range" = String, description = "`bytes */LENGTH`"))),
-        Refused, NotThere,
+        Refused, BadQuery, NotThere,
     ))]
 pub(crate) async fn log(
     State(api): State<Api>,
@@ -121,8 +121,7 @@ fn content_range(range: &str, length: u64) -> HeaderValue {
     ),
     responses(
         (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
-        (status = 422, description = "The offset is invalid", body = ProblemView, content_type = "application/problem+json"),
-        Refused, NotThere,
+        Refused, BadQuery, NotThere,
     ))]
 pub(crate) async fn events(
     State(api): State<Api>,

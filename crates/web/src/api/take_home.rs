@@ -7,11 +7,25 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use model::api::ProblemView;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
 
 use super::operation::{NotThere, Refused, TaskPath};
 use crate::extract::PathOf;
 use crate::problem::ProblemResponse;
 use crate::state::Api;
+
+/// A file that is not text.
+struct Binary;
+
+impl utoipa::PartialSchema for Binary {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl utoipa::ToSchema for Binary {}
 
 /// Download a bundle
 ///
@@ -20,7 +34,7 @@ use crate::state::Api;
 #[utoipa::path(get, path = "/tasks/{task_id}/bundle", operation_id = "task_bundle", tag = "tasks",
     params(TaskPath),
     responses(
-        (status = 200, description = "The bundle", body = Vec<u8>, content_type = "application/x-git-bundle"),
+        (status = 200, description = "The bundle", body = Binary, content_type = "application/x-git-bundle"),
         (status = 409, description = "The task has no commits", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]

@@ -10,7 +10,7 @@ use engine::Changes;
 use model::api::{AnswerTask, CreateTask, DiffFormat, DiffQuery, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
 use model::diff::Diff;
 
-use super::operation::{BadBody, IdempotencyHeader, NotThere, Refused, TaskPath};
+use super::operation::{BadBody, BadQuery, IdempotencyHeader, NotThere, Refused, TaskPath};
 use crate::extract::{IdempotencyKey, JsonBody, PathOf, QueryOf, run_number};
 use crate::problem::ProblemResponse;
 use crate::state::Api;
@@ -48,8 +48,7 @@ pub(crate) async fn create(
     params(TaskQuery),
     responses(
         (status = 200, description = "A page of tasks", body = Page<TaskView>),
-        (status = 422, description = "A parameter is invalid", body = ProblemView, content_type = "application/problem+json"),
-        Refused,
+        Refused, BadQuery,
     ))]
 pub(crate) async fn list(
     State(api): State<Api>,
@@ -186,8 +185,7 @@ pub(crate) async fn unarchive(State(api): State<Api>, PathOf(id): PathOf<String>
             (String = "text/x-diff; charset=utf-8"),
         )),
         (status = 409, description = "There are no commits to compare yet", body = ProblemView, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter is invalid", body = ProblemView, content_type = "application/problem+json"),
-        Refused, NotThere,
+        Refused, BadQuery, NotThere,
     ))]
 pub(crate) async fn diff(
     State(api): State<Api>,

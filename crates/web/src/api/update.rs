@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::api::{ConflictsQuery, ConflictsView, ProblemView, UpdateConflicts, UpdateTask, UpdateView};
 
-use super::operation::{BadBody, NotThere, Refused, TaskPath};
+use super::operation::{BadBody, BadQuery, NotThere, Refused, TaskPath};
 use crate::extract::{JsonBody, PathOf, QueryOf};
 use crate::problem::{PROBLEM_JSON, ProblemResponse};
 use crate::state::Api;
@@ -55,7 +55,7 @@ pub(crate) async fn update(
         (status = 200, description = "The conflicts", body = ConflictsView),
         (status = 409, description = "There is no branch yet", body = ProblemView, content_type = "application/problem+json"),
         (status = 503, description = "The remote cannot be read", body = ProblemView, content_type = "application/problem+json"),
-        Refused, NotThere,
+        Refused, BadQuery, NotThere,
     ))]
 pub(crate) async fn conflicts(
     State(api): State<Api>,
