@@ -12,6 +12,7 @@ mod docker;
 mod docs;
 mod openapi;
 mod packages;
+mod schemathesis;
 mod screenshots;
 mod test;
 mod texts;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::console::{self, StepError};
+use crate::tools;
 
 /// The programs and files that the tests need, each with the Debian package that contains it.
 const NEEDS: &[(Need, &str)] = &[
@@ -18,6 +19,7 @@ const NEEDS: &[(Need, &str)] = &[
     (Need::Program("curl"), "curl"),
     (Need::Program("jq"), "jq"),
     (Need::Program("python3"), "python3"),
+    (Need::PythonModule("ensurepip"), "python3-venv"),
     (Need::Program("git-lfs"), "git-lfs"),
     (Need::Program("faketime"), "faketime"),
     (Need::Program("strace"), "strace"),
@@ -40,6 +42,8 @@ const NEEDS: &[(Need, &str)] = &[
 enum Need {
     /// A program on `PATH`.
     Program(&'static str),
+    /// A module of Python.
+    PythonModule(&'static str),
     /// A file, which is only checked on Linux.
     File(&'static str),
 }
@@ -103,6 +107,7 @@ impl Need {
     fn is_met(self) -> bool {
         match self {
             Self::Program(program) => on_path(program),
+            Self::PythonModule(module) => tools::answers(Command::new("python3").args(["-c", &format!("import {module}")])),
             Self::File(file) => !cfg!(target_os = "linux") || Path::new(file).exists(),
         }
     }

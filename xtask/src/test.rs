@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::console::{self, StepError};
 use crate::tools::{self, cargo};
-use crate::{docker, packages, tidy};
+use crate::{docker, packages, schemathesis, tidy};
 
 /// Why a change does not pass.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,7 @@ pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestEr
     check("documentation", &|| console::run(&mut documentation(root)));
     check("licenses and sources", &|| dependencies(root));
     check("examples in the documentation", &|| console::run(cargo(root).args(["test", "--quiet", "--workspace", "--doc"])));
+    check("HTTP API against its OpenAPI document", &|| schemathesis::run(root));
     if engine.is_some() {
         check("images with Codex, built by the program", &|| images(root));
     }
