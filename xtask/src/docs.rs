@@ -13,7 +13,7 @@ const GENERATORS: &[&[&str]] = &[
     // docs/openapi.json
     &["run", "--quiet", "--package", "web", "--example", "openapi"],
     // docs/errors.md
-    &["test", "--quiet", "--package", "model", "--test", "it", "error_reference::"],
+    &["test", "--quiet", "--package", "protocol", "--test", "it", "error_reference::"],
     // docs/config.toml
     &["run", "--quiet", "--package", "config", "--example", "config_sample"],
     // docs/settings.md

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use model::ErrorCode;
-use model::api::{FollowQuery, ProblemView, RunEnded};
 use model::codex::{CodexEvent, transcribe};
 use model::problem::Problem;
 use model::run::RunStatus;
 use printable::printable;
+use protocol::{FollowQuery, ProblemView, RunEnded};
 
 use crate::client::{Client, lost};
 use crate::{printer, progress, sse};

@@ -2,9 +2,9 @@
 //! Invariant: an ambiguous prefix is an error that lists the matches, never a guess.
 
 use model::ErrorCode;
-use model::api::{EnvironmentView, TaskQuery};
 use model::near::near;
 use model::problem::Problem;
+use protocol::{EnvironmentView, TaskQuery};
 
 use crate::client::Client;
 

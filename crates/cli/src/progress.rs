@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use model::api::{FeedQuery, Progress, TaskView};
 use model::problem::Problem;
 use model::queue::{QueuePlace, WaitsFor};
 use model::run::RunStatus;
+use protocol::{FeedQuery, Progress, TaskView};
 
 use crate::client::Client;
 use crate::commands::task_answer;

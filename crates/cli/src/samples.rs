@@ -1,7 +1,7 @@
 //! Sample responses of the API for tests of the output, one for each state that a user can see.
 //! They are written in JSON, as the API returns them.
 
-use model::api::TaskView;
+use protocol::TaskView;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use config::{Config, Overrides};
 use model::ErrorCode;
-use model::api::ProblemView;
 use model::problem::Problem;
 use process::{ProcessIdentity, Signal};
+use protocol::ProblemView;
 use store::holder;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use config::Config;
-use model::api::ServerStatus;
 use model::problem::Problem;
+use protocol::ServerStatus;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;

@@ -13,8 +13,8 @@ use config::Config;
 use durable::blocking;
 use git::Git;
 
-use model::api::ServerStatus;
-pub use model::api::{Finding, Level};
+use protocol::ServerStatus;
+pub use protocol::{Finding, Level};
 use rustix::fs::{Access, access};
 
 /// How long the checks of the worker may take.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::api::{FeedEvent, QueueItem, QueueView};
 use model::queue::{EnvironmentLimit, Hold, Room, Waiting, plan};
 use model::run::{RunPhase, RunRecord};
 use model::task::TaskEvent;
+use protocol::{FeedEvent, QueueItem, QueueView};
 
 use crate::counters::COUNTED;
 use crate::inner::Inner;

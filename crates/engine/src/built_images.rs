@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use durable::blocking;
 use jiff::Timestamp;
-use model::api::{BuiltImage, ImageUse, TrashItem, TrashKind};
 use model::container::ImageUsage;
 use model::environment::EnvironmentRecord;
 use model::ids::EnvironmentId;
 use model::problem::Problem;
 use process::Redactor;
+use protocol::{BuiltImage, ImageUse, TrashItem, TrashKind};
 use runner::worker::Housekeeping;
 use store::{BuiltImageRecord, StoreError, TrashedThing};
 

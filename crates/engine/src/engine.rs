@@ -13,11 +13,6 @@ use config::Config;
 use futures_util::Stream;
 use git::Reading;
 use model::ErrorCode;
-use model::api::{
-    AnswerTask, CollectGarbage, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView, FeedEvent,
-    GarbageCollected, Page, PublicationView, PublishTask, QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery, TaskView,
-    TrashItem,
-};
 use model::diff::{Diff, Picture, PictureKind};
 use model::ids::{EnvironmentId, IdError, RunNumber, TaskId};
 use model::image::{self, Image};
@@ -27,6 +22,11 @@ use model::queue::Priority;
 use model::secret::Secret;
 use model::task::{NewRun, TaskRequest};
 use notifications::Notifications;
+use protocol::{
+    AnswerTask, CollectGarbage, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView, FeedEvent,
+    GarbageCollected, Page, PublicationView, PublishTask, QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery, TaskView,
+    TrashItem,
+};
 
 use crate::environment::EnvironmentSlot;
 use crate::inner::Inner;
@@ -564,7 +564,7 @@ fn malformed(error: &IdError) -> Problem {
     Problem::new(ErrorCode::MalformedId, error.to_string()).hint("IDs have 36 characters and are shown in lists")
 }
 
-fn damaged_problem(damaged: &model::api::Damaged) -> Problem {
+fn damaged_problem(damaged: &protocol::Damaged) -> Problem {
     let detail = format!("cannot read `{}`: {}", damaged.path, damaged.reason);
     let problem = Problem::new(ErrorCode::Damaged, detail);
     damaged.hints.iter().fold(problem, |problem, hint| problem.hint(hint.clone()))

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::Stream;
-use model::api::FeedEvent;
+use protocol::FeedEvent;
 use tokio::sync::Notify;
 
 use crate::counters::COUNTED;

@@ -7,11 +7,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use durable::blocking;
-use model::api::WorkerStatus;
 use model::environment::EnvironmentRecord;
 use model::problem::Problem;
 use model::queue::Hold;
 use model::{ErrorCode, Report};
+use protocol::WorkerStatus;
 use runner::worker::{Worker, WorkerKind, WorkerProblem, open_network_only, problem, told, unreachable_model};
 use store::free_bytes;
 

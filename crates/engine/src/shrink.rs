@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use git::{ADMINISTRATION, BORROWED, Mirror, Needs, Pruning, RepackRequest, Repacked};
 use jiff::Timestamp;
-use model::api::{GarbageCollected, MirrorRepack, RepackState};
 use model::ids::EnvironmentId;
+use protocol::{GarbageCollected, MirrorRepack, RepackState};
 use store::Home;
 use tokio::time::{Instant, timeout_at};
 

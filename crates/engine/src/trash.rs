@@ -11,12 +11,12 @@ use durable::crash::{self, CrashPoint};
 use git::Retired;
 use jiff::Timestamp;
 use model::ErrorCode;
-use model::api::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, NotDeleted, TaskDisk, TrashItem, TrashKind};
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
 use model::problem::Problem;
 use process::Redactor;
+use protocol::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, NotDeleted, TaskDisk, TrashItem, TrashKind};
 use runner::worker::{Housekeeping, Worker, home_label};
 use store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
 

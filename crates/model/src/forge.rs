@@ -157,7 +157,7 @@ described!(ApiUrl, {
 
 text_in_requests!(
     /// The kind of a Git host. `gitea` means `forgejo`.
-    ForgeName,
+    pub(crate) ForgeName,
     |description| one_of(description, &["github", "gitlab", "forgejo", "gitea"])
 );
 

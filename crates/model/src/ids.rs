@@ -28,7 +28,7 @@ impl IdError {
 }
 
 /// The canonical form of a UUID, as a pattern.
-pub(crate) const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+pub const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 
 /// Accepts only the canonical form (36 lower-case characters with hyphens), so that each ID has only one spelling and one folder.
 fn parse_uuid(text: &str, expected: &'static str) -> Result<Uuid, IdError> {

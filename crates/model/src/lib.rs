@@ -4,7 +4,6 @@
 //! argument, the state of the machine is an [`Observation`](task::Observation), and the caller performs the returned effects.
 
 pub mod address;
-pub mod api;
 pub mod bundle;
 pub mod codex;
 pub mod container;

@@ -64,8 +64,7 @@ macro_rules! text_type {
 
 mod url;
 
-pub(crate) use url::NewRepositoryUrl;
-pub use url::RepositoryUrl;
+pub use url::{NewRepositoryUrl, RepositoryUrl};
 
 /// The maximum size of a ref name in bytes.
 const REF_LIMIT_BYTES: usize = 250;

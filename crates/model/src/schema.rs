@@ -8,7 +8,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
 
 /// White space as removed by [`str::trim`], for a character class.
-pub(crate) const SPACE: &str = r"\t-\r\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
+pub const SPACE: &str = r"\t-\r\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
 
 /// Control characters, for a character class.
 pub(crate) const CONTROL: &str = r"\x00-\x1f\x7f-\x9f";
@@ -46,6 +46,7 @@ pub(crate) fn line(longest: usize) -> String {
 }
 
 /// Implements [`utoipa::ToSchema`] for a type whose schema is an expression. The doc comment describes the schema.
+#[macro_export]
 macro_rules! described {
     ($name:ty, $schema:expr) => {
         impl utoipa::PartialSchema for $name {
@@ -59,20 +60,21 @@ macro_rules! described {
 }
 
 /// Defines a type that only describes text in a request. The request itself contains a `String`, which the engine parses.
+#[macro_export]
 macro_rules! text_in_requests {
-    ($(#[doc = $doc:literal])+ $name:ident, |$description:ident| $schema:expr) => {
+    ($(#[doc = $doc:literal])+ $vis:vis $name:ident, |$description:ident| $schema:expr) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone, Copy)]
-        pub(crate) struct $name;
+        $vis struct $name;
 
-        $crate::schema::described!($name, {
+        $crate::described!($name, {
             let $description = concat!($($doc, "\n"),+);
             $schema
         });
     };
 }
 
-pub(crate) use {described, text_in_requests};
+pub use crate::{described, text_in_requests};
 
 #[cfg(test)]
 pub(crate) mod tests {

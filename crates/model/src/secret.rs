@@ -35,7 +35,7 @@ described!(
 
 text_in_requests!(
     /// The new value of a secret, or null to delete it.
-    SecretChange,
+    pub SecretChange,
     |description| schema_of_secret(description).schema_type(SchemaType::Array(vec![Type::String, Type::Null]))
 );
 
@@ -51,13 +51,13 @@ fn schema_of_secret(description: &str) -> ObjectBuilder {
 
 text_in_requests!(
     /// The value of an environment variable: at most 32 KiB without NUL characters.
-    VariableValue,
+    pub VariableValue,
     |description| text(description, r"^[^\x00]*$").max_length(Some(VARIABLE_LIMIT_BYTES))
 );
 
 text_in_requests!(
     /// A password of at least 10 characters and at most 1,024 bytes.
-    PasswordText,
+    pub PasswordText,
     |description| {
         text(description, "").pattern(None::<String>).min_length(Some(SHORTEST_PASSWORD)).max_length(Some(LONGEST_PASSWORD_BYTES))
     }

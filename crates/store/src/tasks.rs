@@ -8,10 +8,10 @@ use std::path::Path;
 use durable::crash::{self, CrashPoint};
 use durable::write_atomically;
 use fs_err as fs;
-use model::api::Damaged;
 use model::ids::TaskId;
 use model::image::Image;
 use model::task::{TaskFile, TaskRecord};
+use protocol::Damaged;
 
 use super::home::private_folder;
 use super::{Found, Home, StoreError, damaged};

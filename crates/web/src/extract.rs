@@ -187,7 +187,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::{HeaderValue, header};
     use axum::response::IntoResponse;
-    use model::api::CreateTask;
+    use protocol::CreateTask;
 
     use model::problem::ProblemKind;
 

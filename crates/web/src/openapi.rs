@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use model::api::{FeedEvent, ProblemView, RunEnded};
+use protocol::{FeedEvent, ProblemView, RunEnded};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 

@@ -8,8 +8,8 @@ use std::any::Any;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use model::ErrorCode;
-use model::api::ProblemView;
 use model::problem::Problem;
+use protocol::ProblemView;
 
 /// The media type of a problem.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";

@@ -121,7 +121,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::{Request, Response, StatusCode, header};
     use axum::routing::{get, post};
-    use model::api::{CreateTask, ProblemView};
+    use protocol::{CreateTask, ProblemView};
     use tower::ServiceExt;
 
     use super::*;

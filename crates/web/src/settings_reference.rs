@@ -4,7 +4,7 @@
 
 /// Returns the reference of all settings as Markdown.
 pub fn settings_reference() -> String {
-    format!("# Settings\n\n{}\n{}", config::reference(), model::settings::reference())
+    format!("# Settings\n\n{}\n{}", config::reference(), protocol::settings::reference())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The flags of `env add` and `env edit`, derived from the table in [`model::settings`].
+//! The flags of `env add` and `env edit`, derived from the table in [`protocol::settings`].
 //! Values are kept as text; `commands/env_values` turns them into a request.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use model::settings::{self, Group, Input, Setting};
+use protocol::settings::{self, Group, Input, Setting};
 
 /// The settings that were given as flags, with their values.
 #[derive(Debug, Default, Clone)]

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::ErrorCode;
-use model::api::ProblemView;
 use model::problem::Problem;
+use protocol::ProblemView;
 use reqwest::{RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -119,7 +119,7 @@ fn source_of(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use model::api::{DiffFormat, DiffQuery, TaskQuery};
+    use protocol::{DiffFormat, DiffQuery, TaskQuery};
 
     use super::*;
 

@@ -4,14 +4,14 @@
 
 use std::fmt::Display;
 
-use model::api::{
+use model::diff::Diff;
+use model::problem::Problem;
+use protocol::{
     AnswerTask, CollectGarbage, ConflictsQuery, ConflictsView, CreateEnvironment, CreateTask, DiffQuery, DiskView,
     EditEnvironment, EnvironmentView, FeedQuery, Finding, FollowQuery, GarbageCollected, LogQuery, Page, PublicationView,
     PublishTask, QueueView, RefsQuery, RefsView, ResumeTask, ServerStatus, SetPassword, SignInLink, TaskQuery, TaskView,
     TrashItem, UpdateTask, UpdateView,
 };
-use model::diff::Diff;
-use model::problem::Problem;
 use reqwest::{Method, Response};
 
 use super::{Client, checked, json, nothing, stream, url, with_query};

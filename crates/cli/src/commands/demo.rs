@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use config::Config;
-use model::api::{CreateEnvironment, CreateTask, DiffQuery, ResumeTask, TaskQuery};
 use model::problem::Problem;
 use process::ProcessIdentity;
 use process::{CommandSpec, Tool};
+use protocol::{CreateEnvironment, CreateTask, DiffQuery, ResumeTask, TaskQuery};
 use scripted_model::{Item, Script, ScriptedModel, Turn};
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
 use model::ErrorCode;
-use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, FeedQuery, RefKind, RefsQuery};
 use model::environment::EnvironmentStatus;
 use model::policy::EditRunPolicy;
 use model::problem::Problem;
-use model::settings::{self, Setting};
 use printable::printable;
+use protocol::settings::{self, Setting};
+use protocol::{CreateEnvironment, EditEnvironment, EnvironmentView, FeedQuery, RefKind, RefsQuery};
 
 use super::{env_config, env_values, trash};
 use crate::args::EnvCommand;

@@ -1,12 +1,12 @@
 //! `env config`: lists, shows and changes the settings of a repository by their keys.
-//! The keys, defaults and descriptions come from the table in [`model::settings`].
+//! The keys, defaults and descriptions come from the table in [`protocol::settings`].
 
 use model::ErrorCode;
-use model::api::{EditEnvironment, EnvironmentView};
 use model::near::near;
 use model::problem::Problem;
-use model::settings::{self, Group, Required, Setting};
 use model::visible::is_invisible;
+use protocol::settings::{self, Group, Required, Setting};
+use protocol::{EditEnvironment, EnvironmentView};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -103,7 +103,7 @@ fn groups(view: &EnvironmentView) -> Vec<String> {
             lines.push(String::new());
         }
         lines.push(group.title().to_owned());
-        for line in list(view, group.settings()) {
+        for line in list(view, settings::of(group)) {
             lines.push(format!("  {line}"));
         }
     }

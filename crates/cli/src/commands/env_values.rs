@@ -5,10 +5,10 @@ use std::io::Read as _;
 use std::path::Path;
 
 use model::ErrorCode;
-use model::api::EditEnvironment;
 use model::problem::Problem;
 use model::secret::Secret;
-use model::settings::{Input, Required, Setting};
+use protocol::EditEnvironment;
+use protocol::settings::{Input, Required, Setting};
 
 use crate::args::{SecretArguments, SettingArguments, TokenArguments};
 

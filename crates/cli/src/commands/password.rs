@@ -4,9 +4,9 @@
 use std::process::ExitCode;
 
 use model::ErrorCode;
-use model::api::SetPassword;
 use model::problem::Problem;
 use model::secret::Secret;
+use protocol::SetPassword;
 
 use crate::args::PasswordCommand;
 use crate::client::Client;

@@ -3,9 +3,9 @@
 
 use std::process::ExitCode;
 
-use model::api::{QueueView, TaskView};
 use model::problem::Problem;
 use printable::printable_line;
+use protocol::{QueueView, TaskView};
 
 use super::task_prompt::{asked, begun};
 use crate::args::{FollowUpArgument, FollowUpCommand};

@@ -5,8 +5,8 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use model::ErrorCode;
-use model::api::SignInLink;
 use model::problem::Problem;
+use protocol::SignInLink;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 

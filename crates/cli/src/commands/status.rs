@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use config::Config;
 use model::ErrorCode;
-use model::api::{ServerStatus, WorkerStatus};
 use model::problem::Problem;
 use model::queue::Hold;
+use protocol::{ServerStatus, WorkerStatus};
 
 use super::image;
 use crate::client::Client;

@@ -4,10 +4,10 @@
 use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
-use model::api::{Archived, CreateTask, DiffQuery, FeedQuery, LogQuery, TaskQuery, TaskView, UpdateTask};
 use model::codex::{CodexEvent, LineSplitter};
 use model::problem::Problem;
 use model::task::UpdateStrategy;
+use protocol::{Archived, CreateTask, DiffQuery, FeedQuery, LogQuery, TaskQuery, TaskView, UpdateTask};
 use store::Layout;
 
 use super::task_prompt::{asked, begun, last_run, prompt};

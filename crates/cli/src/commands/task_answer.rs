@@ -3,10 +3,10 @@
 
 use std::process::ExitCode;
 
-use model::api::AnswerTask;
 use model::problem::Problem;
 use model::submodule::visible;
 use model::task::{Answer, Question};
+use protocol::AnswerTask;
 
 use crate::args::{AnswerArguments, AnswerWord};
 use crate::client::Client;

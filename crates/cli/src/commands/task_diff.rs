@@ -3,10 +3,10 @@
 
 use std::process::ExitCode;
 
-use model::api::{DiffFormat, DiffQuery};
 use model::diff::{Diff, DiffStats, FileDiff, FileStatus};
 use model::problem::Problem;
 use model::visible::Visible;
+use protocol::{DiffFormat, DiffQuery};
 
 use crate::client::{Client, lost};
 use crate::diff_lines::notes;

@@ -4,8 +4,8 @@ use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use model::ErrorCode;
-use model::api::{ResumeTask, TaskView};
 use model::problem::Problem;
+use protocol::{ResumeTask, TaskView};
 
 use crate::args::PromptArguments;
 use crate::client::Client;

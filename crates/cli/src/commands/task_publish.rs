@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
 use model::ErrorCode;
-use model::api::{FeedQuery, PublicationView, PublishTask, TaskView};
 use model::problem::{Problem, ProblemKind};
 use model::publication::{Publication, PublicationStatus, PullRequest};
 use printable::{printable, printable_line};
+use protocol::{FeedQuery, PublicationView, PublishTask, TaskView};
 
 use crate::args::PushArguments;
 use crate::client::{Client, lost};

@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use model::api::{Page, TaskQuery, TaskView};
 use model::problem::Problem;
 use model::publication::{Checks, Publication};
 use model::run::RunFile;
 use model::task::UpdateStrategy;
 use printable::{printable, printable_line};
+use protocol::{Page, TaskQuery, TaskView};
 
 use crate::client::Client;
 use crate::output::Output;

@@ -3,11 +3,11 @@
 
 use std::process::ExitCode;
 
-use model::api::{ConflictsQuery, ConflictsView, UpdateOutcome, UpdateTask, UpdateView};
 use model::merge::FileConflict;
 use model::problem::Problem;
 use model::visible::Visible;
 use printable::printable_line;
+use protocol::{ConflictsQuery, ConflictsView, UpdateOutcome, UpdateTask, UpdateView};
 
 use crate::client::Client;
 use crate::output::Output;

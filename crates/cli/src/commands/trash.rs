@@ -4,13 +4,13 @@
 use std::process::ExitCode;
 
 use model::ErrorCode;
-use model::api::{
-    BuiltImage, CollectGarbage, DiskView, GarbageCollected, ImageUse, MirrorRepack, Page, RepackState, TrashItem, TrashKind,
-};
 use model::near::near;
 use model::problem::Problem;
 use model::size::bytes as size;
 use printable::printable_line;
+use protocol::{
+    BuiltImage, CollectGarbage, DiskView, GarbageCollected, ImageUse, MirrorRepack, Page, RepackState, TrashItem, TrashKind,
+};
 
 use crate::args::GcArguments;
 use crate::client::Client;

@@ -5,9 +5,9 @@ use std::io;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use model::api::{ConflictsView, ResumeTask, UpdateConflicts, UpdateOutcome, UpdateTask, UpdateView};
 use model::problem::Problem;
 use model::task::{TaskRequest, hand_over_prompt};
+use protocol::{ConflictsView, ResumeTask, UpdateConflicts, UpdateOutcome, UpdateTask, UpdateView};
 
 use super::{Engine, new_run};
 use crate::task::Updated;

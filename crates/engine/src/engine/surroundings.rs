@@ -2,8 +2,8 @@
 //! here; `environment` does the work.
 
 use doctor::Finding;
-use model::api::{EnvironmentView, RefsQuery, RefsView};
 use model::problem::Problem;
+use protocol::{EnvironmentView, RefsQuery, RefsView};
 
 use super::Engine;
 

@@ -9,10 +9,10 @@ use durable::crash::{self, CrashPoint};
 use git::{self, CloneError, CloneRequest, Cloned, Mirror};
 use jiff::Timestamp;
 use model::ErrorCode;
-use model::api::{FeedEvent, Progress};
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::names::BranchName;
 use model::run::RunError;
+use protocol::{FeedEvent, Progress};
 
 use super::EnvironmentSlot;
 use crate::inner::Inner;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use git::Mirror;
 use model::ErrorCode;
-use model::api::{RefItem, RefKind, RefsQuery, RefsView};
 use model::names::RefName;
 use model::near::near;
 use model::problem::{Problem, ProblemKind};
 use printable::printable_line;
+use protocol::{RefItem, RefKind, RefsQuery, RefsView};
 
 use super::EnvironmentSlot;
 use super::cloning::fetch_failed;

@@ -10,7 +10,6 @@ use durable::crash::{self, CrashPoint};
 use git::{Mirror, VerifyBranchError, WorktreeError};
 use jiff::Timestamp;
 use model::ErrorCode;
-use model::api::{CreateEnvironment, EditEnvironment, FeedEvent};
 use model::container::ContainerSettings;
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::forge::ForgeSettings;
@@ -20,6 +19,7 @@ use model::policy::RunPolicy;
 use model::problem::Problem;
 use model::sources::SourceSettings;
 use model::task::TaskRequest;
+use protocol::{CreateEnvironment, EditEnvironment, FeedEvent};
 use store::StoreError;
 
 use super::EnvironmentSlot;

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use git::Mirror;
-use model::api::{FetchView, Progress};
 use model::environment::EnvironmentRecord;
 use model::ids::EnvironmentId;
 use process::RunProgramError;
+use protocol::{FetchView, Progress};
 use tokio_util::sync::CancellationToken;
 
 use super::cloning::fetch_failed;

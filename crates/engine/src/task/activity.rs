@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::api::FeedEvent;
 use model::codex::{CodexEvent, activity};
 use model::ids::RunNumber;
+use protocol::FeedEvent;
 use tokio::time::Instant;
 
 use super::{Reach, TaskSlot};

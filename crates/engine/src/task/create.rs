@@ -7,7 +7,6 @@ use durable::blocking;
 use durable::crash::{self, CrashPoint};
 use jiff::Timestamp;
 use model::ErrorCode;
-use model::api::CreateTask;
 use model::environment::EnvironmentStatus;
 use model::ids::{EnvironmentId, TaskId};
 use model::image::{self, Image};
@@ -15,6 +14,7 @@ use model::names::{Prompt, RefName, Setting, Title};
 use model::problem::{Problem, ProblemKind};
 use model::queue::Priority;
 use model::task::{NewRun, NewTask, TaskRecord};
+use protocol::CreateTask;
 
 use super::TaskSlot;
 use crate::environment::not_ready;

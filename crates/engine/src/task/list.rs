@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use model::ErrorCode;
-use model::api::{Archived, Page, TaskQuery, TaskView};
 use model::ids::{EnvironmentId, TaskId};
 use model::problem::Problem;
 use model::task::{TaskGroup, TaskRecord, TaskStatus};
+use protocol::{Archived, Page, TaskQuery, TaskView};
 
 use super::table::Age;
 use super::{TaskSlot, TaskTable};

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use durable::crash::{self, CrashPoint};
 use jiff::Timestamp;
-use model::api::FeedEvent;
 use model::image::Image;
 use model::problem::Problem;
 use model::run::RunPhase;
 use model::task::{Decision, TaskEffect, TaskEvent, TaskRecord, TaskRequest, decide, reconcile, request};
+use protocol::FeedEvent;
 use store::StoreError;
 
 use super::TaskSlot;

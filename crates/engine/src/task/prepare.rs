@@ -11,12 +11,12 @@ use durable::blocking;
 use durable::crash::{self, CrashPoint};
 use git::{self, CommitMessage, Mirror, Signature, Snapshot, SnapshotRequest, WorktreeSpec};
 use model::ErrorCode;
-use model::api::{FeedEvent, Progress};
 use model::ids::{Attempt, ObjectId};
 use model::names::{BranchName, RepositoryUrl};
 use model::run::RunError;
 use model::submodule::{Sources, canonical};
 use model::task::{TaskEvent, TaskRecord, with_summary};
+use protocol::{FeedEvent, Progress};
 use runner::keeper::RunFiles;
 use tokio_util::sync::CancellationToken;
 

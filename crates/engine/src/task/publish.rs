@@ -9,7 +9,6 @@ use std::time::Duration;
 use durable::crash::{self, CrashPoint};
 use git::{Mirror, PushError, PushRequest};
 use model::ErrorCode;
-use model::api::{ForgeView, PublicationView, PublishTask};
 use model::forge::ForgePlace;
 use model::ids::ObjectId;
 use model::names::{BranchName, Prompt};
@@ -19,6 +18,7 @@ use model::publication::{Publication, PublicationStatus, Publish};
 use model::run::RunError;
 use model::secret::Secret;
 use model::task::{NewRun, PublicationEvent, TaskEvent, TaskRecord, TaskRequest};
+use protocol::{ForgeView, PublicationView, PublishTask};
 
 use super::TaskSlot;
 use crate::environment::fetch_failed;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
 use git::Retired;
-use model::api::FeedEvent;
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
+use protocol::FeedEvent;
 use runner::worker::Worker;
 use store::TrashedThing;
 

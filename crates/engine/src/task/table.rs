@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use git::FetchTicket;
 use jiff::Timestamp;
-use model::api::Progress;
 use model::ids::{Attempt, EnvironmentId, TaskId};
 use model::task::TaskRecord;
+use protocol::Progress;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

@@ -12,11 +12,11 @@ use futures_util::StreamExt as _;
 use git::{LandError, Landing, Mirror, ReplayError, ReplayRequest, Replayed, Signature, Worktree};
 use jiff::Timestamp;
 use model::ErrorCode;
-use model::api::{Base, ConflictsView, TaskConflicts, UpdateOutcome};
 use model::ids::ObjectId;
 use model::merge::FileConflict;
 use model::problem::{Problem, ProblemKind};
 use model::task::{Refusal, TaskEvent, TaskRecord, Update, UpdateStrategy};
+use protocol::{Base, ConflictsView, TaskConflicts, UpdateOutcome};
 
 use super::TaskSlot;
 use super::take_home::unreadable;

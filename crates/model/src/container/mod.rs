@@ -9,5 +9,5 @@ mod settings;
 pub use check::{ContainerCheck, ContainerEngine, ContainerImage, ContainerProblem, ContainerStatus};
 pub use host::HostPattern;
 pub use image::ImageUsage;
-pub(crate) use settings::SETTINGS;
+pub use settings::SETTINGS;
 pub use settings::{ContainerNetwork, ContainerSettings, ContainerUser, EditContainer, HostedTools};

@@ -234,7 +234,7 @@ impl ContainerSettings {
     }
 
     /// Returns the conflict that these settings would have after `edit`: the key of the setting to fix, and the problem.
-    pub(crate) fn conflict_with(&self, edit: &EditContainer) -> Option<(&'static str, Problem)> {
+    pub fn conflict_with(&self, edit: &EditContainer) -> Option<(&'static str, Problem)> {
         self.clone().with_all(edit).ok()?.conflict()
     }
 
@@ -262,7 +262,7 @@ impl ContainerSettings {
 
 text_in_requests!(
     /// The name of a container image: `[registry/]name[:tag][@digest]`.
-    ImageReference,
+    pub(crate) ImageReference,
     |description| text(description, "^[0-9A-Za-z][0-9A-Za-z._/:@-]{0,299}$")
 );
 
@@ -280,7 +280,7 @@ fn image_name(text: &str) -> Result<String, Problem> {
 
 text_in_requests!(
     /// An absolute path on the server's machine. At most 4,000 bytes.
-    DockerfilePath,
+    pub(crate) DockerfilePath,
     |description| text(description, format!("^/[^{CONTROL}]*$")).max_length(Some(4000))
 );
 
@@ -326,7 +326,7 @@ fn hosts_of(texts: &[String]) -> Result<Vec<HostPattern>, Problem> {
 
 text_in_requests!(
     /// A size of at least 64 MiB, such as `512m`, `4g` or a number of bytes. Case is ignored.
-    MemorySize,
+    pub(crate) MemorySize,
     |description| {
         let bytes = "6710886[4-9]|671088[7-9][0-9]|67108[9][0-9]{2}|67109[0-9]{3}|671[1-9][0-9]{4}|67[2-9][0-9]{5}|6[89][0-9]{6}\
                      |[7-9][0-9]{7}|[1-9][0-9]{8,18}";

@@ -164,7 +164,7 @@ pub struct GivenImage {
 
 text_in_requests!(
     /// A PNG, JPEG, GIF or WebP image of at most 10 MiB, in Base64.
-    ImageContent,
+    pub(crate) ImageContent,
     |description| {
         let pattern = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)$";
         text(description, pattern).format(Some(SchemaFormat::KnownFormat(KnownFormat::Byte)))

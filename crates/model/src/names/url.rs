@@ -25,7 +25,7 @@ text_type!(
 text_in_requests!(
     /// The URL of a new repository: https, http, ssh, git, file, scp-like (`git@host:path`) or an absolute path. It cannot contain a
     /// password, and http URLs cannot contain a query or a fragment. At most 2,000 bytes.
-    NewRepositoryUrl,
+    pub NewRepositoryUrl,
     |description| text(description, url_pattern("?#")).max_length(Some(URL_LIMIT_BYTES))
 );
 

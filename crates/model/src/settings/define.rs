@@ -63,29 +63,31 @@ macro_rules! settings {
         }
 
         /// The rows of the table for this group.
-        pub(crate) const SETTINGS: &[crate::settings::Setting] = &[$(
-            crate::settings::Setting {
-                $($row)*
-                ..crate::settings::Setting {
-                    key: stringify!($field),
-                    flag: "",
-                    group: $group,
-                    label: "",
-                    help: concat!($($help, "\n"),+),
-                    default: "",
-                    example: "",
-                    input: crate::settings::Input::Number,
-                    required: crate::settings::Required::No,
-                    field: concat!(stringify!($member), ".", stringify!($field)),
-                    current: |view| crate::settings::Stored::texts(&view.$member.$field),
-                    change: |edit, key, texts| {
-                        let requested = <$requested as crate::settings::Requested>::from_texts(key, texts, $refused)?;
-                        let check: fn($requested) -> Result<$stored, crate::problem::Problem> = $check;
-                        requested.clone().map(check).transpose()?;
-                        edit.$member.get_or_insert_default().$field = Some(requested);
-                        Ok(())
-                    },
-                }
+        pub const SETTINGS: &[crate::settings::Row<$Record, $Edit>] = &[$(
+            crate::settings::Row {
+                description: crate::settings::Description {
+                    $($row)*
+                    ..crate::settings::Description {
+                        key: stringify!($field),
+                        flag: "",
+                        group: $group,
+                        label: "",
+                        help: concat!($($help, "\n"),+),
+                        default: "",
+                        example: "",
+                        input: crate::settings::Input::Number,
+                        required: crate::settings::Required::No,
+                        field: concat!(stringify!($member), ".", stringify!($field)),
+                    }
+                },
+                current: |record| crate::settings::Stored::texts(&record.$field),
+                change: |edit, key, texts| {
+                    let requested = <$requested as crate::settings::Requested>::from_texts(key, texts, $refused)?;
+                    let check: fn($requested) -> Result<$stored, crate::problem::Problem> = $check;
+                    requested.clone().map(check).transpose()?;
+                    edit.$field = Some(requested);
+                    Ok(())
+                },
             },
         )+];
     };

@@ -1,24 +1,30 @@
-//! The table of a repository's settings: each setting is described once, next to the field that stores it.
+//! Describes a repository's settings: each setting once, next to the field that stores it.
 //!
-//! The form on the repository's page, the flags of `env add` and `env edit`, `env config`, `env show` and `docs/settings.md` are derived
-//! from the table. The macro in `define` also derives the fields of the API, so the API description uses the same help texts.
+//! The macro in `define` derives the stored record, the request that changes it, and the rows of a table from one list. The crate
+//! `protocol` puts the tables together.
 
 mod define;
-mod general;
-mod reference;
 mod value;
 
 pub(crate) use define::settings;
-pub use reference::reference;
 pub(crate) use value::{Requested, Stored, Text, given, text_by_as_str};
 
-use crate::api::{CreateEnvironment, EditEnvironment, EnvironmentView};
 use crate::problem::Problem;
-use crate::{container, forge, policy, sources};
 
-/// A setting of a repository.
+/// A setting of a group that is stored in an `R` and changed by an `E`.
+#[derive(Debug)]
+pub struct Row<R: 'static, E: 'static> {
+    /// What the setting is called and what it does.
+    pub description: Description,
+    /// Returns the current values: none if the default applies.
+    pub current: fn(&R) -> Vec<String>,
+    /// Checks values and adds the change to a request. No values request the default. The text is the key, for errors.
+    pub change: fn(&mut E, &str, &[String]) -> Result<(), Problem>,
+}
+
+/// What a setting of a repository is called, what it does, and which values it accepts.
 #[derive(Debug, Clone, Copy)]
-pub struct Setting {
+pub struct Description {
     /// The name in `env config` and in forms, e.g. `token_budget`.
     pub key: &'static str,
     /// The flag of `env add` and `env edit`, without the dashes.
@@ -28,7 +34,7 @@ pub struct Setting {
     /// The label in forms.
     pub label: &'static str,
     /// The doc comment of the setting.
-    pub(crate) help: &'static str,
+    pub help: &'static str,
     /// The default, in words or as a value.
     pub default: &'static str,
     /// An example of a list element.
@@ -39,8 +45,6 @@ pub struct Setting {
     pub required: Required,
     /// The path of the field in the API, e.g. `container.token_budget`.
     pub field: &'static str,
-    pub(crate) current: fn(&EnvironmentView) -> Vec<String>,
-    pub(crate) change: fn(&mut EditEnvironment, &str, &[String]) -> Result<(), Problem>,
 }
 
 /// A group of settings, in the order of forms and lists.
@@ -132,13 +136,6 @@ impl Group {
             }
         }
     }
-
-    /// Returns the settings of the group.
-    pub fn settings(self) -> impl Iterator<Item = &'static Setting> {
-        let tables =
-            [general::SETTINGS, container::SETTINGS, policy::SETTINGS, sources::SETTINGS, forge::SETTINGS, general::TOKENS];
-        tables.into_iter().flatten().filter(move |setting| setting.group == self)
-    }
 }
 
 impl Input {
@@ -171,7 +168,7 @@ impl Input {
     }
 }
 
-impl Setting {
+impl Description {
     /// Returns the first paragraph of the help: a phrase without a final period.
     pub fn summary(&self) -> String {
         self.paragraphs().next().unwrap_or_default()
@@ -186,19 +183,6 @@ impl Setting {
         let lines: Vec<&str> = self.help.lines().map(str::trim).collect();
         let paragraphs: Vec<String> = lines.split(|line| line.is_empty()).map(|lines| lines.join(" ")).collect();
         paragraphs.into_iter().filter(|paragraph| !paragraph.is_empty())
-    }
-
-    /// Returns the current values: none if the default applies. For secrets, returns the names instead of the values.
-    pub fn current(&self, view: &EnvironmentView) -> Vec<String> {
-        (self.current)(view)
-    }
-
-    /// Checks `values` and adds the change to a request. An empty list requests the default.
-    pub fn change(&self, edit: &mut EditEnvironment, values: &[String]) -> Result<(), Problem> {
-        if self.required == Required::Yes && values.is_empty() {
-            return Err(general::required(self.key));
-        }
-        (self.change)(edit, self.key, values)
     }
 
     /// Returns the choices, if the setting has a few fixed values.
@@ -216,37 +200,3 @@ impl Setting {
         }
     }
 }
-
-/// Returns every setting, group by group.
-pub fn all() -> impl Iterator<Item = &'static Setting> {
-    Group::ALL.into_iter().flat_map(Group::settings)
-}
-
-/// Finds a setting by its key or flag. Dashes and underscores are equivalent.
-pub fn find(name: &str) -> Option<&'static Setting> {
-    let name = name.trim_start_matches("--").replace('-', "_");
-    all().find(|setting| setting.key == name || setting.flag.replace('-', "_") == name)
-}
-
-/// Returns the first conflict between settings that are valid on their own: the key of a setting to fix, and the problem.
-pub fn conflict(view: &EnvironmentView, edit: &EditEnvironment) -> Option<(&'static str, Problem)> {
-    edit.container.as_ref().and_then(|edit| view.container.conflict_with(edit))
-}
-
-/// Turns the settings of a request into a request for a new repository.
-pub fn create(repo_url: String, edit: EditEnvironment) -> CreateEnvironment {
-    CreateEnvironment {
-        repo_url,
-        default_branch: edit.default_branch,
-        name: edit.name,
-        variables: edit.variables.unwrap_or_default(),
-        secrets: edit.secrets.into_iter().filter_map(|(name, secret)| Some((name, secret?))).collect(),
-        container: edit.container,
-        runs: edit.runs,
-        forge: edit.forge,
-        sources: edit.sources,
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,4 @@
-//! Tests of the crate over its public interface: parsers with recordings and random input, and the documented errors.
+//! Tests of the crate over its public interface: parsers with recordings and random input.
 //!
 //! The decisions about tasks are tested in the files that contain them.
 
@@ -9,6 +9,4 @@ mod codex_robustness;
 mod codex_transcript;
 mod diff_patches;
 mod diff_robustness;
-mod error_codes;
-mod error_reference;
 mod visible_robustness;

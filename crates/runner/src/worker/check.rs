@@ -9,11 +9,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use config::Config;
-use model::api::WorkerStatus;
 use model::container::ContainerCheck;
 use model::problem::Problem;
 use model::{ErrorCode, Report};
 use process::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool};
+use protocol::WorkerStatus;
 
 use super::script::Script;
 use super::variables::engine_environment;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use config::Config;
 use model::ErrorCode;
-use model::api::WorkerStatus;
 use model::problem::Problem;
 use process::{BaseEnvironment, RunProgramError, Tool};
+use protocol::WorkerStatus;
 use store::Layout;
 
 use super::kind::WorkerKind;

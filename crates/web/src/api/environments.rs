@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page, ProblemView, RefsQuery, RefsView};
+use protocol::{CreateEnvironment, EditEnvironment, EnvironmentView, Page, ProblemView, RefsQuery, RefsView};
 
 use super::operation::{BadBody, BadQuery, EnvPath, NotThere, Refused};
 use crate::extract::{JsonBody, PathOf, QueryOf};

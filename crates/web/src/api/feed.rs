@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::StreamExt;
-use model::api::FeedQuery;
+use protocol::FeedQuery;
 
 use super::operation::{BadQuery, LastEventId, Refused};
 use crate::extract::{QueryOf, resume_point};

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use model::api::{ProblemView, PublicationView, PublishTask, TaskView};
+use protocol::{ProblemView, PublicationView, PublishTask, TaskView};
 
 use super::operation::{BadBody, NotThere, Refused, TaskPath};
 use crate::extract::{JsonBody, PathOf};

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use model::api::{ProblemView, QueueView, ResumeTask, TaskView};
+use protocol::{ProblemView, QueueView, ResumeTask, TaskView};
 
 use super::operation::{BadBody, FollowUpPath, IdempotencyHeader, NotThere, Refused, TaskPath};
 use crate::extract::{IdempotencyKey, JsonBody, PathOf};

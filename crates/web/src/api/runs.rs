@@ -14,8 +14,8 @@ use axum::response::{IntoResponse, Response};
 use engine::{LogFile, RunLine};
 use futures_util::{Stream, StreamExt};
 use model::ErrorCode;
-use model::api::{FollowQuery, LogQuery, ProblemView};
 use model::problem::Problem;
+use protocol::{FollowQuery, LogQuery, ProblemView};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
@@ -157,8 +157,8 @@ fn line_events(lines: impl Stream<Item = Result<RunLine, Problem>> + Send) -> im
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use model::api::RunEnded;
     use model::run::RunStatus;
+    use protocol::RunEnded;
     use tokio_util::sync::CancellationToken;
 
     use super::*;

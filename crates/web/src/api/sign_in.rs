@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use model::api::{ServerStatus, SetPassword, SignInLink};
+use protocol::{ServerStatus, SetPassword, SignInLink};
 
 use super::operation::{BadBody, Refused};
 use crate::extract::JsonBody;

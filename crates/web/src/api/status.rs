@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use model::ErrorCode;
-use model::api::{Finding, Page, ProblemView, ServerStatus};
 use model::problem::Problem;
+use protocol::{Finding, Page, ProblemView, ServerStatus};
 
 use super::operation::Refused;
 use crate::problem::ProblemResponse;
@@ -81,7 +81,7 @@ pub(crate) async fn contract(State(api): State<Api>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
-    use model::api::WorkerStatus;
+    use protocol::WorkerStatus;
 
     use model::problem::ProblemKind;
 

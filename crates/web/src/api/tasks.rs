@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::Changes;
-use model::api::{AnswerTask, CreateTask, DiffFormat, DiffQuery, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
 use model::diff::Diff;
+use protocol::{AnswerTask, CreateTask, DiffFormat, DiffQuery, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
 
 use super::operation::{BadBody, BadQuery, IdempotencyHeader, NotThere, Refused, TaskPath};
 use crate::extract::{IdempotencyKey, JsonBody, PathOf, QueryOf, run_number};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use model::api::{CollectGarbage, DiskView, EnvironmentView, GarbageCollected, Page, ProblemView, TaskView, TrashItem};
+use protocol::{CollectGarbage, DiskView, EnvironmentView, GarbageCollected, Page, ProblemView, TaskView, TrashItem};
 
 use super::operation::{BadBody, EnvPath, NotThere, Refused, TaskPath};
 use crate::extract::{JsonBody, PathOf};

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use model::api::{ConflictsQuery, ConflictsView, ProblemView, UpdateConflicts, UpdateTask, UpdateView};
+use protocol::{ConflictsQuery, ConflictsView, ProblemView, UpdateConflicts, UpdateTask, UpdateView};
 
 use super::operation::{BadBody, BadQuery, NotThere, Refused, TaskPath};
 use crate::extract::{JsonBody, PathOf, QueryOf};

@@ -4,8 +4,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use model::ErrorCode;
-use model::api::ProblemView;
 use model::problem::{Problem, ProblemKind};
+use protocol::ProblemView;
 
 use super::layout::{self, Place};
 

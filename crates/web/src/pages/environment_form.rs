@@ -1,4 +1,4 @@
-//! The form for a repository's settings, derived from the table in [`model::settings`].
+//! The form for a repository's settings, derived from the table in [`protocol::settings`].
 //!
 //! Each value is checked by its own setting, so an error is shown next to its field. Invariant: no page contains the value of a
 //! secret, neither a stored one nor one that a user just entered.
@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use engine::RunDefaults;
 use maud::{Markup, html};
 use model::ErrorCode;
-use model::api::{EditEnvironment, EnvironmentView, ServerStatus};
 use model::names::VariableName;
 use model::problem::Problem;
 use model::secret::Secret;
-use model::settings::{self, Group, Input, Required, Setting};
+use protocol::settings::{self, Group, Input, Required, Setting};
+use protocol::{EditEnvironment, EnvironmentView, ServerStatus};
 
 use super::form::{Field, Form, Kind, Typed, Wrong};
 
@@ -89,7 +89,7 @@ pub(super) fn fields(form: Form<'_>, one: &EnvironmentView, defaults: &Defaults,
 
 fn group_fields(form: Form<'_>, group: Group, one: &EnvironmentView, defaults: &Defaults) -> Markup {
     html! {
-        @for setting in group.settings() {
+        @for setting in settings::of(group) {
             @match setting.key {
                 "secrets" => { (secrets(form, one)) }
                 "forge_token" => { (forge_token(form, setting, one)) }
@@ -106,7 +106,7 @@ fn group_fields(form: Form<'_>, group: Group, one: &EnvironmentView, defaults: &
 /// Returns whether a field of the group has an error.
 fn is_wrong(form: Form<'_>, group: Group) -> bool {
     let extra: &[&str] = if group == Group::Variables { &["secret_name", "secret_value"] } else { &[] };
-    group.settings().any(|setting| form.wrong.any(&[setting.key])) || form.wrong.any(extra)
+    settings::of(group).any(|setting| form.wrong.any(&[setting.key])) || form.wrong.any(extra)
 }
 
 /// Renders the field of the setting `key` in the form for a new repository.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
-use model::api::{EnvironmentView, FetchView};
 use model::environment::EnvironmentStatus;
 use model::names::RepositoryUrl;
 use model::problem::Problem;
-use model::settings;
 use printable::{printable, printable_line};
+use protocol::settings;
+use protocol::{EnvironmentView, FetchView};
 
 use super::answer::{Answer, Page, PageProblem, see};
 use super::confirm::{self, Question};

@@ -3,8 +3,8 @@
 
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
-use model::api::Damaged;
 use model::task::TaskStatus;
+use protocol::Damaged;
 
 use super::assets;
 

@@ -14,10 +14,10 @@ use engine::RunLine;
 use futures_util::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use maud::Markup;
-use model::api::{FeedEvent, TaskView};
 use model::codex::CodexEvent;
 use model::ids::RunNumber;
 use model::problem::Problem;
+use protocol::{FeedEvent, TaskView};
 use serde::Deserialize;
 
 use super::answer::PageProblem;

@@ -5,9 +5,9 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use model::ErrorCode;
-use model::api::{CreateTask, TaskQuery};
 use model::environment::EnvironmentStatus;
 use model::problem::{Problem, ProblemKind};
+use protocol::{CreateTask, TaskQuery};
 use serde::Deserialize;
 
 use super::answer::{Answer, Page, PageProblem, see_sent};

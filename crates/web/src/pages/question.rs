@@ -5,10 +5,10 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use model::ErrorCode;
-use model::api::{AnswerTask, TaskView};
 use model::problem::{Problem, ProblemKind};
 use model::submodule::visible;
 use model::task::Answer;
+use protocol::{AnswerTask, TaskView};
 use serde::Deserialize;
 
 use super::answer::{PageProblem, see};

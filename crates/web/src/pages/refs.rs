@@ -3,8 +3,8 @@
 
 use axum::extract::{Query, State};
 use maud::{Markup, html};
-use model::api::{RefItem, RefKind, RefsQuery, RefsView};
 use printable::printable_line;
+use protocol::{RefItem, RefKind, RefsQuery, RefsView};
 use serde::Deserialize;
 
 use super::answer::{Answer, Page};

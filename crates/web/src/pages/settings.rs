@@ -5,8 +5,8 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use doctor::{Finding, Level};
 use maud::{Markup, html};
-use model::api::{DiskView, ImageUse};
 use printable::printable_line;
+use protocol::{DiskView, ImageUse};
 
 use super::answer::{Answer, Page, PageProblem, see};
 use super::browser;

@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 
 use git::ProgressPhase;
 use maud::{Markup, html};
-use model::api::TaskView;
 use model::queue::{QueuePlace, WaitsFor};
 use model::run::{RunFile, RunStatus};
+use protocol::TaskView;
 
 use super::layout::{moment, ordinal};
 

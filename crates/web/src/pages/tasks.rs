@@ -3,10 +3,10 @@
 
 use axum::extract::{Query, State};
 use maud::{Markup, html};
-use model::api::{TaskQuery, TaskView};
 use model::problem::Problem;
 use model::task::TaskGroup;
 use printable::printable_line;
+use protocol::{TaskQuery, TaskView};
 use serde::Deserialize;
 
 use super::answer::{Answer, Page};

@@ -7,9 +7,9 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use model::ErrorCode;
-use model::api::{CollectGarbage, TrashItem, TrashKind};
 use model::problem::Problem;
 use printable::printable_line;
+use protocol::{CollectGarbage, TrashItem, TrashKind};
 use serde::Deserialize;
 
 use super::answer::{Answer, Page, PageProblem, see};

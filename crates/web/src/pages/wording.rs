@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use jiff::SignedDuration;
 use maud::{Markup, html};
-use model::api::TaskView;
 use model::codex::CodexEvent;
+use protocol::TaskView;
 use serde_json::{Value, json};
 use testkit::words::words;
 

@@ -13,12 +13,12 @@ use axum::response::{IntoResponse, Response};
 use engine::{Changes, PictureSide, Review, ReviewPart, ReviewState};
 use git::{Binary, Reading, Standing, Whitespace};
 use maud::{Markup, html};
-use model::api::{ResumeTask, TaskView};
 use model::diff::{Diff, FileDiff, Picture, PictureKind};
 use model::ids::RunNumber;
 use model::problem::Problem;
 use model::run::RunFile;
 use printable::printable_line;
+use protocol::{ResumeTask, TaskView};
 use serde::Deserialize;
 
 pub(super) use file::on_demand;

@@ -1,6 +1,6 @@
 //! The requests and responses of the HTTP API, shared by the server, the command line and the pages.
 //!
-//! Requests contain text as the client sent it. The engine parses the text into the types of [`crate::names`], so an invalid
+//! Requests contain text as the client sent it. The engine parses the text into the types of [`model::names`], so an invalid
 //! value results in a [`Problem`] with a hint instead of a parser's error.
 
 mod answer;
@@ -9,6 +9,7 @@ mod publish;
 mod query;
 mod queue;
 mod refs;
+pub mod settings;
 mod trash;
 mod update;
 
@@ -17,21 +18,21 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::container::{ContainerSettings, ContainerStatus, EditContainer};
-use crate::environment::{EnvironmentRecord, EnvironmentStatus};
-use crate::error_code::AnyCode;
-use crate::forge::{EditForge, ForgeSettings};
-use crate::ids::{EnvironmentId, RunNumber, TaskId};
-use crate::image::GivenImage;
-use crate::names::{BranchName, NewRepositoryUrl, Prompt, RefName, RepositoryUrl, Setting, Title, VariableName};
-use crate::policy::{EditRunPolicy, RunPolicy};
-use crate::problem::{Problem, ProblemKind};
-use crate::queue::{Hold, Priority, QueuePlace};
-use crate::report::Report;
-use crate::run::{RunError, RunStatus};
-use crate::secret::{PasswordText, Secret, SecretChange, VariableValue};
-use crate::sources::{EditSources, SourceSettings};
-use crate::task::{TaskFile, TaskGroup, TaskRecord, TaskStatus};
+use model::container::{ContainerSettings, ContainerStatus, EditContainer};
+use model::environment::{EnvironmentRecord, EnvironmentStatus};
+use model::error_code::AnyCode;
+use model::forge::{EditForge, ForgeSettings};
+use model::ids::{EnvironmentId, RunNumber, TaskId};
+use model::image::GivenImage;
+use model::names::{BranchName, NewRepositoryUrl, Prompt, RefName, RepositoryUrl, Setting, Title, VariableName};
+use model::policy::{EditRunPolicy, RunPolicy};
+use model::problem::{Problem, ProblemKind};
+use model::queue::{Hold, Priority, QueuePlace};
+use model::report::Report;
+use model::run::{RunError, RunStatus};
+use model::secret::{PasswordText, Secret, SecretChange, VariableValue};
+use model::sources::{EditSources, SourceSettings};
+use model::task::{TaskFile, TaskGroup, TaskRecord, TaskStatus};
 
 pub use answer::AnswerTask;
 pub use doctor::{Finding, Level};
@@ -530,7 +531,7 @@ impl From<ProblemView> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error_code::ErrorCode;
+    use model::error_code::ErrorCode;
 
     #[test]
     fn a_problem_is_the_same_after_it_was_sent_over_http() {

@@ -1,12 +1,12 @@
 //! Requests and responses of the HTTP API for pushes and pull requests.
 //!
-//! The state itself is [`crate::publication::Publication`].
+//! The state itself is [`model::publication::Publication`].
 
 use serde::{Deserialize, Serialize};
 
-use crate::forge::ForgeKind;
-use crate::names::BranchName;
-use crate::publication::Publication;
+use model::forge::ForgeKind;
+use model::names::BranchName;
+use model::publication::Publication;
 
 /// Body of `POST /api/v1/tasks/{task_id}/push`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

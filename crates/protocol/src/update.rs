@@ -5,12 +5,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ProblemView, TaskView};
-use crate::error_code::ErrorCode;
-use crate::ids::{ObjectId, TaskId};
-use crate::merge::{FileConflict, in_words};
-use crate::names::Title;
-use crate::problem::Problem;
-use crate::task::UpdateStrategy;
+use model::error_code::ErrorCode;
+use model::ids::{ObjectId, TaskId};
+use model::merge::{FileConflict, in_words};
+use model::names::Title;
+use model::problem::Problem;
+use model::task::UpdateStrategy;
 
 /// Maximum number of conflicting files in an error message. The field `conflicts` lists all of them.
 const FILES_NAMED: usize = 20;
@@ -124,7 +124,7 @@ pub struct TaskConflicts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::ConflictKind;
+    use model::merge::ConflictKind;
 
     #[test]
     fn every_field_of_an_update_can_be_omitted() {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::error_code::ErrorCode;
+use model::ErrorCode;
 
 fn view() -> EnvironmentView {
     serde_json::from_value(json!({

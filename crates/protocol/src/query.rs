@@ -4,9 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EnvironmentId, UUID};
-use crate::schema::{SPACE, text, text_in_requests};
-use crate::task::{TaskGroup, TaskStatus};
+use model::ids::{EnvironmentId, UUID};
+use model::schema::{SPACE, text, text_in_requests};
+use model::task::{TaskGroup, TaskStatus};
 
 /// Whether a list includes archived tasks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -42,7 +42,7 @@ impl Archived {
 
 text_in_requests!(
     /// Statuses of tasks, separated by commas.
-    Statuses,
+    pub Statuses,
     |description| {
         let names = TaskStatus::ALL.map(TaskStatus::as_str).join("|");
         let status = format!("[{SPACE}]*(?:{names})[{SPACE}]*");
@@ -52,7 +52,7 @@ text_in_requests!(
 
 text_in_requests!(
     /// A position in a list of tasks: the time and the ID of a task, or the ID of a waiting task.
-    Cursor,
+    pub Cursor,
     |description| text(description, format!("^(?:queue|-?[0-9]{{1,20}})_{UUID}$"))
 );
 

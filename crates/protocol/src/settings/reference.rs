@@ -19,7 +19,7 @@ pub fn reference() -> String {
             let _ = write!(text, "{}\n\n", group.note());
         }
         text.push_str("| key | flag | API field | default | description |\n|---|---|---|---|---|\n");
-        for setting in group.settings() {
+        for setting in super::of(group) {
             let _ = writeln!(
                 text,
                 "| `{}` | `{}` | `{}` | {} | {} |",

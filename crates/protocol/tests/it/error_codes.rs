@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use model::api::ProblemView;
 use model::container::ContainerCheck;
 use model::problem::{Problem, ProblemKind};
 use model::queue::Hold;
 use model::{ErrorCode, Report};
+use protocol::ProblemView;
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("the folder exists") {

@@ -1,13 +1,13 @@
 //! Responses of the HTTP API for the queue.
 //!
-//! [`crate::queue`] decides which run starts next.
+//! [`model::queue`] decides which run starts next.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EnvironmentId, RunNumber, TaskId};
-use crate::names::Title;
-use crate::queue::{Hold, Priority, QueuePlace};
+use model::ids::{EnvironmentId, RunNumber, TaskId};
+use model::names::Title;
+use model::queue::{Hold, Priority, QueuePlace};
 
 /// The queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::Answer;
+use model::task::Answer;
 
 /// Body of `POST /api/v1/tasks/{task_id}/answer`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

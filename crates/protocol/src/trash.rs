@@ -5,8 +5,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EnvironmentId, TaskId};
-use crate::names::Title;
+use model::ids::{EnvironmentId, TaskId};
+use model::names::Title;
 
 /// Kind of an item in the trash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
