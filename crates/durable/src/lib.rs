@@ -2,7 +2,7 @@
 //!
 //! Functions here sync files and folders, replace files atomically, and mark the moments at which tests kill the process. This crate
 //! decides nothing and knows no file formats. All functions block. Async code
-//! calls them through [`blocking`].
+//! calls them through [`blocking()`].
 
 mod atomic;
 mod blocking;

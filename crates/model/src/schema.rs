@@ -2,7 +2,7 @@
 //!
 //! Patterns use only what Rust, JavaScript and Python understand in the same way: no `\s`, `\w` or `.`. A pattern counts characters, so
 //! a type that limits bytes accepts fewer texts than its pattern if they contain characters outside of ASCII. Invariant: apart from that,
-//! a pattern matches exactly the text that its type accepts. The tests of the types prove this with [`tests::agree`].
+//! a pattern matches exactly the text that its type accepts. The tests of the types prove this with `tests::agree`.
 
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};

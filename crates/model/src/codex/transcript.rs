@@ -1,6 +1,6 @@
 //! Turns events into a transcript: plain blocks of text for a terminal or a page.
 //!
-//! A transcript has structure but no colors. All text from an agent passes through [`printable`], so it cannot control a terminal.
+//! A transcript has structure but no colors. All text from an agent passes through [`printable()`], so it cannot control a terminal.
 //! Only the end of a command's output is shown; the raw log contains the whole output.
 
 use printable::{printable, printable_line};
