@@ -27,7 +27,7 @@ pub(crate) async fn task(client: &Client, text: &str) -> Result<String, Problem>
     let mut query = is_prefix(text).then(all);
     while let Some(asked) = query {
         let page = client.list_tasks(&asked).await?;
-        found.extend(page.items.iter().map(|task| task.meta.task_id.to_string()).filter(|id| id.starts_with(text)));
+        found.extend(page.items.iter().map(|task| task.task_id.to_string()).filter(|id| id.starts_with(text)));
         query = page.next_cursor.map(|next| TaskQuery { cursor: Some(next), ..all() });
     }
     only("task", text, found)?.ok_or_else(|| unknown_task(text))

@@ -70,7 +70,7 @@ pub(crate) async fn until_begun(client: &Client, task: &str, run: u32) -> Result
         if !is_waiting(&now, run) {
             return Ok(());
         }
-        let question = now.meta.question.as_ref();
+        let question = now.question.as_ref();
         if let Some(question) = question.filter(|question| asked.replace(question.number) != Some(question.number)) {
             task_answer::lines(question, task).iter().for_each(printer::remark);
         }
@@ -83,7 +83,7 @@ pub(crate) async fn until_begun(client: &Client, task: &str, run: u32) -> Result
 }
 
 fn is_waiting(task: &TaskView, run: u32) -> bool {
-    let found = task.meta.runs.iter().find(|found| found.number.0 == run);
+    let found = task.runs.iter().find(|found| found.number.0 == run);
     found.is_some_and(|run| match run.status {
         RunStatus::Queued | RunStatus::Preparing => true,
         RunStatus::Running

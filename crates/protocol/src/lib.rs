@@ -10,6 +10,7 @@ mod query;
 mod queue;
 mod refs;
 pub mod settings;
+mod task;
 mod trash;
 mod update;
 
@@ -27,12 +28,12 @@ use model::image::GivenImage;
 use model::names::{BranchName, NewRepositoryUrl, Prompt, RefName, RepositoryUrl, Setting, Title, VariableName};
 use model::policy::{EditRunPolicy, RunPolicy};
 use model::problem::{Problem, ProblemKind};
-use model::queue::{Hold, Priority, QueuePlace};
+use model::queue::{Hold, Priority};
 use model::report::Report;
 use model::run::{RunError, RunStatus};
 use model::secret::{PasswordText, Secret, SecretChange, VariableValue};
 use model::sources::{EditSources, SourceSettings};
-use model::task::{TaskFile, TaskGroup, TaskRecord, TaskStatus};
+use model::task::TaskStatus;
 
 pub use answer::AnswerTask;
 pub use doctor::{Finding, Level};
@@ -40,6 +41,7 @@ pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use query::{Archived, ConflictsQuery, DiffFormat, DiffQuery, FeedQuery, FollowQuery, LogQuery, RefsQuery, TaskQuery};
 pub use queue::{QueueItem, QueueView};
 pub use refs::{FetchView, RefItem, RefKind, RefsView};
+pub use task::{RunView, TaskView};
 pub use trash::{
     BuiltImage, CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, ImageUse, MirrorRepack, NotDeleted, RepackState,
     TaskDisk, TrashItem, TrashKind,
@@ -265,45 +267,6 @@ pub struct ResumeTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Priority>)]
     pub priority: Option<String>,
-}
-
-/// A task: the fields of its `meta.json`, and fields that the server computes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = Task)]
-pub struct TaskView {
-    /// The fields of `meta.json`.
-    #[serde(flatten)]
-    pub meta: TaskFile,
-    /// Name of the repository. Null if the repository was removed.
-    pub env_name: Option<Title>,
-    /// Group of the task in lists.
-    pub group: TaskGroup,
-    /// Whether a run is queued or in progress.
-    pub active: bool,
-    /// Progress of preparing the worktree.
-    pub progress: Option<Progress>,
-    /// What the agent is doing, in one line, while a run is in progress.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub activity: Option<String>,
-    /// Place of the task's run in the queue.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue: Option<QueuePlace>,
-}
-
-impl TaskView {
-    /// Creates the view of a record.
-    pub fn new(record: &TaskRecord, env_name: Option<Title>, progress: Option<Progress>, queue: Option<QueuePlace>) -> Self {
-        let group = TaskGroup::of(record);
-        Self {
-            meta: TaskFile::from(record),
-            env_name,
-            group,
-            active: record.last_run().is_active(),
-            progress,
-            activity: None,
-            queue,
-        }
-    }
 }
 
 /// A task or repository whose files cannot be read. The server does not change them.

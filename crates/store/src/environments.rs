@@ -9,13 +9,14 @@ use std::path::Path;
 
 use durable::write_atomically;
 use fs_err as fs;
-use model::environment::{EnvironmentFile, EnvironmentRecord};
+use model::environment::EnvironmentRecord;
 use model::ids::EnvironmentId;
 use model::names::{BranchName, RepositoryUrl, VariableName};
 use model::secret::Secret;
 use protocol::Damaged;
 use serde::{Deserialize, Serialize};
 
+use super::environment_file::EnvironmentFile;
 use super::tasks::schema_of;
 use super::{Found, Home, StoreError, damaged};
 

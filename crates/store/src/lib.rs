@@ -6,6 +6,7 @@
 mod boot;
 mod built_images;
 mod codex_home;
+mod environment_file;
 mod environments;
 mod home;
 mod images;
@@ -15,7 +16,9 @@ mod notices;
 mod password;
 mod plain_file;
 mod reviewed;
+mod run_file;
 mod sessions;
+mod task_file;
 mod tasks;
 mod trash;
 mod usage;

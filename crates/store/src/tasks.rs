@@ -10,10 +10,11 @@ use durable::write_atomically;
 use fs_err as fs;
 use model::ids::TaskId;
 use model::image::Image;
-use model::task::{TaskFile, TaskRecord};
+use model::task::TaskRecord;
 use protocol::Damaged;
 
 use super::home::private_folder;
+use super::task_file::TaskFile;
 use super::{Found, Home, StoreError, damaged};
 
 impl Home {

@@ -213,7 +213,7 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
     printer::line(format!("> {FIRST}"));
     let new = CreateTask { env_id: environment.env_id.to_string(), prompt: FIRST.to_owned(), ..CreateTask::default() };
     let task = client.create_task(&new).await?;
-    let id = task.meta.task_id.to_string();
+    let id = task.task_id.to_string();
     let first = follow::to_the_end(client, &id, 1, Form::Transcript).await?;
     if first != ExitCode::SUCCESS {
         return Ok(first);
@@ -230,7 +230,7 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
 
     step(7, "task diff: show the changes; each run is one commit on the task's branch");
     task_diff::patch(client, &id, DiffQuery::default()).await?;
-    printer::line(format!("\nThe commits are on the branch {} in the mirror, ready to push.", resumed.meta.branch));
+    printer::line(format!("\nThe commits are on the branch {} in the mirror, ready to push.", resumed.branch));
     Ok(second)
 }
 
@@ -244,7 +244,7 @@ async fn clear_away(home: &Path) -> Result<(), Problem> {
     let statuses = "queued,preparing,running,stopping".to_owned();
     let active = client.list_tasks(&TaskQuery { status: Some(statuses), ..TaskQuery::default() }).await?;
     for left in active.items {
-        task::stopped(&client, &left.meta.task_id.to_string()).await?;
+        task::stopped(&client, &left.task_id.to_string()).await?;
     }
     let status = client.show_status().await?;
     if let Some(identity) = ProcessIdentity::of(status.pid).map_err(Problem::internal)? {

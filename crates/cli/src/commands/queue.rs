@@ -60,9 +60,9 @@ pub(crate) async fn follow_up(client: &Client, command: &FollowUpCommand, json: 
         FollowUpCommand::Add { task, run } => {
             let id = ids::task(client, &task.task).await?;
             let added = client.add_follow_up(&id, &asked(run)?).await?;
-            match added.meta.follow_ups.last() {
+            match added.follow_ups.last() {
                 Some(last) if !run.follow && !json => {
-                    printer::line(format!("Follow-up {} starts when run {} completes", last.number, added.meta.runs.len()));
+                    printer::line(format!("Follow-up {} starts when run {} completes", last.number, added.runs.len()));
                     Ok(ExitCode::SUCCESS)
                 }
                 _ => begun(client, &added, run.follow, json).await,

@@ -63,7 +63,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
         TaskCommand::Show { task } => {
             let task = client.show_task(&ids::task(client, &task.task).await?).await?;
             let status = client.show_status().await?;
-            task_show::show(&task, &Layout::new(status.home).mirror(task.meta.env_id), json)
+            task_show::show(&task, &Layout::new(status.home).mirror(task.env_id), json)
         }
         TaskCommand::Logs { task, run, follow, raw } => logs(client, &task.task, *run, *follow, *raw || json).await,
         TaskCommand::FollowUp(command) => queue::follow_up(client, command, json).await,
@@ -137,9 +137,9 @@ async fn stop(client: &Client, task: &str, json: bool) -> Result<ExitCode, Probl
     if json {
         printer::json(&now)?;
     } else if before.active {
-        printer::line(format!("Run {} of {id}: {}", last_run(&now), now.meta.status.as_str()));
+        printer::line(format!("Run {} of {id}: {}", last_run(&now), now.status.as_str()));
     } else {
-        printer::line(format!("Nothing to stop. Run {} of {id} has already ended: {}", last_run(&now), now.meta.status.as_str()));
+        printer::line(format!("Nothing to stop. Run {} of {id} has already ended: {}", last_run(&now), now.status.as_str()));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,7 +15,7 @@ use crate::{ids, printer};
 pub(crate) async fn answer(client: &Client, asked: &AnswerArguments, json: bool) -> Result<ExitCode, Problem> {
     let id = ids::task(client, &asked.task.task).await?;
     // The request names the question that is open now, in case the task asks another one in the meantime.
-    let open = client.show_task(&id).await?.meta.question;
+    let open = client.show_task(&id).await?.question;
     let answer = match asked.answer {
         AnswerWord::Fetch => Answer::Fetch,
         AnswerWord::Skip => Answer::Skip,

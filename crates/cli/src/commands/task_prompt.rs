@@ -14,7 +14,7 @@ use crate::{images, printer, progress};
 
 /// Returns the number of a task's last run.
 pub(super) fn last_run(task: &TaskView) -> u32 {
-    task.meta.runs.last().map_or(1, |run| run.number.0)
+    task.runs.last().map_or(1, |run| run.number.0)
 }
 
 /// Returns the request for another run of a task.
@@ -30,7 +30,7 @@ pub(super) fn asked(run: &PromptArguments) -> Result<ResumeTask, Problem> {
 
 /// Prints a new run and how to follow it, or follows it.
 pub(super) async fn begun(client: &Client, task: &TaskView, following: bool, json: bool) -> Result<ExitCode, Problem> {
-    let id = task.meta.task_id.to_string();
+    let id = task.task_id.to_string();
     if json && !following {
         printer::json(task)?;
         return Ok(ExitCode::SUCCESS);

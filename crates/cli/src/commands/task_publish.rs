@@ -35,7 +35,7 @@ pub(super) async fn push(client: &Client, asked: &PushArguments, json: bool) -> 
     let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
     let mut now = client.push_task(&id, &publish).await?;
     loop {
-        let Some(publication) = now.meta.publication.as_deref() else {
+        let Some(publication) = now.publication.as_deref() else {
             return Err(Problem::internal("the server has no record of the push"));
         };
         if !publication.status.is_under_way() {
@@ -62,7 +62,7 @@ fn outcome(publication: &Publication, json: bool) -> Result<ExitCode, Problem> {
 fn pushed(task: &TaskView, publication: &Publication) -> Output {
     let mut out = Output::default();
     if let Some(sha) = publication.pushed_sha.as_ref().filter(|_| publication.status == PublicationStatus::Done) {
-        out.line(format!("Pushed {} ({})", task.meta.branch, sha.short()));
+        out.line(format!("Pushed {} ({})", task.branch, sha.short()));
     }
     if let Some(pull_request) = &publication.pull_request {
         out.line(&pull_request.url);
@@ -187,7 +187,7 @@ mod tests {
     fn a_push_says_where_the_pull_request_is() {
         let with = |publication: serde_json::Value| {
             let view = task(&[completed_run()], json!({ "publication": publication }));
-            let publication = view.meta.publication.clone().expect("the task has a publication");
+            let publication = view.publication.clone().expect("the task has a publication");
             pushed(&view, &publication).plain()
         };
         let mut only_pushed = publication();

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use model::problem::Problem;
 use model::publication::{Checks, Publication};
-use model::run::RunFile;
 use model::task::UpdateStrategy;
 use printable::{printable, printable_line};
+use protocol::RunView;
 use protocol::{Page, TaskQuery, TaskView};
 
 use crate::client::Client;
@@ -31,19 +31,19 @@ pub(crate) async fn list(client: &Client, query: &TaskQuery, json: bool) -> Resu
 
 fn listed(page: &Page<TaskView>) -> Output {
     let mut out = Output::default();
-    let all: Vec<_> = page.items.iter().map(|task| task.meta.task_id.to_string()).collect();
+    let all: Vec<_> = page.items.iter().map(|task| task.task_id.to_string()).collect();
     let length = ids::shown_length(&all);
     let has_pulls = page.items.iter().any(|task| pull(task).is_some());
     let rows = page.items.iter().map(|task| {
         let mut row = vec![
-            Cell::plain(&task.meta.task_id.to_string()[..length]),
-            if task.meta.question.is_some() { Cell::plain("needs answer") } else { Cell::status(task.meta.status.as_str()) },
+            Cell::plain(&task.task_id.to_string()[..length]),
+            if task.question.is_some() { Cell::plain("needs answer") } else { Cell::status(task.status.as_str()) },
             Cell::plain(task.env_name.as_ref().map_or("-", |name| name.as_str())),
-            Cell::plain(task.meta.runs.len().to_string()),
-            Cell::plain(task.meta.created_at.strftime("%Y-%m-%d %H:%M").to_string()),
+            Cell::plain(task.runs.len().to_string()),
+            Cell::plain(task.created_at.strftime("%Y-%m-%d %H:%M").to_string()),
         ];
         row.extend(has_pulls.then(|| Cell::plain(pull(task).unwrap_or_else(|| "-".to_owned()))));
-        row.push(Cell::plain(printable_line(task.meta.title.as_str(), TITLE)));
+        row.push(Cell::plain(printable_line(task.title.as_str(), TITLE)));
         row
     });
     if page.items.is_empty() {
@@ -65,7 +65,7 @@ fn listed(page: &Page<TaskView>) -> Output {
 
 /// Summarizes a task's pull request, e.g. `#7 open, 1 failed`.
 fn pull(task: &TaskView) -> Option<String> {
-    let pull_request = task.meta.publication.as_ref()?.pull_request.as_ref()?;
+    let pull_request = task.publication.as_ref()?.pull_request.as_ref()?;
     let checks = pull_request.checks.as_ref().filter(|checks| **checks != Checks::default());
     let checks = checks.map_or_else(String::new, |checks| format!(", {}", checks.words()));
     Some(format!("#{} {}{checks}", pull_request.number, pull_request.state.as_str()))
@@ -82,7 +82,7 @@ pub(crate) fn show(task: &TaskView, mirror: &Path, json: bool) -> Result<ExitCod
 
 fn shown(task: &TaskView, mirror: &Path) -> Output {
     let mut out = Output::default();
-    let meta = &task.meta;
+    let meta = task;
     let id = meta.task_id;
     let name = task.env_name.as_ref().map_or("-", |name| name.as_str());
     for (label, value) in [
@@ -172,7 +172,7 @@ fn shell_word(path: &Path) -> String {
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-fn show_run(out: &mut Output, run: &RunFile) {
+fn show_run(out: &mut Output, run: &RunView) {
     let status = serde_json::to_value(run.status).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
     out.line(format!("\nrun {}    {}  {}", run.number.0, printer::status(&status), printable_line(run.prompt.as_str(), TITLE)));
     let mut field = |name: &str, value: String| out.line(format!("  {name:<9} {value}"));

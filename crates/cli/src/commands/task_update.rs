@@ -33,11 +33,11 @@ pub(super) async fn update(client: &Client, task: &str, asked: UpdateTask, json:
 
 fn updated(view: &UpdateView) -> Output {
     let mut out = Output::default();
-    let id = view.task.meta.task_id;
+    let id = view.task.task_id;
     let base = format!("`{}` at {}", view.base.name, view.base.commit.short());
     match view.outcome {
-        UpdateOutcome::Updated => out.line(format!("Updated {} to {base}", view.task.meta.branch)),
-        UpdateOutcome::Current => out.line(format!("{} is already up to date with {base}", view.task.meta.branch)),
+        UpdateOutcome::Updated => out.line(format!("Updated {} to {base}", view.task.branch)),
+        UpdateOutcome::Current => out.line(format!("{} is already up to date with {base}", view.task.branch)),
         UpdateOutcome::HandedOver => {
             let files = plural(view.conflicts.len(), "file");
             out.line(format!("Asked Codex to merge {base} and resolve conflicts in {files}"));

@@ -103,7 +103,7 @@ pub(crate) async fn restore_task(client: &Client, wanted: &str, json: bool) -> R
     if json {
         printer::json(&view)?;
     } else {
-        printer::line(format!("Restored {} ({})", view.meta.task_id, view.meta.status.as_str()));
+        printer::line(format!("Restored {} ({})", view.task_id, view.status.as_str()));
     }
     Ok(ExitCode::SUCCESS)
 }

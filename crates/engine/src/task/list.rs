@@ -201,7 +201,7 @@ mod tests {
 
     fn titles(table: &TaskTable, query: &TaskQuery) -> (Vec<String>, Option<String>) {
         let page = table.page(query, &[], |slot| TaskView::new(&slot.record(), None, None, None)).expect("a page");
-        (page.items.iter().map(|task| task.meta.title.to_string()).collect(), page.next_cursor)
+        (page.items.iter().map(|task| task.title.to_string()).collect(), page.next_cursor)
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
         let page = |queue: &[TaskId], cursor: Option<String>| {
             let query = TaskQuery { limit: Some(2), group: Some("queued".to_owned()), cursor, ..TaskQuery::default() };
             let page = table.page(&query, queue, |slot| TaskView::new(&slot.record(), None, None, None)).expect("a page");
-            let titles: Vec<_> = page.items.iter().map(|task| task.meta.title.to_string()).collect();
+            let titles: Vec<_> = page.items.iter().map(|task| task.title.to_string()).collect();
             (titles.join(" "), page.next_cursor)
         };
         let queue = [id(1), id(0), id(3), id(2)];

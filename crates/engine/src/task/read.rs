@@ -13,7 +13,6 @@ use model::codex::{Line, LineContent, LineSplitter};
 use model::ids::RunNumber;
 use model::image::Image;
 use model::problem::Problem;
-use model::run::RunFile;
 use model::size::bytes as shown;
 use process::Redactor;
 use protocol::RunEnded;
@@ -185,8 +184,8 @@ fn is_active(slot: &TaskSlot, run: RunNumber) -> bool {
 fn end_of(slot: &TaskSlot, run: RunNumber) -> Option<RunEnded> {
     let task = slot.record();
     let run = task.run(run).filter(|run| !run.is_active())?;
-    let file = RunFile::from(run);
-    Some(RunEnded { status: file.status, exit_code: file.exit_code, error: file.error })
+    let end = run.end()?;
+    Some(RunEnded { status: run.status(), exit_code: end.exit_code, error: end.error().cloned() })
 }
 
 fn run_line(line: &Line<'_>, redactor: &Redactor) -> RunLine {

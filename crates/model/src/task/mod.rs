@@ -30,7 +30,7 @@ pub use group::TaskGroup;
 pub use publish::PublicationEvent;
 pub use question::{Answer, Question};
 pub use reconcile::{Holder, Observation, reconcile};
-pub use record::{FollowUp, NewRun, NewTask, TaskFile, TaskFileError, TaskRecord};
+pub use record::{FollowUp, NewRun, NewTask, TaskRecord};
 pub use request::{Refusal, TaskRequest, request};
 pub use status::TaskStatus;
 pub use summary::with_summary;

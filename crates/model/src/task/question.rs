@@ -90,7 +90,7 @@ pub(super) fn answer(task: &TaskRecord, number: Option<u32>, answer: Answer, now
 mod tests {
     use super::super::decide::{TaskEvent, decide};
     use super::super::request::{TaskRequest, request};
-    use super::super::{TaskFile, TaskGroup, samples};
+    use super::super::{TaskGroup, samples};
     use super::*;
     use crate::policy::RunPolicy;
     use crate::run::RunStatus;
@@ -113,9 +113,6 @@ mod tests {
         let task = asking();
         assert_eq!((task.last_run().status(), task.last_run().attempt), (RunStatus::Queued, Attempt(2)));
         assert_eq!(TaskGroup::of(&task), TaskGroup::NeedsYou);
-        let text = serde_json::to_string(&TaskFile::from(&task)).expect("a task can be serialized");
-        let file: TaskFile = serde_json::from_str(&text).expect("written JSON can be parsed");
-        assert_eq!(TaskRecord::try_from(file), Ok(task));
     }
 
     #[test]

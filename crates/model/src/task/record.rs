@@ -1,4 +1,4 @@
-//! The record of a task, in memory ([`TaskRecord`]) and in the form of `meta.json` ([`TaskFile`]).
+//! The record of a task.
 //!
 //! Invariants: a task has at least one run; only its last run may be active; its branch is `codex/<task_id>`.
 
@@ -15,8 +15,7 @@ use crate::image::{ImageFile, ImageName};
 use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
 use crate::publication::Publication;
 use crate::queue::Priority;
-use crate::run::{RunCause, RunFile, RunFileError, RunPhase, RunRecord};
-use crate::settings::Stored;
+use crate::run::{RunCause, RunPhase, RunRecord};
 
 /// A request for a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -268,182 +267,10 @@ fn queued(
     }
 }
 
-/// A task, in the form of `meta.json` and the API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = TaskMeta)]
-pub struct TaskFile {
-    /// The schema version of this file.
-    pub schema: u32,
-    /// The ID of the task.
-    pub task_id: TaskId,
-    /// The ID of the repository.
-    pub env_id: EnvironmentId,
-    /// The URL of the repository.
-    pub repo_url: RepositoryUrl,
-    /// The title.
-    pub title: Title,
-    /// The branch, tag or commit that was requested as the start.
-    #[serde(rename = "ref")]
-    pub git_ref: RefName,
-    /// The commit that the task starts from. After an update, the commit that the branch is based on.
-    #[schema(value_type = Option<String>)]
-    pub base_sha: Option<ObjectId>,
-    /// The task's branch, `codex/<task_id>`.
-    pub branch: BranchName,
-    /// The thread that a resume continues.
-    pub thread_id: Option<ThreadId>,
-    /// The status of the last run, or `removing`.
-    pub status: TaskStatus,
-    /// When the task was created.
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: Timestamp,
-    /// When the task's record last changed.
-    #[schema(value_type = String, format = DateTime)]
-    pub updated_at: Timestamp,
-    /// The task's runs, oldest first.
-    pub runs: Vec<RunFile>,
-    /// Prompts that wait for the active run to end, next one first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub follow_ups: Vec<FollowUp>,
-    /// The number of follow-ups that were ever created.
-    #[serde(default, skip_serializing_if = "Stored::is_omitted")]
-    pub follow_ups_made: u32,
-    /// The publication, if somebody requested it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Publication>)]
-    pub publication: Option<Box<Publication>>,
-    /// The number of the last run that somebody viewed after it ended, or 0.
-    #[serde(default, skip_serializing_if = "Stored::is_omitted")]
-    pub seen_run: u32,
-    /// When the task was archived. Archived tasks are hidden from lists but keep all their data.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub archived_at: Option<Timestamp>,
-    /// The updates of the branch from its base branch, oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub updates: Vec<Update>,
-    /// The question that must be answered before the run can start. Answer it with `POST /api/v1/tasks/{task_id}/answer`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub question: Option<Question>,
-    /// Submodule URLs that somebody decided not to fetch for this task.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
-    pub skipped_urls: Vec<RepositoryUrl>,
-    /// The idempotency key of the request that created the task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idempotency_key: Option<String>,
-    /// Fields that a different version wrote.
-    #[serde(flatten)]
-    #[schema(ignore)]
-    pub extra: Map<String, Value>,
-}
-
-impl From<&TaskRecord> for TaskFile {
-    fn from(task: &TaskRecord) -> Self {
-        Self {
-            schema: crate::SCHEMA,
-            task_id: task.task_id,
-            env_id: task.env_id,
-            repo_url: task.repo_url.clone(),
-            title: task.title.clone(),
-            git_ref: task.git_ref.clone(),
-            base_sha: task.base_sha.clone(),
-            branch: task.branch(),
-            thread_id: task.thread_id,
-            status: task.status(),
-            created_at: task.created_at,
-            updated_at: task.updated_at,
-            runs: task.runs.iter().map(RunFile::from).collect(),
-            follow_ups: task.follow_ups.clone(),
-            follow_ups_made: task.follow_ups_made,
-            publication: task.publication.clone(),
-            seen_run: task.seen_run,
-            archived_at: task.archived_at,
-            updates: task.updates.clone(),
-            question: task.question.clone(),
-            skipped_urls: task.skipped_urls.clone(),
-            idempotency_key: task.idempotency_key.clone(),
-            extra: task.extra.clone(),
-        }
-    }
-}
-
-/// The error for a `meta.json` that is valid JSON but cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TaskFileError {
-    /// The file was written by a newer version.
-    #[error("the file has schema {found}, but this version supports only schema {known}")]
-    Newer {
-        /// The schema in the file.
-        found: u32,
-        /// The newest schema that this version knows.
-        known: u32,
-    },
-    /// The task has no runs.
-    #[error("the task has no runs")]
-    NoRuns,
-    /// Runs are out of order, or a run before the last one is active.
-    #[error("run {0} is out of order")]
-    OutOfOrder(RunNumber),
-    /// The fields of a run contradict each other.
-    #[error(transparent)]
-    Run(#[from] RunFileError),
-}
-
-impl TryFrom<TaskFile> for TaskRecord {
-    type Error = TaskFileError;
-
-    fn try_from(file: TaskFile) -> Result<Self, TaskFileError> {
-        if file.schema > crate::SCHEMA {
-            return Err(TaskFileError::Newer { found: file.schema, known: crate::SCHEMA });
-        }
-        let runs = file.runs.into_iter().map(RunRecord::try_from).collect::<Result<Vec<_>, _>>()?;
-        let (_, earlier) = runs.split_last().ok_or(TaskFileError::NoRuns)?;
-        if let Some(run) = earlier.iter().find(|run| run.is_active()) {
-            return Err(TaskFileError::OutOfOrder(run.number));
-        }
-        if let Some(pair) = runs.windows(2).find(|pair| pair[0].number >= pair[1].number) {
-            return Err(TaskFileError::OutOfOrder(pair[1].number));
-        }
-        Ok(Self {
-            task_id: file.task_id,
-            env_id: file.env_id,
-            repo_url: file.repo_url,
-            title: file.title,
-            git_ref: file.git_ref,
-            base_sha: file.base_sha,
-            thread_id: file.thread_id,
-            removing: file.status == TaskStatus::Removing,
-            created_at: file.created_at,
-            updated_at: file.updated_at,
-            runs,
-            follow_ups: file.follow_ups,
-            follow_ups_made: file.follow_ups_made,
-            publication: file.publication,
-            seen_run: file.seen_run,
-            archived_at: file.archived_at,
-            updates: file.updates,
-            question: file.question,
-            skipped_urls: file.skipped_urls,
-            idempotency_key: file.idempotency_key,
-            extra: file.extra,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::samples;
     use super::*;
-
-    #[test]
-    fn a_record_survives_the_way_through_its_file() {
-        for record in samples::one_of_each_phase() {
-            let text = serde_json::to_string(&TaskFile::from(&record)).expect("a record can be serialized");
-            let file: TaskFile = serde_json::from_str(&text).expect("written JSON can be parsed");
-            assert_eq!(TaskRecord::try_from(file), Ok(record));
-        }
-    }
 
     #[test]
     fn what_is_not_named_is_as_before_and_an_effort_stays_with_its_model() {
@@ -462,93 +289,11 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_another_version_are_kept() {
-        let mut value = serde_json::to_value(TaskFile::from(&samples::queued())).expect("a record can be serialized");
-        value["colour"] = "green".into();
-        value["runs"][0]["mood"] = 7.into();
-        let file: TaskFile = serde_json::from_value(value.clone()).expect("unknown fields do not matter");
-        let record = TaskRecord::try_from(file).expect("the record is valid");
-        assert_eq!(serde_json::to_value(TaskFile::from(&record)).expect("a record can be serialized"), value);
-    }
-
-    #[test]
-    fn images_are_in_the_file_where_there_are_some_and_are_found_by_their_names() {
+    fn images_are_found_by_their_names() {
         let mut task = samples::completed();
-        assert!(!serde_json::to_string(&TaskFile::from(&task)).expect("a record can be serialized").contains("images"));
         let image = samples::image("a.png");
         task.runs[0].images = vec![image.clone()];
-        let value = serde_json::to_value(TaskFile::from(&task)).expect("a record can be serialized");
-        assert_eq!(value["runs"][0]["images"][0]["file"], image.file.to_string());
-        let file: TaskFile = serde_json::from_value(value.clone()).expect("the JSON is valid");
-        assert_eq!(TaskRecord::try_from(file), Ok(task.clone()));
         assert_eq!((task.image(image.file), task.image(samples::image("b.png").file)), (Some(&image), None));
-        let mut elsewhere = value;
-        elsewhere["runs"][0]["images"][0]["file"] = "../../meta.json".into();
-        assert!(serde_json::from_value::<TaskFile>(elsewhere).is_err(), "no record points outside its folder");
-    }
-
-    #[test]
-    fn the_file_has_every_field_that_others_rely_on() {
-        let value = serde_json::to_value(TaskFile::from(&samples::queued())).expect("a record can be serialized");
-        for field in [
-            "schema",
-            "task_id",
-            "env_id",
-            "repo_url",
-            "title",
-            "ref",
-            "base_sha",
-            "branch",
-            "thread_id",
-            "status",
-            "created_at",
-            "updated_at",
-            "runs",
-        ] {
-            assert!(value.get(field).is_some(), "{field} is missing");
-        }
-        for field in [
-            "number",
-            "log",
-            "prompt",
-            "model",
-            "effort",
-            "status",
-            "queued_at",
-            "started_at",
-            "finished_at",
-            "exit_code",
-            "thread_id",
-            "commit",
-            "usage",
-            "last_message",
-            "error",
-        ] {
-            assert!(value["runs"][0].get(field).is_some(), "{field} is missing in the run");
-        }
-        assert_eq!(value["runs"][0]["log"], "logs/run-001.jsonl");
-    }
-
-    #[test]
-    fn a_file_of_a_newer_version_is_refused() {
-        let mut file = TaskFile::from(&samples::queued());
-        file.schema = 2;
-        assert_eq!(TaskRecord::try_from(file), Err(TaskFileError::Newer { found: 2, known: 1 }));
-    }
-
-    #[test]
-    fn a_file_without_runs_or_with_contradictions_is_refused() {
-        let mut empty = TaskFile::from(&samples::queued());
-        empty.runs.clear();
-        assert_eq!(TaskRecord::try_from(empty), Err(TaskFileError::NoRuns));
-
-        let mut twice = TaskFile::from(&samples::completed());
-        twice.runs.push(twice.runs[0].clone());
-        assert!(matches!(TaskRecord::try_from(twice), Err(TaskFileError::OutOfOrder(_))));
-
-        let mut endless = TaskFile::from(&samples::completed());
-        endless.runs[0].finished_at = None;
-        assert!(matches!(TaskRecord::try_from(endless), Err(TaskFileError::Run(_))));
     }
 
     #[test]

@@ -493,10 +493,7 @@ mod tests {
             asked(&samples::completed(), TaskRequest::Resume(under("k", "more"))).expect("the request is accepted").record;
         let again = asked(&resumed, TaskRequest::Resume(under("k", "more"))).expect("the repeated request is accepted");
         assert_eq!(again.record.runs.len(), 2);
-        let file = serde_json::to_value(crate::task::TaskFile::from(&resumed)).expect("a task can be serialized");
-        assert_eq!(file["runs"][1]["idempotency_key"], "k");
-        let read: crate::task::TaskFile = serde_json::from_value(file).expect("the JSON is valid");
-        assert_eq!(TaskRecord::try_from(read), Ok(resumed));
+        assert_eq!(resumed.runs[1].idempotency_key.as_deref(), Some("k"));
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn shown(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::request::{TaskRequest, request};
-    use super::super::{TaskEvent, TaskFile, decide, samples};
+    use super::super::{TaskEvent, decide, samples};
     use super::*;
     use crate::merge::ConflictKind;
     use crate::policy::RunPolicy;
@@ -195,14 +195,6 @@ mod tests {
             (Some(samples::sha('c')), Some(samples::sha('a')))
         );
         assert!(!task.rewritten_after(RunNumber(1)), "the task had no commits");
-    }
-
-    #[test]
-    fn an_update_survives_the_way_through_the_file() {
-        let task = story();
-        let text = serde_json::to_string(&TaskFile::from(&task)).expect("a task can be serialized");
-        let file: TaskFile = serde_json::from_str(&text).expect("written JSON can be parsed");
-        assert_eq!(TaskRecord::try_from(file), Ok(task));
     }
 
     #[test]

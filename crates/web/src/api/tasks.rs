@@ -37,7 +37,7 @@ pub(crate) async fn create(
 ) -> Result<impl IntoResponse, ProblemResponse> {
     let (view, created) = api.engine.create_task(new, key).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    let location = format!("/api/v1/tasks/{}", view.meta.task_id);
+    let location = format!("/api/v1/tasks/{}", view.task_id);
     Ok((status, [(header::LOCATION, location)], Json(view)))
 }
 

@@ -6,8 +6,9 @@ use maud::{Markup, html};
 use model::codex::{
     ChangeKind, CodexEvent, CommandExecution, FileChange, Item, ItemKind, ItemStatus, TodoItem, transcribe, unwrap_shell,
 };
-use model::run::{RunFile, RunStatus};
+use model::run::RunStatus;
 use printable::{printable, printable_line};
+use protocol::RunView;
 
 use super::layout::size;
 use super::review::{Asked, on_demand};
@@ -318,7 +319,7 @@ fn generic(whose: Whose<'_>, offset: u64, event: &CodexEvent) -> Option<Markup> 
 }
 
 /// Renders the heading of a run: its number, time, model, prompt and images.
-pub(super) fn run_head(task: &str, run: &RunFile) -> Markup {
+pub(super) fn run_head(task: &str, run: &RunView) -> Markup {
     html! {
         li.run-head id={ "run-" (run.number.0) } {
             h2 { "Run " (run.number.0) }
@@ -334,7 +335,7 @@ pub(super) fn run_head(task: &str, run: &RunFile) -> Markup {
 }
 
 /// Renders the end of a run: its status, duration, tokens, error and notes.
-pub(super) fn run_end(run: &RunFile) -> Markup {
+pub(super) fn run_end(run: &RunView) -> Markup {
     let failed = matches!(run.status, RunStatus::Failed | RunStatus::Interrupted);
     html! {
         li class={ "run-end" @if failed { " failed" } } id={ "end-" (run.number.0) } {

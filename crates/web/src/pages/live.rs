@@ -119,7 +119,7 @@ fn place(id: &str) -> Option<(u32, u64)> {
 
 fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> impl Stream<Item = Event> + Send {
     stream! {
-        let id = view.meta.task_id;
+        let id = view.task_id;
         let name = id.to_string();
         let mut feed = pin!(api.engine.feed(None));
         let (mut run, mut offset) = (run, offset);
@@ -155,7 +155,7 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
                                         yield batch(&std::mem::take(&mut entries), run, offset);
                                     }
                                     if let Ok(view) = api.engine.task(&name) {
-                                        if let Some(found) = view.meta.runs.iter().find(|found| found.number.0 == run) {
+                                        if let Some(found) = view.runs.iter().find(|found| found.number.0 == run) {
                                             yield with_html("entry", &entry::run_end(found)).id(format!("{run}:{offset}"));
                                         }
                                         yield state(&view, &signed);
@@ -216,8 +216,8 @@ fn server(api: &Api) -> Event {
     Event::default().event("server").data(api.engine.status().started_at.to_string())
 }
 
-fn next_run(view: &TaskView, run: u32) -> Option<&model::run::RunFile> {
-    view.meta.runs.iter().find(|found| found.number.0 > run)
+fn next_run(view: &TaskView, run: u32) -> Option<&protocol::RunView> {
+    view.runs.iter().find(|found| found.number.0 > run)
 }
 
 fn state(view: &TaskView, signed: &Signed) -> Event {

@@ -92,7 +92,7 @@ fn models(api: &Api) -> Vec<String> {
     let query = TaskQuery { limit: Some(LOOKED_THROUGH), ..TaskQuery::default() };
     let mut models: Vec<String> = vec![];
     for task in api.engine.tasks(&query).map(|page| page.items).unwrap_or_default() {
-        for model in task.meta.runs.iter().rev().filter_map(|run| run.model.as_ref()) {
+        for model in task.runs.iter().rev().filter_map(|run| run.model.as_ref()) {
             if models.len() < MOST_MODELS && !models.iter().any(|known| known == model.as_str()) {
                 models.push(model.as_str().to_owned());
             }
@@ -138,7 +138,7 @@ async fn create_from(api: &Api, new: CreateTask, key: Option<String>) -> Result<
         api.engine.check_ref(&new.env_id, name).await?;
     }
     let (view, _) = api.engine.create_task(new, key).await?;
-    Ok(format!("/tasks/{}", view.meta.task_id))
+    Ok(format!("/tasks/{}", view.task_id))
 }
 
 fn field_of(problem: &Problem) -> &'static str {

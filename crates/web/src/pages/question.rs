@@ -19,7 +19,7 @@ use crate::state::Api;
 /// Renders the open question of a task, if it has one.
 pub(super) fn question(view: &TaskView, signed: &Signed) -> Markup {
     html! {
-        @if let Some(question) = &view.meta.question {
+        @if let Some(question) = &view.question {
             section.note aria-labelledby="question" {
                 h2 #question { @if question.urls.len() == 1 { "Fetch this submodule?" } @else { "Fetch these submodules?" } }
                 p { "This branch has submodules from URLs that neither the default branch nor a trusted branch uses. The server would fetch them "
@@ -27,7 +27,7 @@ pub(super) fn question(view: &TaskView, signed: &Signed) -> Markup {
                 ul { @for url in &question.urls { li { code { (visible(url)) } } } }
                 div.actions {
                     @for (answer, class, label) in [("fetch", "", "Fetch and start"), ("skip", "primary", "Start without them")] {
-                        form.inline method="post" action={ "/tasks/" (view.meta.task_id) "/answer" } {
+                        form.inline method="post" action={ "/tasks/" (view.task_id) "/answer" } {
                             (form_token(signed))
                             input type="hidden" name="question" value=(question.number);
                             input type="hidden" name="answer" value=(answer);

@@ -126,7 +126,7 @@ fn counted(tasks: usize) -> String {
 }
 
 fn title(api: &Api, id: &str) -> String {
-    api.engine.task(id).map_or_else(|_| printable_line(id, 60), |view| printable_line(view.meta.title.as_str(), 120))
+    api.engine.task(id).map_or_else(|_| printable_line(id, 60), |view| printable_line(view.title.as_str(), 120))
 }
 
 fn ask(api: &Api, signed: &Signed, deed: Deed, question: &str, tasks: &[String]) -> Page {

@@ -6,7 +6,8 @@ use std::cmp::Ordering;
 use git::ProgressPhase;
 use maud::{Markup, html};
 use model::queue::{QueuePlace, WaitsFor};
-use model::run::{RunFile, RunStatus};
+use model::run::RunStatus;
+use protocol::RunView;
 use protocol::TaskView;
 
 use super::layout::{moment, ordinal};
@@ -27,7 +28,7 @@ const ALL: [(Step, &str); 4] = [
     (Step::Starting, "Starting Codex"),
 ];
 
-fn step(view: &TaskView, run: &RunFile) -> Option<Step> {
+fn step(view: &TaskView, run: &RunView) -> Option<Step> {
     match run.status {
         RunStatus::Queued => Some(Step::Queued),
         RunStatus::Preparing => Some(preparing(view)),
@@ -46,12 +47,12 @@ fn step(view: &TaskView, run: &RunFile) -> Option<Step> {
 fn preparing(view: &TaskView) -> Step {
     let phase = view.progress.as_ref().map(|progress| progress.phase.as_str());
     let writes = [ProgressPhase::Updating, ProgressPhase::Filtering].iter().any(|writing| phase == Some(writing.as_str()));
-    if view.meta.base_sha.is_some() || writes { Step::Worktree } else { Step::Fetching }
+    if view.base_sha.is_some() || writes { Step::Worktree } else { Step::Fetching }
 }
 
 /// Renders the steps of a task's last run. Renders nothing once its agent has started.
 pub(super) fn steps(view: &TaskView) -> Markup {
-    let at = view.meta.runs.last().and_then(|run| step(view, run));
+    let at = view.runs.last().and_then(|run| step(view, run));
     html! {
         @if let Some(at) = at {
             ol.steps aria-label="Progress" {

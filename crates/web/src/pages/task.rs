@@ -41,21 +41,21 @@ const OUTPUT_BYTES: usize = 256 * 1024;
 
 pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
     let view = api.engine.mark_seen(&id).await?;
-    let last = view.meta.runs.last().map_or(1, |run| run.number.0);
+    let last = view.runs.last().map_or(1, |run| run.number.0);
     let (entries, end) = transcript(&api, &view, last).await?;
-    let title = printable_line(view.meta.title.as_str(), 120);
+    let title = printable_line(view.title.as_str(), 120);
     let live = format!("/tasks/{id}/live?run={last}&offset={end}");
     let body = html! {
         header.task-head {
             h1 { (title) }
             (state(&view, &signed))
         }
-        @if view.meta.runs.len() > 1 {
+        @if view.runs.len() > 1 {
             details.earlier {
-                @let earlier = view.meta.runs.len() - 1;
+                @let earlier = view.runs.len() - 1;
                 summary { (earlier) @if earlier == 1 { " earlier run" } @else { " earlier runs" } }
                 ol.transcript {
-                    @for run in &view.meta.runs[..view.meta.runs.len() - 1] {
+                    @for run in &view.runs[..view.runs.len() - 1] {
                         (entry::run_head(&id, run))
                         li.entry.older { a.button href={ "/tasks/" (id) "/runs/" (run.number.0) "/older" }
                             hx-get={ "/tasks/" (id) "/runs/" (run.number.0) "/older" } hx-target="closest li" hx-swap="outerHTML" { "Show transcript" } }
@@ -73,8 +73,8 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<
 
 /// Returns the end of a run's transcript, and the log offset after it.
 async fn transcript(api: &Api, view: &TaskView, run: u32) -> Result<(Markup, u64), Problem> {
-    let id = view.meta.task_id.to_string();
-    let found = view.meta.runs.iter().find(|found| found.number.0 == run);
+    let id = view.task_id.to_string();
+    let found = view.runs.iter().find(|found| found.number.0 == run);
     let Part { entries, start, end, unfinished } = part(api, &id, run, None).await?;
     let html = html! {
         @if let Some(found) = found { (entry::run_head(&id, found)) }
@@ -244,7 +244,7 @@ pub(crate) async fn log(
 
 /// Renders the task's state and actions. The live stream replaces this whole part of the page.
 pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
-    let meta = &view.meta;
+    let meta = view;
     let path = |rest: &str| format!("/tasks/{}/{rest}", meta.task_id);
     let has_work = meta.runs.iter().any(|run| run.commit.is_some());
     html! {
@@ -377,8 +377,8 @@ fn pull_request_label(pull_request: &PullRequest) -> &'static str {
 
 /// Renders the form for the next prompt, or explains why there is none.
 pub(super) fn composer(view: &TaskView, signed: &Signed) -> Markup {
-    let id = view.meta.task_id;
-    let can_speak = view.meta.thread_id.is_some() || view.active;
+    let id = view.task_id;
+    let can_speak = view.thread_id.is_some() || view.active;
     html! {
         @if can_speak {
             form.composer method="post" action={ "/tasks/" (id) "/say" } enctype="multipart/form-data" data-draft=(id) {
@@ -393,7 +393,7 @@ pub(super) fn composer(view: &TaskView, signed: &Signed) -> Markup {
         } @else {
             p.quiet {
                 "Codex did not start a thread for this task, so there is nothing to reply to. "
-                @if view.meta.status == TaskStatus::Stopped { "Create a new task instead." } @else { "Retry runs the same prompt again." }
+                @if view.status == TaskStatus::Stopped { "Create a new task instead." } @else { "Retry runs the same prompt again." }
             }
         }
     }
@@ -420,9 +420,9 @@ pub(crate) async fn say(
 
 pub(crate) async fn ask_stop(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
     let view = api.engine.task(&id)?;
-    let (action, back) = (format!("/tasks/{}/stop", view.meta.task_id), format!("/tasks/{}", view.meta.task_id));
+    let (action, back) = (format!("/tasks/{}/stop", view.task_id), format!("/tasks/{}", view.task_id));
     let follows = html! {
-        p { (printable_line(view.meta.title.as_str(), 120)) }
+        p { (printable_line(view.title.as_str(), 120)) }
         p { "Codex stops now. Its changes are committed, and you can continue later." }
     };
     let question = Question { title: "Stop this run?", follows, action: &action, label: "Stop run", back: &back };
@@ -431,9 +431,9 @@ pub(crate) async fn ask_stop(signed: Signed, State(api): State<Api>, Path(id): P
 
 pub(crate) async fn ask_remove(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
     let view = api.engine.task(&id)?;
-    let (action, back) = (format!("/tasks/{}/remove", view.meta.task_id), format!("/tasks/{}", view.meta.task_id));
+    let (action, back) = (format!("/tasks/{}/remove", view.task_id), format!("/tasks/{}", view.task_id));
     let follows = html! {
-        p { (printable_line(view.meta.title.as_str(), 120)) }
+        p { (printable_line(view.title.as_str(), 120)) }
         p { "The task moves to the trash with its branch and logs. You can restore it until it is permanently deleted." }
     };
     let question = Question { title: "Remove this task?", follows, action: &action, label: "Remove task", back: &back };
@@ -487,7 +487,7 @@ pub(crate) async fn forget(
 
 /// Archives a task, or unarchives it.
 pub(crate) async fn archive(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    if api.engine.task(&id)?.meta.archived_at.is_some() {
+    if api.engine.task(&id)?.archived_at.is_some() {
         api.engine.unarchive_task(&id).await?;
         return Ok(see(&format!("/tasks/{id}")));
     }

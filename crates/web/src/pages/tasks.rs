@@ -157,7 +157,7 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Q
 }
 
 pub(super) fn row(task: &TaskView) -> Markup {
-    let meta = &task.meta;
+    let meta = task;
     let last = meta.runs.last();
     let title = printable_line(meta.title.as_str(), 120);
     let changes = meta.runs.iter().rev().find_map(|run| run.changes).filter(|changes| changes.files > 0);

@@ -235,7 +235,7 @@ fn a_run_has_a_head_and_an_end() {
             run[name] = value.clone();
         }
         let view = task_with(&json!({}), &run);
-        let run = &view.meta.runs[0];
+        let run = &view.runs[0];
         of(&html! { (entry::run_head("t", run)) (entry::run_end(run)) })
     };
     let error = json!({ "code": "network", "message": "the connection was lost", "hints": ["retry the task"] });

@@ -16,8 +16,8 @@ use maud::{Markup, html};
 use model::diff::{Diff, FileDiff, Picture, PictureKind};
 use model::ids::RunNumber;
 use model::problem::Problem;
-use model::run::RunFile;
 use printable::printable_line;
+use protocol::RunView;
 use protocol::{ResumeTask, TaskView};
 use serde::Deserialize;
 
@@ -199,7 +199,7 @@ pub(crate) async fn page(
         }
         button #selected.pill type="button" hidden { "Comment on selection" }
     };
-    let title = format!("Changes · {}", printable_line(view.meta.title.as_str(), 100));
+    let title = format!("Changes · {}", printable_line(view.title.as_str(), 100));
     Ok(Page(layout::page_with_scripts(&[assets::review_script()], &title, Place::Tasks, &body)))
 }
 
@@ -214,12 +214,12 @@ fn head(view: &TaskView, asked: &Asked, state: &ReviewState, review: &Review) ->
     let other = if asked.sides == View::Split { View::Unified } else { View::Split };
     let label = if other == View::Split { "Split view" } else { "Unified view" };
     html! {
-        p { a href={ "/tasks/" (id) } { "← " (printable_line(view.meta.title.as_str(), 100)) } }
+        p { a href={ "/tasks/" (id) } { "← " (printable_line(view.title.as_str(), 100)) } }
         h1 { "Changes" }
         nav.runs aria-label="Changes to show" {
             (link(Changes::All, "All changes"))
             (link(Changes::SinceViewed, "New since my last review"))
-            @for run in &view.meta.runs { (link(Changes::Run(run.number), &format!("Run {}", run.number.0))) }
+            @for run in &view.runs { (link(Changes::Run(run.number), &format!("Run {}", run.number.0))) }
             a.quiet href=(Asked { sides: other, ..asked.clone() }.address("", &[])) { (label) }
             a.quiet href=(Asked { ignores_space: !asked.ignores_space, ..asked.clone() }.address("", &[])) {
                 @if asked.ignores_space { "Show whitespace changes" } @else { "Hide whitespace changes" }
@@ -288,8 +288,8 @@ fn since(state: &ReviewState) -> Markup {
 
 /// Explains why the page shows no changes.
 fn nothing(view: &TaskView, changes: Changes) -> &'static str {
-    let is_under_way = |run: &RunFile| run.finished_at.is_none();
-    let runs = &view.meta.runs;
+    let is_under_way = |run: &RunView| run.finished_at.is_none();
+    let runs = &view.runs;
     let waits = match changes {
         Changes::Run(number) => runs.iter().any(|run| run.number == number && is_under_way(run)),
         Changes::All | Changes::SinceViewed => runs.iter().any(is_under_way),
