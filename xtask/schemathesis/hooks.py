@@ -20,6 +20,9 @@ def before_call(context, case, kwargs):
         return
     if isinstance(case.body, dict):
         complete(case.body)
+        if case.operation.definition.raw["operationId"] == "push_task" and case.body.keys() & {"title", "body", "draft"}:
+            # Only pull requests have these values.
+            case.body["pull_request"] = True
     name = next((name for name in case.headers or {} if name.lower() == "idempotency-key"), None)
     if name:
         # A key cannot be used for two different requests.

@@ -31,6 +31,7 @@ Usage: cargo xtask <command>
                           ARGUMENTS are passed to the test runner, e.g. `-- -p engine keeper`
   codex VERSION           Run the contract tests with any published version of the Codex CLI,
                           and show how it differs from the pinned version
+  schemathesis            Send generated requests to the HTTP API, and compare the answers with docs/openapi.json
   chaos [SEED] [KILLS]    Subject a server to random kills and faults (disk, network, clock), then report what was lost
                           Defaults: a new seed, 250 kills
   chaos --containers [SEED] [KILLS]
@@ -69,6 +70,8 @@ enum CommandError {
     Docs(console::StepError),
     #[error("could not write docs/openapi.json: {0}")]
     OpenApi(#[from] console::StepError),
+    #[error("the API does not match docs/openapi.json, or the check could not start: {0}")]
+    Schemathesis(console::StepError),
     #[error("could not take the screenshots: {0}")]
     Screenshots(console::StepError),
     #[error("specify a version of Codex\nhint: cargo xtask codex 0.75.0")]
@@ -108,6 +111,7 @@ fn run(arguments: &[String]) -> Result<(), CommandError> {
         [command, dashes, rest @ ..] if command == "test" && dashes == "--" => test::run(root(), rest)?,
         [command] if command == "codex" => return Err(CommandError::NoVersion),
         [command, version] if command == "codex" => codex::run(root(), version)?,
+        [command] if command == "schemathesis" => schemathesis::run(root()).map_err(CommandError::Schemathesis)?,
         [command, rest @ ..] if command == "chaos" && rest.len() <= 5 => chaos::run(root(), rest)?,
         [command] if command == "docs" => {
             docs::run(root()).map_err(CommandError::Docs)?;

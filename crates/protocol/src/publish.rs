@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use model::forge::ForgeKind;
 use model::names::BranchName;
-use model::publication::Publication;
+use model::publication::{Publication, PullRequestBody, PullRequestTitle};
 
 /// Body of `POST /api/v1/tasks/{task_id}/push`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -17,9 +17,11 @@ pub struct PublishTask {
     pub pull_request: bool,
     /// Title of the pull request. Default: generated from the task, but an open pull request keeps its title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PullRequestTitle>)]
     pub title: Option<String>,
     /// Description of the pull request. Default: generated from the task. In an open pull request, only the generated part is updated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PullRequestBody>)]
     pub body: Option<String>,
     /// Create the pull request as a draft.
     #[serde(default)]

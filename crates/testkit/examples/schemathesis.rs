@@ -22,8 +22,12 @@ echo '{"type":"item.completed","item":{"id":"item_0","type":"agent_message","tex
 echo '{"type":"turn.completed","usage":{"input_tokens":1,"cached_input_tokens":0,"output_tokens":1}}'
 "#;
 
-/// Git's settings: random URLs can only refer to files.
-const GIT: &str = "[protocol]\n\tallow = never\n[protocol \"file\"]\n\tallow = always\n";
+/// Git's settings: URLs of other machines refer to files that do not exist.
+const GIT: &str = r#"[url "file:///nowhere/"]
+insteadOf = git://
+insteadOf = http://
+insteadOf = https://
+"#;
 
 /// A proxy that does not exist, so that the server cannot send requests to a Git host.
 const NO_PROXY: &str = "http://127.0.0.1:9";
@@ -56,6 +60,7 @@ async fn main() -> ExitCode {
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         home.set(name, NO_PROXY);
     }
+    home.set("GIT_SSH_COMMAND", "false");
     home.start().await;
     let repository = home.environment(&upstream.file_url()).await;
     let mut tasks = vec![];

@@ -18,12 +18,31 @@ use crate::ids::ObjectId;
 use crate::names::{BranchName, shown};
 use crate::problem::Problem;
 use crate::run::RunError;
+use crate::schema::{CONTROL, SPACE, text as schema, text_in_requests};
 
 /// The maximum length of a body in characters. This is GitHub's limit.
 pub const BODY_LIMIT_CHARS: usize = 65_536;
 
 /// The maximum length of a title in characters.
 pub const TITLE_LIMIT_CHARS: usize = 256;
+
+text_in_requests!(
+    /// The title of a pull request: at most 256 characters. White space and control characters are replaced with single spaces.
+    pub PullRequestTitle,
+    |description| {
+        let (gap, letter) = (format!("[{CONTROL}{SPACE}]"), format!("[^{CONTROL}{SPACE}]"));
+        // A gap between two letters counts as one character.
+        let rest = TITLE_LIMIT_CHARS - 1;
+        schema(description, format!("^{gap}*{letter}(?:{letter}|{gap}+(?={letter})){{0,{rest}}}{gap}*$"))
+    }
+);
+
+text_in_requests!(
+    /// The description of a pull request: at most 65,536 characters without NUL characters.
+    pub PullRequestBody,
+    // A longer body is too large instead of invalid.
+    |description| schema(description, r"^[^\x00]*$")
+);
 
 /// A request to publish a task.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -270,6 +289,21 @@ pub(crate) mod samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::tests::agree;
+
+    #[test]
+    fn the_schemas_describe_what_the_parser_accepts() {
+        const PIECES: &[&str] = &["a", "ü", "\0", "\n", " ", "\u{a0}", "\u{85}", "\u{3000}"];
+        let accepts = |title: Option<&str>, body: Option<&str>| {
+            let (title, body) = (title.map(str::to_owned), body.map(str::to_owned));
+            Publish { pull_request: true, title, body, ..Publish::default() }.checked().is_ok()
+        };
+        let letters = [256, 257].map(|length| "a".repeat(length));
+        let words = [128, 129].map(|count| "a \n".repeat(count));
+        let samples = ["", " ", "Fix it", &letters[0], &letters[1], &words[0], &words[1]];
+        agree::<PullRequestTitle>(|text| accepts(Some(text), None), &samples, PIECES);
+        agree::<PullRequestBody>(|text| accepts(None, Some(text)), &["", "a\nb", "a\0"], PIECES);
+    }
 
     #[test]
     fn a_title_is_one_line_and_a_body_fits_the_forge() {
