@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::error_code::ErrorCode;
@@ -351,16 +352,8 @@ impl ForgePlace {
 
 /// Percent-encodes a branch name for a path or query. Slashes are not encoded.
 pub fn escaped(name: &str) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            write!(text, "%{byte:02X}").expect("writing to a string cannot fail");
-        }
-    }
-    text
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+    utf8_percent_encode(name, ESCAPED).to_string()
 }
 
 #[cfg(test)]
@@ -380,6 +373,12 @@ mod tests {
         for name in ["github", "gitlab", "forgejo", "gitea", "GitHub", ""] {
             assert_eq!(allows::<ForgeName>()(name), ForgeKind::parse(name).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_branch_name_is_encoded_byte_by_byte_except_for_slashes() {
+        assert_eq!(escaped("codex/A-z_0.9~ +%&#?=ü"), "codex/A-z_0.9~%20%2B%25%26%23%3F%3D%C3%BC");
+        assert_eq!(escaped(""), "");
     }
 
     fn place(url: &str, settings: &ForgeSettings, defaults: &GitHubDefaults) -> Option<(ForgeKind, String, String)> {

@@ -1,6 +1,7 @@
 //! A simple client for pages: it signs in like a browser, keeps its cookie, reads pages and sends their forms. It runs no
 //! scripts.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, Response, header};
 
 use crate::TestHome;
@@ -61,7 +62,8 @@ impl Pages {
     }
 
     async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Response {
-        let body: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+        let body: Vec<_> =
+            fields.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))).collect();
         let request = self
             .client
             .request(Method::POST, format!("{}{path}", self.url))
@@ -71,9 +73,4 @@ impl Pages {
             .body(body.join("&"));
         request.send().await.expect("the server answers")
     }
-}
-
-fn escaped(value: &str) -> String {
-    let one = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    value.bytes().map(one).collect()
 }

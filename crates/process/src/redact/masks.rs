@@ -11,6 +11,7 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{MASK, SHORTEST_SECRET};
 
@@ -138,17 +139,7 @@ fn forms(secrets: &[String]) -> Vec<String> {
         }
     }
     for secret in whole() {
-        let percent = |hex: fn(u8) -> String, space: &str| -> String {
-            let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-            let one = |byte: &u8| match byte {
-                b' ' => space.to_owned(),
-                byte if plain(byte) => char::from(*byte).to_string(),
-                byte => hex(*byte),
-            };
-            secret.as_bytes().iter().map(one).collect()
-        };
-        let (upper, lower) = (|byte| format!("%{byte:02X}"), |byte| format!("%{byte:02x}"));
-        forms.extend([percent(upper, "%20"), percent(lower, "%20"), percent(upper, "+"), percent(lower, "+")]);
+        forms.extend(in_percent_encoding(secret));
         for bytes_before in 0..3 {
             forms.extend(in_base64(secret, bytes_before));
         }
@@ -157,6 +148,17 @@ fn forms(secrets: &[String]) -> Vec<String> {
     forms.retain(|form| known.insert(form.clone()));
     forms.truncate(MOST_FORMS);
     forms
+}
+
+/// Returns the percent-encoded forms of a value: with digits in upper or lower case, and with `%20` or `+` for a space.
+fn in_percent_encoding(secret: &str) -> [String; 4] {
+    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    let upper = utf8_percent_encode(secret, ENCODED).to_string();
+    let lower = utf8_percent_encode(secret, ENCODED)
+        .map(|piece| if piece.starts_with('%') { piece.to_ascii_lowercase() } else { piece.to_owned() })
+        .collect::<String>();
+    let (upper_plus, lower_plus) = (upper.replace("%20", "+"), lower.replace("%20", "+"));
+    [upper, lower, upper_plus, lower_plus]
 }
 
 /// Returns the Base64 form of a value after a number of other bytes, without the characters that depend on the surrounding
@@ -288,6 +290,12 @@ mod tests {
         check(KEY, "ab== is too short to distinguish from other text", "ab== is too short to distinguish from other text");
         let in_json = serde_json::json!({ "private_key": KEY }).to_string();
         check(&in_json, "\tMIIEvQIBADANBgkqhkiG", "\t***");
+    }
+
+    #[test]
+    fn a_value_has_four_percent_encoded_forms() {
+        let expect = ["a%2B%C3%BC%20%2520-._~Z", "a%2b%c3%bc%20%2520-._~Z", "a%2B%C3%BC+%2520-._~Z", "a%2b%c3%bc+%2520-._~Z"];
+        assert_eq!(in_percent_encoding("a+ü %20-._~Z"), expect);
     }
 
     #[test]

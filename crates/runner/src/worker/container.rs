@@ -13,6 +13,7 @@ use model::container::{ContainerNetwork, HostPattern};
 use model::environment::EnvironmentRecord;
 use model::ids::TaskId;
 use model::problem::Problem;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::login::Login;
 use super::request::{ContainerRun, RunCall, ToRead};
@@ -29,8 +30,7 @@ pub fn home_label(home: &Path) -> String {
     let mut label = "home=".to_owned();
     for c in home.to_string_lossy().chars() {
         if c == ',' || c == '%' || c.is_whitespace() || c.is_control() {
-            let mut bytes = [0; 4];
-            label.extend(c.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")));
+            label.extend(utf8_percent_encode(c.encode_utf8(&mut [0; 4]), NON_ALPHANUMERIC));
         } else {
             label.push(c);
         }

@@ -338,20 +338,7 @@ fn response(status: u16, headers: &[(&'static str, String)], body: Body) -> Resp
 }
 
 fn decoded(text: &str) -> String {
-    let mut bytes = vec![];
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let escaped = (byte == b'%').then(|| [rest.next(), rest.next()]);
-        match escaped {
-            Some([Some(high), Some(low)]) => {
-                let digits = [high, low];
-                let hex = std::str::from_utf8(&digits).expect("two digits");
-                bytes.push(u8::from_str_radix(hex, 16).expect("two digits"));
-            }
-            _ => bytes.push(byte),
-        }
-    }
-    String::from_utf8(bytes).expect("text")
+    percent_encoding::percent_decode_str(text).decode_utf8().expect("text").into_owned()
 }
 
 /// Runs git in the repository. Returns its output, or `None` if it fails.

@@ -74,6 +74,15 @@ fn account() -> Login {
 }
 
 #[test]
+fn the_label_of_a_home_never_changes() {
+    let label = |home: &str| home_label(Path::new(home));
+    assert_eq!(label("/home/a-b_c.d~/é=x+y"), "home=/home/a-b_c.d~/é=x+y");
+    assert_eq!(label("/a,b/50% c\td\ne"), "home=/a%2Cb/50%25%20c%09d%0Ae");
+    // Only white space and control characters are encoded outside ASCII.
+    assert_eq!(label("/a\u{a0}b\u{85}c\u{2003}d\u{7f}"), "home=/a%C2%A0b%C2%85c%E2%80%83d%7F");
+}
+
+#[test]
 fn this_program_is_called_as_codex_docker_and_the_container_is_the_sandbox() {
     let call = Inputs::new(&[]).call();
     assert_eq!(call.program, Path::new("/proc/self/exe"));
