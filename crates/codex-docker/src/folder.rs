@@ -3,6 +3,7 @@
 //! `in/` is mounted read-only. The agent can write to `out/`, so a process opens the files there only once, without following
 //! links. A container whose lock no process holds is an orphan.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _};
@@ -241,8 +242,8 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Quotes a value as a single word for a shell.
-fn quoted(value: &str) -> String {
-    format!("'{}'", value.replace('\'', r"'\''"))
+fn quoted(value: &str) -> Cow<'_, str> {
+    shlex::Quoter::new().allow_nul(true).quote(value).expect("every text can be quoted")
 }
 
 #[cfg(test)]
@@ -310,11 +311,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let run = run(folder.path());
         run.clear().expect("made");
-        let value = "it's \"a\" $HOME `x`\\ line\nand \u{e9}";
-        run.put_variables(&BTreeMap::from([("V".to_owned(), value.to_owned())])).expect("written");
-        let script = format!(". '{}'; printf %s \"$V\"", run.input(inside::VARIABLES).display());
-        let said = std::process::Command::new("/bin/sh").args(["-c", &script]).output().expect("a shell");
-        assert_eq!(String::from_utf8_lossy(&said.stdout), value);
+        let check = |value: &str| {
+            run.put_variables(&BTreeMap::from([("V".to_owned(), value.to_owned())])).expect("written");
+            let script = format!(". '{}'; printf %s \"$V\"", run.input(inside::VARIABLES).display());
+            let said = std::process::Command::new("/bin/sh").args(["-c", &script]).output().expect("a shell");
+            assert_eq!(String::from_utf8_lossy(&said.stdout), value);
+        };
+        check("it's \"a\" $HOME `x`\\ line\nand \u{e9}");
+        check("");
+        check("plain");
+        check("# a=b; c~ *?[x]{y,z} !^ \\'\t\r\n");
     }
 
     #[test]

@@ -168,8 +168,7 @@ fn show_publication(out: &mut Output, publication: &Publication) {
 /// Quotes a path for the shell if it contains special characters.
 fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    shlex::Quoter::new().allow_nul(true).quote(&text).expect("every text can be quoted").into_owned()
 }
 
 fn show_run(out: &mut Output, run: &RunView) {
@@ -271,6 +270,8 @@ mod tests {
     #[test]
     fn a_path_is_one_word_for_a_shell() {
         assert_eq!(shell_word(Path::new("/home/a/envs/x/mirror")), "/home/a/envs/x/mirror");
-        assert_eq!(shell_word(Path::new("/a b/it's")), r"'/a b/it'\''s'");
+        assert_eq!(shell_word(Path::new("/a b/c=$d")), "'/a b/c=$d'");
+        assert_eq!(shell_word(Path::new("/a b/it's")), r#""/a b/it's""#);
+        assert_eq!(shell_word(Path::new("/it's $5")), r#""/it's "'$5'"#);
     }
 }

@@ -3,8 +3,8 @@
 //! The result is only for display. A command that cannot be unwrapped with certainty is shown unchanged.
 
 use std::borrow::Cow;
-use std::iter::Peekable;
-use std::str::Chars;
+
+use shlex::Shlex;
 
 /// Unwraps `/bin/bash -lc 'ls -a'` to `ls -a`. Returns any other command unchanged.
 pub fn unwrap_shell(command: &str) -> Cow<'_, str> {
@@ -18,50 +18,18 @@ pub fn unwrap_shell(command: &str) -> Cow<'_, str> {
     }
 }
 
-/// Splits off up to four words and removes their quotes. Returns `None` if a quote is not closed. Expands nothing.
+/// Splits off up to four words and removes their quotes. Returns `None` if a quote is not closed, or if there is a comment, which
+/// would be lost. Expands nothing.
 fn split_words(command: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut rest = command.chars().peekable();
-    while words.len() < 4 {
-        while rest.next_if(char::is_ascii_whitespace).is_some() {}
-        if rest.peek().is_none() {
-            break;
-        }
-        words.push(next_word(&mut rest)?);
-    }
-    Some(words)
-}
-
-fn next_word(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
-    let mut word = String::new();
-    while let Some(character) = rest.next_if(|character| !character.is_ascii_whitespace()) {
-        match character {
-            '\'' => loop {
-                match rest.next()? {
-                    '\'' => break,
-                    quoted => word.push(quoted),
-                }
-            },
-            '"' => double_quoted(rest, &mut word)?,
-            '\\' => word.push(rest.next()?),
-            plain => word.push(plain),
-        }
-    }
-    Some(word)
-}
-
-fn double_quoted(rest: &mut Peekable<Chars<'_>>, word: &mut String) -> Option<()> {
-    loop {
-        match rest.next()? {
-            '"' => return Some(()),
-            '\\' => match rest.next()? {
-                escaped @ ('"' | '\\' | '$' | '`') => word.push(escaped),
-                '\n' => {}
-                other => word.extend(['\\', other]),
-            },
-            quoted => word.push(quoted),
-        }
-    }
+    let split = |command: &str| {
+        let mut rest = Shlex::new(command);
+        let words: Vec<_> = rest.by_ref().take(4).collect();
+        (!rest.had_error).then_some(words)
+    };
+    let words = split(command)?;
+    // Without its `#`, a comment adds words. A `#` in a word does not start a comment.
+    let is_complete = split(&command.replace('#', "_"))?.len() == words.len();
+    is_complete.then_some(words)
 }
 
 #[cfg(test)]
@@ -79,13 +47,27 @@ mod tests {
         check("bash -lc \"grep -E 'a|b' \\\"$x\\\" \\$y c\\d\"", "grep -E 'a|b' \"$x\" $y c\\d");
         check("/usr/bin/zsh -c 'it'\\''s'", "it's");
         check("/bin/sh -c 'cat <<EOF\nhello\nEOF\n'", "cat <<EOF\nhello\nEOF\n");
+        check("bash\t -lc\n'# a comment\nls # another' ", "# a comment\nls # another");
+        check("bash -lc a#b", "a#b");
+        check("bash -lc ''", "");
+        check("bash -lc \"it's 100 \\`$y\\` \\\\ü\"'!'", "it's 100 `$y` \\ü!");
     }
 
     #[test]
     fn what_is_not_a_wrapper_stays_as_it_is() {
-        for command in
-            ["", "ls -a", "bash script.sh", "/bin/bash -lc 'open", "bash -lc 'a' b", "python -c 'print(1)'", "sh -x 'a'"]
-        {
+        for command in [
+            "",
+            "ls -a",
+            "bash script.sh",
+            "/bin/bash -lc 'open",
+            "bash -lc 'a' b",
+            "python -c 'print(1)'",
+            "sh -x 'a'",
+            "bash -lc ls # why",
+            "bash -lc # why",
+            "bash -lc ls\\",
+            "bash -lc 'a' 'open",
+        ] {
             check(command, command);
         }
     }
