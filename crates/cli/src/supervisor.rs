@@ -12,6 +12,7 @@ use std::time::Duration;
 use config::Config;
 use model::problem::Problem;
 use protocol::ServerStatus;
+use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
@@ -43,12 +44,12 @@ impl Supervisor {
 
     /// Reports that the server is ready.
     pub(crate) fn ready(&self, status: &str) {
-        self.tell(&format!("READY=1\nSTATUS={status}"));
+        self.notify(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
     /// Reports that the server is stopping.
     pub(crate) fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=stopping; runs continue");
+        self.notify(&[NotifyState::Stopping, NotifyState::Status("stopping; runs continue")]);
     }
 
     /// Sends a sign of life twice per interval, as long as the server answers requests.
@@ -61,16 +62,18 @@ impl Supervisor {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while until.run_until_cancelled(ticks.tick()).await.is_some() {
             match until.run_until_cancelled(ask(home)).await {
-                Some(Ok(_)) => self.tell("WATCHDOG=1"),
+                Some(Ok(_)) => self.notify(&[NotifyState::Watchdog]),
                 Some(Err(problem)) => tracing::error!(%problem, "the server does not answer its own health check"),
                 None => return,
             }
         }
     }
 
-    fn tell(&self, words: &str) {
+    /// Sends a message. [`sd_notify::notify`] is not used, because it reads the process environment and its socket blocks.
+    fn notify(&self, states: &[NotifyState<'_>]) {
         let Some(socket) = &self.socket else { return };
-        if let Err(error) = socket.send(words.as_bytes()) {
+        let lines: Vec<_> = states.iter().map(NotifyState::to_string).collect();
+        if let Err(error) = socket.send(lines.join("\n").as_bytes()) {
             tracing::warn!(%error, "could not notify systemd");
         }
     }
@@ -121,7 +124,7 @@ mod tests {
         let address = SocketAddr::from_abstract_name(&name).expect("a name");
         let abstracted = UnixDatagram::bind_addr(&address).expect("the name is free");
         supervisor(&[("NOTIFY_SOCKET", &format!("@{name}"))]).stopping();
-        assert!(heard(&abstracted).starts_with("STOPPING=1\n"));
+        assert_eq!(heard(&abstracted), "STOPPING=1\nSTATUS=stopping; runs continue");
     }
 
     #[test]
