@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{Span, SpanRelativeTo, Timestamp};
 
 use super::record::{NewRun, TaskRecord};
 use crate::error_code::{ErrorCode, Retry};
@@ -20,6 +20,9 @@ const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
 /// The maximum time until a reset that a retry waits for. If the reset is later, a person decides.
 const LONGEST_RESET: Duration = Duration::from_hours(8 * 24);
+
+/// The maximum length of a duration in a message.
+const LONGEST_DURATION_BYTES: usize = 64;
 
 /// The maximum number of resumptions in a row. A run that crashes its machine must not be restarted forever.
 const RESUMPTIONS: usize = 3;
@@ -112,31 +115,16 @@ fn again(task: &mut TaskRecord, cause: RunCause, note: &str, idempotency_key: Op
 /// Finds the time in a message such as `try again in 1m30s`, `in 6 hours 5 minutes` or `in 0.2s`.
 fn reset_in(message: &str) -> Option<Duration> {
     let message = message.to_ascii_lowercase();
-    let (_, words) = message.split_once("again in ")?;
-    let mut rest = words;
-    let mut seconds = 0.0;
-    let mut found = false;
-    loop {
-        rest = rest.trim_start_matches([' ', ',']);
-        rest = rest.strip_prefix("and ").unwrap_or(rest);
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let Ok(number) = rest[..digits].trim_end_matches('.').parse::<f64>() else { break };
-        let after = rest[digits..].trim_start();
-        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        let unit = match &after[..letters] {
-            "ms" | "milliseconds" => 0.001,
-            "s" | "sec" | "second" | "seconds" => 1.0,
-            "m" | "min" | "minute" | "minutes" => 60.0,
-            "h" | "hour" | "hours" => 3600.0,
-            "d" | "day" | "days" => 86400.0,
-            _ => break,
-        };
-        seconds += number * unit;
-        found = true;
-        rest = &after[letters..];
-    }
-    // Add one second, because the time is rounded.
-    Duration::try_from_secs_f64(seconds.ceil() + 1.0).ok().filter(|_| found)
+    let (_, rest) = message.split_once("again in ")?;
+    let words = rest.replace(" and ", " ");
+    let words = &words[..words.floor_char_boundary(LONGEST_DURATION_BYTES)];
+    // The message may continue after the time, so the longest beginning that is a duration counts.
+    let is_end = |end: &usize| !words[*end..].starts_with(|next: char| next.is_ascii_alphanumeric());
+    let mut ends = (1..=words.len()).rev().filter(|end| words.is_char_boundary(*end)).filter(is_end);
+    let span = ends.find_map(|end| words[..end].parse::<Span>().ok())?;
+    let time = Duration::try_from(span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?).ok()?;
+    // Round up, and add one second, because the message may have rounded the time.
+    Some(Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0) + 1))
 }
 
 #[cfg(test)]
@@ -211,6 +199,30 @@ mod tests {
             let mut task = ended(outcome);
             go_on(&mut task, &RunPolicy::default(), samples::later());
             assert_eq!(task.runs.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_time_is_found_in_a_message() {
+        let check = |words: &str, expect: Option<u64>| {
+            assert_eq!(reset_in(&format!("Please try again in {words}")).map(|time| time.as_secs()), expect, "{words}");
+        };
+        for words in ["20s", "20s.", "20 s, or later", "20 sec or so", "20 seconds. Visit https://x.example/5m.", "19.2s", "20s…"]
+        {
+            check(words, Some(21));
+        }
+        check("418ms", Some(2));
+        check("418 milliseconds", Some(2));
+        check("1m30s", Some(91));
+        check("1 min 30 sec", Some(91));
+        check("1.5 minutes", Some(91));
+        check("1.5h", Some(5401));
+        check("6 HOURS 5 Minutes", Some(6 * 3600 + 301));
+        check("1 day, 2 hours, and 3 minutes", Some(26 * 3600 + 181));
+        check("0s", Some(1));
+        check(&format!("20s {}", "é".repeat(1000)), Some(21));
+        for words in ["a while", "", "20", "5 moons", "3 months", "-5 minutes", "5 minutes ago", "99999999999999999999s"] {
+            check(words, None);
         }
     }
 
