@@ -33,6 +33,7 @@ use crate::inner::Inner;
 use crate::sessions::{Browser, SessionView};
 use crate::task::{Changes, PictureSide, Reach, Review, ReviewPart, ReviewState, TaskSlot};
 use crate::times::LineTimes;
+pub use branches::TaskUpdate;
 pub use surroundings::RunDefaults;
 
 /// How long to wait for a removal: longer than it takes to stop a run.

@@ -25,7 +25,7 @@ mod times;
 mod trash;
 
 pub use durable::crash::CrashPoint;
-pub use engine::{Engine, LogFile, LogWindow, RunDefaults, RunLine, StartError};
+pub use engine::{Engine, LogFile, LogWindow, RunDefaults, RunLine, StartError, TaskUpdate};
 pub use sessions::SessionView;
 pub use task::{Changes, PictureSide, Review, ReviewPart, ReviewState};
 pub use times::{LineTime, LineTimes};

@@ -111,6 +111,14 @@ impl Git {
     }
 }
 
+/// The settings for downloads and uploads of large files.
+pub(super) enum LargeFilesSettings {
+    /// Requests are allowed, with these settings.
+    Allowed(Vec<(String, String)>),
+    /// No request is allowed, for this reason.
+    Refused(String),
+}
+
 impl Mirror {
     /// Downloads the missing large files of a commit. Returns a note if some are still missing.
     pub(super) async fn fetch_large_files(
@@ -124,25 +132,28 @@ impl Mirror {
             return Ok(None);
         }
         match self.large_files_settings().await? {
-            Ok(settings) => download(git, path, commit, &settings, cancel).await,
-            Err(why) => Ok(Some(format!("{missing} large files are only pointers: {why}"))),
+            LargeFilesSettings::Allowed(settings) => download(git, path, commit, &settings, cancel).await,
+            LargeFilesSettings::Refused(why) => Ok(Some(format!("{missing} large files are only pointers: {why}"))),
         }
     }
 
     /// Returns the settings for downloads and uploads: the endpoint of the default branch, if it names one that may be used.
-    /// Otherwise git-lfs derives it from the remote. The inner error says why no request is allowed.
-    pub(super) async fn large_files_settings(&self) -> Result<Result<Vec<(String, String)>, String>, RunProgramError> {
+    /// Otherwise git-lfs derives it from the remote.
+    pub(super) async fn large_files_settings(&self) -> Result<LargeFilesSettings, RunProgramError> {
         let git_dir = || GitDir::Mirror(self.path());
         if !self.git().command(git_dir()).args(["cat-file", "-e", "HEAD:.lfsconfig"]).run().await?.status.success() {
-            return Ok(Ok(vec![]));
+            return Ok(LargeFilesSettings::Allowed(vec![]));
         }
         let config = self.git().command(git_dir()).args(["config", "--blob", "HEAD:.lfsconfig", "--no-includes", "-z", "--list"]);
         let config = match config.stdout(Stdout::Capture { max: CONFIG_LIMIT_BYTES }).run_ok().await {
             Ok(config) => config.text(),
-            Err(error) => return Ok(Err(format!("`.lfsconfig` of the default branch cannot be read: {error}"))),
+            Err(error) => {
+                let why = format!("`.lfsconfig` of the default branch cannot be read: {error}");
+                return Ok(LargeFilesSettings::Refused(why));
+            }
         };
         let origin = answer(self.git().command(git_dir()).args(["config", "--get", "remote.origin.url"])).await?;
-        let Ok(origin) = RepositoryUrl::parse(&origin) else { return Ok(Ok(vec![])) };
+        let Ok(origin) = RepositoryUrl::parse(&origin) else { return Ok(LargeFilesSettings::Allowed(vec![])) };
         let asked: BTreeMap<_, _> = config.split('\0').filter_map(|record| record.split_once('\n')).collect();
         let mut settings = vec![];
         for (key, sources) in
@@ -154,7 +165,8 @@ impl Mirror {
                 continue;
             }
             if let Err(why) = may_use(&origin, url).await {
-                return Ok(Err(format!("the default branch's `.lfsconfig` names an endpoint that is not allowed: {why}")));
+                let why = format!("the default branch's `.lfsconfig` names an endpoint that is not allowed: {why}");
+                return Ok(LargeFilesSettings::Refused(why));
             }
             settings.push((key.to_owned(), (*url).to_owned()));
         }
@@ -165,7 +177,7 @@ impl Mirror {
                 settings.push((key.to_owned(), (*value).to_owned()));
             }
         }
-        Ok(Ok(settings))
+        Ok(LargeFilesSettings::Allowed(settings))
     }
 
     /// Whether the user's configuration has a setting for git-lfs.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fetch::run_network;
 use super::fetch_error::FetchError;
-use super::large_files;
+use super::large_files::{self, LargeFilesSettings};
 use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Git, GitDir, LONG, answer, branch_ref};
 
@@ -177,8 +177,10 @@ impl Mirror {
             return Ok(());
         }
         let rejected = |words: String| PushError::Rejected { words };
-        let settings =
-            self.large_files_settings().await?.map_err(|why| rejected(format!("large files were not uploaded: {why}")))?;
+        let settings = match self.large_files_settings().await? {
+            LargeFilesSettings::Allowed(settings) => settings,
+            LargeFilesSettings::Refused(why) => return Err(rejected(format!("large files were not uploaded: {why}"))),
+        };
         let home = large_files::ensure_home(self.git(), self.path())?;
         let git_dir = GitDir::LargeFiles { mirror: self.path(), home: &home };
         for names in names.into_iter().collect::<Vec<_>>().chunks(500) {

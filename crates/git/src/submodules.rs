@@ -32,8 +32,13 @@ const CONFIG_LIMIT_BYTES: usize = 1 << 20;
 /// The maximum number of different `.gitmodules` files of trusted branches that are read.
 const MOST_CONFIGS: usize = 100;
 
-/// The submodules of a commit, each with its recorded commit.
-type RecordedSubmodules = Vec<(Submodule, String)>;
+/// The submodules of a commit.
+enum RecordedSubmodules {
+    /// All submodules, each with its recorded commit.
+    Listed(Vec<(Submodule, String)>),
+    /// The submodules are unknown, for this reason.
+    Unknown(String),
+}
 
 fn not_allowed(url: &RepositoryUrl) -> String {
     format!("`{}` is not in the `.gitmodules` of a trusted branch, and nobody has allowed it", visible(url))
@@ -72,24 +77,24 @@ impl Mirror {
 
     /// Returns the URLs of a commit's submodules that could be fetched but are not trusted yet.
     pub async fn untrusted_urls(&self, commit: &ObjectId, sources: &Sources) -> Result<Vec<RepositoryUrl>, RunProgramError> {
-        let Ok(found) = self.submodules_of(commit).await? else { return Ok(vec![]) };
+        let RecordedSubmodules::Listed(found) = self.submodules_of(commit).await? else { return Ok(vec![]) };
         let urls = found.into_iter().filter_map(|(submodule, _)| submodule.source.ok()).filter(|url| sources.get(url).is_none());
         let urls: BTreeMap<_, _> = urls.map(|url| (canonical(&url), url)).collect();
         Ok(urls.into_values().collect())
     }
 
-    /// Returns the submodules of a commit. The inner error says why they are unknown.
-    async fn submodules_of(&self, commit: &ObjectId) -> Result<Result<RecordedSubmodules, String>, RunProgramError> {
+    /// Returns the submodules of a commit.
+    async fn submodules_of(&self, commit: &ObjectId) -> Result<RecordedSubmodules, RunProgramError> {
         let git_dir = || GitDir::Mirror(self.path());
         let modules = format!("{commit}:.gitmodules");
         if !self.git().command(git_dir()).args(["cat-file", "-e", &modules]).run().await?.status.success() {
-            return Ok(Ok(vec![]));
+            return Ok(RecordedSubmodules::Listed(vec![]));
         }
         let config = match self.gitmodules(&modules).await {
             Ok(config) => config,
-            Err(error) => return Ok(Err(format!("`.gitmodules` cannot be read: {error}"))),
+            Err(error) => return Ok(RecordedSubmodules::Unknown(format!("`.gitmodules` cannot be read: {error}"))),
         };
-        let Some(origin) = self.origin().await? else { return Ok(Ok(vec![])) };
+        let Some(origin) = self.origin().await? else { return Ok(RecordedSubmodules::Listed(vec![])) };
         let listed = self.git().command(git_dir()).args(["ls-tree", "-r", "-z", "--full-tree", commit.as_str()]);
         let gitlinks = gitlinks_in(listed).await?;
         let found = submodules(&config, &origin, gitlinks.keys().map(String::as_str));
@@ -97,7 +102,7 @@ impl Mirror {
             let commit = gitlinks.get(&submodule.path).cloned().unwrap_or_default();
             (submodule, commit)
         };
-        Ok(Ok(found.into_iter().map(with_commit).collect()))
+        Ok(RecordedSubmodules::Listed(found.into_iter().map(with_commit).collect()))
     }
 
     /// Reads the settings in a `.gitmodules`. Includes of other files are not followed.
@@ -126,8 +131,8 @@ impl Worktree {
         cancel: &CancellationToken,
     ) -> Result<Vec<String>, WorktreeError> {
         let found = match self.mirror.submodules_of(&self.base).await? {
-            Ok(found) => found,
-            Err(why) => return Ok(vec![format!("submodules are empty: {why}")]),
+            RecordedSubmodules::Listed(found) => found,
+            RecordedSubmodules::Unknown(why) => return Ok(vec![format!("submodules are empty: {why}")]),
         };
         if found.is_empty() {
             return Ok(vec![]);

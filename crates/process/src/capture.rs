@@ -37,22 +37,25 @@ impl Tail {
     }
 }
 
-/// The child wrote more than allowed.
-#[derive(Debug)]
-pub(super) struct TooMuch {
-    pub(super) max: usize,
+/// How much of an output was captured.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Captured {
+    /// The complete output.
+    Complete,
+    /// Only the beginning, because the child wrote more than allowed.
+    TooLarge,
 }
 
 /// Reads to the end into `into`, up to `max` bytes in total.
-pub(super) async fn capture(mut from: impl AsyncRead + Unpin, into: &mut Vec<u8>, max: usize) -> io::Result<Result<(), TooMuch>> {
+pub(super) async fn capture(mut from: impl AsyncRead + Unpin, into: &mut Vec<u8>, max: usize) -> io::Result<Captured> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let read = from.read(&mut chunk).await?;
         if read == 0 {
-            return Ok(Ok(()));
+            return Ok(Captured::Complete);
         }
         if into.len() + read > max {
-            return Ok(Err(TooMuch { max }));
+            return Ok(Captured::TooLarge);
         }
         into.extend_from_slice(&chunk[..read]);
     }
@@ -137,10 +140,9 @@ mod tests {
     #[tokio::test]
     async fn output_up_to_the_limit_is_taken_and_not_a_byte_more() {
         let mut taken = Vec::new();
-        assert!(capture(&b"12345"[..], &mut taken, 5).await.expect("memory reads").is_ok());
+        assert_eq!(capture(&b"12345"[..], &mut taken, 5).await.expect("memory reads"), Captured::Complete);
         assert_eq!(taken, b"12345");
-        let refused = capture(&b"123456"[..], &mut Vec::new(), 5).await.expect("memory reads");
-        assert_eq!(refused.expect_err("too much").max, 5);
+        assert_eq!(capture(&b"123456"[..], &mut Vec::new(), 5).await.expect("memory reads"), Captured::TooLarge);
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::calls::{self, Call};
-use super::capture::{self, Tail, TooMuch};
+use super::capture::{self, Captured, Tail};
 use super::command::{CommandSpec, Group, Stderr, Stdin, Stdout};
 use super::finished::{Finished, RunProgramError};
 use super::living::{self, ProcessIdentity};
@@ -124,7 +124,12 @@ impl CommandSpec<'_> {
     #[expect(clippy::disallowed_methods, reason = "only this module starts programs")]
     fn spawn(&mut self, owned: bool) -> Result<RunningProgram, RunProgramError> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).current_dir(&self.directory).env_clear().envs(&self.environment).kill_on_drop(owned);
+        command
+            .args(&self.arguments)
+            .current_dir(&self.directory)
+            .env_clear()
+            .envs(&self.environment)
+            .kill_on_drop(owned);
         if self.group == Group::Own {
             command.process_group(0);
         }
@@ -224,10 +229,10 @@ async fn talk(
     };
     let reading = async {
         match (pipes.1, stdout) {
-            (Some(pipe), Stdout::Capture { max }) => {
-                let fits = capture::capture(pipe, captured, *max).await.map_err(CutShort::Io)?;
-                fits.map_err(|TooMuch { max }| CutShort::TooMuch(max))
-            }
+            (Some(pipe), Stdout::Capture { max }) => match capture::capture(pipe, captured, *max).await.map_err(CutShort::Io)? {
+                Captured::Complete => Ok(()),
+                Captured::TooLarge => Err(CutShort::TooMuch(*max)),
+            },
             (Some(pipe), Stdout::Lines(on_line)) => capture::pieces(pipe, b'\n', on_line).await.map_err(CutShort::Io),
             (Some(pipe), Stdout::Records(on_record)) => capture::pieces(pipe, 0, on_record).await.map_err(CutShort::Io),
             _ => Ok(()),

@@ -12,6 +12,15 @@ use protocol::{ConflictsView, ResumeTask, UpdateConflicts, UpdateOutcome, Update
 use super::{Engine, new_run};
 use crate::task::Updated;
 
+/// The result of a request to update a task's branch.
+#[derive(Debug)]
+pub enum TaskUpdate {
+    /// The branch contains its base, or the agent was asked to resolve the conflicts.
+    Accepted(Box<UpdateView>),
+    /// There are conflicts. Nothing was changed.
+    Conflicts(Box<UpdateConflicts>),
+}
+
 impl Engine {
     /// Returns the task's branch with its own commits, as a git bundle.
     pub async fn bundle(&self, id: &str) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
@@ -23,9 +32,9 @@ impl Engine {
         self.inner.mails(self.task_slot(id)?.as_ref()).await
     }
 
-    /// Updates the task's branch to its base. If the two conflict, nothing changes: the inner error lists the files, or the
-    /// agent is asked to resolve the conflicts.
-    pub async fn update_task(&self, id: &str, asked: UpdateTask) -> Result<Result<UpdateView, Box<UpdateConflicts>>, Problem> {
+    /// Updates the task's branch to its base. If the two conflict, the branch does not change. On request, the agent is
+    /// then asked to resolve the conflicts.
+    pub async fn update_task(&self, id: &str, asked: UpdateTask) -> Result<TaskUpdate, Problem> {
         let slot = self.task_slot(id)?;
         let (outcome, base, dropped, conflicts) = match self.inner.update(&slot, asked.strategy, asked.onto_remote).await? {
             Updated::Done { outcome, base, dropped } => (outcome, base, dropped, vec![]),
@@ -36,9 +45,11 @@ impl Engine {
                 self.inner.ask(&slot, TaskRequest::FollowUp(run)).await?;
                 (UpdateOutcome::HandedOver, base, 0, conflicts)
             }
-            Updated::Conflicts { base, conflicts } => return Ok(Err(Box::new(UpdateConflicts::new(slot.id, base, conflicts)))),
+            Updated::Conflicts { base, conflicts } => {
+                return Ok(TaskUpdate::Conflicts(Box::new(UpdateConflicts::new(slot.id, base, conflicts))));
+            }
         };
-        Ok(Ok(UpdateView { outcome, base, dropped, conflicts, task: self.inner.task_view(&slot) }))
+        Ok(TaskUpdate::Accepted(Box::new(UpdateView { outcome, base, dropped, conflicts, task: self.inner.task_view(&slot) })))
     }
 
     /// Returns what the task's branch would conflict with: its base, and other tasks of its repository. Changes nothing.

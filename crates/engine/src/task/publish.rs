@@ -19,6 +19,7 @@ use model::run::RunError;
 use model::secret::Secret;
 use model::task::{NewRun, PublicationEvent, TaskEvent, TaskRecord, TaskRequest};
 use protocol::{ForgeView, PublicationView, PublishTask};
+use process::RunProgramError;
 
 use super::TaskSlot;
 use crate::environment::fetch_failed;
@@ -129,7 +130,7 @@ impl Inner {
             // The server is stopping. The record has the progress, and the next server continues.
             return;
         }
-        let event = event.unwrap_or_else(|(error, remote_sha)| {
+        let event = event.unwrap_or_else(|PublishError { error, remote_sha }| {
             let message = self.redactor(slot.env_id).redact(&error.message).into_owned();
             PublicationEvent::Failed { attempt, error: RunError { message, ..error }, remote_sha }
         });
@@ -141,13 +142,12 @@ impl Inner {
         slot: &TaskSlot,
         record: &TaskRecord,
         publication: &Publication,
-    ) -> Result<PublicationEvent, (RunError, Option<ObjectId>)> {
-        let plain = |error: RunError| (error, None);
-        let mirror = self.mirror_of(slot.env_id).map_err(plain)?;
+    ) -> Result<PublicationEvent, PublishError> {
+        let mirror = self.mirror_of(slot.env_id)?;
         let branch = record.branch();
-        let missing = || plain(RunError::new(ErrorCode::BranchMissing, format!("branch `{branch}` not found in the mirror")));
-        let tip =
-            mirror.tip(branch.as_str()).await.map_err(|error| plain(RunError::new(ErrorCode::PushFailed, error.to_string())))?;
+        let missing = || RunError::new(ErrorCode::BranchMissing, format!("branch `{branch}` not found in the mirror"));
+        let unreadable = |error: RunProgramError| RunError::new(ErrorCode::PushFailed, error.to_string());
+        let tip = mirror.tip(branch.as_str()).await.map_err(unreadable)?;
         let (sha, base) = (tip.ok_or_else(missing)?, record.base_sha.as_ref().ok_or_else(missing)?);
         let token = self.push_token(slot);
         let request = PushRequest {
@@ -170,7 +170,7 @@ impl Inner {
         slot: &TaskSlot,
         record: &TaskRecord,
         publication: &Publication,
-    ) -> Result<PublicationEvent, (RunError, Option<ObjectId>)> {
+    ) -> Result<PublicationEvent, PublishError> {
         let attempt = publication.attempt;
         let place = self.place(slot);
         if let Some(why) = by_hand(place.as_ref()) {
@@ -183,10 +183,9 @@ impl Inner {
         let Some((place, Some(token))) = place else {
             return Ok(PublicationEvent::LeftToHand { attempt, note: "no token is set for the Git host".to_owned() });
         };
-        let plain = |error: RunError| (error, None);
-        let mirror = self.mirror_of(slot.env_id).map_err(plain)?;
+        let mirror = self.mirror_of(slot.env_id)?;
         let base = base_branch(&mirror, record, self.default_branch(slot)).await;
-        let base = base.ok_or_else(|| plain(RunError::new(ErrorCode::NoBaseBranch, "this repository has no default branch")))?;
+        let base = base.ok_or_else(|| RunError::new(ErrorCode::NoBaseBranch, "this repository has no default branch"))?;
         let (title, body) = self.proposal(&mirror, record).await;
         let asked = &publication.asked;
         let new = NewPullRequest {
@@ -197,7 +196,7 @@ impl Inner {
             draft: asked.draft,
         };
         let changes = self.changes(&mirror, record).await;
-        let failed = |error: ForgeError| plain(error.to_run_error(place.kind));
+        let failed = |error: ForgeError| error.to_run_error(place.kind);
         let forge = self.forges.client(&place, &token).map_err(failed)?;
         let mut tries = 1;
         loop {
@@ -212,7 +211,7 @@ impl Inner {
                     tokio::time::sleep(PAUSE * tries).await;
                     tries += 1;
                 }
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(failed(error).into()),
             }
         }
     }
@@ -251,6 +250,19 @@ impl Inner {
 
     fn default_branch(&self, slot: &TaskSlot) -> Option<BranchName> {
         self.environments.get(slot.env_id)?.record().default_branch.clone()
+    }
+}
+
+/// Why a task could not be published.
+struct PublishError {
+    error: RunError,
+    /// The commit of the branch on the remote, if somebody else moved the branch.
+    remote_sha: Option<ObjectId>,
+}
+
+impl From<RunError> for PublishError {
+    fn from(error: RunError) -> Self {
+        Self { error, remote_sha: None }
     }
 }
 
@@ -323,7 +335,7 @@ fn problem_of(error: RunError) -> Problem {
     error.into_problem(ProblemKind::WrongState)
 }
 
-fn push_failed(error: PushError, branch: &BranchName) -> (RunError, Option<ObjectId>) {
+fn push_failed(error: PushError, branch: &BranchName) -> PublishError {
     match error {
         PushError::Moved { remote } => {
             let there = remote.as_ref().map_or_else(String::new, |sha| format!(" ({})", &sha.as_str()[..12]));
@@ -331,7 +343,7 @@ fn push_failed(error: PushError, branch: &BranchName) -> (RunError, Option<Objec
             let error = RunError::new(ErrorCode::RemoteMoved, message)
                 .hint("to keep them, rebase this task onto them: `codex-orchestrator task update --onto-remote`")
                 .hint("to replace them, force the push: `codex-orchestrator task push --force-with-lease`");
-            (error, remote)
+            PublishError { error, remote_sha: remote }
         }
         PushError::Rejected { words } => {
             let error = RunError::new(
@@ -339,8 +351,8 @@ fn push_failed(error: PushError, branch: &BranchName) -> (RunError, Option<Objec
                 format!("could not push `{branch}`: the remote rejected the push: {words}"),
             )
             .hint("fix the reported problem, then push again; nothing has changed on the remote");
-            (error, None)
+            error.into()
         }
-        PushError::Network(error) => (fetch_failed(&error), None),
+        PushError::Network(error) => fetch_failed(&error).into(),
     }
 }

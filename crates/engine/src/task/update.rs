@@ -43,6 +43,14 @@ pub(crate) enum Updated {
     Conflicts { base: Base, conflicts: Vec<FileConflict> },
 }
 
+/// The result of planning an update.
+enum Planned {
+    /// The branch can be updated.
+    Move(Plan),
+    /// No update is needed or possible.
+    Nothing(Updated),
+}
+
 /// A planned update of a branch.
 struct Plan {
     update: Update,
@@ -71,8 +79,8 @@ impl Inner {
         for _ in 0..TRIES {
             self.finish_update(slot).await?;
             let plan = match self.plan(&mirror, slot, strategy, pushed.as_ref()).await? {
-                Ok(plan) => plan,
-                Err(done) => return Ok(done),
+                Planned::Move(plan) => plan,
+                Planned::Nothing(result) => return Ok(result),
             };
             if self.carry_out(&mirror, slot, &plan).await? {
                 return Ok(Updated::Done { outcome: UpdateOutcome::Updated, base: plan.base, dropped: plan.dropped });
@@ -104,14 +112,14 @@ impl Inner {
         })
     }
 
-    /// Merges in memory. The inner error is a result that requires no update.
+    /// Merges in memory.
     async fn plan(
         &self,
         mirror: &Mirror,
         slot: &TaskSlot,
         strategy: Option<UpdateStrategy>,
         pushed: Option<&Base>,
-    ) -> Result<Result<Plan, Updated>, Problem> {
+    ) -> Result<Planned, Problem> {
         let task = slot.record();
         let from_base = task.can_update()?.clone();
         let from_head = head_of(mirror, &task).await?;
@@ -135,18 +143,18 @@ impl Inner {
         };
         let (to_head, to_base, dropped) = match in_time(mirror.replay(request)).await? {
             Replayed::Current { base: on } if on == from_base || pushed.is_some() => {
-                return Ok(Err(Updated::Done { outcome: UpdateOutcome::Current, base, dropped: 0 }));
+                return Ok(Planned::Nothing(Updated::Done { outcome: UpdateOutcome::Current, base, dropped: 0 }));
             }
             // The agent or a person merged the base, whose commits do not belong to the task.
             Replayed::Current { base: on } => (from_head.clone(), on, 0),
             // Commits from the remote branch belong to the task, so the base stays.
             Replayed::Moved { head, dropped } if pushed.is_some() => (head, from_base.clone(), dropped),
             Replayed::Moved { head, dropped } => (head, base.commit.clone(), dropped),
-            Replayed::Conflicts(conflicts) => return Ok(Err(Updated::Conflicts { base, conflicts })),
+            Replayed::Conflicts(conflicts) => return Ok(Planned::Nothing(Updated::Conflicts { base, conflicts })),
         };
         let after_run = task.last_run().number;
         let update = Update { after_run, strategy, from_base, to_base, from_head, to_head, at: now };
-        Ok(Ok(Plan { update, dropped, base }))
+        Ok(Planned::Move(Plan { update, dropped, base }))
     }
 
     /// Returns a rebase, unless it would undo merges, because conflicts that an agent resolved would come back.

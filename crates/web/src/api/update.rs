@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use protocol::{ConflictsQuery, ConflictsView, ProblemView, UpdateConflicts, UpdateTask, UpdateView};
+use engine::TaskUpdate;
 
 use super::operation::{BadBody, BadQuery, NotThere, Refused, TaskPath};
 use crate::extract::{JsonBody, PathOf, QueryOf};
@@ -36,8 +37,8 @@ pub(crate) async fn update(
     JsonBody(asked): JsonBody<UpdateTask>,
 ) -> Result<Response, ProblemResponse> {
     Ok(match api.engine.update_task(&id, asked).await? {
-        Ok(view) => Json(view).into_response(),
-        Err(conflicts) => {
+        TaskUpdate::Accepted(view) => Json(view).into_response(),
+        TaskUpdate::Conflicts(conflicts) => {
             let mut response = (StatusCode::CONFLICT, Json(conflicts)).into_response();
             response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(PROBLEM_JSON));
             response

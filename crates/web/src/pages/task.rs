@@ -6,6 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use engine::TaskUpdate;
 use maud::{Markup, html};
 use model::codex::{CodexEvent, Item, ItemKind, LINE_CAP_BYTES, transcribe};
 use model::ids::RunNumber;
@@ -545,7 +546,10 @@ pub(crate) async fn update(
     SignedForm(signed, form): SignedForm<UpdateForm>,
 ) -> Result<Response, PageProblem> {
     let asked = UpdateTask { hand_over: !form.hand_over.is_empty(), ..UpdateTask::default() };
-    let Err(found) = api.engine.update_task(&id, asked).await? else { return Ok(see(&format!("/tasks/{id}"))) };
+    let found = match api.engine.update_task(&id, asked).await? {
+        TaskUpdate::Accepted(_) => return Ok(see(&format!("/tasks/{id}"))),
+        TaskUpdate::Conflicts(conflicts) => conflicts,
+    };
     let body = html! {
         p { a href={ "/tasks/" (id) } { "← Back to task" } }
         h1 { "Conflicts" }
