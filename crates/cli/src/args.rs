@@ -10,10 +10,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::output::OutputFormat;
+
 pub(crate) use self::publish::{PushArguments, TokenArguments};
 pub(crate) use self::settings::SettingArguments;
 pub(crate) use self::sources::{AnswerArguments, AnswerWord};
-pub(crate) use self::task::{FollowUpArgument, FollowUpCommand, PromptArguments, TaskArgument, TaskArguments, TaskCommand};
+pub(crate) use self::task::{
+    AfterStart, FollowUpArgument, FollowUpCommand, PromptArguments, TaskArgument, TaskArguments, TaskCommand,
+};
 
 /// Run coding tasks with the Codex CLI in the background
 ///
@@ -29,6 +33,13 @@ pub(crate) struct Arguments {
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// Returns the requested format of the answer.
+    pub(crate) fn format(&self) -> OutputFormat {
+        if self.json { OutputFormat::Json } else { OutputFormat::Text }
+    }
 }
 
 const COMPLETIONS_HELP: &str = "\

@@ -3,6 +3,25 @@
 
 use crate::printer::{self, Cell};
 
+/// The format in which a command prints its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutputFormat {
+    /// Text for people.
+    Text,
+    /// JSON, as in the HTTP API.
+    Json,
+}
+
+impl OutputFormat {
+    /// Whether the answer is printed as JSON.
+    pub(crate) fn is_json(self) -> bool {
+        match self {
+            Self::Text => false,
+            Self::Json => true,
+        }
+    }
+}
+
 /// The lines that a command prints, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Output(Vec<Line>);

@@ -27,8 +27,17 @@ const HOSTED_FEATURES: &[&str] = &["image_generation", "standalone_web_search"];
 /// and newer versions warn about the names.
 const OLD_HOSTED_FEATURES: &[&str] = &["web_search", "web_search_cached", "web_search_request"];
 
+/// How Codex reaches the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ModelRoute {
+    /// Codex sends its requests to the model provider.
+    Direct,
+    /// Codex sends its requests to the broker.
+    Broker,
+}
+
 /// Returns the text of `config.toml`.
-pub(crate) fn config(base: Option<&str>, has_broker: bool, hosted_tools: HostedTools) -> Result<String, Failure> {
+pub(crate) fn config(base: Option<&str>, route: ModelRoute, hosted_tools: HostedTools) -> Result<String, Failure> {
     let mut table: Table = base.unwrap_or_default().parse().map_err(|error: toml::de::Error| {
         Failure::new(ErrorCode::CodexConfig, format!("invalid Codex configuration: {}", error.message()))
             .hint("set CODEX_DOCKER_CONFIG to a valid config.toml of Codex")
@@ -46,7 +55,7 @@ pub(crate) fn config(base: Option<&str>, has_broker: bool, hosted_tools: HostedT
             profiles.iter_mut().filter_map(|(_, profile)| profile.as_table_mut()).for_each(without_hosted_tools);
         }
     }
-    if has_broker {
+    if route == ModelRoute::Broker {
         table.insert("model_provider".to_owned(), Value::String(PROVIDER.to_owned()));
         let address = format!("http://127.0.0.1:{}/v1", inside::BROKER_PORT);
         let fields = [("name", PROVIDER), ("base_url", &address), ("env_key", TOKEN_VARIABLE), ("wire_api", "responses")];
@@ -86,7 +95,7 @@ mod tests {
     #[test]
     fn what_calls_home_is_off_whatever_was_said() {
         let base = "model = \"m\"\ncheck_for_update_on_startup = true\nfeatures = 3\n[analytics]\nenabled = true\n";
-        let made: Table = config(Some(base), false, HostedTools::Allow).expect("sound").parse().expect("toml");
+        let made: Table = config(Some(base), ModelRoute::Direct, HostedTools::Allow).expect("sound").parse().expect("toml");
         assert_eq!(made["model"].as_str(), Some("m"));
         assert_eq!(made["check_for_update_on_startup"].as_bool(), Some(false));
         assert_eq!(made["analytics"]["enabled"].as_bool(), Some(false));
@@ -98,7 +107,7 @@ mod tests {
     fn hosted_tools_are_off_where_they_are_denied_whatever_was_said() {
         let base = "web_search = \"live\"\nprofile = \"p\"\n[tools]\nweb_search = true\nview_image = true\n\
                     [features]\nweb_search_request = true\n[profiles.p]\nweb_search = \"live\"\ntools.web_search = true\n";
-        let made: Table = config(Some(base), true, HostedTools::Deny).expect("sound").parse().expect("toml");
+        let made: Table = config(Some(base), ModelRoute::Broker, HostedTools::Deny).expect("sound").parse().expect("toml");
         for table in [&made, made["profiles"]["p"].as_table().expect("a profile")] {
             assert_eq!(table["web_search"].as_str(), Some("disabled"));
             assert_eq!(table["tools"]["web_search"].as_bool(), Some(false));
@@ -118,7 +127,7 @@ mod tests {
                 let settings = CodexConfig::new(model.url()).model(name);
                 let base = format!("web_search = \"live\"\n{}", settings.to_toml());
                 let home = CodexHome::with_config(&settings);
-                let text = config(Some(&base), false, HostedTools::Deny).expect("sound");
+                let text = config(Some(&base), ModelRoute::Direct, HostedTools::Deny).expect("sound");
                 fs_err::write(home.path().join("config.toml"), text).expect("written");
                 let folder = tempfile::tempdir().expect("a folder");
                 let outcome = codex.exec(&home, folder.path(), "work").await;
@@ -138,7 +147,7 @@ mod tests {
     #[test]
     fn a_broker_is_the_only_way_to_the_model() {
         let base = "model_provider = \"mine\"\n[model_providers.mine]\nbase_url = \"http://x\"\n";
-        let made: Table = config(Some(base), true, HostedTools::Allow).expect("sound").parse().expect("toml");
+        let made: Table = config(Some(base), ModelRoute::Broker, HostedTools::Allow).expect("sound").parse().expect("toml");
         assert_eq!(made["model_provider"].as_str(), Some(PROVIDER));
         let provider = &made["model_providers"][PROVIDER];
         assert_eq!(provider["base_url"].as_str(), Some("http://127.0.0.1:8317/v1"));
@@ -148,6 +157,9 @@ mod tests {
 
     #[test]
     fn settings_that_are_none_are_refused() {
-        assert_eq!(config(Some("model = "), false, HostedTools::Allow).expect_err("torn").code, ErrorCode::CodexConfig);
+        assert_eq!(
+            config(Some("model = "), ModelRoute::Direct, HostedTools::Allow).expect_err("torn").code,
+            ErrorCode::CodexConfig
+        );
     }
 }

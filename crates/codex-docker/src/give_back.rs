@@ -18,7 +18,7 @@ use crate::ledger::Marker;
 use crate::one_shot::{one_shot, run_to_end, script_body};
 use crate::run::{check_image, machine};
 use crate::settings::{Caller, CodexHome, ContainerUser, Settings};
-use crate::spec::{Machine, bind};
+use crate::spec::{Machine, bind, bind_read_only};
 use crate::{image, inside, labels, remains, settings};
 use model::ErrorCode;
 
@@ -120,8 +120,8 @@ async fn give(docker: &Docker, machine: &Machine, gift: Gift<'_>) -> Result<(), 
     let run = RunFolder::hold(gift.root, &marker)?;
     run.clear()?;
     run.put("script", SCRIPT.as_bytes())?;
-    let mut mounts = vec![bind(&run.path().join("in"), inside::IN, true)];
-    mounts.extend(gift.folders.iter().enumerate().map(|(n, path)| bind(path, &format!("/given/{n}"), false)));
+    let mut mounts = vec![bind_read_only(&run.path().join("in"), inside::IN)];
+    mounts.extend(gift.folders.iter().enumerate().map(|(n, path)| bind(path, &format!("/given/{n}"))));
     let from = match gift.from {
         From::Root => "root",
         From::Anyone => "anyone",

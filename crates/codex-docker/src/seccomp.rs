@@ -32,14 +32,24 @@ pub(crate) enum Seccomp {
     Engine,
 }
 
+/// The kind of a container engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EngineKind {
+    Docker,
+    Podman,
+}
+
 impl Seccomp {
     /// Chooses the source by the user's setting and the engine's abilities.
-    pub(crate) fn choose(wish: Option<&str>, info: &SystemInfo, is_podman: bool) -> Result<Self, Failure> {
+    pub(crate) fn choose(wish: Option<&str>, info: &SystemInfo, kind: EngineKind) -> Result<Self, Failure> {
         let is_enabled = info.security_options.iter().flatten().any(|option| option.starts_with("name=seccomp"));
         match wish.filter(|wish| !wish.is_empty()) {
             Some("engine") => Ok(Self::Engine),
             None | Some("built-in") if !is_enabled => Ok(Self::Engine),
-            None | Some("built-in") => Ok(if is_podman { Self::File } else { Self::Inline }),
+            None | Some("built-in") => Ok(match kind {
+                EngineKind::Podman => Self::File,
+                EngineKind::Docker => Self::Inline,
+            }),
             Some(other) => {
                 Err(Failure::new(ErrorCode::SettingUnusable, format!("invalid {VARIABLE}: `{}`", other.escape_debug()))
                     .hint("use `built-in` or `engine`"))
@@ -149,15 +159,15 @@ mod tests {
             ..SystemInfo::default()
         };
         let usual = with(&["name=seccomp,profile=default"]);
-        let choose = |wish: Option<&str>, info: &SystemInfo, is_podman: bool| {
-            Seccomp::choose(wish, info, is_podman).map_err(|failure| failure.code.known())
+        let choose = |wish: Option<&str>, info: &SystemInfo, kind: EngineKind| {
+            Seccomp::choose(wish, info, kind).map_err(|failure| failure.code.known())
         };
-        assert_eq!(choose(None, &usual, false), Ok(Seccomp::Inline));
-        assert_eq!(choose(Some("built-in"), &usual, true), Ok(Seccomp::File));
-        assert_eq!(choose(Some("engine"), &usual, false), Ok(Seccomp::Engine));
-        assert_eq!(choose(None, &with(&["name=apparmor"]), false), Ok(Seccomp::Engine));
-        assert_eq!(choose(None, &with(&["name=seccomp,profile=unconfined"]), false), Ok(Seccomp::Inline));
-        assert_eq!(choose(Some("unconfined"), &usual, false), Err(Some(ErrorCode::SettingUnusable)));
+        assert_eq!(choose(None, &usual, EngineKind::Docker), Ok(Seccomp::Inline));
+        assert_eq!(choose(Some("built-in"), &usual, EngineKind::Podman), Ok(Seccomp::File));
+        assert_eq!(choose(Some("engine"), &usual, EngineKind::Docker), Ok(Seccomp::Engine));
+        assert_eq!(choose(None, &with(&["name=apparmor"]), EngineKind::Docker), Ok(Seccomp::Engine));
+        assert_eq!(choose(None, &with(&["name=seccomp,profile=unconfined"]), EngineKind::Docker), Ok(Seccomp::Inline));
+        assert_eq!(choose(Some("unconfined"), &usual, EngineKind::Docker), Err(Some(ErrorCode::SettingUnusable)));
         assert_eq!(Seccomp::Engine.option(Path::new("/s")), None);
         assert_eq!(Seccomp::File.option(Path::new("/s")).as_deref(), Some("seccomp=/s/seccomp.json"));
     }

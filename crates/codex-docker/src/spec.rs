@@ -155,28 +155,31 @@ fn plain_environment(settings: &Settings, talk: Talk) -> Vec<String> {
 
 fn mounts(settings: &Settings) -> Vec<Mount> {
     let state = &settings.state;
-    let mut mounts: Vec<_> = settings.folder.iter().map(|folder| bind(folder, &settings.inside, false)).collect();
+    let mut mounts: Vec<_> = settings.folder.iter().map(|folder| bind(folder, &settings.inside)).collect();
     mounts.extend([
-        bind(&state.join("in"), inside::IN, true),
-        bind(&state.join("out"), inside::OUT, false),
-        bind(&state.join("in").join(inside::PROFILE), inside::PROFILE_SCRIPT, true),
+        bind_read_only(&state.join("in"), inside::IN),
+        bind(&state.join("out"), inside::OUT),
+        bind_read_only(&state.join("in").join(inside::PROFILE), inside::PROFILE_SCRIPT),
     ]);
     if let Some(twin) = &settings.twin {
-        mounts.push(bind(&state.join("in").join(inside::GIT_FILE), &format!("{}/.git", settings.inside), true));
-        mounts.push(bind(&twin.git_dir, inside::GIT_DIR, false));
-        mounts.extend(twin.objects.iter().enumerate().map(|(n, path)| bind(path, &objects_inside(n), true)));
+        mounts.push(bind_read_only(&state.join("in").join(inside::GIT_FILE), &format!("{}/.git", settings.inside)));
+        mounts.push(bind(&twin.git_dir, inside::GIT_DIR));
+        mounts.extend(twin.objects.iter().enumerate().map(|(n, path)| bind_read_only(path, &objects_inside(n))));
     }
     match &settings.codex_home {
         Some(CodexHome::Private { sessions, auth, .. }) => {
-            mounts.push(bind(sessions, &format!("{}/sessions", inside::CODEX_HOME), false));
-            mounts.push(bind(&state.join("in").join(inside::CONFIG), &format!("{}/config.toml", inside::CODEX_HOME), true));
-            mounts.extend(auth.iter().map(|path| bind(path, inside::AUTH, false)));
+            mounts.push(bind(sessions, &format!("{}/sessions", inside::CODEX_HOME)));
+            mounts.push(bind_read_only(&state.join("in").join(inside::CONFIG), &format!("{}/config.toml", inside::CODEX_HOME)));
+            mounts.extend(auth.iter().map(|path| bind(path, inside::AUTH)));
         }
-        Some(CodexHome::Shared { folder, inside }) => mounts.push(bind(folder, inside, false)),
+        Some(CodexHome::Shared { folder, inside }) => mounts.push(bind(folder, inside)),
         Some(CodexHome::Missing { .. }) | None => {}
     }
-    mounts.extend(settings.images.iter().map(|path| bind(path, inside::IMAGES, true)));
-    mounts.extend(settings.mounts.iter().map(|wish| bind(&wish.source, &wish.target, wish.read_only)));
+    mounts.extend(settings.images.iter().map(|path| bind_read_only(path, inside::IMAGES)));
+    mounts.extend(settings.mounts.iter().map(|wish| {
+        let mount = if wish.read_only { bind_read_only } else { bind };
+        mount(&wish.source, &wish.target)
+    }));
     mounts.extend(settings.volumes.iter().map(volume));
     mounts
 }
@@ -200,14 +203,20 @@ pub(crate) fn objects_inside(n: usize) -> String {
     if n == 0 { inside::OBJECTS.to_owned() } else { format!("{}-{n}", inside::OBJECTS) }
 }
 
-pub(crate) fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
+/// Returns a mount that the container can write to.
+pub(crate) fn bind(source: &Path, target: &str) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
         source: Some(source.to_string_lossy().into_owned()),
         target: Some(target.to_owned()),
-        read_only: Some(read_only),
+        read_only: Some(false),
         ..Mount::default()
     }
+}
+
+/// Returns a mount that the container can only read.
+pub(crate) fn bind_read_only(source: &Path, target: &str) -> Mount {
+    Mount { read_only: Some(true), ..bind(source, target) }
 }
 
 /// Returns the file systems in memory: for Codex's databases, and for temporary files if the root file system is read-only.

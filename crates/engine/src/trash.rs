@@ -23,6 +23,13 @@ use store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
 use crate::inner::Inner;
 use crate::task::TaskSlot;
 
+/// Whether items are deleted or only listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    Perform,
+    DryRun,
+}
+
 impl Inner {
     /// Returns the items in the trash, newest first.
     pub(crate) async fn trash(&self) -> Result<Vec<TrashItem>, Problem> {
@@ -108,7 +115,7 @@ impl Inner {
         &self,
         older_than: Duration,
         id: Option<&str>,
-        only_say: bool,
+        deletion: Deletion,
     ) -> Result<GarbageCollected, Problem> {
         let _turn = self.trash_turn.lock().await;
         let home = Arc::clone(&self.home);
@@ -129,7 +136,9 @@ impl Inner {
                 (found, item)
             })
             .await;
-            if !only_say && let Err(error) = self.delete_for_good(found).await {
+            if deletion == Deletion::Perform
+                && let Err(error) = self.delete_for_good(found).await
+            {
                 if id.is_some() {
                     return Err(error.into());
                 }
@@ -152,7 +161,8 @@ impl Inner {
         patience: Duration,
     ) -> Result<GarbageCollected, Problem> {
         let older_than = asked.older_than_days.map_or(self.config.trash_time, |days| Duration::from_hours(24) * days);
-        let mut done = self.collect_garbage(older_than, asked.id.as_deref(), asked.dry_run).await?;
+        let deletion = if asked.dry_run { Deletion::DryRun } else { Deletion::Perform };
+        let mut done = self.collect_garbage(older_than, asked.id.as_deref(), deletion).await?;
         let only = asked.id.as_ref().map(|_| affected(&done.items));
         let with_images = only.is_none() || done.items.iter().any(|item| item.kind == TrashKind::Environment);
         if asked.dry_run {
@@ -218,7 +228,7 @@ impl Inner {
 
     /// Deletes items that have been in the trash for the configured time.
     pub(crate) async fn delete_expired(self: &Arc<Self>) {
-        match self.collect_garbage(self.config.trash_time, None, false).await {
+        match self.collect_garbage(self.config.trash_time, None, Deletion::Perform).await {
             // Failures are already logged.
             Ok(done) if done.items.is_empty() => {}
             Ok(done) => {

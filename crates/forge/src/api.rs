@@ -129,7 +129,9 @@ impl Api {
     /// Returns a text such as a log, or only the end of a long text. Returns `None` if the Git host does not provide it.
     pub(super) async fn text(&self, path: &str) -> Result<Option<String>, ForgeError> {
         match self.send(Method::GET, path, None, HeaderMap::new()).await {
-            Ok(answer) => Ok(Some(String::from_utf8_lossy(&bytes(answer, LOG_LIMIT_BYTES, true).await?).into_owned())),
+            Ok(answer) => {
+                Ok(Some(String::from_utf8_lossy(&bytes(answer, LOG_LIMIT_BYTES, Surplus::DropBeginning).await?).into_owned()))
+            }
             Err(ForgeError::NotFound(_) | ForgeError::Forbidden(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -176,7 +178,7 @@ impl Api {
 
     async fn refused(&self, status: StatusCode, answer: Response) -> ForgeError {
         let headers = answer.headers().clone();
-        let body = bytes(answer, LOG_LIMIT_BYTES, false).await.unwrap_or_default();
+        let body = bytes(answer, LOG_LIMIT_BYTES, Surplus::Refuse).await.unwrap_or_default();
         let message = message(&body);
         let used_up = number(&headers, "x-ratelimit-remaining") == Some(0);
         let is_limit = status == StatusCode::TOO_MANY_REQUESTS
@@ -235,24 +237,32 @@ fn words(error: &reqwest::Error) -> String {
 }
 
 async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, ForgeError> {
-    let body = bytes(answer, ANSWER_LIMIT_BYTES, false).await?;
+    let body = bytes(answer, ANSWER_LIMIT_BYTES, Surplus::Refuse).await?;
     serde_json::from_slice(&body).map_err(|error| ForgeError::Unreadable(error.to_string()))
 }
 
-/// Reads at most `limit` bytes. If a log is longer, its end is kept; any other longer response is an error.
-async fn bytes(mut answer: Response, limit: usize, keep_end: bool) -> Result<Vec<u8>, ForgeError> {
+/// What happens with a response that is longer than its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Surplus {
+    /// Only the end of the response is kept.
+    DropBeginning,
+    /// The response is an error.
+    Refuse,
+}
+
+/// Reads at most `limit` bytes of a response.
+async fn bytes(mut answer: Response, limit: usize, surplus: Surplus) -> Result<Vec<u8>, ForgeError> {
     let mut bytes = vec![];
     while let Some(piece) = answer.chunk().await.map_err(|error| ForgeError::Unreachable(words(&error)))? {
         bytes.extend_from_slice(&piece);
-        if bytes.len() > limit && !keep_end {
+        if bytes.len() > limit && surplus == Surplus::Refuse {
             return Err(ForgeError::Unreadable(format!("it is longer than {limit} bytes")));
         }
         if bytes.len() > 2 * limit {
             bytes.drain(..bytes.len() - limit);
         }
     }
-    let surplus = bytes.len().saturating_sub(limit);
-    bytes.drain(..surplus);
+    bytes.drain(..bytes.len().saturating_sub(limit));
     Ok(bytes)
 }
 

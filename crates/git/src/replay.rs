@@ -223,7 +223,8 @@ impl<'m> Replay<'m> {
         let program = self.mirror.git().tool().to_string();
         let told = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).run().await?;
         match told.status.code() {
-            Some(code @ (0 | 1)) => Merged::parse(&told.stdout, code == 1).ok_or(ReplayError::Unexpected { what: "a merge" }),
+            Some(0) => Merged::parse_clean(&told.stdout).ok_or(ReplayError::Unexpected { what: "a merge" }),
+            Some(1) => Merged::parse_conflicts(&told.stdout).ok_or(ReplayError::Unexpected { what: "a merge" }),
             Some(_) | None => Err(RunProgramError::Failed { program, status: told.status, stderr_tail: told.stderr_tail }.into()),
         }
     }

@@ -93,13 +93,16 @@ pub struct Merged {
 }
 
 impl Merged {
-    /// Parses git's output. Returns `None` if it is malformed.
-    pub fn parse(answer: &[u8], has_conflicts: bool) -> Option<Self> {
-        let mut pieces = answer.split(|&byte| byte == 0).map(|piece| String::from_utf8_lossy(piece).into_owned());
+    /// Parses git's output for a merge without conflicts. Returns `None` if it is malformed.
+    pub fn parse_clean(answer: &[u8]) -> Option<Self> {
+        let tree = pieces(answer).next()?.trim_end().parse().ok()?;
+        Some(Self { tree, conflicts: vec![] })
+    }
+
+    /// Parses git's output for a merge with conflicts. Returns `None` if it is malformed.
+    pub fn parse_conflicts(answer: &[u8]) -> Option<Self> {
+        let mut pieces = pieces(answer);
         let tree = pieces.next()?.trim_end().parse().ok()?;
-        if !has_conflicts {
-            return Some(Self { tree, conflicts: vec![] });
-        }
         let mut paths: Vec<String> = pieces.by_ref().take_while(|path| !path.is_empty()).collect();
         let mut kinds: Vec<(Vec<String>, ConflictKind)> = vec![];
         while let Some(number) = pieces.next().and_then(|number| number.trim().parse::<usize>().ok()) {
@@ -120,6 +123,10 @@ impl Merged {
     }
 }
 
+fn pieces(answer: &[u8]) -> impl Iterator<Item = String> {
+    answer.split(|&byte| byte == 0).map(|piece| String::from_utf8_lossy(piece).into_owned())
+}
+
 /// Lists up to `most` files in one line: `a.txt (content), b.txt (modify/delete) and 3 more`.
 pub fn in_words(conflicts: &[FileConflict], most: usize) -> String {
     let named = conflicts.iter().take(most).map(|conflict| format!("`{}` ({})", conflict.path, conflict.kind.as_str()));
@@ -135,7 +142,7 @@ mod tests {
     const TREE: &str = "2fe08b8e065527f0528fec0785f3b51bc394b193";
 
     fn parsed(pieces: &[&str]) -> Vec<FileConflict> {
-        Merged::parse(pieces.join("\0").as_bytes(), true).expect("git's output is valid").conflicts
+        Merged::parse_conflicts(pieces.join("\0").as_bytes()).expect("git's output is valid").conflicts
     }
 
     #[test]
@@ -189,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_clean_merge_is_a_tree() {
-        let merged = Merged::parse(format!("{TREE}\0").as_bytes(), false).expect("git's output is valid");
+        let merged = Merged::parse_clean(format!("{TREE}\0").as_bytes()).expect("git's output is valid");
         assert_eq!((merged.tree.as_str(), merged.conflicts), (TREE, vec![]));
     }
 
@@ -201,6 +208,6 @@ mod tests {
         let folder = parsed(&[TREE, "", "1", "dir", "CONFLICT (x)", "CONFLICT (directory rename split): Unclear"]);
         assert_eq!(folder, [FileConflict { path: "dir".to_owned(), kind: ConflictKind::Rename }]);
         assert_eq!(parsed(&[TREE, "x", "", "9", "x"]).len(), 1, "truncated output still contains the conflict");
-        assert_eq!(Merged::parse(b"fatal: no", true), None);
+        assert_eq!(Merged::parse_conflicts(b"fatal: no"), None);
     }
 }

@@ -69,10 +69,11 @@ pub fn redact_credentials(text: &str) -> Cow<'_, str> {
         let (before, after) = rest.split_at(start + 3);
         redacted.push_str(before);
         let url = &after[..after.find(is_url_end).unwrap_or(after.len())];
-        let http = before[..start].ends_with("http") || before[..start].ends_with("https");
+        let is_http = before[..start].ends_with("http") || before[..start].ends_with("https");
         rest = after;
         if let Some(at) = end_of_user(url) {
-            redacted.push_str(&masked_user(&url[..at], http));
+            let user = &url[..at];
+            redacted.push_str(&if is_http { MASK.to_owned() } else { without_password(user) });
             rest = &after[at..];
             changed = true;
         }
@@ -99,11 +100,10 @@ fn end_of_user(url: &str) -> Option<usize> {
     if is_port { None } else { url.rfind('@') }
 }
 
-fn masked_user(user: &str, http: bool) -> String {
+fn without_password(user: &str) -> String {
     match user.split_once(':') {
-        Some((name, _)) if !http => format!("{name}:{MASK}"),
-        None if !http => user.to_owned(),
-        Some(_) | None => MASK.to_owned(),
+        Some((name, _)) => format!("{name}:{MASK}"),
+        None => user.to_owned(),
     }
 }
 

@@ -37,6 +37,13 @@ enum CutShort {
     Io(io::Error),
 }
 
+/// What happens to a program when its handle is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnDrop {
+    Kill,
+    Detach,
+}
+
 impl CommandSpec<'_> {
     /// Runs the program to its end, whatever its exit status.
     pub async fn run(self) -> Result<Finished, RunProgramError> {
@@ -55,7 +62,7 @@ impl CommandSpec<'_> {
 
     async fn run_to_its_end(mut self) -> Result<Finished, RunProgramError> {
         let program = self.shown();
-        let mut running = self.spawn(true)?;
+        let mut running = self.spawn(OnDrop::Kill)?;
         let (mut stdout, mut stderr) = (Vec::new(), Tail::default());
         let lost = |source| RunProgramError::Io { program: program.clone(), source };
         let group = running.target();
@@ -99,12 +106,12 @@ impl CommandSpec<'_> {
 
     /// Starts the program without waiting. Its outputs must go to files or be discarded.
     pub fn start(mut self) -> Result<RunningProgram, RunProgramError> {
-        self.spawn(true)
+        self.spawn(OnDrop::Kill)
     }
 
     /// Starts a detached program, which outlives this process and is not waited for.
     pub fn start_detached(mut self) -> Result<ProcessIdentity, RunProgramError> {
-        let mut running = self.spawn(false)?;
+        let mut running = self.spawn(OnDrop::Detach)?;
         running.group.leader = None;
         Ok(running.identity.clone())
     }
@@ -122,14 +129,14 @@ impl CommandSpec<'_> {
     }
 
     #[expect(clippy::disallowed_methods, reason = "only this module starts programs")]
-    fn spawn(&mut self, owned: bool) -> Result<RunningProgram, RunProgramError> {
+    fn spawn(&mut self, on_drop: OnDrop) -> Result<RunningProgram, RunProgramError> {
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
             .current_dir(&self.directory)
             .env_clear()
             .envs(&self.environment)
-            .kill_on_drop(owned);
+            .kill_on_drop(on_drop == OnDrop::Kill);
         if self.group == Group::Own {
             command.process_group(0);
         }

@@ -65,14 +65,14 @@ impl Home {
 
     /// Records that a server has started in this boot.
     pub fn begin_boot(&self, boot: &Boot) -> Result<(), StoreError> {
-        self.write_boot(&BootFile::new(boot, false))
+        self.write_boot(&BootFile::started(boot))
     }
 
     /// Syncs the whole home and records that the server has ended cleanly.
     pub fn end_boot(&self, boot: &Boot) -> Result<(), StoreError> {
         let folder = self.layout.home();
         durable::sync_file_system(folder).map_err(|error| StoreError::new("sync", folder, error))?;
-        self.write_boot(&BootFile::new(boot, true))
+        self.write_boot(&BootFile::ended(boot))
     }
 
     fn write_boot(&self, file: &BootFile) -> Result<(), StoreError> {
@@ -84,9 +84,15 @@ impl Home {
 }
 
 impl BootFile {
-    fn new(boot: &Boot, is_clean: bool) -> Self {
+    /// Returns the record of a server that has started.
+    fn started(boot: &Boot) -> Self {
         let Boot { boot_id, unclean_stop, .. } = boot.clone();
-        Self { schema: model::SCHEMA, boot_id, is_clean, unclean_stop }
+        Self { schema: model::SCHEMA, boot_id, is_clean: false, unclean_stop }
+    }
+
+    /// Returns the record of a server that has ended cleanly.
+    fn ended(boot: &Boot) -> Self {
+        Self { is_clean: true, ..Self::started(boot) }
     }
 }
 

@@ -12,7 +12,7 @@ use model::ErrorCode;
 use model::problem::Problem;
 use subtle::ConstantTimeEq;
 
-use crate::connection::Caller;
+use crate::connection::{Caller, Trust};
 use crate::pages::session::Signed;
 use crate::problem::ProblemResponse;
 use crate::state::Api;
@@ -52,7 +52,8 @@ pub(crate) async fn require(State(token): State<Token>, request: Request, next: 
 pub(crate) async fn recognise(State((api, token)): State<(Api, Token)>, request: Request, next: Next) -> Response {
     if let Some(caller) = request.extensions().get::<Caller>() {
         let headers = request.headers();
-        caller.trust(token.admits(headers) || Signed::of(&api, request.extensions(), headers).is_some());
+        let is_trusted = token.admits(headers) || Signed::of(&api, request.extensions(), headers).is_some();
+        caller.trust(if is_trusted { Trust::Trusted } else { Trust::Stranger });
     }
     next.run(request).await
 }

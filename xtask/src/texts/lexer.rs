@@ -22,6 +22,7 @@ pub(super) fn rust(file: &str, content: &str) -> Vec<Text> {
     let mut texts = Vec::new();
     for (line, found) in Lexer::new(content, Language::Rust).all() {
         let is_test = !product.contains(&line);
+        let surroundings = Surroundings { is_test, is_help, is_page };
         match found {
             Found::Comment(comment) => {
                 let is_doc = comment.starts_with("///") || comment.starts_with("//!");
@@ -35,7 +36,7 @@ pub(super) fn rust(file: &str, content: &str) -> Vec<Text> {
                 texts.push(Text { kind, file: file.to_owned(), line, content: text });
             }
             Found::Str(value, calls) => {
-                if let Some(kind) = kind_of_string(&calls, is_test, is_help, is_page)
+                if let Some(kind) = kind_of_string(&calls, surroundings)
                     && is_prose(&value, kind)
                 {
                     texts.push(Text { kind, file: file.to_owned(), line, content: value });
@@ -138,8 +139,16 @@ fn joined(texts: Vec<Text>, content: &str) -> Vec<Text> {
     result.into_iter().map(|(text, _)| text).filter(|text| !text.content.is_empty()).collect()
 }
 
+/// The kind of code around a string.
+#[derive(Debug, Clone, Copy)]
+struct Surroundings {
+    is_test: bool,
+    is_help: bool,
+    is_page: bool,
+}
+
 /// Returns the kind of text that a string is, based on the calls and macros around it, or `None` if no user reads the string.
-fn kind_of_string(calls: &[String], is_test: bool, is_help: bool, is_page: bool) -> Option<Kind> {
+fn kind_of_string(calls: &[String], surroundings: Surroundings) -> Option<Kind> {
     const LOGS: [&str; 5] = ["trace!", "debug!", "info!", "warn!", "error!"];
     const ERRORS: [&str; 18] = [
         "error",
@@ -165,7 +174,7 @@ fn kind_of_string(calls: &[String], is_test: bool, is_help: bool, is_page: bool)
     const CHECKS: [&str; 7] = ["assert!", "assert_eq!", "assert_ne!", "expect", "expect_err", "panic!", "unreachable!"];
     let name = |call: &str| call.rsplit("::").next().unwrap_or_default().to_owned();
     let any = |list: &[&str]| calls.iter().any(|call| list.contains(&name(call).as_str()));
-    if is_test {
+    if surroundings.is_test {
         return any(&CHECKS).then_some(Kind::Test);
     }
     let of_type = calls.iter().any(|call| {
@@ -175,8 +184,8 @@ fn kind_of_string(calls: &[String], is_test: bool, is_help: bool, is_page: bool)
     match () {
         () if any(&LOGS) => Some(Kind::Output),
         () if any(&ERRORS) || of_type => Some(Kind::Error),
-        () if is_help && any(&["arg", "command", "clap"]) => Some(Kind::Help),
-        () if is_page || any(&["html!"]) => Some(Kind::Page),
+        () if surroundings.is_help && any(&["arg", "command", "clap"]) => Some(Kind::Help),
+        () if surroundings.is_page || any(&["html!"]) => Some(Kind::Page),
         () if any(&["expect"]) => Some(Kind::Comment),
         () => Some(Kind::Output),
     }

@@ -69,6 +69,22 @@ pub(crate) struct PromptArguments {
     pub(crate) follow: bool,
 }
 
+impl PromptArguments {
+    /// Returns what to do after the run was requested.
+    pub(crate) fn after_start(&self) -> AfterStart {
+        if self.follow { AfterStart::Follow } else { AfterStart::Return }
+    }
+}
+
+/// What a command does after it requested a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterStart {
+    /// The command ends.
+    Return,
+    /// The command prints the run until it ends.
+    Follow,
+}
+
 /// A priority in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PriorityWord {

@@ -12,12 +12,12 @@ use model::problem::Problem;
 use owo_colors::OwoColorize as _;
 
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 use crate::printer;
 
-pub(crate) async fn run(config: &Config, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn run(config: &Config, format: OutputFormat) -> Result<ExitCode, Problem> {
     let findings = checked(config).await?;
-    if json {
+    if format.is_json() {
         printer::json(&findings)?;
     } else {
         shown(&findings).print();

@@ -15,6 +15,7 @@ use store::holder;
 
 use super::service;
 use crate::client::Client;
+use crate::output::OutputFormat;
 use crate::printer::plural;
 use crate::{printer, server};
 
@@ -35,9 +36,9 @@ struct Outcome {
     queued_tasks: Option<usize>,
 }
 
-pub(crate) async fn run(config: &Config, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn run(config: &Config, format: OutputFormat) -> Result<ExitCode, Problem> {
     let stopped = stop(config).await?;
-    if json {
+    if format.is_json() {
         printer::json(&stopped)?;
     } else {
         words(&stopped).iter().for_each(printer::line);

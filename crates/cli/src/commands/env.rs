@@ -16,41 +16,42 @@ use protocol::{CreateEnvironment, EditEnvironment, EnvironmentView, FeedQuery, R
 use super::{env_config, env_values, trash};
 use crate::args::EnvCommand;
 use crate::client::Client;
+use crate::output::OutputFormat;
 use crate::printer::{Cell, plural};
 use crate::progress::Meter;
 use crate::{ids, printer, sse};
 
-pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn run(client: &Client, command: &EnvCommand, format: OutputFormat) -> Result<ExitCode, Problem> {
     match command {
         EnvCommand::Add { url, settings, secrets, token } => {
             let mut edit = env_values::settings(settings)?;
             env_values::set_secrets(&mut edit, secrets)?;
             env_values::set_token(&mut edit, token)?;
             let added = add(client, &settings::create(absolute(url), edit)).await?;
-            if json {
+            if format.is_json() {
                 printer::json(&added)?;
             } else {
                 printer::line(format!("Added {} ({})", added.name, added.env_id));
             }
         }
-        EnvCommand::List => list(client, json).await?,
+        EnvCommand::List => list(client, format).await?,
         EnvCommand::Show { env } => {
             let id = ids::environment(client, &env.env).await?;
-            show(&client.show_environment(&id).await?, json)?;
+            show(&client.show_environment(&id).await?, format)?;
         }
-        EnvCommand::Config(arguments) => env_config::run(client, arguments, json).await?,
+        EnvCommand::Config(arguments) => env_config::run(client, arguments, format).await?,
         EnvCommand::Edit { env, settings, secrets, forgotten, token } => {
             let id = ids::environment(client, &env.env).await?;
             let mut edit = env_values::settings(settings)?;
             edit.secrets.extend(forgotten.iter().map(|name| (name.clone(), None)));
             env_values::set_secrets(&mut edit, secrets)?;
             env_values::set_token(&mut edit, token)?;
-            show(&client.edit_environment(&id, &edit).await?, json)?;
+            show(&client.edit_environment(&id, &edit).await?, format)?;
         }
         EnvCommand::Fetch { env } => {
             let id = ids::environment(client, &env.env).await?;
             let fetched = client.fetch_environment(&id).await?;
-            if json {
+            if format.is_json() {
                 printer::json(&fetched)?;
             } else {
                 printer::line(format!("{} is up to date", fetched.name));
@@ -58,21 +59,27 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
         }
         EnvCommand::Retry { env } => {
             let id = ids::environment(client, &env.env).await?;
-            show(&client.retry_environment(&id).await?, json)?;
+            show(&client.retry_environment(&id).await?, format)?;
         }
-        EnvCommand::Refs { env, text } => refs(client, &env.env, text.as_deref(), json).await?,
-        EnvCommand::Restore { env } => trash::restore_environment(client, &env.env, json).await?,
-        EnvCommand::Pause { env } => pause(client, &env.env, true, json).await?,
-        EnvCommand::Unpause { env } => pause(client, &env.env, false, json).await?,
-        EnvCommand::Remove { env, yes } => remove(client, &env.env, *yes).await?,
+        EnvCommand::Refs { env, text } => refs(client, &env.env, text.as_deref(), format).await?,
+        EnvCommand::Restore { env } => trash::restore_environment(client, &env.env, format).await?,
+        EnvCommand::Pause { env } => {
+            edit_runs(client, &env.env, EditRunPolicy { paused: Some(Some(true)), ..EditRunPolicy::default() }, format).await?;
+        }
+        EnvCommand::Unpause { env } => {
+            edit_runs(client, &env.env, EditRunPolicy { paused: Some(Some(false)), ..EditRunPolicy::default() }, format).await?;
+        }
+        EnvCommand::Remove { env, yes } => {
+            remove(client, &env.env, if *yes { Confirmation::Given } else { Confirmation::Required }).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn refs(client: &Client, env: &str, text: Option<&str>, json: bool) -> Result<(), Problem> {
+async fn refs(client: &Client, env: &str, text: Option<&str>, format: OutputFormat) -> Result<(), Problem> {
     let id = ids::environment(client, env).await?;
     let found = client.list_refs(&id, &RefsQuery { q: text.map(str::to_owned), tasks: false }).await?;
-    if json {
+    if format.is_json() {
         return printer::json(&found);
     }
     let word = |kind| match kind {
@@ -92,11 +99,10 @@ async fn refs(client: &Client, env: &str, text: Option<&str>, json: bool) -> Res
     Ok(())
 }
 
-async fn pause(client: &Client, env: &str, paused: bool, json: bool) -> Result<(), Problem> {
+async fn edit_runs(client: &Client, env: &str, runs: EditRunPolicy, format: OutputFormat) -> Result<(), Problem> {
     let id = ids::environment(client, env).await?;
-    let runs = EditRunPolicy { paused: Some(Some(paused)), ..EditRunPolicy::default() };
     let edit = EditEnvironment { runs: Some(runs), ..EditEnvironment::default() };
-    show(&client.edit_environment(&id, &edit).await?, json)
+    show(&client.edit_environment(&id, &edit).await?, format)
 }
 
 /// Resolves a relative path against the current directory of this command, not of the server.
@@ -149,9 +155,9 @@ fn rows(environments: &[EnvironmentView], id_length: usize) -> Vec<Vec<Cell>> {
     environments.iter().map(row).collect()
 }
 
-async fn list(client: &Client, json: bool) -> Result<(), Problem> {
+async fn list(client: &Client, format: OutputFormat) -> Result<(), Problem> {
     let page = client.list_environments().await?;
-    if json {
+    if format.is_json() {
         return printer::json(&page);
     }
     if page.items.is_empty() {
@@ -168,8 +174,8 @@ async fn list(client: &Client, json: bool) -> Result<(), Problem> {
     Ok(())
 }
 
-fn show(env: &EnvironmentView, json: bool) -> Result<(), Problem> {
-    if json {
+fn show(env: &EnvironmentView, format: OutputFormat) -> Result<(), Problem> {
+    if format.is_json() {
         return printer::json(env);
     }
     lines(env).iter().for_each(printer::line);
@@ -203,10 +209,17 @@ fn lines(env: &EnvironmentView) -> Vec<String> {
     rows.into_iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect()
 }
 
-async fn remove(client: &Client, env: &str, yes: bool) -> Result<(), Problem> {
+/// Whether the user has already confirmed a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Confirmation {
+    Given,
+    Required,
+}
+
+async fn remove(client: &Client, env: &str, confirmation: Confirmation) -> Result<(), Problem> {
     let id = ids::environment(client, env).await?;
     let view = client.show_environment(&id).await?;
-    if !yes && view.tasks > 0 && std::io::stdin().is_terminal() && !confirmed(&view)? {
+    if confirmation == Confirmation::Required && view.tasks > 0 && std::io::stdin().is_terminal() && !confirmed(&view)? {
         printer::remark("Nothing was removed.");
         return Ok(());
     }

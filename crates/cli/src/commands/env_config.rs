@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::env_values;
 use crate::args::ConfigArguments;
 use crate::client::Client;
+use crate::output::OutputFormat;
 use crate::{ids, printer};
 
 /// A setting as this command prints it in JSON.
@@ -30,7 +31,7 @@ struct SettingView {
     value: Value,
 }
 
-pub(super) async fn run(client: &Client, arguments: &ConfigArguments, json: bool) -> Result<(), Problem> {
+pub(super) async fn run(client: &Client, arguments: &ConfigArguments, format: OutputFormat) -> Result<(), Problem> {
     let setting = arguments.key.as_deref().map(find).transpose()?;
     let id = ids::environment(client, &arguments.env.env).await?;
     let change = if arguments.unset || !arguments.values.is_empty() { setting } else { None };
@@ -38,7 +39,7 @@ pub(super) async fn run(client: &Client, arguments: &ConfigArguments, json: bool
         let mut edit = EditEnvironment::default();
         env_values::change(&mut edit, setting, &arguments.values)?;
         let view = client.edit_environment(&id, &edit).await?;
-        if json {
+        if format.is_json() {
             return printer::json(&view);
         }
         list(&view, [setting]).iter().for_each(printer::line);
@@ -46,7 +47,7 @@ pub(super) async fn run(client: &Client, arguments: &ConfigArguments, json: bool
     }
     let view = client.show_environment(&id).await?;
     match setting {
-        Some(setting) if json => printer::json(&described(&view, setting)?),
+        Some(setting) if format.is_json() => printer::json(&described(&view, setting)?),
         Some(setting) => {
             let values = setting.current(&view);
             for value in &values {
@@ -57,7 +58,9 @@ pub(super) async fn run(client: &Client, arguments: &ConfigArguments, json: bool
             }
             Ok(())
         }
-        None if json => printer::json(&settings::all().map(|setting| described(&view, setting)).collect::<Result<Vec<_>, _>>()?),
+        None if format.is_json() => {
+            printer::json(&settings::all().map(|setting| described(&view, setting)).collect::<Result<Vec<_>, _>>()?)
+        }
         None => {
             groups(&view).iter().for_each(printer::line);
             Ok(())

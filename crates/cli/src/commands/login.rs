@@ -17,13 +17,13 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::LoginArguments;
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 use crate::{hidden, printer};
 
 /// The maximum number of bytes to read, which is more than any key has.
 const KEY_LIMIT_BYTES: u64 = 64 * 1024;
 
-pub(crate) async fn login(config: &Config, asked: &LoginArguments, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn login(config: &Config, asked: &LoginArguments, format: OutputFormat) -> Result<ExitCode, Problem> {
     let worker = Worker::find(config);
     refuse_what_has_no_effect(config, &worker)?;
     let home = codex_home(config)?;
@@ -36,17 +36,18 @@ pub(crate) async fn login(config: &Config, asked: &LoginArguments, json: bool) -
     } else {
         with_a_code(config, &worker.map_err(|problem| problem.to_problem())?, &home).await?;
     }
-    say(config, &home, json)
+    say(config, &home, format)
 }
 
-pub(crate) fn logout(config: &Config, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) fn logout(config: &Config, format: OutputFormat) -> Result<ExitCode, Problem> {
     let home = codex_home(config)?;
     let was_there = home.remove_login().map_err(|error| unreadable("the login", &error))?;
-    if json {
+    if format.is_json() {
         printer::json(&json!({ "logged_out": was_there }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    logged_out(was_there, has_key(config)).print();
+    let before = if was_there { LoginBefore::LoggedIn } else { LoginBefore::LoggedOut };
+    logged_out(before, has_key(config)).print();
     Ok(ExitCode::SUCCESS)
 }
 
@@ -61,9 +62,19 @@ enum Key {
     Unset,
 }
 
-fn logged_out(was_there: bool, key: Key) -> Output {
+/// The state of the login before a command.
+#[derive(Debug, Clone, Copy)]
+enum LoginBefore {
+    LoggedIn,
+    LoggedOut,
+}
+
+fn logged_out(before: LoginBefore, key: Key) -> Output {
     let mut out = Output::default();
-    out.line(if was_there { "Logged out of Codex. Active runs keep their login." } else { "Codex was not logged in." });
+    out.line(match before {
+        LoginBefore::LoggedIn => "Logged out of Codex. Active runs keep their login.",
+        LoginBefore::LoggedOut => "Codex was not logged in.",
+    });
     if key == Key::Set {
         out.remark("CODEX_API_KEY is set in this shell. A server that was started with it keeps using it.");
     }
@@ -172,10 +183,10 @@ async fn wait_for(mut command: Command) -> io::Result<ExitStatus> {
     }
 }
 
-fn say(config: &Config, home: &CodexHome, json: bool) -> Result<ExitCode, Problem> {
+fn say(config: &Config, home: &CodexHome, format: OutputFormat) -> Result<ExitCode, Problem> {
     let login = Login::stored(home).map_err(|error| unreadable("the login", &error))?;
     let kind = login.as_ref().map_or("none", Login::describe);
-    if json {
+    if format.is_json() {
         printer::json(&json!({ "login": kind }))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -216,7 +227,7 @@ mod tests {
         let script =
             format!("[ \"$*\" = 'codex-docker login --device-auth' ] && printf '%s' '{ACCOUNT}' > \"$CODEX_HOME/auth.json\"");
         let (_folder, config) = stage(&script);
-        login(&config, &asked(), true).await.expect("logged in");
+        login(&config, &asked(), OutputFormat::Json).await.expect("logged in");
         assert_eq!(stored(&config).map(|login| login.describe()), Some("a ChatGPT account"));
         let names: Vec<_> = std::fs::read_dir(config.home.join("codex"))
             .expect("there")
@@ -227,7 +238,11 @@ mod tests {
 
     #[test]
     fn people_read_how_codex_is_logged_in() {
-        let outputs = [logged_in("an API key", Key::Set), logged_out(true, Key::Set), logged_out(false, Key::Unset)];
+        let outputs = [
+            logged_in("an API key", Key::Set),
+            logged_out(LoginBefore::LoggedIn, Key::Set),
+            logged_out(LoginBefore::LoggedOut, Key::Unset),
+        ];
         insta::assert_snapshot!("login", outputs.map(|output| output.plain()).join("\n\n"));
     }
 
@@ -236,20 +251,22 @@ mod tests {
         let (folder, config) = stage(&format!("printf '%s' '{ACCOUNT}' > \"$CODEX_HOME/auth.json\"; exit 1"));
         let file = folder.path().join("auth.json");
         std::fs::write(&file, r#"{"OPENAI_API_KEY":"sk-test-1234"}"#).expect("written");
-        login(&config, &LoginArguments { import: Some(file), ..asked() }, true).await.expect("imported");
-        let problem = login(&config, &asked(), true).await.expect_err("Codex failed");
+        login(&config, &LoginArguments { import: Some(file), ..asked() }, OutputFormat::Json).await.expect("imported");
+        let problem = login(&config, &asked(), OutputFormat::Json).await.expect_err("Codex failed");
         assert!(problem.report.code == ErrorCode::NotLoggedIn && !problem.report.hints.is_empty(), "{problem:?}");
         assert_eq!(stored(&config).map(|login| login.describe()), Some("an API key"));
-        logout(&config, true).expect("logged out");
+        logout(&config, OutputFormat::Json).expect("logged out");
         assert_eq!(stored(&config), None);
-        logout(&config, true).expect("a second logout is harmless");
+        logout(&config, OutputFormat::Json).expect("a second logout is harmless");
     }
 
     #[tokio::test]
     async fn a_login_is_imported_from_a_file_or_its_folder() {
         let (folder, config) = stage("exit 1");
         std::fs::write(folder.path().join("auth.json"), ACCOUNT).expect("written");
-        login(&config, &LoginArguments { import: Some(folder.path().to_owned()), ..asked() }, true).await.expect("imported");
+        login(&config, &LoginArguments { import: Some(folder.path().to_owned()), ..asked() }, OutputFormat::Json)
+            .await
+            .expect("imported");
         assert_eq!(stored(&config).map(|login| login.describe()), Some("a ChatGPT account"));
         assert_eq!(
             std::fs::read_to_string(folder.path().join("auth.json")).expect("there"),
@@ -257,7 +274,9 @@ mod tests {
             "the original is unchanged"
         );
         for path in ["/no/such/file", "/etc/passwd", "/dev/zero"] {
-            let problem = login(&config, &LoginArguments { import: Some(path.into()), ..asked() }, true).await.expect_err(path);
+            let problem = login(&config, &LoginArguments { import: Some(path.into()), ..asked() }, OutputFormat::Json)
+                .await
+                .expect_err(path);
             assert!(!problem.report.hints.is_empty(), "{problem:?}");
         }
     }
@@ -266,11 +285,14 @@ mod tests {
     async fn a_login_that_no_run_would_use_is_refused() {
         let (folder, mut config) = stage("exit 1");
         config.worker = Some(folder.path().join("stand-in").display().to_string());
-        assert_eq!(login(&config, &asked(), true).await.expect_err("another program").report.code, ErrorCode::LoginNotUsed);
+        assert_eq!(
+            login(&config, &asked(), OutputFormat::Json).await.expect_err("another program").report.code,
+            ErrorCode::LoginNotUsed
+        );
         std::fs::copy(folder.path().join("stand-in"), folder.path().join("codex")).expect("copied");
         config.base_environment = process::BaseEnvironment::default().with("PATH", folder.path());
         (config.worker, config.codex_home) = (Some("host".to_owned()), Some("/mine".into()));
-        let problem = login(&config, &asked(), true).await.expect_err("another home");
+        let problem = login(&config, &asked(), OutputFormat::Json).await.expect_err("another home");
         assert!(
             problem.report.code == ErrorCode::LoginNotUsed && problem.report.hints[0].contains("CODEX_HOME=/mine"),
             "{problem:?}"

@@ -8,9 +8,9 @@ use printable::printable_line;
 use protocol::{QueueView, TaskView};
 
 use super::task_prompt::{asked, begun};
-use crate::args::{FollowUpArgument, FollowUpCommand};
+use crate::args::{AfterStart, FollowUpArgument, FollowUpCommand};
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 use crate::printer::{Cell, plural};
 use crate::progress::reason;
 use crate::{ids, printer};
@@ -18,9 +18,9 @@ use crate::{ids, printer};
 /// The maximum length of a title, in characters.
 const TITLE: usize = 50;
 
-pub(crate) async fn run(client: &Client, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn run(client: &Client, format: OutputFormat) -> Result<ExitCode, Problem> {
     let queue = client.show_queue().await?;
-    if json {
+    if format.is_json() {
         printer::json(&queue)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -55,39 +55,39 @@ fn waiting(queue: &QueueView) -> Output {
     out
 }
 
-pub(crate) async fn follow_up(client: &Client, command: &FollowUpCommand, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn follow_up(client: &Client, command: &FollowUpCommand, format: OutputFormat) -> Result<ExitCode, Problem> {
     match command {
         FollowUpCommand::Add { task, run } => {
             let id = ids::task(client, &task.task).await?;
             let added = client.add_follow_up(&id, &asked(run)?).await?;
             match added.follow_ups.last() {
-                Some(last) if !run.follow && !json => {
+                Some(last) if !run.follow && !format.is_json() => {
                     printer::line(format!("Follow-up {} starts when run {} completes", last.number, added.runs.len()));
                     Ok(ExitCode::SUCCESS)
                 }
-                _ => begun(client, &added, run.follow, json).await,
+                _ => begun(client, &added, run.after_start(), format).await,
             }
         }
         FollowUpCommand::Replace { follow_up: FollowUpArgument { task, number }, run } => {
             let id = ids::task(client, &task.task).await?;
             let view = client.replace_follow_up(&id, number, &asked(run)?).await?;
-            done(&view, json, &format!("Replaced follow-up {number}"))
+            done(&view, format, &format!("Replaced follow-up {number}"))
         }
         FollowUpCommand::Remove { follow_up: FollowUpArgument { task, number } } => {
             let id = ids::task(client, &task.task).await?;
             let view = client.remove_follow_up(&id, number).await?;
-            done(&view, json, &format!("Removed follow-up {number}"))
+            done(&view, format, &format!("Removed follow-up {number}"))
         }
         FollowUpCommand::Start { task } => {
             let id = ids::task(client, &task.task).await?;
             let view = client.continue_task(&id).await?;
-            begun(client, &view, false, json).await
+            begun(client, &view, AfterStart::Return, format).await
         }
     }
 }
 
-fn done(task: &TaskView, json: bool, words: &str) -> Result<ExitCode, Problem> {
-    if json {
+fn done(task: &TaskView, format: OutputFormat, words: &str) -> Result<ExitCode, Problem> {
+    if format.is_json() {
         printer::json(task)?;
     } else {
         printer::line(words);

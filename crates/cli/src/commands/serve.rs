@@ -61,7 +61,10 @@ async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<
     for name in config.names_for_every_port() {
         tracing::warn!(name, "browsers send the session cookie for this host name to every port; see docs/https.md");
     }
-    let listen = announce(&engine, serve.announce);
+    let listen = announce(&engine);
+    if serve.announce {
+        printer::line(format!("serving on {listen}"));
+    }
     let supervisor = Supervisor::of(&config);
     supervisor.ready(&format!("serving on {listen}"));
     let options = web::ServeOptions { allowed_hosts: config.allowed_hosts.clone(), ..web::ServeOptions::default() };
@@ -140,16 +143,13 @@ fn stop_on_signals(shutdown: &CancellationToken) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Logs the server's address and worker. With `to_starter`, also prints a line on stdout. Returns the address.
-fn announce(engine: &Engine, to_starter: bool) -> String {
+/// Logs the server's address and worker. Returns the address.
+fn announce(engine: &Engine) -> String {
     let status = engine.status();
     let listen = status.listen.as_deref().map_or_else(|| "the socket only".to_owned(), |address| format!("http://{address}"));
     match &status.worker.problem {
         None => tracing::info!(listen, home = status.home, worker = status.worker.name, "serving"),
         Some(problem) => tracing::warn!(listen, home = status.home, problem, "serving, but tasks cannot start"),
-    }
-    if to_starter {
-        printer::line(format!("serving on {listen}"));
     }
     listen
 }

@@ -11,13 +11,13 @@ use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 use crate::printer;
 
 /// Creates and prints a link. `address` is the address at which the browser reaches the server, if it is not the server's own.
-pub(super) async fn run(client: &Client, address: Option<&str>, json: bool) -> Result<ExitCode, Problem> {
+pub(super) async fn run(client: &Client, address: Option<&str>, format: OutputFormat) -> Result<ExitCode, Problem> {
     let link = client.create_sign_in_link().await?;
-    if json {
+    if format.is_json() {
         printer::json(&link)?;
         return Ok(ExitCode::SUCCESS);
     }

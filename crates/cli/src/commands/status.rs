@@ -11,15 +11,15 @@ use protocol::{ServerStatus, WorkerStatus};
 
 use super::image;
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 use crate::printer;
 use crate::server::ensure;
 
-pub(crate) async fn up(config: &Config, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn up(config: &Config, format: OutputFormat) -> Result<ExitCode, Problem> {
     image::ensure(config).await;
     let (client, started) = ensure(config).await?;
     let status = fresh(&client).await?;
-    if json {
+    if format.is_json() {
         printer::json(&status)?;
         return ready(&status).map(|()| ExitCode::SUCCESS);
     }
@@ -64,9 +64,9 @@ fn ready(status: &ServerStatus) -> Result<(), Problem> {
     Err(reasons.iter().flat_map(|(_, hints)| hints.iter()).fold(problem, |problem, hint| problem.hint(hint.clone())))
 }
 
-pub(crate) async fn status(client: &Client, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn status(client: &Client, format: OutputFormat) -> Result<ExitCode, Problem> {
     let status = client.show_status().await?;
-    if json {
+    if format.is_json() {
         printer::json(&status)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -7,17 +7,18 @@ use futures_util::StreamExt as _;
 use model::codex::{CodexEvent, LineSplitter};
 use model::problem::Problem;
 use model::task::UpdateStrategy;
-use protocol::{Archived, CreateTask, DiffQuery, FeedQuery, LogQuery, TaskQuery, TaskView, UpdateTask};
+use protocol::{Archived, ConflictsQuery, CreateTask, DiffQuery, FeedQuery, LogQuery, TaskQuery, TaskView, UpdateTask};
 use store::Layout;
 
 use super::task_prompt::{asked, begun, last_run, prompt};
 use super::{queue, task_answer, task_diff, task_home, task_publish, task_show, task_update, trash};
-use crate::args::{TaskArguments, TaskCommand};
+use crate::args::{AfterStart, TaskArguments, TaskCommand};
 use crate::client::{Client, lost};
 use crate::follow::{self, Form};
+use crate::output::OutputFormat;
 use crate::{ids, images, printer, sse};
 
-pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFormat) -> Result<ExitCode, Problem> {
     match command {
         TaskCommand::Create { env, git_ref, title, run } => {
             let new = CreateTask {
@@ -31,17 +32,18 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
                 priority: run.priority.clone(),
             };
             let created = client.create_task(&new).await?;
-            begun(client, &created, run.follow, json).await
+            begun(client, &created, run.after_start(), format).await
         }
         TaskCommand::Resume { task, run } => {
             let id = ids::task(client, &task.task).await?;
             let resumed = client.resume_task(&id, &asked(run)?).await?;
-            begun(client, &resumed, run.follow, json).await
+            begun(client, &resumed, run.after_start(), format).await
         }
         TaskCommand::Retry { task, follow } => {
             let id = ids::task(client, &task.task).await?;
             let retried = client.retry_task(&id).await?;
-            begun(client, &retried, *follow, json).await
+            let next = if *follow { AfterStart::Follow } else { AfterStart::Return };
+            begun(client, &retried, next, format).await
         }
         TaskCommand::List { env, status, group, archived, query, limit } => {
             let env = match env {
@@ -58,42 +60,50 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
                 limit: Some(*limit),
                 cursor: None,
             };
-            task_show::list(client, &asked, json).await
+            task_show::list(client, &asked, format).await
         }
         TaskCommand::Show { task } => {
             let task = client.show_task(&ids::task(client, &task.task).await?).await?;
             let status = client.show_status().await?;
-            task_show::show(&task, &Layout::new(status.home).mirror(task.env_id), json)
+            task_show::show(&task, &Layout::new(status.home).mirror(task.env_id), format)
         }
-        TaskCommand::Logs { task, run, follow, raw } => logs(client, &task.task, *run, *follow, *raw || json).await,
-        TaskCommand::FollowUp(command) => queue::follow_up(client, command, json).await,
-        TaskCommand::Answer(asked) => task_answer::answer(client, asked, json).await,
-        TaskCommand::Stop { task } => stop(client, &task.task, json).await,
-        TaskCommand::Archive(TaskArguments { tasks }) => archive(client, tasks, "archive", json).await,
-        TaskCommand::Unarchive(TaskArguments { tasks }) => archive(client, tasks, "unarchive", json).await,
+        TaskCommand::Logs { task, run, follow, raw } => {
+            let form = if *raw || format.is_json() { Form::Raw } else { Form::Transcript };
+            let id = ids::task(client, &task.task).await?;
+            let task = client.show_task(&id).await?;
+            let number = run.unwrap_or_else(|| last_run(&task));
+            if *follow { follow::run(client, &id, number, form).await } else { logs(client, &task, number, form).await }
+        }
+        TaskCommand::FollowUp(command) => queue::follow_up(client, command, format).await,
+        TaskCommand::Answer(asked) => task_answer::answer(client, asked, format).await,
+        TaskCommand::Stop { task } => stop(client, &task.task, format).await,
+        TaskCommand::Archive(TaskArguments { tasks }) => archive(client, tasks, "archive", format).await,
+        TaskCommand::Unarchive(TaskArguments { tasks }) => archive(client, tasks, "unarchive", format).await,
         TaskCommand::Diff { task, run, since_viewed, stat } => {
-            let form = match (json, stat) {
-                (true, _) => task_diff::Form::Json,
-                (false, true) => task_diff::Form::Stat,
-                (false, false) => task_diff::Form::Patch,
+            let form = match (format, stat) {
+                (OutputFormat::Json, _) => task_diff::Form::Json,
+                (OutputFormat::Text, true) => task_diff::Form::Stat,
+                (OutputFormat::Text, false) => task_diff::Form::Patch,
             };
             let run = run.map(|run| run.to_string());
             let part = DiffQuery { since_viewed: run.is_none() && *since_viewed, run, ..DiffQuery::default() };
             task_diff::run(client, &task.task, part, form).await
         }
-        TaskCommand::Push(asked) => task_publish::push(client, asked, json).await,
-        TaskCommand::PullRequest { task } => task_publish::pull_request(client, &task.task, json).await,
-        TaskCommand::Feedback { task } => task_publish::feedback(client, &task.task, json).await,
+        TaskCommand::Push(asked) => task_publish::push(client, asked, format).await,
+        TaskCommand::PullRequest { task } => task_publish::pull_request(client, &task.task, format).await,
+        TaskCommand::Feedback { task } => task_publish::feedback(client, &task.task, format).await,
         TaskCommand::Update { task, rebase, merge, hand_over, onto_remote } => {
             let rebase = rebase.then_some(UpdateStrategy::Rebase);
             let strategy = if *merge { Some(UpdateStrategy::Merge) } else { rebase };
             let update = UpdateTask { strategy, hand_over: *hand_over, onto_remote: *onto_remote };
-            task_update::update(client, &task.task, update, json).await
+            task_update::update(client, &task.task, update, format).await
         }
-        TaskCommand::Conflicts { task, fetch } => task_update::conflicts(client, &task.task, *fetch, json).await,
+        TaskCommand::Conflicts { task, fetch } => {
+            task_update::conflicts(client, &task.task, &ConflictsQuery { fetch: *fetch }, format).await
+        }
         TaskCommand::Bundle { task, output } => task_home::bundle(client, &task.task, output.output.as_deref()).await,
         TaskCommand::Patch { task, output } => task_home::patch(client, &task.task, output.output.as_deref()).await,
-        TaskCommand::Restore { task } => trash::restore_task(client, &task.task, json).await,
+        TaskCommand::Restore { task } => trash::restore_task(client, &task.task, format).await,
         TaskCommand::Remove { task } => {
             let id = ids::task(client, &task.task).await?;
             client.remove_task(&id).await?;
@@ -104,25 +114,20 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
     }
 }
 
-async fn logs(client: &Client, task: &str, run: Option<u32>, following: bool, raw: bool) -> Result<ExitCode, Problem> {
-    let id = ids::task(client, task).await?;
-    let task = client.show_task(&id).await?;
-    let number = run.unwrap_or_else(|| last_run(&task));
-    if following {
-        return follow::run(client, &id, number, if raw { Form::Raw } else { Form::Transcript }).await;
-    }
-    let answer = client.read_log(&id, number, &LogQuery { masked: !raw }).await?;
+/// Prints what a run has logged so far.
+async fn logs(client: &Client, task: &TaskView, number: u32, form: Form) -> Result<ExitCode, Problem> {
+    let query = LogQuery { masked: form != Form::Raw };
+    let answer = client.read_log(&task.task_id.to_string(), number, &query).await?;
     let mut body = answer.bytes_stream();
     let mut lines = LineSplitter::new();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| lost(&error))?;
-        if raw {
-            printer::bytes(&chunk);
-        } else {
-            lines.feed(&chunk, |line| follow::show(&line.event()));
+        match form {
+            Form::Raw => printer::bytes(&chunk),
+            Form::Transcript => lines.feed(&chunk, |line| follow::show(&line.event())),
         }
     }
-    let may_grow = task.active && number == last_run(&task);
+    let may_grow = task.active && number == last_run(task);
     if !may_grow && !lines.tail().is_empty() {
         // The worker was killed while it wrote a line.
         follow::show(&CodexEvent::parse(lines.tail()));
@@ -130,11 +135,11 @@ async fn logs(client: &Client, task: &str, run: Option<u32>, following: bool, ra
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stop(client: &Client, task: &str, json: bool) -> Result<ExitCode, Problem> {
+async fn stop(client: &Client, task: &str, format: OutputFormat) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
     let before = client.show_task(&id).await?;
     let now = stopped(client, &id).await?;
-    if json {
+    if format.is_json() {
         printer::json(&now)?;
     } else if before.active {
         printer::line(format!("Run {} of {id}: {}", last_run(&now), now.status.as_str()));
@@ -145,7 +150,7 @@ async fn stop(client: &Client, task: &str, json: bool) -> Result<ExitCode, Probl
 }
 
 /// Archives or unarchives tasks in order. Stops at the first error, which names the task.
-async fn archive(client: &Client, tasks: &[String], action: &'static str, json: bool) -> Result<ExitCode, Problem> {
+async fn archive(client: &Client, tasks: &[String], action: &'static str, format: OutputFormat) -> Result<ExitCode, Problem> {
     let mut now = vec![];
     for task in tasks {
         let id = ids::task(client, task).await?;
@@ -154,12 +159,12 @@ async fn archive(client: &Client, tasks: &[String], action: &'static str, json: 
             let message = format!("{id}: {}", problem.report.message);
             problem.with_message(message)
         })?;
-        if !json {
+        if !format.is_json() {
             printer::line(format!("{} {id}", if action == "archive" { "Archived" } else { "Unarchived" }));
         }
         now.push(view);
     }
-    if json {
+    if format.is_json() {
         printer::json(&now)?;
     }
     Ok(ExitCode::SUCCESS)

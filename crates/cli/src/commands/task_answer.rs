@@ -10,9 +10,10 @@ use protocol::AnswerTask;
 
 use crate::args::{AnswerArguments, AnswerWord};
 use crate::client::Client;
+use crate::output::OutputFormat;
 use crate::{ids, printer};
 
-pub(crate) async fn answer(client: &Client, asked: &AnswerArguments, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn answer(client: &Client, asked: &AnswerArguments, format: OutputFormat) -> Result<ExitCode, Problem> {
     let id = ids::task(client, &asked.task.task).await?;
     // The request names the question that is open now, in case the task asks another one in the meantime.
     let open = client.show_task(&id).await?.question;
@@ -22,7 +23,7 @@ pub(crate) async fn answer(client: &Client, asked: &AnswerArguments, json: bool)
     };
     let body = AnswerTask { answer, question: asked.question.or(open.as_ref().map(|question| question.number)) };
     let now = client.answer_task(&id, &body).await?;
-    if json {
+    if format.is_json() {
         printer::json(&now)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -7,9 +7,10 @@ use model::ErrorCode;
 use model::problem::Problem;
 use protocol::{ResumeTask, TaskView};
 
-use crate::args::PromptArguments;
+use crate::args::{AfterStart, PromptArguments};
 use crate::client::Client;
 use crate::follow::{self, Form};
+use crate::output::OutputFormat;
 use crate::{images, printer, progress};
 
 /// Returns the number of a task's last run.
@@ -29,13 +30,13 @@ pub(super) fn asked(run: &PromptArguments) -> Result<ResumeTask, Problem> {
 }
 
 /// Prints a new run and how to follow it, or follows it.
-pub(super) async fn begun(client: &Client, task: &TaskView, following: bool, json: bool) -> Result<ExitCode, Problem> {
+pub(super) async fn begun(client: &Client, task: &TaskView, next: AfterStart, format: OutputFormat) -> Result<ExitCode, Problem> {
     let id = task.task_id.to_string();
-    if json && !following {
-        printer::json(task)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !following {
+    if next == AfterStart::Return {
+        if format.is_json() {
+            printer::json(task)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         printer::line(&id);
         if let Some(place) = &task.queue {
             printer::remark(format!("number {} in the queue, waiting for {}", place.position, progress::reason(place)));
@@ -44,7 +45,7 @@ pub(super) async fn begun(client: &Client, task: &TaskView, following: bool, jso
         return Ok(ExitCode::SUCCESS);
     }
     printer::remark(format!("task {id}, run {}", last_run(task)));
-    follow::run(client, &id, last_run(task), if json { Form::Raw } else { Form::Transcript }).await
+    follow::run(client, &id, last_run(task), if format.is_json() { Form::Raw } else { Form::Transcript }).await
 }
 
 /// Reads the prompt from the command line, a file or stdin.

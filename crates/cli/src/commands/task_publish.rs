@@ -14,11 +14,11 @@ use protocol::{FeedQuery, PublicationView, PublishTask, TaskView};
 
 use crate::args::PushArguments;
 use crate::client::{Client, lost};
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 use crate::{ids, printer, sse};
 
 /// Pushes the branch and opens the pull request if requested. Waits until both are done.
-pub(super) async fn push(client: &Client, asked: &PushArguments, json: bool) -> Result<ExitCode, Problem> {
+pub(super) async fn push(client: &Client, asked: &PushArguments, format: OutputFormat) -> Result<ExitCode, Problem> {
     let id = ids::task(client, &asked.task.task).await?;
     let publish = PublishTask {
         pull_request: asked.pull_request,
@@ -39,23 +39,23 @@ pub(super) async fn push(client: &Client, asked: &PushArguments, json: bool) -> 
             return Err(Problem::internal("the server has no record of the push"));
         };
         if !publication.status.is_under_way() {
-            if json {
+            if format.is_json() {
                 printer::json(&now)?;
             } else {
                 pushed(&now, publication).print();
             }
-            return outcome(publication, json);
+            return outcome(publication, format);
         }
         events.next().await.ok_or_else(|| lost(&"it closed the event stream"))??;
         now = client.show_task(&id).await?;
     }
 }
 
-fn outcome(publication: &Publication, json: bool) -> Result<ExitCode, Problem> {
-    match (&publication.error, json) {
+fn outcome(publication: &Publication, format: OutputFormat) -> Result<ExitCode, Problem> {
+    match (&publication.error, format) {
         (None, _) => Ok(ExitCode::SUCCESS),
-        (Some(_), true) => Ok(ExitCode::FAILURE),
-        (Some(error), false) => Err(error.clone().into_problem(ProblemKind::WrongState)),
+        (Some(_), OutputFormat::Json) => Ok(ExitCode::FAILURE),
+        (Some(error), OutputFormat::Text) => Err(error.clone().into_problem(ProblemKind::WrongState)),
     }
 }
 
@@ -87,10 +87,10 @@ fn body(file: &Path) -> Result<String, Problem> {
 }
 
 /// Refreshes and shows the pull request, or previews it before it is opened.
-pub(super) async fn pull_request(client: &Client, task: &str, json: bool) -> Result<ExitCode, Problem> {
+pub(super) async fn pull_request(client: &Client, task: &str, format: OutputFormat) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
     let view = client.show_publication(&id).await?;
-    if json {
+    if format.is_json() {
         printer::json(&view)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -146,10 +146,10 @@ pub(super) fn lines(pull_request: &PullRequest) -> impl Iterator<Item = (&'stati
 }
 
 /// Sends review comments and failed checks to the agent.
-pub(super) async fn feedback(client: &Client, task: &str, json: bool) -> Result<ExitCode, Problem> {
+pub(super) async fn feedback(client: &Client, task: &str, format: OutputFormat) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
     let now = client.send_feedback(&id).await?;
-    if json {
+    if format.is_json() {
         printer::json(&now)?;
     } else {
         printer::line(format!("Sent the review comments and failed checks to Codex ({id})"));

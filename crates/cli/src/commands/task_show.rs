@@ -12,16 +12,16 @@ use protocol::RunView;
 use protocol::{Page, TaskQuery, TaskView};
 
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 use crate::printer::Cell;
 use crate::{ids, printer, progress};
 
 /// The maximum length of a title or prompt, in characters.
 const TITLE: usize = 60;
 
-pub(crate) async fn list(client: &Client, query: &TaskQuery, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn list(client: &Client, query: &TaskQuery, format: OutputFormat) -> Result<ExitCode, Problem> {
     let page = client.list_tasks(query).await?;
-    if json {
+    if format.is_json() {
         printer::json(&page)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -71,8 +71,8 @@ fn pull(task: &TaskView) -> Option<String> {
     Some(format!("#{} {}{checks}", pull_request.number, pull_request.state.as_str()))
 }
 
-pub(crate) fn show(task: &TaskView, mirror: &Path, json: bool) -> Result<ExitCode, Problem> {
-    if json {
+pub(crate) fn show(task: &TaskView, mirror: &Path, format: OutputFormat) -> Result<ExitCode, Problem> {
+    if format.is_json() {
         printer::json(task)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -10,7 +10,7 @@ use printable::printable_line;
 use protocol::{ConflictsQuery, ConflictsView, UpdateOutcome, UpdateTask, UpdateView};
 
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
 
@@ -20,10 +20,10 @@ const PATH: usize = 100;
 /// The maximum length of a title, in characters.
 const TITLE: usize = 40;
 
-pub(super) async fn update(client: &Client, task: &str, asked: UpdateTask, json: bool) -> Result<ExitCode, Problem> {
+pub(super) async fn update(client: &Client, task: &str, asked: UpdateTask, format: OutputFormat) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
     let view = client.update_task(&id, &asked).await?;
-    if json {
+    if format.is_json() {
         printer::json(&view)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -52,10 +52,15 @@ fn updated(view: &UpdateView) -> Output {
     out
 }
 
-pub(super) async fn conflicts(client: &Client, task: &str, fetch: bool, json: bool) -> Result<ExitCode, Problem> {
+pub(super) async fn conflicts(
+    client: &Client,
+    task: &str,
+    query: &ConflictsQuery,
+    format: OutputFormat,
+) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let view = client.task_conflicts(&id, &ConflictsQuery { fetch }).await?;
-    if json {
+    let view = client.task_conflicts(&id, query).await?;
+    if format.is_json() {
         printer::json(&view)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -14,7 +14,7 @@ use protocol::{
 
 use crate::args::GcArguments;
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
 
@@ -24,9 +24,9 @@ const NAME: usize = 50;
 /// The maximum number of tasks that `disk` lists.
 const LARGEST: usize = 20;
 
-pub(crate) async fn list(client: &Client, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn list(client: &Client, format: OutputFormat) -> Result<ExitCode, Problem> {
     let page = trash(client).await?;
-    if json {
+    if format.is_json() {
         printer::json(&page)?;
     } else {
         listed(&page.items).print();
@@ -97,10 +97,10 @@ async fn restored_already(client: &Client, wanted: &str, kind: TrashKind, items:
     })
 }
 
-pub(crate) async fn restore_task(client: &Client, wanted: &str, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn restore_task(client: &Client, wanted: &str, format: OutputFormat) -> Result<ExitCode, Problem> {
     let id = find(client, wanted, TrashKind::Task).await?;
     let view = client.restore_task(&id).await?;
-    if json {
+    if format.is_json() {
         printer::json(&view)?;
     } else {
         printer::line(format!("Restored {} ({})", view.task_id, view.status.as_str()));
@@ -108,44 +108,53 @@ pub(crate) async fn restore_task(client: &Client, wanted: &str, json: bool) -> R
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) async fn restore_environment(client: &Client, wanted: &str, json: bool) -> Result<(), Problem> {
+pub(crate) async fn restore_environment(client: &Client, wanted: &str, format: OutputFormat) -> Result<(), Problem> {
     let id = find(client, wanted, TrashKind::Environment).await?;
     let view = client.restore_environment(&id).await?;
-    if json {
+    if format.is_json() {
         return printer::json(&view);
     }
     printer::line(format!("Restored {} ({}) with {}", view.name, view.env_id, plural(view.tasks, "task")));
     Ok(())
 }
 
-pub(crate) async fn collect(client: &Client, asked: &GcArguments, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn collect(client: &Client, asked: &GcArguments, format: OutputFormat) -> Result<ExitCode, Problem> {
     let older_than_days = if asked.all { Some(0) } else { asked.older_than };
     let body = CollectGarbage { older_than_days, id: None, dry_run: asked.dry_run };
     let done = client.collect_garbage(&body).await?;
-    if json {
+    if format.is_json() {
         printer::json(&done)?;
         return Ok(if done.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    collected(&done, asked.dry_run).print();
+    collected(&done, if asked.dry_run { Deletion::Planned } else { Deletion::Done }).print();
     Ok(if done.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn collected(done: &GarbageCollected, dry_run: bool) -> Output {
+/// Whether items were deleted, or would be.
+#[derive(Debug, Clone, Copy)]
+enum Deletion {
+    Planned,
+    Done,
+}
+
+fn collected(done: &GarbageCollected, deletion: Deletion) -> Output {
     let mut out = Output::default();
     if !done.items.is_empty() {
         table(&mut out, &done.items);
     }
-    let did = if dry_run { "Would delete" } else { "Deleted" };
-    out.line(format!("{did} {} ({})", plural(done.items.len(), "item"), size(done.bytes)));
+    let (deleted, removed) = match deletion {
+        Deletion::Planned => ("Would delete", "Would remove"),
+        Deletion::Done => ("Deleted", "Removed"),
+    };
+    out.line(format!("{deleted} {} ({})", plural(done.items.len(), "item"), size(done.bytes)));
     for failed in &done.failed {
         out.line(format!("Could not delete {} ({}): {}", printable_line(&failed.name, NAME), failed.id, failed.detail));
     }
     for mirror in &done.mirrors {
         out.line(repacked(mirror));
     }
-    let did = if dry_run { "Would remove" } else { "Removed" };
     for image in &done.images {
-        out.line(format!("{did} image {} ({})", printable_line(&image.name, NAME), image_size(image)));
+        out.line(format!("{removed} image {} ({})", printable_line(&image.name, NAME), image_size(image)));
     }
     out.line(format!("Free: {}", size(done.free)));
     out
@@ -182,9 +191,9 @@ fn used_by(used_by: ImageUse) -> &'static str {
     }
 }
 
-pub(crate) async fn disk(client: &Client, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) async fn disk(client: &Client, format: OutputFormat) -> Result<ExitCode, Problem> {
     let disk = client.show_disk().await?;
-    if json {
+    if format.is_json() {
         printer::json(&disk)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -291,8 +300,8 @@ mod tests {
             ],
             "images": [image(Some(1_500_000_000), "nothing"), image(None, "nothing")],
         }));
-        insta::assert_snapshot!("gc", collected(&done, false).plain());
-        insta::assert_snapshot!("gc-dry-run", collected(&done, true).plain());
+        insta::assert_snapshot!("gc", collected(&done, Deletion::Done).plain());
+        insta::assert_snapshot!("gc-dry-run", collected(&done, Deletion::Planned).plain());
     }
 
     #[test]

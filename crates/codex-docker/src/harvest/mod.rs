@@ -16,7 +16,7 @@ use crate::folder::{RunFolder, private_folder};
 use crate::ledger::Marker;
 use crate::one_shot::{TIME_LIMIT, one_shot, run_to_end, say_what_it_said, script_body};
 use crate::run::{Stops, check_image, machine};
-use crate::spec::{bind, objects_inside};
+use crate::spec::{bind, bind_read_only, objects_inside};
 use crate::{image, inside, labels, settings};
 use model::ErrorCode;
 
@@ -145,14 +145,14 @@ impl HarvestArguments {
 
     fn mounts(&self, folder: &RunFolder) -> Vec<Mount> {
         let mut mounts = vec![
-            bind(&self.worktree, "/workspace/worktree", false),
-            bind(&folder.input(inside::GIT_FILE), "/workspace/worktree/.git", true),
-            bind(&self.git_dir, inside::GIT_DIR, false),
-            bind(&folder.path().join("in"), inside::IN, true),
-            bind(&self.out, inside::OUT, false),
+            bind(&self.worktree, "/workspace/worktree"),
+            bind_read_only(&folder.input(inside::GIT_FILE), "/workspace/worktree/.git"),
+            bind(&self.git_dir, inside::GIT_DIR),
+            bind_read_only(&folder.path().join("in"), inside::IN),
+            bind(&self.out, inside::OUT),
         ];
-        mounts.extend(self.objects.iter().enumerate().map(|(n, path)| bind(path, &objects_inside(n), true)));
-        mounts.extend(self.sessions.iter().map(|path| bind(path, SESSIONS_INSIDE, false)));
+        mounts.extend(self.objects.iter().enumerate().map(|(n, path)| bind_read_only(path, &objects_inside(n))));
+        mounts.extend(self.sessions.iter().map(|path| bind(path, SESSIONS_INSIDE)));
         mounts
     }
 }

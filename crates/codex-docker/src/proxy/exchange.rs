@@ -59,6 +59,13 @@ struct Asked {
     room: Option<OwnedSemaphorePermit>,
 }
 
+/// Whether the tokens of a response count towards the budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Metering {
+    Tokens,
+    Off,
+}
+
 impl Shared {
     /// Passes a request on. The exchange runs in its own task, so that it can continue after the client is gone.
     pub(super) async fn pass_on(self: Arc<Self>, request: Request<Incoming>, end: CancellationToken) -> Response<Body> {
@@ -79,7 +86,7 @@ impl Shared {
     }
 
     async fn exchange(self: Arc<Self>, request: Request<Incoming>, mut answered: oneshot::Sender<Response<Body>>) {
-        let is_counted = request.method() == Method::POST;
+        let metering = if request.method() == Method::POST { Metering::Tokens } else { Metering::Off };
         let asked = tokio::select! {
             asked = self.request(request) => asked,
             () = answered.closed() => return,
@@ -109,7 +116,7 @@ impl Shared {
         // The client may be gone, but the response must still be counted.
         let _listening = answered.send(response);
         if let Some((response, pieces)) = streamed {
-            self.relay(response, &pieces, is_counted).await;
+            self.relay(response, &pieces, metering).await;
         }
     }
 
@@ -189,10 +196,10 @@ impl Shared {
     }
 
     /// Passes the response on piece by piece, and counts its tokens.
-    async fn relay(&self, mut response: reqwest::Response, pieces: &mpsc::Sender<Piece>, is_counted: bool) {
+    async fn relay(&self, mut response: reqwest::Response, pieces: &mpsc::Sender<Piece>, metering: Metering) {
         let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let mut reader = Reader::new(content_type);
-        let mut counted = !is_counted;
+        let mut counted = metering == Metering::Off;
         let mut veil = Some(self.key.veil());
         let mut abandoned = pin!(self.abandoned(pieces.closed()));
         loop {

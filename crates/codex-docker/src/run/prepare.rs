@@ -9,7 +9,7 @@ use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use rustix::process::Resource;
 
 use super::Begun;
-use crate::codex_config::{self, TOKEN_VARIABLE};
+use crate::codex_config::{self, ModelRoute, TOKEN_VARIABLE};
 use crate::connect::{refused, status_of};
 use crate::disk;
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ use crate::inside;
 use crate::ledger::Marker;
 use crate::proxy::allow::{AllowProxy, Refusal};
 use crate::proxy::broker::{Broker, BrokerSettings, new_token};
-use crate::seccomp::{self, Seccomp};
+use crate::seccomp::{self, EngineKind, Seccomp};
 use crate::settings::{CodexHome, Network, Settings, default_state};
 use crate::spec::Machine;
 use model::ErrorCode;
@@ -111,7 +111,8 @@ pub(crate) async fn machine(docker: &Docker, environment: &BTreeMap<String, Stri
     let failed = |error| refused(ErrorCode::EngineFailed, "could not get information about the container engine", &error);
     let (info, version) = (docker.info().await.map_err(failed)?, docker.version().await.map_err(failed)?);
     let is_podman = version.components.iter().flatten().any(|component| component.name.contains("Podman"));
-    let seccomp = Seccomp::choose(environment.get(seccomp::VARIABLE).map(String::as_str), &info, is_podman)?;
+    let kind = if is_podman { EngineKind::Podman } else { EngineKind::Docker };
+    let seccomp = Seccomp::choose(environment.get(seccomp::VARIABLE).map(String::as_str), &info, kind)?;
     let options = info.security_options.unwrap_or_default();
     let memory = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(2 << 30);
     let most = |resource| rustix::process::getrlimit(resource).maximum;
@@ -205,7 +206,8 @@ impl Prepared {
                 private_folder(path).map_err(unusable)?;
             }
             let base = config.as_ref().map(fs_err::read_to_string).transpose().map_err(unusable)?;
-            let text = codex_config::config(base.as_deref(), settings.broker.is_some(), settings.hosted_tools)?;
+            let route = if settings.broker.is_some() { ModelRoute::Broker } else { ModelRoute::Direct };
+            let text = codex_config::config(base.as_deref(), route, settings.hosted_tools)?;
             folder.put(inside::CONFIG, text.as_bytes())?;
         }
         if stdin == Stdin::File {

@@ -232,7 +232,7 @@ impl Settings {
             images: folder_of("CODEX_DOCKER_IMAGES")?,
             mounts: mounts::mounts(&get, &caller.folder, user.home())?,
             volumes: mounts::volumes(&get)?,
-            variables: variables(environment, broker.is_some()),
+            variables: variables(environment, broker.as_ref()),
             state: root.join(&name),
             root,
             name,
@@ -356,12 +356,12 @@ fn hosted_tools<'a>(get: &impl Fn(&str) -> Option<&'a str>, network: &Network) -
 
 /// Returns the variables of the container: the common ones, those that the caller names (by default the logins), and those with
 /// the prefix for containers. With a broker, the API key is omitted.
-fn variables(environment: &BTreeMap<String, String>, behind_broker: bool) -> BTreeMap<String, String> {
+fn variables(environment: &BTreeMap<String, String>, broker: Option<&BrokerWish>) -> BTreeMap<String, String> {
     let named: BTreeSet<&str> = match environment.get("CODEX_PASSTHROUGH_ENV") {
         Some(names) => list(names).collect(),
         None => LOGINS.iter().copied().collect(),
     };
-    let passed = COMMON.iter().copied().chain(named).filter(|name| !(behind_broker && *name == API_KEY));
+    let passed = COMMON.iter().copied().chain(named).filter(|name| !(broker.is_some() && *name == API_KEY));
     let mut variables: BTreeMap<String, String> =
         passed.filter_map(|name| Some((name.to_owned(), environment.get(name)?.clone()))).collect();
     variables.extend(environment.iter().filter_map(|(name, value)| {

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use model::problem::Problem;
 use model::task::{TaskRequest, hand_over_prompt};
-use protocol::{ConflictsView, ResumeTask, UpdateConflicts, UpdateOutcome, UpdateTask, UpdateView};
+use protocol::{ConflictsQuery, ConflictsView, ResumeTask, UpdateConflicts, UpdateOutcome, UpdateTask, UpdateView};
 
 use super::{Engine, new_run};
-use crate::task::Updated;
+use crate::task::{UpdateTarget, Updated};
 
 /// The result of a request to update a task's branch.
 #[derive(Debug)]
@@ -36,7 +36,8 @@ impl Engine {
     /// then asked to resolve the conflicts.
     pub async fn update_task(&self, id: &str, asked: UpdateTask) -> Result<TaskUpdate, Problem> {
         let slot = self.task_slot(id)?;
-        let (outcome, base, dropped, conflicts) = match self.inner.update(&slot, asked.strategy, asked.onto_remote).await? {
+        let target = if asked.onto_remote { UpdateTarget::Pushed } else { UpdateTarget::Base };
+        let (outcome, base, dropped, conflicts) = match self.inner.update(&slot, asked.strategy, target).await? {
             Updated::Done { outcome, base, dropped } => (outcome, base, dropped, vec![]),
             Updated::Conflicts { base, conflicts } if asked.hand_over => {
                 self.ready_to_go_on(&slot).await?;
@@ -53,7 +54,7 @@ impl Engine {
     }
 
     /// Returns what the task's branch would conflict with: its base, and other tasks of its repository. Changes nothing.
-    pub async fn conflicts(&self, id: &str, fetch: bool) -> Result<ConflictsView, Problem> {
-        self.inner.conflicts(self.task_slot(id)?.as_ref(), fetch).await
+    pub async fn conflicts(&self, id: &str, query: &ConflictsQuery) -> Result<ConflictsView, Problem> {
+        self.inner.conflicts(self.task_slot(id)?.as_ref(), query).await
     }
 }

@@ -46,7 +46,8 @@ impl Inner {
 
     /// Returns the branches and tags that a task can start from, as of the last fetch.
     pub(crate) async fn refs(&self, slot: &EnvironmentSlot, query: &RefsQuery) -> Result<RefsView, Problem> {
-        let mut items = items(&known(slot)?, query.tasks).await?;
+        let mut items = items(&known(slot)?).await?;
+        items.retain(|item| query.tasks || !is_of_a_task(item));
         if let Some(wanted) = query.q.as_deref().map(str::to_lowercase) {
             items.retain(|item| item.name.to_lowercase().contains(&wanted));
         }
@@ -67,7 +68,8 @@ impl Inner {
         if mirror.resolve_ref(name.as_str()).await.map_err(Problem::internal)?.is_some() {
             return Ok(());
         }
-        let items = items(&mirror, false).await?;
+        let mut items = items(&mirror).await?;
+        items.retain(|item| !is_of_a_task(item));
         let near = near(name.as_str(), items.iter().map(|item| item.name.as_str()), PROPOSED);
         let detail = format!("branch, tag or commit `{}` not found in the repository", printable_line(name.as_str(), SHOWN));
         let mut problem = Problem::new(ErrorCode::RefNotFound, detail);
@@ -86,9 +88,9 @@ fn known(slot: &EnvironmentSlot) -> Result<Mirror, Problem> {
     slot.mirror().ok_or_else(|| not_ready(&slot.record()))
 }
 
-async fn items(mirror: &Mirror, tasks: bool) -> Result<Vec<RefItem>, Problem> {
+async fn items(mirror: &Mirror) -> Result<Vec<RefItem>, Problem> {
     let names = mirror.names().await.map_err(Problem::internal)?;
-    Ok(names.iter().filter_map(|name| item(name)).filter(|item| tasks || !is_of_a_task(item)).collect())
+    Ok(names.iter().filter_map(|name| item(name)).collect())
 }
 
 fn item(name: &str) -> Option<RefItem> {

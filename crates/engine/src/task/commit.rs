@@ -13,6 +13,7 @@ use model::run::{RunError, RunPhase, RunRecord};
 use model::task::TaskRecord;
 use tokio_util::sync::CancellationToken;
 
+use super::contained::WorkLocation;
 use crate::inner::Inner;
 
 /// The time limit for the commit of a run.
@@ -43,20 +44,20 @@ impl Inner {
         self: &Arc<Self>,
         task: &TaskRecord,
         last_message: Option<&str>,
-        contained: bool,
+        location: WorkLocation,
         cancel: &CancellationToken,
     ) -> Committed {
         let run = task.last_run();
         let limit = limit_of(task, run);
         let within = cancel.child_token();
-        let mut work = pin!(self.snapshot(task, run, last_message, contained, &within));
+        let mut work = pin!(self.snapshot(task, run, last_message, location, &within));
         let is_late = tokio::select! {
             done = &mut work => {
                 // An interrupted call fails, but that does not mean that the work cannot be committed.
                 if done.is_ok() || !cancel.is_cancelled() {
                     return Committed::Done(done);
                 }
-                if contained {
+                if location == WorkLocation::AgentRepository {
                     self.reap_later(task);
                 }
                 return self.cut_off();
@@ -65,7 +66,7 @@ impl Inner {
             () = tokio::time::sleep(limit) => true,
         };
         within.cancel();
-        if contained {
+        if location == WorkLocation::AgentRepository {
             // Wait until the container is removed, so that it does not work on the same files as the next container.
             let ended = tokio::time::timeout(ENDING, work).await;
             if let Ok(Ok(snapshot)) = ended {
@@ -95,7 +96,7 @@ impl Inner {
         task: &TaskRecord,
         run: &RunRecord,
         last_message: Option<&str>,
-        contained: bool,
+        location: WorkLocation,
         cancel: &CancellationToken,
     ) -> Result<Snapshot, RunError> {
         let mirror = self.mirror_of(task.env_id)?;
@@ -109,7 +110,7 @@ impl Inner {
                 thread_id: thread.as_deref(),
             },
         };
-        if contained {
+        if location == WorkLocation::AgentRepository {
             return self.harvest_run(&mirror, task, message, cancel).await;
         }
         self.commit_run(&mirror, task, message).await

@@ -206,7 +206,8 @@ impl Inner {
         if task.moved_after(before.number) {
             return Ok(true);
         }
-        Ok(!was_contained(&RunFiles::new(&self.home.layout.logs(task.task_id), before.number)).await?)
+        let files = RunFiles::new(&self.home.layout.logs(task.task_id), before.number);
+        Ok(work_location(&files).await? == WorkLocation::Worktree)
     }
 
     /// Updates the agent's branch to the task's branch. Otherwise the agent would see the changes in between as uncommitted.
@@ -407,10 +408,20 @@ impl Told {
     }
 }
 
-/// Whether the work of a run is in an agent repository.
-pub(super) async fn was_contained(files: &RunFiles) -> std::io::Result<bool> {
+/// Where the work of a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WorkLocation {
+    /// In an agent repository, because the run was in a container.
+    AgentRepository,
+    /// In the task's worktree.
+    Worktree,
+}
+
+/// Returns where the work of a run is.
+pub(super) async fn work_location(files: &RunFiles) -> std::io::Result<WorkLocation> {
     let files = files.clone();
-    blocking(move || runner::keeper::was_contained(&files)).await
+    let was_contained = blocking(move || runner::keeper::was_contained(&files)).await?;
+    Ok(if was_contained { WorkLocation::AgentRepository } else { WorkLocation::Worktree })
 }
 
 #[cfg(test)]

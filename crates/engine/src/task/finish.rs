@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
 use super::commit::Committed;
-use super::contained::{refusals, was_contained};
+use super::contained::{WorkLocation, refusals, work_location};
 use super::follow::event_of;
 use super::session::NEW_THREAD;
 use crate::counters::COUNTED;
@@ -79,7 +79,7 @@ impl Inner {
         let redactor = self.redactor(task.env_id);
         let outcome = judge(run, exit.as_ref(), &summary, &stderr, &redactor);
         let last_message = summary.last_message.as_deref().map(|message| redactor.mask(message).into_owned());
-        let contained = was_contained(files).await?;
+        let location = work_location(files).await?;
         let is_torn = is_from_another_boot(files, exit.as_ref()).await?;
         if is_torn {
             let journal = files.journal();
@@ -87,11 +87,11 @@ impl Inner {
         }
         let outcome = if is_torn { without_power(outcome) } else { outcome };
         let login = self.take_login_back(&task).await;
-        let refused = if contained { refusals(files, &redactor).await? } else { vec![] };
+        let refused = if location == WorkLocation::AgentRepository { refusals(files, &redactor).await? } else { vec![] };
         let checked = if is_torn { cancel.run_until_cancelled(self.check_cut_off(&task)).await } else { None };
         let checked = checked.unwrap_or_default();
-        let of_worker = self.notes_on_worker(files, contained, &redactor).await?;
-        let commit = self.commit_in_time(&task, last_message.as_deref(), contained, cancel).await;
+        let of_worker = self.notes_on_worker(files, location, &redactor).await?;
+        let commit = self.commit_in_time(&task, last_message.as_deref(), location, cancel).await;
         if matches!(commit, Committed::ServerStops) {
             return Ok(None);
         }

@@ -37,5 +37,5 @@ mod window;
 
 pub use review::{Changes, PictureSide, Review, ReviewPart, ReviewState};
 pub(crate) use table::{TaskSlot, TaskTable};
-pub(crate) use update::Updated;
+pub(crate) use update::{UpdateTarget, Updated};
 pub(crate) use window::Reach;

@@ -21,6 +21,7 @@ use runner::worker::{ContainerFolders, Script, cannot_mount, open_network_only, 
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
+use super::contained::WorkLocation;
 use crate::inner::Inner;
 
 /// Prefixes of the script's stderr lines about skipped mounts.
@@ -94,12 +95,12 @@ impl Inner {
     pub(super) async fn notes_on_worker(
         &self,
         files: &RunFiles,
-        contained: bool,
+        location: WorkLocation,
         redactor: &Redactor,
     ) -> std::io::Result<Vec<String>> {
         let of_run = files.clone();
         let mut notes = blocking(move || keeper::notes_on_worker(&of_run)).await?;
-        if contained && self.worker.as_ref().is_ok_and(|worker| worker.script().is_some()) {
+        if location == WorkLocation::AgentRepository && self.worker.as_ref().is_ok_and(|worker| worker.script().is_some()) {
             notes.extend(left_out(files, redactor).await?);
         }
         Ok(notes)

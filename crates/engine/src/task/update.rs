@@ -16,7 +16,7 @@ use model::ids::ObjectId;
 use model::merge::FileConflict;
 use model::problem::{Problem, ProblemKind};
 use model::task::{Refusal, TaskEvent, TaskRecord, Update, UpdateStrategy};
-use protocol::{Base, ConflictsView, TaskConflicts, UpdateOutcome};
+use protocol::{Base, ConflictsQuery, ConflictsView, TaskConflicts, UpdateOutcome};
 
 use super::TaskSlot;
 use super::take_home::unreadable;
@@ -34,6 +34,15 @@ const MOST_OTHERS: usize = 50;
 
 /// The number of tasks that are compared in parallel.
 const AT_ONCE: usize = 4;
+
+/// The commits that a branch is updated to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum UpdateTarget {
+    /// The newest commit of the task's base.
+    Base,
+    /// The commits that somebody else pushed to the task's branch.
+    Pushed,
+}
 
 /// The result of an update.
 pub(crate) enum Updated {
@@ -59,22 +68,22 @@ struct Plan {
 }
 
 impl Inner {
-    /// Updates a task's branch to its base, after a fetch that starts now. If requested, updates it to the commits that somebody
-    /// else pushed to the same branch instead.
+    /// Updates a task's branch, after a fetch that starts now.
     pub(crate) async fn update(
         self: &Arc<Self>,
         slot: &Arc<TaskSlot>,
         strategy: Option<UpdateStrategy>,
-        onto_remote: bool,
+        target: UpdateTarget,
     ) -> Result<Updated, Problem> {
         slot.record().can_update()?;
         self.check_ended(slot).await;
         let mirror = self.mirror_for(&slot.record())?;
-        let pushed = if onto_remote {
-            Some(self.pushed_base(&mirror, slot).await?)
-        } else {
-            self.fetch(&mirror).await?;
-            None
+        let pushed = match target {
+            UpdateTarget::Pushed => Some(self.pushed_base(&mirror, slot).await?),
+            UpdateTarget::Base => {
+                self.fetch(&mirror).await?;
+                None
+            }
         };
         for _ in 0..TRIES {
             self.finish_update(slot).await?;
@@ -253,10 +262,10 @@ impl Inner {
     }
 
     /// Returns what a task's branch would conflict with. Reads only commits.
-    pub(crate) async fn conflicts(&self, slot: &TaskSlot, fetch: bool) -> Result<ConflictsView, Problem> {
+    pub(crate) async fn conflicts(&self, slot: &TaskSlot, query: &ConflictsQuery) -> Result<ConflictsView, Problem> {
         let task = slot.record();
         let mirror = self.mirror_for(&task)?;
-        if fetch {
+        if query.fetch {
             self.fetch(&mirror).await?;
         }
         let (head, base) = (head_of(&mirror, &task).await?, self.base_of(&mirror, &task).await?);

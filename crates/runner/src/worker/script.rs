@@ -74,6 +74,19 @@ pub struct ScriptHome {
     named: bool,
 }
 
+impl ScriptHome {
+    fn owner(&self) -> HomeOwner {
+        if self.mounted.is_some() { HomeOwner::User } else { HomeOwner::Orchestrator }
+    }
+}
+
+/// Whose Codex home is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HomeOwner {
+    User,
+    Orchestrator,
+}
+
 /// The files that are mounted read-only over those of a worktree and a Codex home.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ScriptFiles {
@@ -149,7 +162,7 @@ impl Script {
             Some(text) => text?,
             None => String::new(),
         };
-        write_atomically(&files.config(), codex_config(&base, home.mounted.is_none())?.as_bytes())
+        write_atomically(&files.config(), codex_config(&base, home.owner())?.as_bytes())
     }
 
     /// Adds the variables that a run needs to those that every worker gets.
@@ -218,13 +231,13 @@ fn default_image(script: &str) -> Option<String> {
 
 /// Returns the content of `config.toml`. Codex's own sandbox does not work in a container, and 0.75.0 would run its turn
 /// read-only.
-fn codex_config(base: &str, is_own_home: bool) -> io::Result<String> {
+fn codex_config(base: &str, owner: HomeOwner) -> io::Result<String> {
     let mut table: Table = base.parse().map_err(|error: toml::de::Error| {
         let what = format!("invalid Codex `config.toml`: {}", error.message());
         io::Error::new(io::ErrorKind::InvalidData, what)
     })?;
     table.insert("sandbox_mode".to_owned(), Value::String("danger-full-access".to_owned()));
-    if is_own_home {
+    if owner == HomeOwner::Orchestrator {
         table.insert("check_for_update_on_startup".to_owned(), Value::Boolean(false));
         let off = Table::from_iter([("enabled".to_owned(), Value::Boolean(false))]);
         table.insert("analytics".to_owned(), Value::Table(off));
@@ -414,12 +427,12 @@ mod tests {
     #[test]
     fn codex_may_write_whatever_its_settings_say_and_the_rest_of_them_stays() {
         let base = "sandbox_mode = \"read-only\"\nmodel = \"m\"\n[analytics]\nenabled = true\n";
-        for (is_own_home, analytics) in [(true, false), (false, true)] {
-            let made: Table = codex_config(base, is_own_home).expect("sound").parse().expect("toml");
+        for (owner, analytics) in [(HomeOwner::Orchestrator, false), (HomeOwner::User, true)] {
+            let made: Table = codex_config(base, owner).expect("sound").parse().expect("toml");
             assert_eq!(made["sandbox_mode"].as_str(), Some("danger-full-access"));
             assert_eq!((made["model"].as_str(), made["analytics"]["enabled"].as_bool()), (Some("m"), Some(analytics)));
         }
-        assert!(codex_config("model = ", true).is_err());
+        assert!(codex_config("model = ", HomeOwner::Orchestrator).is_err());
     }
 
     #[test]

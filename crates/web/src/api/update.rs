@@ -63,5 +63,5 @@ pub(crate) async fn conflicts(
     PathOf(id): PathOf<String>,
     QueryOf(query): QueryOf<ConflictsQuery>,
 ) -> Result<Json<ConflictsView>, ProblemResponse> {
-    Ok(Json(api.engine.conflicts(&id, query.fetch).await?))
+    Ok(Json(api.engine.conflicts(&id, &query).await?))
 }

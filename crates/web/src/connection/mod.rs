@@ -64,8 +64,15 @@ struct State {
     entries: BTreeMap<u64, Entry>,
 }
 
+/// Whether the latest request of a connection had a valid session or token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    Trusted,
+    Stranger,
+}
+
 struct Entry {
-    is_trusted: bool,
+    trust: Trust,
     doing: Doing,
     evicted: CancellationToken,
 }
@@ -80,13 +87,13 @@ enum Doing {
 }
 
 impl State {
-    fn count(&self, is_trusted: bool) -> usize {
-        self.entries.values().filter(|entry| entry.is_trusted == is_trusted).count()
+    fn count(&self, trust: Trust) -> usize {
+        self.entries.values().filter(|entry| entry.trust == trust).count()
     }
 
     /// Returns the stranger to close: the one that has been idle the longest, otherwise one whose response takes too long.
     fn victim(&self, now: Instant) -> Option<&Entry> {
-        let strangers = || self.entries.values().filter(|entry| !entry.is_trusted && !entry.evicted.is_cancelled());
+        let strangers = || self.entries.values().filter(|entry| entry.trust == Trust::Stranger && !entry.evicted.is_cancelled());
         let idle = strangers().filter_map(|entry| match entry.doing {
             Doing::Idle(since) => Some((since, entry)),
             Doing::Answering(_) => None,
@@ -135,10 +142,10 @@ impl Connections {
         let mut state = self.locked();
         let now = Instant::now();
         let limits = self.0.limits;
-        if state.count(false) < limits.strangers && state.entries.len() < limits.all {
+        if state.count(Trust::Stranger) < limits.strangers && state.entries.len() < limits.all {
             state.opened += 1;
             let (id, evicted) = (state.opened, CancellationToken::new());
-            state.entries.insert(id, Entry { is_trusted: false, doing: Doing::Idle(now), evicted: evicted.clone() });
+            state.entries.insert(id, Entry { trust: Trust::Stranger, doing: Doing::Idle(now), evicted: evicted.clone() });
             return Admission::Open(Connection { caller: Caller { all: self.clone(), id }, evicted });
         }
         // Close one connection at a time, so that no more are closed than necessary.
@@ -196,17 +203,18 @@ impl Caller {
     }
 
     /// Records whether the latest request had a valid session or token.
-    pub(crate) fn trust(&self, is_trusted: bool) {
+    pub(crate) fn trust(&self, trust: Trust) {
         let mut state = self.all.locked();
         // Trusted clients beyond their limit stay strangers, so that there is always a place for both.
-        let has_room = state.count(true) < self.all.0.limits.trusted();
+        let has_room = state.count(Trust::Trusted) < self.all.0.limits.trusted();
         if let Some(entry) = state.entries.get_mut(&self.id) {
-            entry.is_trusted = is_trusted && (entry.is_trusted || has_room);
+            let has_room = has_room || entry.trust == Trust::Trusted;
+            entry.trust = if has_room { trust } else { Trust::Stranger };
         }
     }
 
     pub(crate) fn is_trusted(&self) -> bool {
-        self.all.locked().entries.get(&self.id).is_some_and(|entry| entry.is_trusted)
+        self.all.locked().entries.get(&self.id).is_some_and(|entry| entry.trust == Trust::Trusted)
     }
 
     /// Records that a complete request has arrived.
@@ -298,16 +306,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn trusted_connections_never_give_way_and_strangers_never_take_their_share() {
         let all = connections(8, 2);
-        let trusted: Vec<_> = (0..6).map(|_| open(&all)).inspect(|one| one.caller().trust(true)).map(held).collect();
+        let trusted: Vec<_> = (0..6).map(|_| open(&all)).inspect(|one| one.caller().trust(Trust::Trusted)).map(held).collect();
         for _ in 0..1000 {
             held(all.admit().await.expect("a stranger is replaced"));
         }
-        let counts = |state: &State| (state.count(true), state.count(false));
+        let counts = |state: &State| (state.count(Trust::Trusted), state.count(Trust::Stranger));
         assert_eq!(counts(&all.locked()), (6, 2));
         assert!(trusted.iter().all(|one| !one.is_finished()));
         // A client beyond the limit stays a stranger, so that strangers can still sign in.
         let surplus = all.admit().await.expect("a stranger is replaced");
-        surplus.caller().trust(true);
+        surplus.caller().trust(Trust::Trusted);
         assert!(!surplus.caller().is_trusted());
         drop(trusted);
     }
@@ -334,10 +342,10 @@ mod tests {
     async fn a_connection_is_trusted_only_while_its_latest_request_was() {
         let all = connections(8, 2);
         let one = open(&all);
-        one.caller().trust(true);
+        one.caller().trust(Trust::Trusted);
         assert!(one.caller().is_trusted());
         // A proxy can send requests of strangers over the same connection.
-        one.caller().trust(false);
+        one.caller().trust(Trust::Stranger);
         assert!(!one.caller().is_trusted());
     }
 

@@ -82,6 +82,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
+    use super::super::Trust;
     use super::super::{Connections, Limits};
     use super::*;
 
@@ -95,7 +96,7 @@ mod tests {
         let begun = Instant::now();
         let error = server.write_all(b"more").await.expect_err("a stranger that does not read is cut off");
         assert_eq!((error.kind(), begun.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
-        connection.caller().trust(true);
+        connection.caller().trust(Trust::Trusted);
         let written = tokio::spawn(async move { server.write_all(b"more").await });
         tokio::time::sleep(10 * LIMIT).await;
         let mut all = [0; 8];

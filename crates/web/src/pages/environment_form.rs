@@ -94,9 +94,9 @@ fn group_fields(form: Form<'_>, group: Group, one: &EnvironmentView, defaults: &
                 "secrets" => { (secrets(form, one)) }
                 "forge_token" => { (forge_token(form, setting, one)) }
                 key => {
-                    @let is_required = setting.required == Required::Yes && !setting.current(one).is_empty();
+                    @let required = setting.required == Required::Yes && !setting.current(one).is_empty();
                     @let list = (key == "default_branch").then_some("refs");
-                    (field(form, setting, defaults.of(setting), is_required, list))
+                    (field(form, setting, defaults.of(setting), FieldOptions { required, list }))
                 }
             }
         }
@@ -112,10 +112,19 @@ fn is_wrong(form: Form<'_>, group: Group) -> bool {
 /// Renders the field of the setting `key` in the form for a new repository.
 pub(super) fn new_field(form: Form<'_>, key: &str) -> Markup {
     let setting = settings::find(key);
-    html! { @if let Some(setting) = setting { (field(form, setting, setting.default, false, None)) } }
+    html! { @if let Some(setting) = setting { (field(form, setting, setting.default, FieldOptions::default())) } }
 }
 
-fn field(form: Form<'_>, setting: &'static Setting, default: &str, is_required: bool, list: Option<&str>) -> Markup {
+/// How the field of a setting differs between forms.
+#[derive(Debug, Clone, Copy, Default)]
+struct FieldOptions<'a> {
+    required: bool,
+    /// The `datalist` with proposals.
+    list: Option<&'a str>,
+}
+
+fn field(form: Form<'_>, setting: &'static Setting, default: &str, options: FieldOptions<'_>) -> Markup {
+    let FieldOptions { required, list } = options;
     let help = help(setting);
     let default = format!("Default: {default}");
     let kind = match setting.input {
@@ -137,11 +146,7 @@ fn field(form: Form<'_>, setting: &'static Setting, default: &str, is_required: 
         Input::Secret => Kind::Password,
     };
     let placeholder = if setting.input.is_list() { setting.example } else { &default };
-    form.field(Field {
-        required: is_required,
-        list,
-        ..Field::new(setting.key, setting.label, kind).empty(placeholder).help(&help)
-    })
+    form.field(Field { required, list, ..Field::new(setting.key, setting.label, kind).empty(placeholder).help(&help) })
 }
 
 fn choice_text(choice: &settings::Choice) -> String {

@@ -40,8 +40,8 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
         (devices(&signed, &api, &view)?)
         h2 #receivers { "Other receivers" }
         ul.plain {
-            li { (receiver(&signed, &view, "ntfy", &NoticeTarget::Ntfy, view.settings.ntfy_url.is_some())) }
-            li { (receiver(&signed, &view, "webhook", &NoticeTarget::Webhook, view.settings.webhook_url.is_some())) }
+            li { (receiver(&signed, &view, "ntfy", &NoticeTarget::Ntfy, view.settings.ntfy_url.as_deref())) }
+            li { (receiver(&signed, &view, "webhook", &NoticeTarget::Webhook, view.settings.webhook_url.as_deref())) }
         }
         h2 #settings { "Settings" }
         (form(&signed, &view))
@@ -55,7 +55,7 @@ fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Pro
     let is_known = |id: &str| view.devices.iter().any(|device| device.id == id);
     let gone = view.outcomes.iter().filter(|(target, _)| matches!(target, NoticeTarget::Device(id) if !is_known(id)));
     Ok(html! {
-        ul.plain { @for one in &view.devices { li { (device(signed, view, one, one.session == own)) } } }
+        ul.plain { @for one in &view.devices { li { (device(signed, view, one, &own)) } } }
         @if view.devices.is_empty() { p.quiet { "No devices receive notifications yet." } }
         @for (_, outcome) in gone {
             @if let Some(why) = &outcome.why_not { p.facts { "A device was removed " (age(outcome.at)) ": " (why) "." } }
@@ -78,7 +78,8 @@ fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Pro
     })
 }
 
-fn device(signed: &Signed, view: &NoticesView, device: &DeviceView, is_own: bool) -> Markup {
+fn device(signed: &Signed, view: &NoticesView, device: &DeviceView, session: &str) -> Markup {
+    let is_own = device.session == session;
     let below = |action: &str| format!("{PAGE}/devices/{}/{action}", device.id);
     html! {
         span title=(device.label) { (browser::name(&device.label)) }
@@ -91,10 +92,10 @@ fn device(signed: &Signed, view: &NoticesView, device: &DeviceView, is_own: bool
     }
 }
 
-fn receiver(signed: &Signed, view: &NoticesView, name: &str, target: &NoticeTarget, is_set: bool) -> Markup {
+fn receiver(signed: &Signed, view: &NoticesView, name: &str, target: &NoticeTarget, url: Option<&str>) -> Markup {
     html! {
         (name) " "
-        @if is_set {
+        @if url.is_some() {
             (button_form(signed, &format!("{PAGE}/{name}/test"), &format!("Send test to {name}"), "small", None))
             (outcome(view, target))
         } @else {

@@ -80,12 +80,19 @@ impl Selection {
     }
 }
 
+/// The actions that are available for the listed tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SelectionActions {
+    Listed,
+    Archived,
+}
+
 /// Renders the bar with actions for the selected tasks.
-pub(super) fn bar(signed: &Signed, archived: bool) -> Markup {
+pub(super) fn bar(signed: &Signed, actions: SelectionActions) -> Markup {
     html! {
         form #selected.selected method="post" action="/tasks/selected" aria-label="Actions for selected tasks" {
             (form_token(signed))
-            @if archived {
+            @if actions == SelectionActions::Archived {
                 button name="deed" value="unarchive" { "Unarchive" }
             } @else {
                 button name="deed" value="archive" { "Archive" }

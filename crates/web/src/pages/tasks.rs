@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::answer::{Answer, Page};
 use super::layout::{self, Place};
-use super::selected;
+use super::selected::{self, SelectionActions};
 use super::session::Signed;
 use super::{live, text};
 use crate::state::Api;
@@ -97,6 +97,7 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Q
     let parts = parts.collect::<Result<Vec<_>, Problem>>()?;
     let environments = api.engine.environments();
     let troubles = api.engine.status().troubles;
+    let actions = if asked.archived == "only" { SelectionActions::Archived } else { SelectionActions::Listed };
     let body = html! {
         h1 { "Tasks" }
         @for trouble in &troubles { p.warning role="status" { (trouble.detail) } }
@@ -151,7 +152,7 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Q
                 p.warning { (layout::damaged(damaged)) }
             }
         }
-        (selected::bar(&signed, asked.archived == "only"))
+        (selected::bar(&signed, actions))
     };
     Ok(Page(layout::page("Tasks", Place::Tasks, &body)))
 }

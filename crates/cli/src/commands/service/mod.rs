@@ -22,7 +22,7 @@ use self::systemd::{Manager, Systemd, UnitState};
 use self::unit::{NAME, Scope, Unit};
 use crate::args::{Arguments, InstallArguments, ServiceCommand};
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 use crate::printer;
 use crate::server;
 
@@ -33,7 +33,11 @@ const LINGER: &str = "/var/lib/systemd/linger";
 const SYSTEM_UNITS: &str = "/etc/systemd/system";
 
 pub(crate) async fn run(arguments: &Arguments, command: &ServiceCommand) -> Result<ExitCode, Problem> {
-    let json = arguments.json;
+    let format = arguments.format();
+    let (ServiceCommand::Install(InstallArguments { system, .. })
+    | ServiceCommand::Uninstall { system }
+    | ServiceCommand::Status { system }) = command;
+    let manager = if *system { Manager::System } else { Manager::User };
     match command {
         ServiceCommand::Install(install) => {
             let config = planned(arguments, install).await?;
@@ -42,22 +46,24 @@ pub(crate) async fn run(arguments: &Arguments, command: &ServiceCommand) -> Resu
                 printer::bytes(unit.text()?.as_bytes());
                 return Ok(ExitCode::SUCCESS);
             }
-            let systemd = find(&config, install.system)?;
+            let systemd = find(&config, manager)?;
             let changed = installed(&systemd, &unit).await?;
-            if json {
-                return shown(&systemd, json).await;
+            if format.is_json() {
+                return shown(&systemd, format).await;
             }
             printer::line(if changed {
                 "Installed the service. The server is running."
             } else {
                 "The service is already installed, and the server is running."
             });
-            shown(&systemd, json).await?;
-            hint_about_logging_out(&config, install.system);
+            shown(&systemd, format).await?;
+            if manager == Manager::User {
+                hint_about_logging_out(&config);
+            }
             Ok(ExitCode::SUCCESS)
         }
-        ServiceCommand::Uninstall { system } => {
-            let removed = uninstalled(&find(&server::config(arguments)?, *system)?).await?;
+        ServiceCommand::Uninstall { .. } => {
+            let removed = uninstalled(&find(&server::config(arguments)?, manager)?).await?;
             printer::line(if removed {
                 "Removed the service. Active runs continue, and the next command starts a server that takes them over."
             } else {
@@ -65,7 +71,7 @@ pub(crate) async fn run(arguments: &Arguments, command: &ServiceCommand) -> Resu
             });
             Ok(ExitCode::SUCCESS)
         }
-        ServiceCommand::Status { system } => shown(&find(&server::config(arguments)?, *system)?, json).await,
+        ServiceCommand::Status { .. } => shown(&find(&server::config(arguments)?, manager)?, format).await,
     }
 }
 
@@ -113,9 +119,9 @@ fn unit(config: &Config, install: &InstallArguments) -> Result<Unit, Problem> {
     Ok(Unit { scope, program, home: config.home.clone(), path: variable(config, "PATH").map(str::to_owned), arguments })
 }
 
-fn find(config: &Config, system: bool) -> Result<Systemd, Problem> {
+fn find(config: &Config, manager: Manager) -> Result<Systemd, Problem> {
     let path = variable(config, "PATH").unwrap_or_default().to_owned();
-    if system {
+    if manager == Manager::System {
         return Systemd::find(Manager::System, Path::new(SYSTEM_UNITS), path.as_ref());
     }
     let given = variable(config, "XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
@@ -172,9 +178,9 @@ async fn end_background_server(home: &Path) -> Result<(), Problem> {
 
 /// Stops the service of a home directory, if there is one. Returns the command that starts the service again.
 pub(super) async fn stop(config: &Config, server: Option<&ProcessIdentity>) -> Result<Option<String>, Problem> {
-    for system in [false, true] {
+    for manager in [Manager::User, Manager::System] {
         // Without systemd, there is no service to stop.
-        let Ok(systemd) = find(config, system) else { continue };
+        let Ok(systemd) = find(config, manager) else { continue };
         if stopped(&systemd, &config.home, server).await? {
             return Ok(Some(systemd.command_line(&format!("start {NAME}"))));
         }
@@ -231,10 +237,10 @@ struct ServiceStatus<'a> {
 }
 
 /// Prints the state of the service. The exit code says whether its server is running.
-async fn shown(systemd: &Systemd, json: bool) -> Result<ExitCode, Problem> {
+async fn shown(systemd: &Systemd, format: OutputFormat) -> Result<ExitCode, Problem> {
     let (is_installed, state) = (systemd.installed()?.is_some(), systemd.state().await?);
     let code = if state.active == "active" { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    if json {
+    if format.is_json() {
         printer::json(&ServiceStatus { unit: &systemd.unit, installed: is_installed, state })?;
         return Ok(code);
     }
@@ -269,10 +275,10 @@ fn words(state: &UnitState) -> String {
 }
 
 /// Warns that systemd stops a user's server and all its runs when the user's last session ends.
-fn hint_about_logging_out(config: &Config, system: bool) {
+fn hint_about_logging_out(config: &Config) {
     let user = variable(config, "USER").or_else(|| variable(config, "LOGNAME"));
     let lingers = user.is_some_and(|user| Path::new(LINGER).join(user).exists());
-    if !system && !lingers {
+    if !lingers {
         printer::hint("to keep the server and its runs active after you log out, run once: loginctl enable-linger");
     }
 }

@@ -95,7 +95,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>, end: Cancellati
     let is_tunnel = request.method() == Method::CONNECT;
     // Bytes after the head of a `CONNECT` belong to the tunnel, not to the request.
     let has_no_body = !is_tunnel || request.body().is_end_stream();
-    let Some((host, port)) = target(request.uri(), is_tunnel).filter(|_| has_no_body) else {
+    let Some((host, port)) = target(request.method(), request.uri()).filter(|_| has_no_body) else {
         let message = "the proxy accepts CONNECT host:port, or an absolute http:// URL without a user name\n";
         return respond(StatusCode::BAD_REQUEST, "text/plain", message.to_owned());
     };
@@ -129,7 +129,8 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>, end: Cancellati
 }
 
 /// Returns the requested host and port.
-fn target(uri: &Uri, is_tunnel: bool) -> Option<(String, u16)> {
+fn target(method: &Method, uri: &Uri) -> Option<(String, u16)> {
+    let is_tunnel = method == Method::CONNECT;
     let authority: &Authority = uri.authority()?;
     let is_plain = !authority.as_str().contains('@');
     let port = if is_tunnel { authority.port_u16()? } else { authority.port_u16().unwrap_or(80) };

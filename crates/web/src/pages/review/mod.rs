@@ -178,8 +178,8 @@ pub(crate) async fn page(
     };
     let diff = review.diff;
     let files = {
-        let (asked, is_one) = (asked.clone(), which.path.is_some());
-        aside(move || files(&diff, &images, &asked, is_one)).await?
+        let (asked, extent) = (asked.clone(), if which.path.is_some() { Extent::OneFile } else { Extent::Page });
+        aside(move || files(&diff, &images, &asked, extent)).await?
     };
     let body = html! {
         (head)
@@ -297,10 +297,19 @@ fn nothing(view: &TaskView, changes: Changes) -> &'static str {
     if waits { "No changes yet. They appear here when the run ends." } else { "No changes." }
 }
 
-fn files(diff: &Diff, images: &Pictures, asked: &Asked, is_one: bool) -> Markup {
+/// How much of a diff is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// A page of files. Large files are folded.
+    Page,
+    /// One file, which is never folded.
+    OneFile,
+}
+
+fn files(diff: &Diff, images: &Pictures, asked: &Asked, extent: Extent) -> Markup {
     let (left, mut bytes) = (Left::new(MOST_LINES), PAGE_BYTES);
     let mut inner = |file: &FileDiff| {
-        if is_one || file.hunks.is_empty() {
+        if extent == Extent::OneFile || file.hunks.is_empty() {
             return Some(file::lines(file, images, asked, &left));
         }
         let is_large = bytes == 0 || left.is_nothing() || file.additions + file.deletions > FOLDED_LINES;
@@ -479,7 +488,8 @@ mod tests {
         let file = |n: u32| format!("diff --git a/{n}.rs b/{n}.rs\n--- a/{n}.rs\n+++ b/{n}.rs\n@@ -0,0 +1,300 @@\n{few}");
         let many = (0..66).map(file).collect::<Vec<_>>().concat();
         for patch in [one, many] {
-            let html = files(&Diff::parse(patch.as_bytes()), &Pictures::new(), &Asked::of_run("t", 1), false).into_string();
+            let html =
+                files(&Diff::parse(patch.as_bytes()), &Pictures::new(), &Asked::of_run("t", 1), Extent::Page).into_string();
             assert!(html.len() < 300_000 && html.contains("hx-get"), "{}", html.len());
         }
     }
