@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Kind, Text};
+use super::{Text, Kind};
 
 /// A string or comment whose kind of text is not known yet.
 enum Found {
@@ -61,7 +61,7 @@ pub(super) fn product_strings(file: &str, content: &str) -> Vec<String> {
 }
 
 /// Returns the lines of Rust source code before its inline tests. A file of tests has none.
-fn product_lines(file: &str, content: &str) -> RangeInclusive<usize> {
+pub(crate) fn product_lines(file: &str, content: &str) -> RangeInclusive<usize> {
     let is_test_file =
         ["tests/", "/tests", "benches/", "testkit/", "scripted-model/", "examples/"].iter().any(|part| file.contains(part))
             || file.ends_with("tests.rs");
@@ -416,8 +416,11 @@ mod tests {
         let texts =
             script("a.js", "// Load the list again.\nshow('Could not load the list'); f('x');\n/* The next\n   part. */\n");
         let texts: Vec<_> = texts.iter().map(|text| (text.kind, text.content.as_str())).collect();
-        let expected =
-            [(Kind::Comment, "Load the list again."), (Kind::Page, "Could not load the list"), (Kind::Comment, "The next part.")];
+        let expected = [
+            (Kind::Comment, "Load the list again."),
+            (Kind::Page, "Could not load the list"),
+            (Kind::Comment, "The next part."),
+        ];
         assert_eq!(texts, expected);
     }
 }

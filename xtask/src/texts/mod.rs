@@ -15,6 +15,7 @@ mod words;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub(crate) use lexer::product_lines;
 pub(crate) use sample::sample;
 pub(crate) use words::complaints;
 

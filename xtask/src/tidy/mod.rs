@@ -1,9 +1,11 @@
 //! `cargo xtask tidy`: the project's own rules about its files, which no other tool checks.
 //!
-//! `source.rs` contains the rules about a source file, `links.rs` those about links between documents, `walls.rs` those about dependencies
-//! between crates, and `cycles.rs` those about imports within a crate. The command reads files and never changes them.
+//! `source.rs` contains the rules about a source file, `declarations.rs` those about functions, `links.rs` those about
+//! links between documents, `walls.rs` those about dependencies between crates, and `cycles.rs` those about imports within a crate.
+//! The command reads files and never changes them.
 
 mod cycles;
+mod declarations;
 mod links;
 mod log;
 mod pin;
@@ -63,6 +65,8 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
         }
         let pins = if name == pin::PLACE { vec![] } else { pin::complaints(&text, pinned) };
         complaints.extend(source::complaints(&text).into_iter().chain(pins).map(|complaint| format!("{name}{complaint}")));
+        let product: String = text.split_inclusive('\n').take(*texts::product_lines(&name, &text).end()).collect();
+        complaints.extend(declarations::complaints(&product).into_iter().map(|complaint| format!("{name}{complaint}")));
         if !name.starts_with("xtask/") {
             complaints.extend(links::mentioned(&name, &text, exists));
         }
