@@ -9,7 +9,7 @@ use std::time::Duration;
 use durable::write_atomically;
 use model::ids::{Attempt, RunNumber, TaskId};
 use process::{ProcessIdentity, Signal, processes_with_environment};
-use runner::keeper::{ExitRecord, KeeperRecord, KeeperState, Order, RunFiles, observe};
+use runner::keeper::{ExitRecord, KeeperOrder, KeeperRecord, KeeperState, RunFiles, observe};
 use tokio::process::{Child, Command};
 
 use crate::BINARY;
@@ -30,7 +30,7 @@ pub(crate) const STOP_GRACE: Duration = Duration::from_millis(500);
 pub(crate) struct Bench {
     folder: tempfile::TempDir,
     pub(crate) files: RunFiles,
-    pub(crate) order: Order,
+    pub(crate) order: KeeperOrder,
 }
 
 impl Bench {
@@ -43,7 +43,7 @@ impl Bench {
         let files = RunFiles::new(folder.path(), RunNumber::FIRST);
         fs_err::write(files.prompt(), "the prompt").expect("the test's folder is writable");
         let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).expect("the duration is in range");
-        let order = Order {
+        let order = KeeperOrder {
             schema: model::SCHEMA,
             task_id: task_id.trim().parse::<TaskId>().expect("the kernel's ids are UUIDs"),
             run: RunNumber::FIRST,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use process::{ProcessIdentity, Signal};
-use runner::keeper::{Ending, request_stop, until_gone};
+use runner::keeper::{WorkerEnd, request_stop, until_gone};
 use tokio::process::Child;
 
 use super::bench::{Bench, appears, gone, written_process};
@@ -31,7 +31,7 @@ fn own_signal(keeper: &Child, signal: Signal) {
 
 #[tokio::test]
 async fn an_exit_code_and_a_signal_are_told_apart() {
-    for (script, ending) in [("exit 7", Ending::Code { code: 7 }), ("kill -9 $$", Ending::Signal { signal: 9 })] {
+    for (script, ending) in [("exit 7", WorkerEnd::Code { code: 7 }), ("kill -9 $$", WorkerEnd::Signal { signal: 9 })] {
         let exit = Bench::new(script).held().await;
         assert_eq!(exit.ending, ending);
         assert!(exit.started_at.is_some_and(|started_at| started_at <= exit.finished_at) && !exit.stop_requested);
@@ -41,7 +41,7 @@ async fn an_exit_code_and_a_signal_are_told_apart() {
 #[tokio::test]
 async fn a_worker_that_closes_its_output_is_held_all_the_same() {
     let bench = Bench::new("echo line; exec >&- 2>&-; sleep 0.3; echo late > late; exit 3");
-    assert_eq!(bench.held().await.ending, Ending::Code { code: 3 });
+    assert_eq!(bench.held().await.ending, WorkerEnd::Code { code: 3 });
     assert_eq!(appears(&bench.file("late")).await, "late\n");
 }
 
@@ -53,7 +53,7 @@ async fn what_cannot_be_started_says_why() {
     nowhere.order.directory = nowhere.file("no-such-folder");
     for (bench, named) in [(missing, "no-such-worker"), (nowhere, "no-such-folder")] {
         let exit = bench.held().await;
-        let Ending::NeverStarted { reason } = &exit.ending else { panic!("{exit:?}") };
+        let WorkerEnd::NeverStarted { reason } = &exit.ending else { panic!("{exit:?}") };
         assert!(reason.contains(named), "{reason}");
         assert_eq!(exit.started_at, None);
     }
@@ -66,7 +66,7 @@ async fn a_stopped_worker_may_clean_up_and_stopping_twice_is_harmless() {
     stop(&bench).await;
     stop(&bench).await;
     let exit = bench.ended(keeper).await;
-    assert_eq!((exit.ending, exit.stop_requested), (Ending::Code { code: 1 }, true));
+    assert_eq!((exit.ending, exit.stop_requested), (WorkerEnd::Code { code: 1 }, true));
     assert_eq!(bench.journal(), "cleaned\n");
     stop(&bench).await;
     until_gone(&bench.files, bench.order.attempt).await.expect("the keeper is gone");
@@ -80,7 +80,7 @@ async fn an_interrupt_of_the_keeper_is_a_stop_and_a_hang_up_is_nothing() {
     own_signal(&keeper, Signal::HUP);
     own_signal(&keeper, Signal::INT);
     let exit = bench.ended(keeper).await;
-    assert_eq!((exit.ending, exit.stop_requested), (Ending::Code { code: 1 }, true), "the keeper ignores SIGHUP");
+    assert_eq!((exit.ending, exit.stop_requested), (WorkerEnd::Code { code: 1 }, true), "the keeper ignores SIGHUP");
     assert!(!lives(&worker));
 }
 
@@ -91,7 +91,7 @@ async fn a_worker_that_hears_nothing_is_killed_with_all_it_started() {
     let child = written_process(&bench.file("child")).await;
     stop(&bench).await;
     let exit = bench.ended(keeper).await;
-    assert_eq!((exit.ending, exit.stop_requested), (Ending::Signal { signal: 9 }, true));
+    assert_eq!((exit.ending, exit.stop_requested), (WorkerEnd::Signal { signal: 9 }, true));
     assert!(!lives(&child));
     assert_eq!(bench.marked(), vec![]);
 }
@@ -117,7 +117,7 @@ async fn what_forks_away_from_a_worker_ends_with_it() {
     let keeper = bench.start();
     let child = written_process(&bench.file("child")).await;
     let exit = bench.ended(keeper).await;
-    assert_eq!(exit.ending, Ending::Code { code: 0 }, "the ending is that of the worker");
+    assert_eq!(exit.ending, WorkerEnd::Code { code: 0 }, "the ending is that of the worker");
     assert!(!lives(&child));
     assert_eq!(bench.marked(), vec![]);
 }
@@ -137,14 +137,14 @@ async fn a_worker_that_lingers_after_its_turn_is_ended() {
         let mut bench = Bench::new(&format!("echo '{{\"type\":\"{end}\"}}'; sleep 60"));
         bench.order.turn_end_grace_ms = 100;
         let exit = bench.held().await;
-        assert_eq!((exit.ending, exit.stop_requested), (Ending::Grace, false), "{end}");
+        assert_eq!((exit.ending, exit.stop_requested), (WorkerEnd::Grace, false), "{end}");
     }
 }
 
 #[tokio::test]
 async fn a_worker_that_ends_soon_after_its_turn_is_left_alone() {
     let bench = Bench::new("echo '{\"type\":\"turn.completed\"}'; sleep 0.2; exit 0");
-    assert_eq!(bench.held().await.ending, Ending::Code { code: 0 });
+    assert_eq!(bench.held().await.ending, WorkerEnd::Code { code: 0 });
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn another_turn_takes_the_end_of_the_first_back() {
     let lines = "echo '{\"type\":\"turn.completed\"}'; sleep 0.1; echo '{\"type\":\"turn.started\"}'";
     let mut bench = Bench::new(&format!("{lines}; sleep 1.5; exit 4"));
     bench.order.turn_end_grace_ms = 1_000;
-    assert_eq!(bench.held().await.ending, Ending::Code { code: 4 });
+    assert_eq!(bench.held().await.ending, WorkerEnd::Code { code: 4 });
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn a_run_ends_at_its_time_limit() {
     let mut bench = Bench::new(DEAF);
     bench.order.time_limit_ms = 300;
     let exit = bench.held().await;
-    assert_eq!((exit.ending, exit.stop_requested), (Ending::TimeLimit, false));
+    assert_eq!((exit.ending, exit.stop_requested), (WorkerEnd::TimeLimit, false));
     assert_eq!(bench.marked(), vec![]);
 }
 
@@ -170,7 +170,7 @@ async fn a_stop_ends_what_the_worker_has_stopped() {
     let keeper = bench.start_until("up").await;
     stop(&bench).await;
     let exit = tokio::time::timeout(Duration::from_secs(30), bench.ended(keeper)).await.expect("SIGKILL ends the worker");
-    assert_eq!((exit.ending, exit.stop_requested), (Ending::Signal { signal: 9 }, true));
+    assert_eq!((exit.ending, exit.stop_requested), (WorkerEnd::Signal { signal: 9 }, true));
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn what_no_signal_reaches_is_ended_by_the_orders_cleanup_after_all_else() 
     let look = "if grep -q '^State:[[:space:]]*[RSDT]' /proc/$(cat child)/status 2> error || [ -e run-001.exit.json ]; then echo early; else echo last; fi > cleaned; exit 1";
     let script = format!("cd {}; {look}", bench.file("").display());
     bench.order.cleanup = Some(runner::worker::Cleanup { program: "/bin/sh".into(), args: vec!["-c".to_owned(), script] });
-    assert_eq!(bench.held().await.ending, Ending::Code { code: 4 }, "{}", bench.complaints());
+    assert_eq!(bench.held().await.ending, WorkerEnd::Code { code: 4 }, "{}", bench.complaints());
     assert_eq!(appears(&bench.file("cleaned")).await, "last\n");
     assert!(bench.complaints().contains("could not clean up after a run"), "a failed cleanup is logged: {}", bench.complaints());
 }

@@ -2,7 +2,7 @@
 //! workers; shell scripts define what they do.
 
 use model::ids::Attempt;
-use runner::keeper::{Ending, KeeperState, request_stop};
+use runner::keeper::{KeeperState, WorkerEnd, request_stop};
 
 use super::bench::{Bench, appears, gone};
 
@@ -10,7 +10,7 @@ use super::bench::{Bench, appears, gone};
 async fn the_journal_is_what_the_worker_wrote_byte_for_byte() {
     let bench = Bench::new("seq 1 100000; printf 'no \\377 newline'; echo words >&2");
     let exit = bench.held().await;
-    assert_eq!((exit.ending, exit.stop_requested), (Ending::Code { code: 0 }, false));
+    assert_eq!((exit.ending, exit.stop_requested), (WorkerEnd::Code { code: 0 }, false));
     let mut expected: Vec<u8> = (1..=100_000).flat_map(|number| format!("{number}\n").into_bytes()).collect();
     expected.extend(b"no \xff newline");
     assert!(fs_err::read(bench.files.journal()).expect("there") == expected, "the log contains exactly the worker's output");
@@ -88,7 +88,7 @@ async fn a_look_at_a_run_never_keeps_its_keeper_from_starting() {
     let exit = bench.held().await;
     drop(stop);
     looking.join().expect("the observing thread does not panic");
-    assert_eq!(exit.ending, Ending::Code { code: 0 });
+    assert_eq!(exit.ending, WorkerEnd::Code { code: 0 });
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ const FILE_SYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
 
 /// What a chaos test does in addition to killing servers, keepers and workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
+enum ChaosKind {
     Script,
     Containers,
     Power(Vec<String>),
@@ -39,24 +39,24 @@ enum Kind {
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), CommandError> {
     let (kind, numbers) = parse(arguments)?;
     let seed = numbers.first().copied().unwrap_or_else(new_seed);
-    let default = if matches!(kind, Kind::Power(_)) { CUTS } else { KILLS };
+    let default = if matches!(kind, ChaosKind::Power(_)) { CUTS } else { KILLS };
     let kills = numbers.get(1).copied().unwrap_or(default);
     rage(root, seed, kills, &kind).map_err(CommandError::Chaos)
 }
 
 /// Parses the kind of test, and an optional seed and number of kills or cuts.
-fn parse(arguments: &[String]) -> Result<(Kind, Vec<u64>), CommandError> {
+fn parse(arguments: &[String]) -> Result<(ChaosKind, Vec<u64>), CommandError> {
     let all = || FILE_SYSTEMS.map(str::to_owned).to_vec();
     let (kind, numbers) = match arguments {
-        [flag, rest @ ..] if flag == CONTAINERS => (Kind::Containers, rest),
+        [flag, rest @ ..] if flag == CONTAINERS => (ChaosKind::Containers, rest),
         [flag, option, name, rest @ ..] if flag == POWER && option == FILE_SYSTEM => {
             if !FILE_SYSTEMS.contains(&name.as_str()) {
                 return Err(CommandError::UnknownFileSystem(name.clone()));
             }
-            (Kind::Power(vec![name.clone()]), rest)
+            (ChaosKind::Power(vec![name.clone()]), rest)
         }
-        [flag, rest @ ..] if flag == POWER => (Kind::Power(all()), rest),
-        others => (Kind::Script, others),
+        [flag, rest @ ..] if flag == POWER => (ChaosKind::Power(all()), rest),
+        others => (ChaosKind::Script, others),
     };
     let numbers: Result<Vec<u64>, _> =
         numbers.iter().map(|text| text.parse().map_err(|_| CommandError::NoNumber(text.clone()))).collect();
@@ -67,18 +67,18 @@ fn parse(arguments: &[String]) -> Result<(Kind, Vec<u64>), CommandError> {
     }
 }
 
-fn rage(root: &Path, seed: u64, kills: u64, kind: &Kind) -> Result<(), StepError> {
+fn rage(root: &Path, seed: u64, kills: u64, kind: &ChaosKind) -> Result<(), StepError> {
     match kind {
-        Kind::Script => {
+        ChaosKind::Script => {
             build(root, "release")?;
             storm(root, "release", "", seed, kills, None)
         }
-        Kind::Containers => {
+        ChaosKind::Containers => {
             build(root, "release")?;
             storm(root, "release", CONTAINERS, seed, kills, Some("containers"))
         }
         // The simulated reboot, `ORCH_TEST_BOOT_ID`, exists only in debug builds.
-        Kind::Power(file_systems) => {
+        ChaosKind::Power(file_systems) => {
             build(root, "dev")?;
             file_systems
                 .iter()
@@ -108,7 +108,7 @@ fn new_seed() -> u64 {
 mod tests {
     use super::*;
 
-    fn check(line: &str, kind: &Kind, numbers: &[u64]) {
+    fn check(line: &str, kind: &ChaosKind, numbers: &[u64]) {
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         let parsed = parse(&arguments).expect("the line is valid");
         assert_eq!((&parsed.0, &parsed.1[..]), (kind, numbers), "{line}");
@@ -116,10 +116,10 @@ mod tests {
 
     #[test]
     fn a_storm_is_chosen_by_flags_and_two_numbers() {
-        let power = |names: &[&str]| Kind::Power(names.iter().map(|&name| name.to_owned()).collect());
-        check("", &Kind::Script, &[]);
-        check("5 250", &Kind::Script, &[5, 250]);
-        check("--containers 5", &Kind::Containers, &[5]);
+        let power = |names: &[&str]| ChaosKind::Power(names.iter().map(|&name| name.to_owned()).collect());
+        check("", &ChaosKind::Script, &[]);
+        check("5 250", &ChaosKind::Script, &[5, 250]);
+        check("--containers 5", &ChaosKind::Containers, &[5]);
         check("--power", &power(&FILE_SYSTEMS), &[]);
         check("--power 5 200", &power(&FILE_SYSTEMS), &[5, 200]);
         check("--power --fs xfs 5", &power(&["xfs"]), &[5]);

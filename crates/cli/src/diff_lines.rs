@@ -16,7 +16,7 @@ pub(crate) enum Colours {
 
 /// The style of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum LineStyle {
     Heading,
     Added,
     Removed,
@@ -31,7 +31,8 @@ pub(crate) fn lines(diff: &Diff, colours: Colours) -> impl Iterator<Item = Strin
         let heads = head(file).into_iter().map(move |(look, before, text)| styled(look, before, &text, colours));
         let hunks = file.hunks.iter().flat_map(move |hunk| {
             let numbers = format!("@@ -{},{} +{},{} @@ ", hunk.old_start, hunk.old_lines, hunk.new_start, hunk.new_lines);
-            let place = styled(Look::Place, &numbers, &Visible::new(hunk.heading.as_bytes(), Of::LastLine, usize::MAX), colours);
+            let place =
+                styled(LineStyle::Place, &numbers, &Visible::new(hunk.heading.as_bytes(), Of::LastLine, usize::MAX), colours);
             std::iter::once(place).chain(hunk.lines.iter().flat_map(move |line| of_line(line, colours)))
         });
         heads.chain(hunks)
@@ -40,9 +41,9 @@ pub(crate) fn lines(diff: &Diff, colours: Colours) -> impl Iterator<Item = Strin
 
 fn of_line(line: &DiffLine, colours: Colours) -> Vec<String> {
     let (look, sign) = match line.kind {
-        DiffLineKind::Context => (Look::Plain, " "),
-        DiffLineKind::Added => (Look::Added, "+"),
-        DiffLineKind::Removed => (Look::Removed, "-"),
+        DiffLineKind::Context => (LineStyle::Plain, " "),
+        DiffLineKind::Added => (LineStyle::Added, "+"),
+        DiffLineKind::Removed => (LineStyle::Removed, "-"),
     };
     let mut lines = vec![styled(look, sign, &line.visible(usize::MAX), colours)];
     if line.no_newline {
@@ -52,11 +53,11 @@ fn of_line(line: &DiffLine, colours: Colours) -> Vec<String> {
 }
 
 /// Returns the lines that describe a file, before its hunks.
-fn head(file: &FileDiff) -> Vec<(Look, &'static str, Visible)> {
+fn head(file: &FileDiff) -> Vec<(LineStyle, &'static str, Visible)> {
     let path = Visible::name(file.path_bytes());
     let old = file.old_path_bytes().map_or_else(|| path.clone(), Visible::name);
     let text = |text: &str| Visible::name(text);
-    let mut head = vec![(Look::Heading, "file ", path)];
+    let mut head = vec![(LineStyle::Heading, "file ", path)];
     let moved = match file.status {
         FileStatus::Renamed => Some("renamed from "),
         FileStatus::Copied => Some("copied from "),
@@ -64,14 +65,14 @@ fn head(file: &FileDiff) -> Vec<(Look, &'static str, Visible)> {
             None
         }
     };
-    head.extend(moved.map(|words| (Look::Heading, words, old)));
+    head.extend(moved.map(|words| (LineStyle::Heading, words, old)));
     match (&file.old_mode, &file.new_mode) {
-        (Some(old), Some(new)) if old != new => head.push((Look::Heading, "mode ", text(&format!("{old} → {new}")))),
-        (None, Some(new)) if file.status == FileStatus::Added => head.push((Look::Heading, "new, mode ", text(new))),
-        (Some(old), None) if file.status == FileStatus::Deleted => head.push((Look::Heading, "deleted, mode ", text(old))),
+        (Some(old), Some(new)) if old != new => head.push((LineStyle::Heading, "mode ", text(&format!("{old} → {new}")))),
+        (None, Some(new)) if file.status == FileStatus::Added => head.push((LineStyle::Heading, "new, mode ", text(new))),
+        (Some(old), None) if file.status == FileStatus::Deleted => head.push((LineStyle::Heading, "deleted, mode ", text(old))),
         _ => {}
     }
-    head.extend(notes(file).iter().map(|note| (Look::Note, "! ", text(note))));
+    head.extend(notes(file).iter().map(|note| (LineStyle::Note, "! ", text(note))));
     head
 }
 
@@ -98,17 +99,17 @@ pub(crate) fn notes(file: &FileDiff) -> Vec<String> {
     notes
 }
 
-fn styled(look: Look, before: &str, text: &Visible, colours: Colours) -> String {
+fn styled(look: LineStyle, before: &str, text: &Visible, colours: Colours) -> String {
     if colours == Colours::None {
         return format!("{before}{}", text.plain());
     }
     let colour = |piece: &str| match look {
-        Look::Heading => piece.bold().to_string(),
-        Look::Added => piece.green().to_string(),
-        Look::Removed => piece.red().to_string(),
-        Look::Place => piece.cyan().to_string(),
-        Look::Note => piece.yellow().to_string(),
-        Look::Plain => piece.to_owned(),
+        LineStyle::Heading => piece.bold().to_string(),
+        LineStyle::Added => piece.green().to_string(),
+        LineStyle::Removed => piece.red().to_string(),
+        LineStyle::Place => piece.cyan().to_string(),
+        LineStyle::Note => piece.yellow().to_string(),
+        LineStyle::Plain => piece.to_owned(),
     };
     let mut line = colour(before);
     for (piece, mark) in text.pieces() {

@@ -27,7 +27,7 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// The format in which a run is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum RunFormat {
     /// A transcript for people.
     Transcript,
     /// The raw JSON lines of the worker.
@@ -35,7 +35,7 @@ pub(crate) enum Form {
 }
 
 /// Prints a run from start to end. Ctrl-C stops following; the run keeps going.
-pub(crate) async fn run(client: &Client, task: &str, run: u32, form: Form) -> Result<ExitCode, Problem> {
+pub(crate) async fn run(client: &Client, task: &str, run: u32, form: RunFormat) -> Result<ExitCode, Problem> {
     tokio::select! {
         ended = to_the_end(client, task, run, form) => ended,
         _ = tokio::signal::ctrl_c() => {
@@ -46,7 +46,7 @@ pub(crate) async fn run(client: &Client, task: &str, run: u32, form: Form) -> Re
 }
 
 /// Prints a run from start to end, without handling signals. Prints the error if the run failed.
-pub(crate) async fn to_the_end(client: &Client, task: &str, run: u32, form: Form) -> Result<ExitCode, Problem> {
+pub(crate) async fn to_the_end(client: &Client, task: &str, run: u32, form: RunFormat) -> Result<ExitCode, Problem> {
     progress::until_begun(client, task, run).await?;
     let mut seen = FollowQuery::default();
     loop {
@@ -71,7 +71,7 @@ async fn until_back(client: &Client) {
 }
 
 /// Prints the log lines after the last one that was seen, until the run has ended.
-async fn lines(client: &Client, task: &str, run: u32, seen: &mut FollowQuery, form: Form) -> Result<RunEnded, Problem> {
+async fn lines(client: &Client, task: &str, run: u32, seen: &mut FollowQuery, form: RunFormat) -> Result<RunEnded, Problem> {
     let answer = client.follow_run(task, run, seen).await?;
     let mut events = pin!(sse::events(answer.bytes_stream()));
     while let Some(event) = events.next().await {
@@ -84,8 +84,8 @@ async fn lines(client: &Client, task: &str, run: u32, seen: &mut FollowQuery, fo
             }
             // A line of the log, or an event that only later versions of the server send.
             _ => match form {
-                Form::Raw => printer::line(&event.data),
-                Form::Transcript => show(&CodexEvent::parse(event.data.as_bytes())),
+                RunFormat::Raw => printer::line(&event.data),
+                RunFormat::Transcript => show(&CodexEvent::parse(event.data.as_bytes())),
             },
         }
         seen.offset = event.id.and_then(|id| id.parse().ok());

@@ -130,7 +130,7 @@ mod tests {
             position: 1,
             waits_for,
             not_before: Some(jiff::Timestamp::UNIX_EPOCH),
-            hold: Some(model::queue::Hold { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] }),
+            hold: Some(model::queue::Blocker { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] }),
         };
         assert_eq!(reason(&place(WaitsFor::Time)), "00:00:00 UTC");
         assert_eq!(reason(&place(WaitsFor::Hold)), "no room");

@@ -90,7 +90,7 @@ pub(crate) enum Verb {
 
 /// The parsed arguments.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum ParsedArguments {
     /// One of our commands.
     Own(Box<OwnArguments>),
     /// The arguments of Codex, starting with its subcommand if there is one.
@@ -100,23 +100,23 @@ pub(crate) enum Asked {
 }
 
 /// Parses the arguments, without the program's name.
-pub(crate) fn read(arguments: Vec<OsString>) -> Asked {
+pub(crate) fn read(arguments: Vec<OsString>) -> ParsedArguments {
     let first = arguments.first().and_then(|first| first.to_str());
     if first.is_some_and(|first| VERBS.contains(&first)) {
         let all = std::iter::once(OsString::from("codex-docker")).chain(arguments);
         return match OwnArguments::try_parse_from(all) {
-            Ok(own) => Asked::Own(Box::new(own)),
-            Err(said) => Asked::Said(said),
+            Ok(own) => ParsedArguments::Own(Box::new(own)),
+            Err(said) => ParsedArguments::Said(said),
         };
     }
     let skipped = usize::from(first == Some("--"));
     // Arguments are sent to the container engine as JSON, so they must be UTF-8.
     let texts: Result<Vec<String>, OsString> = arguments.into_iter().skip(skipped).map(OsString::into_string).collect();
     match texts {
-        Ok(texts) => Asked::Codex(texts),
+        Ok(texts) => ParsedArguments::Codex(texts),
         Err(argument) => {
             let message = format!("the argument `{}` is not UTF-8\n", argument.display());
-            Asked::Said(clap::Error::raw(clap::error::ErrorKind::InvalidUtf8, message))
+            ParsedArguments::Said(clap::Error::raw(clap::error::ErrorKind::InvalidUtf8, message))
         }
     }
 }
@@ -127,29 +127,29 @@ mod tests {
 
     use super::*;
 
-    fn asked(words: &[&str]) -> Asked {
+    fn asked(words: &[&str]) -> ParsedArguments {
         read(words.iter().map(OsString::from).collect())
     }
 
     #[test]
     fn all_other_arguments_are_passed_to_codex() {
         for words in [&["exec", "--json", "-"][..], &[], &["resume", "x"], &["-m", "list"], &["login", "status"]] {
-            let Asked::Codex(passed) = asked(words) else { panic!("{words:?}") };
+            let ParsedArguments::Codex(passed) = asked(words) else { panic!("{words:?}") };
             assert_eq!(passed, words);
         }
-        let Asked::Codex(passed) = asked(&["--", "list"]) else { panic!("arguments after `--` are passed to Codex") };
+        let ParsedArguments::Codex(passed) = asked(&["--", "list"]) else { panic!("arguments after `--` are passed to Codex") };
         assert_eq!(passed, ["list"]);
     }
 
     #[test]
     fn our_commands_are_parsed_and_invalid_arguments_are_refused() {
-        let Asked::Own(own) = asked(&["reap", "--label", "home=/h", "--label", "task=t", "--if-reachable"]) else {
+        let ParsedArguments::Own(own) = asked(&["reap", "--label", "home=/h", "--label", "task=t", "--if-reachable"]) else {
             panic!("`reap` is one of our commands")
         };
         assert!(matches!(own.verb, Verb::Reap { if_reachable: true, ref labels } if labels.len() == 2));
-        assert!(matches!(asked(&["reap", "--label", "home"]), Asked::Said(_)));
-        assert!(matches!(asked(&["--help"]), Asked::Said(_)));
-        assert!(matches!(read(vec![OsString::from_vec(vec![0xff])]), Asked::Said(_)));
+        assert!(matches!(asked(&["reap", "--label", "home"]), ParsedArguments::Said(_)));
+        assert!(matches!(asked(&["--help"]), ParsedArguments::Said(_)));
+        assert!(matches!(read(vec![OsString::from_vec(vec![0xff])]), ParsedArguments::Said(_)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use model::container::ContainerProblem;
 
 /// The result, as `check --json` prints it.
 #[derive(Debug, Serialize)]
-pub(crate) struct Checked {
+pub(crate) struct CheckReport {
     /// Whether a run could start.
     pub(crate) usable: bool,
     /// The container engine, if it responds.
@@ -35,7 +35,7 @@ pub(crate) struct EngineStatus {
     pub(crate) rootless: bool,
 }
 
-impl Checked {
+impl CheckReport {
     /// Returns lines of text that describe the container engine and the image.
     pub(crate) fn lines(&self, image: &str) -> Vec<String> {
         let engine = self.engine.as_ref().map(|engine| {
@@ -60,8 +60,8 @@ impl Checked {
 }
 
 /// Checks the container engine and the image, without starting anything.
-pub(crate) async fn check(environment: &BTreeMap<String, String>, image: &str) -> Checked {
-    let mut checked = Checked { usable: false, engine: None, image: None, problem: None };
+pub(crate) async fn check(environment: &BTreeMap<String, String>, image: &str) -> CheckReport {
+    let mut checked = CheckReport { usable: false, engine: None, image: None, problem: None };
     match look(environment, image, &mut checked).await {
         Ok(()) => checked.usable = true,
         Err(failure) => checked.problem = Some(failure.into()),
@@ -69,7 +69,7 @@ pub(crate) async fn check(environment: &BTreeMap<String, String>, image: &str) -
     checked
 }
 
-async fn look(environment: &BTreeMap<String, String>, image: &str, checked: &mut Checked) -> Result<(), Failure> {
+async fn look(environment: &BTreeMap<String, String>, image: &str, checked: &mut CheckReport) -> Result<(), Failure> {
     let docker = connect(environment).await?;
     let info = docker
         .info()
@@ -96,7 +96,7 @@ mod tests {
     fn the_result_is_readable() {
         let engine = EngineStatus { version: "28.1.0".to_owned(), live_restore: true, rootless: false };
         let problem = Some(image::missing("team/codex:1").into());
-        let checked = Checked { usable: false, engine: Some(engine), image: None, problem };
+        let checked = CheckReport { usable: false, engine: Some(engine), image: None, problem };
         let lines = [checked.lines("team/codex:1"), checked.problem_lines()].concat().join("\n");
         insta::assert_snapshot!(lines);
     }

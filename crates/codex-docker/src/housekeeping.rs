@@ -44,7 +44,7 @@ const REMOVAL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A container with the labels of codex-docker, as `list --json` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Listed {
+pub(crate) struct ListedContainer {
     /// The container's name.
     pub(crate) name: String,
     /// The container's ID in the container engine.
@@ -66,7 +66,7 @@ pub(crate) struct Listed {
     pub(crate) folder: Option<PathBuf>,
 }
 
-impl Listed {
+impl ListedContainer {
     /// Returns the last column of `list`.
     pub(crate) fn holder(&self) -> &'static str {
         match (self.ours, self.orphaned) {
@@ -78,7 +78,11 @@ impl Listed {
 }
 
 /// Lists the containers with the labels of codex-docker and the wanted labels.
-pub(crate) async fn list(docker: &Docker, root: &Path, wanted: &BTreeMap<String, String>) -> Result<Vec<Listed>, Failure> {
+pub(crate) async fn list(
+    docker: &Docker,
+    root: &Path,
+    wanted: &BTreeMap<String, String>,
+) -> Result<Vec<ListedContainer>, Failure> {
     let marked = marked(root).map_err(|error| unreadable(root, &error))?;
     let mut listed = Vec::new();
     for summary in labelled(docker, wanted).await? {
@@ -88,8 +92,8 @@ pub(crate) async fn list(docker: &Docker, root: &Path, wanted: &BTreeMap<String,
     Ok(listed)
 }
 
-fn describe(summary: ContainerSummary, folder: Option<PathBuf>) -> Listed {
-    Listed {
+fn describe(summary: ContainerSummary, folder: Option<PathBuf>) -> ListedContainer {
+    ListedContainer {
         name: name_of(&summary),
         id: summary.id.unwrap_or_default(),
         state: summary.state.unwrap_or(ContainerSummaryStateEnum::EMPTY).to_string(),

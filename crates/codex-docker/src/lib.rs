@@ -33,7 +33,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use self::args::{Asked, Verb};
+use self::args::{ParsedArguments, Verb};
 use self::connect::connect;
 use self::failure::{EXIT_FAILED, Failure};
 use self::settings::Caller;
@@ -41,7 +41,7 @@ use self::settings::Caller;
 /// Runs the program with these arguments (without the program's name) and returns its exit code.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let asked = match args::read(arguments) {
-        Asked::Said(said) => {
+        ParsedArguments::Said(said) => {
             // If stdout is closed, there is nowhere to report the error.
             drop(said.print());
             return ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(EXIT_FAILED));
@@ -63,12 +63,12 @@ pub fn command() -> clap::Command {
     <args::OwnArguments as clap::CommandFactory>::command()
 }
 
-async fn perform(asked: Asked) -> Result<u8, Failure> {
+async fn perform(asked: ParsedArguments) -> Result<u8, Failure> {
     let environment = environment();
     let own = match asked {
-        Asked::Codex(arguments) => return run::run(&environment, caller()?, &arguments).await,
-        Asked::Own(own) => own,
-        Asked::Said(_) => return Ok(EXIT_FAILED),
+        ParsedArguments::Codex(arguments) => return run::run(&environment, caller()?, &arguments).await,
+        ParsedArguments::Own(own) => own,
+        ParsedArguments::Said(_) => return Ok(EXIT_FAILED),
     };
     match own.verb {
         Verb::List { json, labels } => {
@@ -121,7 +121,7 @@ async fn perform(asked: Asked) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn say_checked(checked: &check::Checked, image: &str) {
+fn say_checked(checked: &check::CheckReport, image: &str) {
     for line in checked.lines(image) {
         answer(&line);
     }

@@ -20,11 +20,11 @@ use model::secret::Secret;
 use process::BaseEnvironment;
 
 use self::settings::{Draft, keyed};
-use self::value::{Given, unusable};
+use self::value::{RawValue, unusable};
 
 pub use self::reference::{reference, sample};
 pub use self::settings::{SETTINGS, Section, Setting};
-pub use self::value::Form;
+pub use self::value::ValueForm;
 
 /// The settings of a server.
 #[derive(Debug, Clone)]
@@ -122,13 +122,13 @@ const LEAST_PRUNE_DAYS: u32 = 14;
 
 impl Overrides {
     /// Returns the value of a flag by the key of its setting.
-    fn get(&self, key: &str) -> Option<Given> {
+    fn get(&self, key: &str) -> Option<RawValue> {
         let text = match key {
             "listen" => self.listen.as_ref(),
             "worker" => self.worker.as_ref(),
             _ => None,
         };
-        text.map(|text| Given::Text(text.into()))
+        text.map(|text| RawValue::Text(text.into()))
     }
 }
 
@@ -193,8 +193,8 @@ impl Config {
         let mut draft = Draft { config: Self::for_home(&home), quiet_hours: toml::Table::new() };
         for (key, set, setting) in keyed() {
             let flag = overrides.get(key).map(|given| (setting.flag_name(), given));
-            let variable = setting.variable.and_then(|name| Some((name, Given::Text(get(name)?.clone()))));
-            let in_file = file.remove(key).map(|value| (key, Given::File(value)));
+            let variable = setting.variable.and_then(|name| Some((name, RawValue::Text(get(name)?.clone()))));
+            let in_file = file.remove(key).map(|value| (key, RawValue::File(value)));
             let given = [flag, variable, in_file].into_iter().flatten().find(|(_, given)| !given.is_empty());
             if let Some((name, given)) = given {
                 set(&mut draft, &given).map_err(|invalid| invalid.into_problem(setting.form, name, &given))?;

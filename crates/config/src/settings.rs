@@ -8,7 +8,7 @@ use model::forge::{ApiUrl, ProjectPath};
 use model::notice::NoticeSettings;
 use model::secret::Secret;
 
-use super::value::{Form, Given, Invalid};
+use super::value::{Invalid, RawValue, ValueForm};
 use super::{Broker, Config, DAY, LEAST_PRUNE_DAYS};
 
 /// A setting of the server.
@@ -21,7 +21,7 @@ pub struct Setting {
     /// Its flag, after the name of the command that accepts it.
     pub flag: Option<&'static str>,
     /// The form of its value.
-    pub form: Form,
+    pub form: ValueForm,
     /// Its default as TOML. Empty quotes mean that it is not set by default.
     pub default: &'static str,
     /// What applies if the setting is not set.
@@ -57,15 +57,15 @@ pub(super) struct Draft {
     pub(super) quiet_hours: toml::Table,
 }
 
-type Set = fn(&mut Draft, &Given) -> Result<(), Invalid>;
+type Set = fn(&mut Draft, &RawValue) -> Result<(), Invalid>;
 
 impl Setting {
-    const fn new(key: &'static str, form: Form, default: &'static str, help: &'static str, set: Set) -> Self {
+    const fn new(key: &'static str, form: ValueForm, default: &'static str, help: &'static str, set: Set) -> Self {
         Self { key: Some(key), variable: None, flag: None, form, default, unset: None, example: None, help, set: Some(set) }
     }
 
     /// A setting that `config.toml` cannot contain.
-    const fn outside(variable: &'static str, form: Form, unset: &'static str, help: &'static str) -> Self {
+    const fn outside(variable: &'static str, form: ValueForm, unset: &'static str, help: &'static str) -> Self {
         Self {
             key: None,
             variable: Some(variable),
@@ -101,8 +101,8 @@ impl Setting {
     }
 
     /// The default as a value.
-    pub(super) fn default_value(&self) -> Given {
-        Given::File(self.default.parse().expect("a test checks that every default is TOML"))
+    pub(super) fn default_value(&self) -> RawValue {
+        RawValue::File(self.default.parse().expect("a test checks that every default is TOML"))
     }
 
     /// The name for people: its key, or its variable.
@@ -118,14 +118,14 @@ pub(super) fn keyed() -> impl Iterator<Item = (&'static str, Set, &'static Setti
 }
 
 /// Stores a setting of `[notify]`. The page *Notifications* can set those that the file does not set.
-fn notify(draft: &mut Draft, key: &str, given: &Given) -> Result<(), Invalid> {
+fn notify(draft: &mut Draft, key: &str, given: &RawValue) -> Result<(), Invalid> {
     let table = toml::Table::from_iter([(key.to_owned(), given.toml()?)]);
     let parsed: NoticeSettings = table.try_into().map_err(|error| Invalid::Rule(error.message().to_owned()))?;
     draft.config.notices = parsed.over(&draft.config.notices);
     Ok(())
 }
 
-fn quiet_hours(draft: &mut Draft, key: &str, given: &Given) -> Result<(), Invalid> {
+fn quiet_hours(draft: &mut Draft, key: &str, given: &RawValue) -> Result<(), Invalid> {
     draft.quiet_hours.insert(key.to_owned(), given.toml()?);
     Ok(())
 }
@@ -140,14 +140,14 @@ const SERVER: Section = Section {
     settings: &[
         Setting::outside(
             "ORCH_HOME",
-            Form::Path,
+            ValueForm::Path,
             "`~/.codex-orchestrator`",
             "The folder that contains all state and `config.toml`.",
         )
         .flag("--home"),
         Setting::new(
             "listen",
-            Form::Address,
+            ValueForm::Address,
             "\"127.0.0.1:8080\"",
             "TCP address of the API and the pages. With `off`, the server listens only on the unix socket.",
             |draft, given| {
@@ -161,7 +161,7 @@ const SERVER: Section = Section {
         .flag("serve --listen"),
         Setting::new(
             "allowed_hosts",
-            Form::List,
+            ValueForm::List,
             "[]",
             "Additional host names under which the API and the pages can be reached over TCP, e.g. the name of an HTTPS proxy. \
              Requests for other names are refused.",
@@ -170,13 +170,13 @@ const SERVER: Section = Section {
         .example("[\"codex.example.org\"]"),
         Setting::outside(
             "ORCH_LOG",
-            Form::Text,
+            ValueForm::Text,
             "`info` for the server, `warn` for other commands",
             "Log level for stderr: `error`, `warn`, `info`, `debug` or `trace`. Can be set per crate, e.g. `info,engine=trace`.",
         ),
         Setting::outside(
             "ORCH_LOG_FORMAT",
-            Form::Text,
+            ValueForm::Text,
             "`text`",
             "Format of the server's log: `text`, or `json` for one JSON object per line.",
         )
@@ -189,7 +189,7 @@ const CODEX: Section = Section {
     settings: &[
         Setting::new(
             "worker",
-            Form::Text,
+            ValueForm::Text,
             UNSET,
             "The program that runs Codex: `codex-docker` (built in: runs Codex in containers), `host` (runs the `codex` on PATH on \
              this machine), or the path of your own program.",
@@ -200,7 +200,7 @@ const CODEX: Section = Section {
         .unset("`codex-docker`"),
         Setting::new(
             "codex_home",
-            Form::Path,
+            ValueForm::Path,
             UNSET,
             "Codex's own folder, with its login and sessions. Used by the worker `host` and by your own programs.",
             |draft, given| given.path().map(|path| draft.config.codex_home = Some(path)),
@@ -209,7 +209,7 @@ const CODEX: Section = Section {
         .unset("`codex` in the home directory, for the worker `host`"),
         Setting::new(
             "image",
-            Form::Text,
+            ValueForm::Text,
             UNSET,
             "Container image for repositories that set no image.",
             |draft, given| given.text().map(|image| draft.config.image = Some(image)),
@@ -219,7 +219,7 @@ const CODEX: Section = Section {
         .example("\"registry.example.org/codex:1\""),
         Setting::new(
             "model_url",
-            Form::Url,
+            ValueForm::Url,
             UNSET,
             "Base URL of the model API. Containers reach it through the broker.",
             |draft, given| given.text().map(|url| draft.config.model_url = Some(url)),
@@ -228,7 +228,7 @@ const CODEX: Section = Section {
         .unset("`https://api.openai.com/v1`"),
         Setting::new(
             "broker",
-            Form::Boolean,
+            ValueForm::Boolean,
             "true",
             "Keep API keys out of containers: a broker next to each run adds the key to its requests. With `false`, containers get \
              the key itself, and the agent can read it.",
@@ -238,7 +238,7 @@ const CODEX: Section = Section {
         ),
         Setting::new(
             "codex_config",
-            Form::Path,
+            ValueForm::Path,
             UNSET,
             "A `config.toml` for the Codex in containers. A relative path is relative to the home directory.",
             |draft, given| {
@@ -251,7 +251,7 @@ const CODEX: Section = Section {
         .example("\"codex.toml\""),
         Setting::new(
             "container_program",
-            Form::List,
+            ValueForm::List,
             "[\"/proc/self/exe\", \"codex-docker\"]",
             "The program that runs as the built-in worker, and its first arguments. The program must be an absolute path. The \
              default is the server's own program.",
@@ -267,7 +267,7 @@ const CODEX: Section = Section {
         ),
         Setting::new(
             "pass_environment",
-            Form::List,
+            ValueForm::List,
             "[]",
             "Names of additional variables that workers get from the server's environment. Their values are masked in transcripts.",
             |draft, given| given.list().map(|names| draft.config.pass_environment = names),
@@ -275,31 +275,31 @@ const CODEX: Section = Section {
         .example("[\"NPM_TOKEN\"]"),
         Setting::outside(
             "CODEX_API_KEY",
-            Form::Secret,
+            ValueForm::Secret,
             "the login that `codex-orchestrator login` stored",
             "An OpenAI API key for all tasks. A repository's own key takes precedence.",
         ),
         Setting::outside(
             "CODEX_DOCKER_MEMORY",
-            Form::Size,
+            ValueForm::Size,
             "half of the machine's memory",
             "Memory limit of a container, unless the repository sets one.",
         ),
         Setting::outside(
             "CODEX_DOCKER_CPUS",
-            Form::Text,
+            ValueForm::Text,
             "all",
             "Number of CPUs of a container, e.g. `1.5`, unless the repository sets it.",
         ),
         Setting::outside(
             "CODEX_DOCKER_PIDS",
-            Form::Number,
+            ValueForm::Number,
             "`4096`",
             "Maximum number of processes and threads in a container, unless the repository sets it.",
         ),
         Setting::outside(
             "CODEX_DOCKER_FREE_DISK",
-            Form::Size,
+            ValueForm::Size,
             "`1g`",
             "A run stops when less disk space than this is free.",
         ),
@@ -311,7 +311,7 @@ const QUEUE: Section = Section {
     settings: &[
         Setting::new(
             "max_parallel_runs",
-            Form::Number,
+            ValueForm::Number,
             UNSET,
             "Maximum number of runs at the same time, from 1 to 10000. Further runs wait in the queue.",
             |draft, given| {
@@ -328,7 +328,7 @@ const QUEUE: Section = Section {
         .example("4"),
         Setting::new(
             "free_space_floor",
-            Form::Size,
+            ValueForm::Size,
             "\"1g\"",
             "No run starts while less disk space than this is free in the home directory.",
             |draft, given| given.size().map(|floor| draft.config.free_space_floor = floor),
@@ -336,24 +336,24 @@ const QUEUE: Section = Section {
         .variable("ORCH_FREE_SPACE_FLOOR"),
         Setting::new(
             "resume_interrupted",
-            Form::Boolean,
+            ValueForm::Boolean,
             "false",
             "Resume interrupted runs automatically, at most three times in a row. A repository can override this.",
             |draft, given| given.boolean().map(|on| draft.config.resume_interrupted = on),
         ),
-        Setting::new("run_time_limit", Form::Duration, "\"2h\"", "Maximum duration of a run.", |draft, given| {
+        Setting::new("run_time_limit", ValueForm::Duration, "\"2h\"", "Maximum duration of a run.", |draft, given| {
             given.duration().map(|limit| draft.config.run_time_limit = limit)
         }),
         Setting::new(
             "turn_end_grace",
-            Form::Duration,
+            ValueForm::Duration,
             "\"10s\"",
             "How long Codex may take to exit after its turn ended.",
             |draft, given| given.duration().map(|grace| draft.config.turn_end_grace = grace),
         ),
         Setting::new(
             "stop_grace",
-            Form::Duration,
+            ValueForm::Duration,
             "\"10s\"",
             "How long a stopped worker may take to exit after SIGINT, and again after SIGTERM, before it is killed.",
             |draft, given| given.duration().map(|grace| draft.config.stop_grace = grace),
@@ -366,7 +366,7 @@ const GIT: Section = Section {
     settings: &[
         Setting::new(
             "github_token",
-            Form::Secret,
+            ValueForm::Secret,
             UNSET,
             "A GitHub token for pushes and pull requests, for repositories without their own token.",
             |draft, given| given.text().map(|token| draft.config.github_token = Some(Secret::new(token))),
@@ -375,7 +375,7 @@ const GIT: Section = Section {
         .unset("no token"),
         Setting::new(
             "github_repo",
-            Form::Text,
+            ValueForm::Text,
             UNSET,
             "GitHub owner and name for repositories whose URL does not contain them, e.g. because the URL is a path.",
             |draft, given| {
@@ -388,7 +388,7 @@ const GIT: Section = Section {
         .example("\"owner/name\""),
         Setting::new(
             "github_api_url",
-            Form::Url,
+            ValueForm::Url,
             UNSET,
             "URL of the GitHub API. Set it for GitHub Enterprise.",
             |draft, given| {
@@ -401,18 +401,18 @@ const GIT: Section = Section {
         .example("\"https://github.example.org/api/v3\""),
         Setting::new(
             "forge_poll_interval",
-            Form::Duration,
+            ValueForm::Duration,
             "\"1m\"",
             "How often the Git host of each repository is polled for open pull requests.",
             |draft, given| given.duration().map(|interval| draft.config.forge_poll_interval = interval),
         ),
-        Setting::new("clone_time_limit", Form::Duration, "\"1h\"", "Maximum duration of a clone.", |draft, given| {
+        Setting::new("clone_time_limit", ValueForm::Duration, "\"1h\"", "Maximum duration of a clone.", |draft, given| {
             given.duration().map(|limit| draft.config.clone_time_limit = limit)
         }),
-        Setting::new("fetch_time_limit", Form::Duration, "\"5m\"", "Maximum duration of a fetch.", |draft, given| {
+        Setting::new("fetch_time_limit", ValueForm::Duration, "\"5m\"", "Maximum duration of a fetch.", |draft, given| {
             given.duration().map(|limit| draft.config.fetch_time_limit = limit)
         }),
-        Setting::new("push_time_limit", Form::Duration, "\"10m\"", "Maximum duration of a push.", |draft, given| {
+        Setting::new("push_time_limit", ValueForm::Duration, "\"10m\"", "Maximum duration of a push.", |draft, given| {
             given.duration().map(|limit| draft.config.push_time_limit = limit)
         }),
     ],
@@ -423,14 +423,14 @@ const STORAGE: Section = Section {
     settings: &[
         Setting::new(
             "trash_days",
-            Form::Days,
+            ValueForm::Days,
             "30",
             "How long removed tasks and repositories stay in the trash before they are deleted permanently.",
             |draft, given| given.number::<u32>().map(|days| draft.config.trash_time = days * DAY),
         ),
         Setting::new(
             "prune_days",
-            Form::Days,
+            ValueForm::Days,
             "14",
             "How long a mirror keeps objects after a repack finds that nothing refers to them. Must be at least 14.",
             |draft, given| {
@@ -448,14 +448,14 @@ const STORAGE: Section = Section {
 const NOTIFICATIONS: Section = Section {
     title: "Notifications",
     settings: &[
-        Setting::new("notify.ntfy_url", Form::Url, UNSET, "An ntfy topic that receives notifications.", |draft, given| {
+        Setting::new("notify.ntfy_url", ValueForm::Url, UNSET, "An ntfy topic that receives notifications.", |draft, given| {
             notify(draft, "ntfy_url", given)
         })
         .unset("set on the page *Notifications*")
         .example("\"https://ntfy.sh/a-topic-nobody-guesses\""),
         Setting::new(
             "notify.ntfy_plain_http",
-            Form::Boolean,
+            ValueForm::Boolean,
             UNSET,
             "Allow `http://` for ntfy in a private network.",
             |draft, given| notify(draft, "ntfy_plain_http", given),
@@ -464,7 +464,7 @@ const NOTIFICATIONS: Section = Section {
         .example("true"),
         Setting::new(
             "notify.webhook_url",
-            Form::Url,
+            ValueForm::Url,
             UNSET,
             "A URL that receives each notification as JSON in a POST request.",
             |draft, given| notify(draft, "webhook_url", given),
@@ -473,7 +473,7 @@ const NOTIFICATIONS: Section = Section {
         .example("\"https://example.org/hook\""),
         Setting::new(
             "notify.webhook_secret",
-            Form::Secret,
+            ValueForm::Secret,
             UNSET,
             "A secret that signs the requests to the webhook.",
             |draft, given| notify(draft, "webhook_secret", given),
@@ -481,7 +481,7 @@ const NOTIFICATIONS: Section = Section {
         .unset("set on the page *Notifications*"),
         Setting::new(
             "notify.webhook_plain_http",
-            Form::Boolean,
+            ValueForm::Boolean,
             UNSET,
             "Allow `http://` for the webhook in a private network.",
             |draft, given| notify(draft, "webhook_plain_http", given),
@@ -490,7 +490,7 @@ const NOTIFICATIONS: Section = Section {
         .example("true"),
         Setting::new(
             "notify.public_url",
-            Form::Url,
+            ValueForm::Url,
             UNSET,
             "The URL at which browsers reach the pages. Notifications link to it.",
             |draft, given| notify(draft, "public_url", given),
@@ -499,7 +499,7 @@ const NOTIFICATIONS: Section = Section {
         .example("\"https://codex.example.org\""),
         Setting::new(
             "notify.tell",
-            Form::List,
+            ValueForm::List,
             UNSET,
             "Which notifications to send: any of `finished`, `failed` and `needs_you`.",
             |draft, given| notify(draft, "tell", given),
@@ -514,26 +514,26 @@ const QUIET_HOURS: Section = Section {
     settings: &[
         Setting::new(
             "notify.quiet_hours.from",
-            Form::Time,
+            ValueForm::Time,
             UNSET,
             "Start of the quiet hours. Notifications wait until they end.",
             |draft, given| quiet_hours(draft, "from", given),
         )
         .unset("set on the page *Notifications*")
         .example("\"22:00\""),
-        Setting::new("notify.quiet_hours.to", Form::Time, UNSET, "End of the quiet hours.", |draft, given| {
+        Setting::new("notify.quiet_hours.to", ValueForm::Time, UNSET, "End of the quiet hours.", |draft, given| {
             quiet_hours(draft, "to", given)
         })
         .unset("set on the page *Notifications*")
         .example("\"07:00\""),
-        Setting::new("notify.quiet_hours.zone", Form::Text, UNSET, "Time zone of the quiet hours.", |draft, given| {
+        Setting::new("notify.quiet_hours.zone", ValueForm::Text, UNSET, "Time zone of the quiet hours.", |draft, given| {
             quiet_hours(draft, "zone", given)
         })
         .unset("set on the page *Notifications*")
         .example("\"Europe/Berlin\""),
         Setting::new(
             "notify.quiet_hours.let_through",
-            Form::List,
+            ValueForm::List,
             UNSET,
             "Which notifications to send during quiet hours: any of `finished`, `failed` and `needs_you`.",
             |draft, given| quiet_hours(draft, "let_through", given),

@@ -16,7 +16,7 @@ const SHOWN: usize = 60;
 
 /// A value as it was given.
 #[derive(Debug, Clone)]
-pub(super) enum Given {
+pub(super) enum RawValue {
     /// From `config.toml`.
     File(toml::Value),
     /// From a variable or a flag.
@@ -25,7 +25,7 @@ pub(super) enum Given {
 
 /// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ValueForm {
     /// An IP address and a port, or `off`.
     Address,
     /// `true` or `false`.
@@ -52,7 +52,7 @@ pub enum Form {
     Url,
 }
 
-impl Form {
+impl ValueForm {
     /// The name of the form in errors and in the reference.
     pub fn name(self) -> &'static str {
         match self {
@@ -107,11 +107,11 @@ impl From<Problem> for Invalid {
 
 impl Invalid {
     /// Returns the error for a value of a setting. `name` is what the user wrote: a key, a variable or a flag.
-    pub(super) fn into_problem(self, form: Form, name: &str, given: &Given) -> Problem {
-        let shown = if form == Form::Secret { String::new() } else { format!(" `{}`", given.shown()) };
+    pub(super) fn into_problem(self, form: ValueForm, name: &str, given: &RawValue) -> Problem {
+        let shown = if form == ValueForm::Secret { String::new() } else { format!(" `{}`", given.shown()) };
         let problem = |hint: String| unusable(format!("invalid {}{shown} for `{name}`", form.name())).hint(hint);
         match self {
-            Self::Rule(hint) if form != Form::Secret => problem(hint),
+            Self::Rule(hint) if form != ValueForm::Secret => problem(hint),
             Self::Form | Self::Rule(_) => problem(form.hint().to_owned()),
             Self::Problem(problem) => problem,
         }
@@ -123,7 +123,7 @@ pub(super) fn unusable(detail: String) -> Problem {
     Problem::new(ErrorCode::ConfigUnusable, detail)
 }
 
-impl Given {
+impl RawValue {
     /// Returns whether the value is an empty string, which means that the setting is not set.
     pub(super) fn is_empty(&self) -> bool {
         match self {
@@ -196,9 +196,9 @@ impl Given {
 mod tests {
     use super::*;
 
-    fn file(toml: &str) -> Given {
+    fn file(toml: &str) -> RawValue {
         let table: toml::Table = toml::from_str(&format!("x = {toml}")).expect(toml);
-        Given::File(table["x"].clone())
+        RawValue::File(table["x"].clone())
     }
 
     #[test]
@@ -206,10 +206,10 @@ mod tests {
         for (text, milliseconds) in
             [("90s", 90_000), ("2h", 7_200_000), ("10m", 600_000), ("10 m", 600_000), ("250ms", 250), ("1h 30m", 5_400_000)]
         {
-            assert_eq!(Given::Text(text.into()).duration().expect(text), Duration::from_millis(milliseconds), "{text}");
+            assert_eq!(RawValue::Text(text.into()).duration().expect(text), Duration::from_millis(milliseconds), "{text}");
         }
         for text in ["", "10", "h", "-1s", "0s", "soon", "1 month", "99999999999999999999h"] {
-            assert!(Given::Text(text.into()).duration().is_err(), "{text}");
+            assert!(RawValue::Text(text.into()).duration().is_err(), "{text}");
         }
     }
 
@@ -220,16 +220,16 @@ mod tests {
         assert!(file("-3").number::<u32>().is_err());
         assert!(file("[\"a\", 1]").list().is_err());
         assert!(file("3").text().is_err());
-        assert_eq!(Given::Text(" 3 ".into()).number::<u32>().ok(), Some(3), "a number in a variable is parsed from text");
+        assert_eq!(RawValue::Text(" 3 ".into()).number::<u32>().ok(), Some(3), "a number in a variable is parsed from text");
     }
 
     #[test]
     fn an_error_names_the_setting_and_the_form_but_never_a_secret() {
         let given = file("\"soon\"");
-        let problem = Invalid::Form.into_problem(Form::Duration, "stop_grace", &given);
+        let problem = Invalid::Form.into_problem(ValueForm::Duration, "stop_grace", &given);
         assert_eq!(problem.report.message, "invalid duration `soon` for `stop_grace`");
         assert_eq!(problem.report.hints, ["use a form like 30s, 5m or 2h"]);
-        let problem = Invalid::Form.into_problem(Form::Secret, "github_token", &file("12345"));
+        let problem = Invalid::Form.into_problem(ValueForm::Secret, "github_token", &file("12345"));
         assert_eq!(problem.report.message, "invalid secret for `github_token`");
     }
 }

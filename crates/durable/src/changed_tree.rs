@@ -26,12 +26,12 @@ const TICK: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub struct ChangedTree {
     /// The folders as of the last sync. `None` before the first sync, which covers the whole file system.
-    known: Mutex<Option<HashMap<PathBuf, Known>>>,
+    known: Mutex<Option<HashMap<PathBuf, SyncedFolder>>>,
 }
 
 /// The state of a folder when it was last synced.
 #[derive(Debug, Clone)]
-struct Known {
+struct SyncedFolder {
     changed: SystemTime,
     /// Whether another change would set a different modification time.
     is_settled: bool,
@@ -66,9 +66,9 @@ impl ChangedTree {
 /// Collects the changed folders, parents first, and the new state of all folders.
 fn look(
     folder: &Path,
-    before: &HashMap<PathBuf, Known>,
+    before: &HashMap<PathBuf, SyncedFolder>,
     skip: &impl Fn(&Path) -> bool,
-    after: &mut HashMap<PathBuf, Known>,
+    after: &mut HashMap<PathBuf, SyncedFolder>,
     changed: &mut Vec<PathBuf>,
 ) -> io::Result<()> {
     let found = match fs_err::symlink_metadata(folder) {
@@ -84,7 +84,7 @@ fn look(
     for below in &folders {
         look(below, before, skip, after, changed)?;
     }
-    after.insert(folder.to_owned(), Known { changed: found, is_settled: is_settled(found), folders });
+    after.insert(folder.to_owned(), SyncedFolder { changed: found, is_settled: is_settled(found), folders });
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::queue::{EnvironmentLimit, Hold, Room, Waiting, plan};
+use model::queue::{Blocker, Capacity, EnvironmentLimit, WaitingRun, plan};
 use model::run::{RunPhase, RunRecord};
 use model::task::TaskEvent;
 use protocol::{FeedEvent, QueueItem, QueueView};
@@ -54,11 +54,11 @@ impl Inner {
             } else if run.phase == RunPhase::Queued && !record.removing {
                 let (priority, queued_at, not_before) = (run.priority, run.queued_at, run.not_before);
                 let asks = record.question.is_some();
-                waiting.push(Waiting { task_id: slot.id, env_id: slot.env_id, priority, queued_at, not_before, asks });
+                waiting.push(WaitingRun { task_id: slot.id, env_id: slot.env_id, priority, queued_at, not_before, asks });
             }
         }
         let hold = if waiting.is_empty() { None } else { self.hold().await };
-        let room = Room { most: self.config.max_parallel_runs, running, limits: self.limits(), hold: hold.clone() };
+        let room = Capacity { most: self.config.max_parallel_runs, running, limits: self.limits(), hold: hold.clone() };
         let now = Timestamp::now();
         let plan = plan(waiting, room, now);
         let was_held = self.queue.hold();
@@ -89,12 +89,12 @@ impl Inner {
     }
 
     /// Returns why no run may start: the disk is full, or no worker can run tasks.
-    async fn hold(&self) -> Option<Hold> {
+    async fn hold(&self) -> Option<Blocker> {
         if let Some(low) = self.low_disk().await {
             return Some(low);
         }
         let problem = self.able_worker(None).await.err()?;
-        Some(Hold::from(problem.report))
+        Some(Blocker::from(problem.report))
     }
 
     /// Returns the queue for the API.

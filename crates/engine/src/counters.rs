@@ -15,10 +15,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 pub(crate) type Labels = Vec<(&'static str, String)>;
 
 /// The counters of this process.
-pub(crate) static COUNTED: LazyLock<Counted> = LazyLock::new(Counted::default);
+pub(crate) static COUNTED: LazyLock<Counters> = LazyLock::new(Counters::default);
 
 /// The counters and histograms of a server.
-pub(crate) struct Counted {
+pub(crate) struct Counters {
     pub(crate) recovered: Family<Labels, Counter>,
     pub(crate) run_seconds: Histogram,
     pub(crate) wait_seconds: Histogram,
@@ -26,7 +26,7 @@ pub(crate) struct Counted {
     pub(crate) streams: Gauge<i64, std::sync::atomic::AtomicI64>,
 }
 
-impl Default for Counted {
+impl Default for Counters {
     fn default() -> Self {
         Self {
             recovered: Family::default(),
@@ -39,7 +39,7 @@ impl Default for Counted {
     }
 }
 
-impl Counted {
+impl Counters {
     /// Counts an event that recovery added to a task.
     pub(crate) fn recovery(&self, event: &TaskEvent) {
         let word = match event {
@@ -83,7 +83,7 @@ impl Counted {
 }
 
 /// An open event stream. Dropping it decrements the gauge.
-pub(crate) struct OpenStream(&'static Counted);
+pub(crate) struct OpenStream(&'static Counters);
 
 impl Drop for OpenStream {
     fn drop(&mut self) {

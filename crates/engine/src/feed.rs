@@ -23,18 +23,18 @@ pub(crate) struct Feed {
 
 #[derive(Debug)]
 struct Shared {
-    events: Mutex<Kept>,
+    events: Mutex<KeptEvents>,
     published: Notify,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct KeptEvents {
     /// The number of the next event.
     next: u64,
     events: VecDeque<FeedEvent>,
 }
 
-impl Kept {
+impl KeptEvents {
     fn first(&self) -> u64 {
         self.next - self.events.len() as u64
     }
@@ -43,7 +43,7 @@ impl Kept {
 impl Feed {
     /// Creates a feed whose numbers start after `start`. Servers use the time in microseconds, so that numbers only grow.
     pub(crate) fn starting_after(start: u64) -> Self {
-        let kept = Kept { next: start + 1, events: VecDeque::new() };
+        let kept = KeptEvents { next: start + 1, events: VecDeque::new() };
         Self { shared: Arc::new(Shared { events: Mutex::new(kept), published: Notify::new() }) }
     }
 
@@ -59,7 +59,7 @@ impl Feed {
         self.shared.published.notify_waiters();
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, KeptEvents> {
         // The queue is consistent even if another publisher panicked.
         self.shared.events.lock().unwrap_or_else(PoisonError::into_inner)
     }

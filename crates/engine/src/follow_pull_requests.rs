@@ -12,7 +12,7 @@ use forge::{Forge, ForgeError};
 use jiff::Timestamp;
 use model::environment::EnvironmentRecord;
 use model::forge::{ForgePlace, GitHubDefaults};
-use model::publication::follow::{FOLLOWED_FOR, Followed, Question, next_question};
+use model::publication::follow::{FOLLOWED_FOR, FollowedPullRequest, Question, next_question};
 use model::publication::{PullRequest, PullRequestState};
 use model::secret::Secret;
 use model::task::{PublicationEvent, TaskEvent};
@@ -70,7 +70,7 @@ impl Inner {
     async fn ask_one(self: &Arc<Self>, place: &ForgePlace, token: &Secret, subjects: &[Subject]) {
         let followed: Vec<_> = subjects
             .iter()
-            .map(|subject| Followed {
+            .map(|subject| FollowedPullRequest {
                 number: subject.pull_request.number,
                 is_watched: subject.is_watched,
                 has_pending_checks: subject.pull_request.checks.as_ref().is_none_or(|checks| checks.pending > 0),

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use model::ErrorCode;
 use model::policy::RunPolicy;
 use model::problem::Problem;
-use model::queue::Hold;
+use model::queue::Blocker;
 use model::run::RunError;
 use notifications::Notifications;
 use process::Redactor;
@@ -75,7 +75,7 @@ pub(crate) struct Inner {
     /// Allows one change of the list of built images at a time.
     pub(crate) images_turn: tokio::sync::Mutex<()>,
     /// Problems that a person must fix, as of the last check.
-    pub(crate) troubles: Mutex<Vec<Hold>>,
+    pub(crate) troubles: Mutex<Vec<Blocker>>,
     /// The current boot of the machine, and how the previous one ended.
     pub(crate) boot: Boot,
     started_at: Timestamp,

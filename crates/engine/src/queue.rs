@@ -6,21 +6,21 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use model::ids::TaskId;
-use model::queue::{Hold, Plan, QueuePlace};
+use model::queue::{Blocker, Plan, QueuePlace};
 use tokio::sync::Notify;
 
 /// The state that is shown to readers, and the signal to check again.
 #[derive(Default)]
 pub(crate) struct Queue {
     pub(crate) changed: Notify,
-    shown: RwLock<Shown>,
+    shown: RwLock<ShownQueue>,
 }
 
 #[derive(Default, PartialEq, Eq)]
-struct Shown {
+struct ShownQueue {
     order: Vec<TaskId>,
     places: HashMap<TaskId, QueuePlace>,
-    hold: Option<Hold>,
+    hold: Option<Blocker>,
 }
 
 impl Queue {
@@ -40,14 +40,14 @@ impl Queue {
     }
 
     /// Returns why no run may start, if that is the case.
-    pub(crate) fn hold(&self) -> Option<Hold> {
+    pub(crate) fn hold(&self) -> Option<Blocker> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).hold.clone()
     }
 
     /// Stores the state for readers. Returns whether it changed.
-    pub(crate) fn show(&self, plan: &Plan, hold: Option<Hold>) -> bool {
+    pub(crate) fn show(&self, plan: &Plan, hold: Option<Blocker>) -> bool {
         let order = plan.wait.iter().map(|(task, _)| *task).collect();
-        let shown = Shown { order, places: plan.wait.iter().cloned().collect(), hold };
+        let shown = ShownQueue { order, places: plan.wait.iter().cloned().collect(), hold };
         let mut before = self.shown.write().unwrap_or_else(PoisonError::into_inner);
         let is_new = *before != shown;
         *before = shown;

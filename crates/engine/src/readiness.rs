@@ -9,7 +9,7 @@ use std::time::Duration;
 use durable::blocking;
 use model::environment::EnvironmentRecord;
 use model::problem::Problem;
-use model::queue::Hold;
+use model::queue::Blocker;
 use model::{ErrorCode, Report};
 use protocol::WorkerStatus;
 use runner::worker::{Worker, WorkerKind, WorkerProblem, open_network_only, problem, told, unreachable_model};
@@ -51,7 +51,7 @@ impl Inner {
     }
 
     /// Returns a problem if the home has less free space than required.
-    pub(crate) async fn low_disk(&self) -> Option<Hold> {
+    pub(crate) async fn low_disk(&self) -> Option<Blocker> {
         let (home, floor) = (self.home.layout.home().to_owned(), self.config.free_space_floor);
         let shown = home.display().to_string();
         match blocking(move || free_bytes(&home)).await {
@@ -78,7 +78,7 @@ impl Inner {
             troubles.push(report.into());
         }
         let damaged = self.damaged_tasks.iter().chain(&self.damaged_environments);
-        troubles.extend(damaged.map(|damaged| Hold {
+        troubles.extend(damaged.map(|damaged| Blocker {
             code: ErrorCode::Damaged.into(),
             detail: format!("cannot read `{}`: {}", damaged.path, damaged.reason),
             hints: damaged.hints.clone(),

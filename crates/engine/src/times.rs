@@ -73,13 +73,13 @@ fn file(folder: &Path, run: RunNumber) -> PathBuf {
 }
 
 /// Writes the marks of a followed run.
-pub(crate) struct Marks {
+pub(crate) struct MarkWriter {
     path: PathBuf,
     file: Option<tokio::fs::File>,
     length: u64,
 }
 
-impl Marks {
+impl MarkWriter {
     /// Starts the marks of a run. `length` is the current length of the log. Its content was written while no server was watching,
     /// unless the run has just started.
     pub(crate) async fn begin(folder: &Path, run: RunNumber, length: u64, began: Option<Timestamp>) -> Self {
@@ -131,7 +131,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let run = RunNumber(1);
         let before = Timestamp::now();
-        let mut marks = Marks::begin(folder.path(), run, 0, None).await;
+        let mut marks = MarkWriter::begin(folder.path(), run, 0, None).await;
         marks.reached(100).await;
         marks.reached(100).await;
         marks.reached(250).await;
@@ -149,14 +149,14 @@ mod tests {
     async fn what_was_written_while_nobody_looked_has_no_time() {
         let folder = tempfile::tempdir().expect("a folder");
         let run = RunNumber(1);
-        Marks::begin(folder.path(), run, 0, None).await.reached(100).await;
+        MarkWriter::begin(folder.path(), run, 0, None).await.reached(100).await;
         let long_ago = Timestamp::now() - SignedDuration::from_secs(2);
-        let mut again = Marks::begin(folder.path(), run, 300, Some(long_ago)).await;
+        let mut again = MarkWriter::begin(folder.path(), run, 300, Some(long_ago)).await;
         again.reached(400).await;
         let times = LineTimes::read(folder.path(), run).await.expect("read");
         assert!(matches!(times.of(100), LineTime::At(_)) && matches!(times.of(400), LineTime::At(_)));
         assert_eq!((times.of(101), times.of(300)), (LineTime::Unknown, LineTime::Unknown));
-        Marks::begin(folder.path(), RunNumber(2), 50, Some(Timestamp::now())).await;
+        MarkWriter::begin(folder.path(), RunNumber(2), 50, Some(Timestamp::now())).await;
         let new = LineTimes::read(folder.path(), RunNumber(2)).await.expect("read");
         assert!(matches!(new.of(50), LineTime::At(_)), "the run started a moment ago");
     }

@@ -9,7 +9,7 @@ mod settings;
 pub use push::{EndpointError, PushEndpoint, PushMessage, PushTerms};
 pub use quiet::{QuietError, QuietHours};
 use serde::{Deserialize, Serialize};
-pub use settings::{BadSetting, NoticeSettings, PlainHttp, Way, shown_address, summary};
+pub use settings::{BadSetting, Delivery, NoticeSettings, PlainHttp, shown_address, summary};
 
 use crate::ids::TaskId;
 use crate::publication::PullRequest;

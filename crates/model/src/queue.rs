@@ -46,7 +46,7 @@ impl Priority {
 
 /// A waiting run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
+pub struct WaitingRun {
     /// The task of the run.
     pub task_id: TaskId,
     /// The repository of the run.
@@ -72,7 +72,7 @@ pub struct EnvironmentLimit {
 
 /// The limits of the server and its repositories, and the active runs.
 #[derive(Debug, Clone, Default)]
-pub struct Room {
+pub struct Capacity {
     /// The maximum number of parallel runs on this server.
     pub most: usize,
     /// The number of active runs by repository.
@@ -80,12 +80,13 @@ pub struct Room {
     /// Repositories that have limits.
     pub limits: BTreeMap<EnvironmentId, EnvironmentLimit>,
     /// Why no run may start, e.g. because the disk is full.
-    pub hold: Option<Hold>,
+    pub hold: Option<Blocker>,
 }
 
 /// Why no run may start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Hold {
+#[schema(as = Hold)]
+pub struct Blocker {
     /// A stable code for scripts: `disk_low`, or the code of the worker's problem.
     #[schema(value_type = String)]
     pub code: AnyCode,
@@ -96,7 +97,7 @@ pub struct Hold {
     pub hints: Vec<String>,
 }
 
-impl From<Report> for Hold {
+impl From<Report> for Blocker {
     fn from(report: Report) -> Self {
         Self { code: report.code, detail: report.message, hints: report.hints }
     }
@@ -133,7 +134,7 @@ pub struct QueuePlace {
     pub not_before: Option<Timestamp>,
     /// Why no run may start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<Hold>,
+    pub hold: Option<Blocker>,
 }
 
 /// The runs that start now, and the places of the others.
@@ -158,7 +159,7 @@ enum Start {
 }
 
 /// Decides which runs start.
-pub fn plan(mut waiting: Vec<Waiting>, mut room: Room, now: Timestamp) -> Plan {
+pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) -> Plan {
     waiting.sort_by_cached_key(|run| {
         let start = match run.not_before {
             _ if run.asks => Start::WhenAnswered,
@@ -226,13 +227,13 @@ mod tests {
         Timestamp::from_second(second).expect("the time is valid")
     }
 
-    fn run(n: u128, environment: u128, second: i64) -> Waiting {
+    fn run(n: u128, environment: u128, second: i64) -> WaitingRun {
         let (task_id, env_id) = (id(n), env(environment));
-        Waiting { task_id, env_id, priority: Priority::Normal, queued_at: at(second), not_before: None, asks: false }
+        WaitingRun { task_id, env_id, priority: Priority::Normal, queued_at: at(second), not_before: None, asks: false }
     }
 
-    fn room(most: usize) -> Room {
-        Room { most, ..Room::default() }
+    fn room(most: usize) -> Capacity {
+        Capacity { most, ..Capacity::default() }
     }
 
     fn places(plan: &Plan) -> Vec<(u128, usize, WaitsFor)> {
@@ -261,8 +262,8 @@ mod tests {
 
     #[test]
     fn a_priority_goes_before_an_age() {
-        let urgent = Waiting { priority: Priority::High, ..run(3, 1, 30) };
-        let idle = Waiting { priority: Priority::Low, ..run(1, 1, 10) };
+        let urgent = WaitingRun { priority: Priority::High, ..run(3, 1, 30) };
+        let idle = WaitingRun { priority: Priority::Low, ..run(1, 1, 10) };
         let plan = plan(vec![idle, run(2, 1, 20), urgent], room(1), at(100));
         assert_eq!(plan.begin, [id(3)]);
         assert_eq!(places(&plan).iter().map(|place| place.0).collect::<Vec<_>>(), [2, 1]);
@@ -280,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_run_with_a_time_waits_for_it_and_no_longer() {
-        let later = |n, second| Waiting { not_before: Some(at(second)), ..run(n, 1, 1) };
+        let later = |n, second| WaitingRun { not_before: Some(at(second)), ..run(n, 1, 1) };
         let plan = plan(vec![later(1, 50), later(2, 40), later(3, 10)], room(10), at(10));
         assert_eq!((plan.begin.clone(), plan.look_again), (vec![id(3)], Some(at(40))));
         assert_eq!(plan.wait.iter().map(|(_, place)| place.not_before).collect::<Vec<_>>(), [Some(at(40)), Some(at(50))]);
@@ -290,22 +291,22 @@ mod tests {
     fn runs_wait_in_the_order_in_which_they_will_start() {
         let mut room = room(0);
         room.limits.insert(env(2), EnvironmentLimit { paused: true, most: None });
-        let later = |n, time| Waiting { not_before: Some(at(time)), ..run(n, 1, 1) };
-        let urgent = Waiting { priority: Priority::High, ..run(6, 1, 30) };
+        let later = |n, time| WaitingRun { not_before: Some(at(time)), ..run(n, 1, 1) };
+        let urgent = WaitingRun { priority: Priority::High, ..run(6, 1, 30) };
         let all = vec![run(1, 2, 1), later(2, 60), later(3, 50), run(4, 1, 20), run(5, 1, 10), urgent];
         let order = [6, 5, 4, 3, 2, 1];
         let plan = plan(all.clone(), room.clone(), at(40));
         assert_eq!(places(&plan).iter().map(|place| place.0).collect::<Vec<_>>(), order);
         assert_eq!(plan.wait.iter().map(|(_, place)| place.position).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
-        room.hold = Some(Hold { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] });
+        room.hold = Some(Blocker { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] });
         let held = super::plan(all, room, at(40));
         assert_eq!(places(&held).iter().map(|place| place.0).collect::<Vec<_>>(), order, "a hold does not change the order");
     }
 
     #[test]
     fn while_something_holds_the_queue_nothing_begins_and_everybody_knows_why() {
-        let hold = Hold { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] };
-        let plan = plan(vec![run(1, 1, 1)], Room { hold: Some(hold.clone()), ..room(10) }, at(9));
+        let hold = Blocker { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] };
+        let plan = plan(vec![run(1, 1, 1)], Capacity { hold: Some(hold.clone()), ..room(10) }, at(9));
         assert!(plan.begin.is_empty());
         assert_eq!((plan.wait[0].1.waits_for, plan.wait[0].1.hold.clone()), (WaitsFor::Hold, Some(hold)));
     }
@@ -318,8 +319,8 @@ mod tests {
 
     #[test]
     fn a_run_whose_task_asks_waits_last_and_holds_up_nobody() {
-        let asking = Waiting { asks: true, priority: Priority::High, ..run(1, 1, 1) };
-        let room = Room { most: 1, ..Room::default() };
+        let asking = WaitingRun { asks: true, priority: Priority::High, ..run(1, 1, 1) };
+        let room = Capacity { most: 1, ..Capacity::default() };
         let plan = plan(vec![asking, run(2, 1, 2), run(3, 1, 3)], room, at(100));
         assert_eq!(plan.begin, [id(2)]);
         let waiting: Vec<_> = plan.wait.iter().map(|(task, place)| (number(*task), place.position, place.waits_for)).collect();

@@ -18,7 +18,7 @@ use durable::crash::{self, CrashPoint};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use model::ErrorCode;
-use model::notice::{Notice, NoticeSettings, Way, notice, summary};
+use model::notice::{Delivery, Notice, NoticeSettings, notice, summary};
 use model::problem::Problem;
 use model::task::TaskRecord;
 use protocol::Damaged;
@@ -178,15 +178,15 @@ impl Notifications {
         let Some(notice) = notice(before, after, repository, settings.public_url.as_deref()) else { return };
         let this = Arc::clone(self);
         match settings.way(notice.event, Timestamp::now()) {
-            Way::Drop => {}
-            Way::Tell => {
+            Delivery::Drop => {}
+            Delivery::Tell => {
                 self.tracker.spawn(async move {
                     let sent = this.send_to_all(&notice);
                     // If the server stops while a notification is being sent, the notification is lost.
                     this.cancel.run_until_cancelled(sent).await
                 });
             }
-            Way::Hold => {
+            Delivery::Hold => {
                 self.tracker.spawn(blocking(move || {
                     if let Err(error) = this.registry.hold(&this.home, notice) {
                         tracing::warn!(%error, "could not save a notification for the end of quiet hours");

@@ -28,7 +28,7 @@ use model::image::GivenImage;
 use model::names::{BranchName, NewRepositoryUrl, Prompt, RefName, RepositoryUrl, Setting, Title, VariableName};
 use model::policy::{EditRunPolicy, RunPolicy};
 use model::problem::{Problem, ProblemKind};
-use model::queue::{Hold, Priority};
+use model::queue::{Blocker, Priority};
 use model::report::Report;
 use model::run::{RunError, RunStatus};
 use model::secret::{PasswordText, Secret, SecretChange, VariableValue};
@@ -394,10 +394,10 @@ pub struct ServerStatus {
     pub queued_runs: usize,
     /// Why no run can start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<Hold>,
+    pub hold: Option<Blocker>,
     /// Problems that you must fix, e.g. a full disk or files that cannot be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub troubles: Vec<Hold>,
+    pub troubles: Vec<Blocker>,
 }
 
 /// A one-time sign-in link for a browser.

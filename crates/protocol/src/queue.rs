@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use model::ids::{EnvironmentId, RunNumber, TaskId};
 use model::names::Title;
-use model::queue::{Hold, Priority, QueuePlace};
+use model::queue::{Blocker, Priority, QueuePlace};
 
 /// The queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -18,7 +18,7 @@ pub struct QueueView {
     /// Number of runs in progress.
     pub running: usize,
     /// Why no run can start. Null if runs can start.
-    pub hold: Option<Hold>,
+    pub hold: Option<Blocker>,
     /// Waiting runs in the order in which they will start.
     pub items: Vec<QueueItem>,
 }

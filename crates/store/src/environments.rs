@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::environment_file::EnvironmentFile;
 use super::tasks::schema_of;
-use super::{Found, Home, StoreError, damaged};
+use super::{Home, Records, StoreError, damaged};
 
 impl Home {
     /// Writes a repository, and creates its folder if it is missing.
@@ -38,10 +38,10 @@ impl Home {
     }
 
     /// Reads all repositories.
-    pub fn read_environments(&self) -> Result<Found<EnvironmentRecord>, StoreError> {
+    pub fn read_environments(&self) -> Result<Records<EnvironmentRecord>, StoreError> {
         let folder = self.layout.environments();
         let failed = |error| StoreError::new("read", &folder, error);
-        let mut found = Found { records: vec![], damaged: vec![] };
+        let mut found = Records { records: vec![], damaged: vec![] };
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             match read_environment(&path) {

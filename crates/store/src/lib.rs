@@ -29,7 +29,7 @@ pub use codex_home::{CodexHome, RefusedCopy};
 pub use home::private_folder;
 pub use home::{Home, OpenHomeError, holder};
 pub use layout::Layout;
-pub use login_copy::{Found as FoundCopy, LoginCopy};
+pub use login_copy::{FoundCopy, LoginCopy};
 pub use notices::{DeviceRecord, Devices, Read};
 pub use plain_file::read_plain_file;
 pub use sessions::SessionRecord;
@@ -86,7 +86,7 @@ impl From<StoreError> for Problem {
 
 /// All records of one kind on disk, readable and damaged.
 #[derive(Debug)]
-pub struct Found<T> {
+pub struct Records<T> {
     /// The readable records.
     pub records: Vec<T>,
     /// The damaged records.

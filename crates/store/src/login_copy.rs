@@ -24,11 +24,11 @@ const MOST_ASIDE: u32 = 1000;
 /// The place where a copy is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginCopy {
-    place: Place,
+    place: CopyLocation,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum CopyLocation {
     /// A file in a folder that contains nothing else.
     Folder(PathBuf),
     /// A file in a folder with other files.
@@ -37,7 +37,7 @@ enum Place {
 
 /// What was found in the place where a copy is stored.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundCopy {
     /// Nothing.
     Nothing,
     /// A regular file of a plausible size.
@@ -49,30 +49,30 @@ pub enum Found {
 impl LoginCopy {
     /// Returns the place of a copy in its own folder.
     pub fn folder(folder: PathBuf) -> Self {
-        Self { place: Place::Folder(folder) }
+        Self { place: CopyLocation::Folder(folder) }
     }
 
     /// Returns the place of a copy in a folder with other files.
     pub fn file(file: PathBuf) -> Self {
-        Self { place: Place::File(file) }
+        Self { place: CopyLocation::File(file) }
     }
 
     /// Returns the path that is moved when the copy is put aside.
     pub fn path(&self) -> &Path {
         match &self.place {
-            Place::Folder(path) | Place::File(path) => path,
+            CopyLocation::Folder(path) | CopyLocation::File(path) => path,
         }
     }
 
     /// Whether an agent can write to the copy.
     pub fn is_for_a_container(&self) -> bool {
-        matches!(self.place, Place::Folder(_))
+        matches!(self.place, CopyLocation::Folder(_))
     }
 
     fn login_file(&self) -> PathBuf {
         match &self.place {
-            Place::Folder(folder) => folder.join(FILE),
-            Place::File(file) => file.clone(),
+            CopyLocation::Folder(folder) => folder.join(FILE),
+            CopyLocation::File(file) => file.clone(),
         }
     }
 
@@ -89,42 +89,42 @@ impl LoginCopy {
     /// Returns the login that was last written to the copy, if it is known.
     pub fn lent(&self) -> io::Result<Option<Vec<u8>>> {
         match &self.place {
-            Place::Folder(_) => found(read_plain_file(&self.lent_file())),
-            Place::File(_) => Ok(None),
+            CopyLocation::Folder(_) => found(read_plain_file(&self.lent_file())),
+            CopyLocation::File(_) => Ok(None),
         }
     }
 
     /// Inspects all files in this place.
-    pub fn look(&self) -> io::Result<Found> {
-        if let Place::Folder(folder) = &self.place {
+    pub fn look(&self) -> io::Result<FoundCopy> {
+        if let CopyLocation::Folder(folder) = &self.place {
             let entries = match fs::read_dir(folder) {
                 Ok(entries) => entries,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-                Err(error) => return Ok(Found::Foreign(format!("the folder cannot be read ({})", error.kind()))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FoundCopy::Nothing),
+                Err(error) => return Ok(FoundCopy::Foreign(format!("the folder cannot be read ({})", error.kind()))),
             };
             for entry in entries {
                 let entry = entry?;
                 let is_lock = LOCKS.iter().any(|lock| entry.file_name() == *lock) && entry.file_type()?.is_file();
                 if entry.file_name() != FILE && !is_lock {
-                    return Ok(Found::Foreign("there are other files next to it".to_owned()));
+                    return Ok(FoundCopy::Foreign("there are other files next to it".to_owned()));
                 }
             }
         }
         Ok(match read_plain_file(&self.login_file()) {
-            Ok(bytes) => Found::File(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+            Ok(bytes) => FoundCopy::File(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => FoundCopy::Nothing,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Found::Foreign("the server cannot read it".to_owned())
+                FoundCopy::Foreign("the server cannot read it".to_owned())
             }
-            Err(_) => Found::Foreign("it is not a small regular file".to_owned()),
+            Err(_) => FoundCopy::Foreign("it is not a small regular file".to_owned()),
         })
     }
 
     /// Writes a login to the copy. Readers see the old file or the new one. A link is replaced, not followed.
     pub fn put(&self, login: &[u8]) -> io::Result<()> {
         match &self.place {
-            Place::File(file) => write_atomically(file, login),
-            Place::Folder(folder) => {
+            CopyLocation::File(file) => write_atomically(file, login),
+            CopyLocation::Folder(folder) => {
                 private_folder(folder)?;
                 // Write the file next to the folder first, so that a container only sees the finished file.
                 let lent = self.lent_file();
@@ -154,7 +154,7 @@ impl LoginCopy {
     /// Removes a copy that was inspected and is valid.
     pub fn remove(&self) -> io::Result<()> {
         there(fs::remove_file(self.login_file()))?;
-        if let Place::Folder(folder) = &self.place {
+        if let CopyLocation::Folder(folder) = &self.place {
             for lock in LOCKS {
                 there(fs::remove_file(folder.join(lock)))?;
             }
@@ -167,8 +167,8 @@ impl LoginCopy {
     /// Removes a valid copy, and moves anything else aside.
     pub fn remove_or_put_aside(&self) -> io::Result<()> {
         match self.look()? {
-            Found::Nothing | Found::File(_) => self.remove(),
-            Found::Foreign(_) => self.put_aside().map(drop),
+            FoundCopy::Nothing | FoundCopy::File(_) => self.remove(),
+            FoundCopy::Foreign(_) => self.put_aside().map(drop),
         }
     }
 }
@@ -207,16 +207,16 @@ mod tests {
         let (folder, auth, copy) = stage();
         copy.put(b"{\"a\":1}").expect("put again");
         assert_eq!(fs::read_dir(&auth).expect("there").count(), 1);
-        assert_eq!(copy.look().expect("looked"), Found::File(b"{\"a\":1}".to_vec()));
+        assert_eq!(copy.look().expect("looked"), FoundCopy::File(b"{\"a\":1}".to_vec()));
         assert_eq!(copy.lent().expect("read").as_deref(), Some(&b"{\"a\":1}"[..]));
         for lock in LOCKS {
             fs::write(auth.join(lock), "").expect("a lock like Codex's");
         }
-        assert!(matches!(copy.look().expect("looked"), Found::File(_)));
+        assert!(matches!(copy.look().expect("looked"), FoundCopy::File(_)));
         copy.remove().expect("removed");
         copy.remove().expect("removing it twice is harmless");
         assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 0);
-        assert_eq!(copy.look().expect("looked"), Found::Nothing);
+        assert_eq!(copy.look().expect("looked"), FoundCopy::Nothing);
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
             copy.put(b"{}").expect("put");
             fs::remove_file(auth.join(FILE)).expect("removed");
             plant(&auth);
-            assert!(matches!(copy.look().expect("looked"), Found::Foreign(_)), "{what}");
+            assert!(matches!(copy.look().expect("looked"), FoundCopy::Foreign(_)), "{what}");
             let aside = copy.put_aside().expect("moved");
             assert_eq!(aside, auth.with_file_name(format!("auth-refused-{}", n + 1)), "{what}");
             assert!(!auth.exists() && aside.exists(), "{what}");

@@ -47,7 +47,7 @@ pub struct Devices {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept<T> {
+struct VersionedFile<T> {
     schema: u32,
     content: T,
 }
@@ -89,7 +89,7 @@ impl Home {
 
 fn read<T: DeserializeOwned + Default>(path: &Path) -> Read<T> {
     let reason = match fs::read(path) {
-        Ok(text) => match serde_json::from_slice::<Kept<T>>(&text) {
+        Ok(text) => match serde_json::from_slice::<VersionedFile<T>>(&text) {
             Ok(kept) => return (kept.content, None),
             Err(error) => error.to_string(),
         },
@@ -104,7 +104,8 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Read<T> {
 
 fn write<T: Serialize + ?Sized>(path: &Path, content: &T) -> Result<(), StoreError> {
     let failed = |error| StoreError::new("write", path, error);
-    let text = serde_json::to_vec_pretty(&Kept { schema: model::SCHEMA, content }).map_err(|error| failed(error.into()))?;
+    let text =
+        serde_json::to_vec_pretty(&VersionedFile { schema: model::SCHEMA, content }).map_err(|error| failed(error.into()))?;
     write_atomically(path, &text).map_err(failed)
 }
 

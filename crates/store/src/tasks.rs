@@ -15,7 +15,7 @@ use protocol::Damaged;
 
 use super::home::private_folder;
 use super::task_file::TaskFile;
-use super::{Found, Home, StoreError, damaged};
+use super::{Home, Records, StoreError, damaged};
 
 impl Home {
     /// Creates a new task's folder with its images, its record and the folder of its logs.
@@ -49,10 +49,10 @@ impl Home {
     }
 
     /// Reads all tasks.
-    pub fn read_tasks(&self) -> Result<Found<TaskRecord>, StoreError> {
+    pub fn read_tasks(&self) -> Result<Records<TaskRecord>, StoreError> {
         let folder = self.layout.tasks();
         let failed = |error| StoreError::new("read", &folder, error);
-        let mut found = Found { records: vec![], damaged: vec![] };
+        let mut found = Records { records: vec![], damaged: vec![] };
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             match read_task(&path) {

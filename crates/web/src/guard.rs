@@ -23,7 +23,7 @@ const PASS_HOST_ON: &str =
 
 /// The listener of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum Endpoint {
     /// The unix socket, which is protected by its file mode.
     Unix,
     /// A TCP address.
@@ -33,7 +33,7 @@ pub(crate) enum Door {
 /// The host names of one listener.
 #[derive(Debug, Clone)]
 pub(crate) struct Guard {
-    door: Door,
+    endpoint: Endpoint,
     own: Arc<str>,
     more: Arc<[HostName]>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Guard {
 impl Guard {
     /// Creates the guard of a listener. `own` is the pages' own name. `allowed_hosts` are allowed in addition to the loopback names, each
     /// with one port or for every port.
-    pub(crate) fn new(door: Door, own: &str, allowed_hosts: &[String]) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, own: &str, allowed_hosts: &[String]) -> Self {
         let more = allowed_hosts.iter().filter_map(|host| {
             let parsed = HostName::parse(host);
             if parsed.is_none() {
@@ -49,12 +49,12 @@ impl Guard {
             }
             parsed
         });
-        Self { door, own: own.into(), more: more.collect() }
+        Self { endpoint, own: own.into(), more: more.collect() }
     }
 
     /// Returns the listener.
-    pub(crate) fn door(&self) -> Door {
-        self.door
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        self.endpoint
     }
 
     fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<HostName, Problem> {
@@ -70,11 +70,11 @@ impl Guard {
 
     /// Returns the site of a TCP request. The unix socket serves no pages.
     fn site(&self, host: HostName) -> Option<Site> {
-        let kind = match self.door {
-            Door::Unix => return None,
-            Door::Tcp(_) if *host.name == *self.own => NameKind::Own,
-            Door::Tcp(_) if host.is_loopback() => NameKind::Shared,
-            Door::Tcp(_) => NameKind::Configured,
+        let kind = match self.endpoint {
+            Endpoint::Unix => return None,
+            Endpoint::Tcp(_) if *host.name == *self.own => NameKind::Own,
+            Endpoint::Tcp(_) if host.is_loopback() => NameKind::Shared,
+            Endpoint::Tcp(_) => NameKind::Configured,
         };
         Some(Site { kind, host })
     }
@@ -87,9 +87,9 @@ impl Guard {
     }
 
     fn answers_to(&self, host: &HostName) -> bool {
-        match self.door {
-            Door::Unix => host.name == "localhost" && host.port.is_none(),
-            Door::Tcp(address) => {
+        match self.endpoint {
+            Endpoint::Unix => host.name == "localhost" && host.port.is_none(),
+            Endpoint::Tcp(address) => {
                 let own_port = host.port.is_none_or(|port| port == address.port());
                 // A name that nobody can guess cannot be rebound, so tunnels can use any port.
                 *host.name == *self.own
@@ -204,28 +204,28 @@ mod tests {
 
     use super::*;
 
-    const TCP: Door = Door::Tcp(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
+    const TCP: Endpoint = Endpoint::Tcp(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
 
     const OWN: &str = "codex-0123456789abcdef0123456789abcdef.localhost";
 
-    fn guard(door: Door) -> Guard {
+    fn guard(endpoint: Endpoint) -> Guard {
         let allowed = ["box.example", "proxy.example:8443", "not a name", "localhost:9000", "orch.localhost"];
-        Guard::new(door, OWN, &allowed.map(str::to_owned))
+        Guard::new(endpoint, OWN, &allowed.map(str::to_owned))
     }
 
-    fn ask(door: Door, method: &str, target: &str, lines: &[(&'static str, &str)]) -> Result<(), ErrorCode> {
+    fn ask(endpoint: Endpoint, method: &str, target: &str, lines: &[(&'static str, &str)]) -> Result<(), ErrorCode> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).expect("the header value is valid"));
         }
-        let guard = guard(door);
+        let guard = guard(endpoint);
         let method = method.parse().expect("a method");
         let checked = guard.check(&method, &target.parse().expect("a target"), &headers);
         checked.map(drop).map_err(|problem| problem.report.code.known().expect("the error code is known"))
     }
 
-    fn host(door: Door, host: &str) -> Result<(), ErrorCode> {
-        ask(door, "GET", "/healthz", &[("host", host)])
+    fn host(endpoint: Endpoint, host: &str) -> Result<(), ErrorCode> {
+        ask(endpoint, "GET", "/healthz", &[("host", host)])
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
         {
             assert_eq!(host(TCP, &like), Err(ErrorCode::BadHost), "{like}");
         }
-        assert_eq!(host(Door::Unix, OWN), Err(ErrorCode::BadHost));
+        assert_eq!(host(Endpoint::Unix, OWN), Err(ErrorCode::BadHost));
     }
 
     #[test]
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_listener_on_one_address_answers_to_it_and_one_on_all_does_not() {
-        let at = |address: &str| Door::Tcp(address.parse().expect("the address is valid"));
+        let at = |address: &str| Endpoint::Tcp(address.parse().expect("the address is valid"));
         assert_eq!(host(at("192.0.2.7:8080"), "192.0.2.7:8080"), Ok(()));
         assert_eq!(host(at("[2001:db8::7]:8080"), "[2001:db8::7]:8080"), Ok(()));
         assert_eq!(host(at("0.0.0.0:8080"), "0.0.0.0:8080"), Err(ErrorCode::BadHost));
@@ -332,9 +332,9 @@ mod tests {
 
     #[test]
     fn the_unix_socket_is_called_localhost() {
-        assert_eq!(host(Door::Unix, "localhost"), Ok(()));
+        assert_eq!(host(Endpoint::Unix, "localhost"), Ok(()));
         for name in ["localhost:8080", "127.0.0.1", "evil.example", "box.example"] {
-            assert_eq!(host(Door::Unix, name), Err(ErrorCode::BadHost), "{name}");
+            assert_eq!(host(Endpoint::Unix, name), Err(ErrorCode::BadHost), "{name}");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::api::{environments, feed, publish, queue, runs, sign_in, status, take
 use crate::auth::{self, Token};
 use crate::extract::{IMAGES_BODY_LIMIT, SMALL_BODY_LIMIT, TEXT_BODY_LIMIT};
 use crate::finish::finish;
-use crate::guard::{self, Door, Guard};
+use crate::guard::{self, Endpoint, Guard};
 use crate::state::Api;
 use crate::{body, headers, pages, problem};
 
@@ -72,15 +72,15 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
 }
 
 /// Returns all routes of one listener.
-pub(crate) fn app(api: Api, door: Door, allowed_hosts: &[String]) -> Router {
+pub(crate) fn app(api: Api, endpoint: Endpoint, allowed_hosts: &[String]) -> Router {
     let token = Token::new(api.engine.token());
     let work = api.work.clone();
     let open: Router = open_routes().with_state(api.clone()).into();
     let closed: Router = closed_routes().with_state(api.clone()).into();
-    let guard = Guard::new(door, api.engine.pages_host(), allowed_hosts);
-    match door {
-        Door::Unix => guarded(open, closed, token, guard, work),
-        Door::Tcp(_) => {
+    let guard = Guard::new(endpoint, api.engine.pages_host(), allowed_hosts);
+    match endpoint {
+        Endpoint::Unix => guarded(open, closed, token, guard, work),
+        Endpoint::Tcp(_) => {
             // Handlers of pages check the session themselves.
             let open = open.merge(pages::routes().with_state(api.clone()));
             let lost = from_fn_with_state(api.clone(), pages::lost::no_route);
@@ -100,9 +100,9 @@ fn guarded(open: Router, closed: Router, token: Token, guard: Guard, work: TaskT
 /// Adds the token check over TCP, and the responses to unknown paths and methods.
 fn checked(closed: Router, token: Token, guard: &Guard) -> Router {
     let closed = closed.fallback(problem::no_route).method_not_allowed_fallback(problem::no_method);
-    match guard.door() {
-        Door::Unix => closed,
-        Door::Tcp(_) => closed.layer(from_fn_with_state(token, auth::require)),
+    match guard.endpoint() {
+        Endpoint::Unix => closed,
+        Endpoint::Tcp(_) => closed.layer(from_fn_with_state(token, auth::require)),
     }
 }
 
@@ -128,11 +128,11 @@ mod tests {
     use crate::extract::JsonBody;
     use model::ErrorCode;
 
-    const TCP: Door = Door::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
+    const TCP: Endpoint = Endpoint::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
     const TOKEN: &str = "Bearer 5ec2e7";
 
     /// Returns the layers around routes for tests.
-    fn toy(door: Door) -> Router {
+    fn toy(endpoint: Endpoint) -> Router {
         let open = Router::new().route("/healthz", get(async || "ok"));
         let closed = Router::new()
             .route("/things", get(async || "things").post(async |_: JsonBody<CreateTask>| StatusCode::CREATED))
@@ -141,15 +141,15 @@ mod tests {
                 post(async |_: JsonBody<CreateTask>| StatusCode::CREATED).layer(DefaultBodyLimit::max(TEXT_BODY_LIMIT)),
             )
             .route("/panics", post(async || -> () { panic!("a defect") }));
-        guarded(open, closed, Token::new("5ec2e7"), Guard::new(door, "codex-0.localhost", &[]), TaskTracker::new())
+        guarded(open, closed, Token::new("5ec2e7"), Guard::new(endpoint, "codex-0.localhost", &[]), TaskTracker::new())
     }
 
-    async fn ask(door: Door, method: &str, path: &str, lines: &[(&str, &str)], body: impl Into<Body>) -> Response<Body> {
+    async fn ask(endpoint: Endpoint, method: &str, path: &str, lines: &[(&str, &str)], body: impl Into<Body>) -> Response<Body> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in lines {
             request = request.header(*name, *value);
         }
-        toy(door).oneshot(request.body(body.into()).expect("a request")).await.expect("the router answers")
+        toy(endpoint).oneshot(request.body(body.into()).expect("a request")).await.expect("the router answers")
     }
 
     async fn problem(response: Response<Body>) -> ProblemView {
@@ -173,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_unix_socket_needs_no_token() {
-        assert_eq!(ask(Door::Unix, "GET", "/things", &[("host", "localhost")], "").await.status(), 200);
+        assert_eq!(ask(Endpoint::Unix, "GET", "/things", &[("host", "localhost")], "").await.status(), 200);
     }
 
     #[tokio::test]
@@ -184,7 +184,7 @@ mod tests {
             let lines = [("host", "localhost:8080"), ("authorization", TOKEN), ("origin", "null")];
             assert_eq!(problem(ask(TCP, "GET", path, &lines, "").await).await.code, ErrorCode::BadOrigin, "{path}");
         }
-        let rebound = ask(Door::Unix, "GET", "/things", &[("host", "evil.example")], "").await;
+        let rebound = ask(Endpoint::Unix, "GET", "/things", &[("host", "evil.example")], "").await;
         assert_eq!(problem(rebound).await.status, 403);
         // Browsers get a page.
         let page = ask(TCP, "GET", "/nothing", &[("host", "evil.example"), ("accept", "text/html,*/*;q=0.8")], "").await;
@@ -210,7 +210,7 @@ mod tests {
         for (path, host) in
             [("/things", "localhost"), ("/nothing", "localhost"), ("/things", "evil.example"), ("/healthz", "localhost")]
         {
-            let response = ask(Door::Unix, "GET", path, &[("host", host)], "").await;
+            let response = ask(Endpoint::Unix, "GET", path, &[("host", host)], "").await;
             let headers = response.headers();
             assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
             assert_eq!(headers[header::CACHE_CONTROL], "no-store", "{path}");
@@ -225,10 +225,10 @@ mod tests {
     #[tokio::test]
     async fn a_path_that_is_not_there_and_a_method_that_is_not_taken_are_problems() {
         let host = [("host", "localhost")];
-        let nothing = problem(ask(Door::Unix, "GET", "/nothing", &host, "").await).await;
+        let nothing = problem(ask(Endpoint::Unix, "GET", "/nothing", &host, "").await).await;
         assert_eq!((nothing.status, nothing.code.known()), (404, Some(ErrorCode::NoSuchRoute)));
         for path in ["/things", "/healthz"] {
-            let response = ask(Door::Unix, "DELETE", path, &host, "").await;
+            let response = ask(Endpoint::Unix, "DELETE", path, &host, "").await;
             assert!(response.headers()[header::ALLOW].to_str().expect("text").contains("GET"), "{path}");
             let refused = problem(response).await;
             assert_eq!((refused.status, refused.code.known()), (405, Some(ErrorCode::MethodNotAllowed)));
@@ -237,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_answered() {
-        let response = ask(Door::Unix, "POST", "/panics", &[("host", "localhost")], "").await;
+        let response = ask(Endpoint::Unix, "POST", "/panics", &[("host", "localhost")], "").await;
         assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
         assert_eq!(problem(response).await.status, 500);
     }
@@ -246,11 +246,11 @@ mod tests {
     async fn a_prompt_of_one_mebibyte_of_escapes_fits_and_a_larger_body_does_not() {
         let lines = [("host", "localhost"), ("content-type", "application/json")];
         let body = |prompt: usize| format!(r#"{{"env_id":"x","prompt":"{}"}}"#, "\\u0001".repeat(prompt));
-        assert_eq!(ask(Door::Unix, "POST", "/texts", &lines, body(1 << 20)).await.status(), 201);
-        assert_eq!(ask(Door::Unix, "POST", "/things", &lines, body(1 << 13)).await.status(), 201);
+        assert_eq!(ask(Endpoint::Unix, "POST", "/texts", &lines, body(1 << 20)).await.status(), 201);
+        assert_eq!(ask(Endpoint::Unix, "POST", "/things", &lines, body(1 << 13)).await.status(), 201);
         // Routes without long texts have a smaller limit.
         for (path, prompt) in [("/texts", 3 << 19), ("/things", 1 << 14)] {
-            let refused = problem(ask(Door::Unix, "POST", path, &lines, body(prompt)).await).await;
+            let refused = problem(ask(Endpoint::Unix, "POST", path, &lines, body(prompt)).await).await;
             assert_eq!((refused.status, refused.code.known()), (413, Some(ErrorCode::BodyTooLarge)), "{path}");
         }
     }

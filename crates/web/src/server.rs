@@ -26,7 +26,7 @@ use tower::{Service, ServiceExt as _};
 
 use crate::connection::stall::Stalling;
 use crate::connection::{Answer, Connection, Connections, Limits};
-use crate::guard::Door;
+use crate::guard::Endpoint;
 use crate::listen::{self, Listeners};
 use crate::state::Api;
 use crate::{openapi, router};
@@ -66,11 +66,11 @@ pub async fn serve(engine: Engine, listeners: Listeners, options: ServeOptions, 
         Some(address) => {
             engine.set_listen(address);
             tracing::info!(%address, "listening");
-            Some(router::app(api.clone(), Door::Tcp(address), &options.allowed_hosts))
+            Some(router::app(api.clone(), Endpoint::Tcp(address), &options.allowed_hosts))
         }
         None => None,
     };
-    let unix = router::app(api, Door::Unix, &options.allowed_hosts);
+    let unix = router::app(api, Endpoint::Unix, &options.allowed_hosts);
     let connections = Connections::new(Limits::of(options.most_connections));
     let over_tcp = async {
         if let Some(app) = &tcp {

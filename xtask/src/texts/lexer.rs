@@ -4,10 +4,10 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Text, Kind};
+use super::{Text, TextKind};
 
 /// A string or comment whose kind of text is not known yet.
-enum Found {
+enum Lexeme {
     /// The value of a string, and the names before the brackets around it, outermost first.
     Str(String, Vec<String>),
     /// A comment, with its markers.
@@ -24,18 +24,18 @@ pub(super) fn rust(file: &str, content: &str) -> Vec<Text> {
         let is_test = !product.contains(&line);
         let surroundings = Surroundings { is_test, is_help, is_page };
         match found {
-            Found::Comment(comment) => {
+            Lexeme::Comment(comment) => {
                 let is_doc = comment.starts_with("///") || comment.starts_with("//!");
                 let kind = match (is_test, is_doc) {
-                    (true, _) => Kind::Test,
-                    (false, true) if is_help && comment.starts_with("///") => Kind::Help,
-                    (false, true) => Kind::DocComment,
-                    (false, false) => Kind::Comment,
+                    (true, _) => TextKind::Test,
+                    (false, true) if is_help && comment.starts_with("///") => TextKind::Help,
+                    (false, true) => TextKind::DocComment,
+                    (false, false) => TextKind::Comment,
                 };
                 let text = comment.trim_start_matches(['/', '!', '*']).trim().to_owned();
                 texts.push(Text { kind, file: file.to_owned(), line, content: text });
             }
-            Found::Str(value, calls) => {
+            Lexeme::Str(value, calls) => {
                 if let Some(kind) = kind_of_string(&calls, surroundings)
                     && is_prose(&value, kind)
                 {
@@ -54,8 +54,8 @@ pub(super) fn product_strings(file: &str, content: &str) -> Vec<String> {
     let found = Lexer::new(content, Language::Rust).all().into_iter().filter(|(line, _)| product.contains(line));
     found
         .filter_map(|(_, found)| match found {
-            Found::Str(value, _) => Some(value),
-            Found::Comment(_) => None,
+            Lexeme::Str(value, _) => Some(value),
+            Lexeme::Comment(_) => None,
         })
         .collect()
 }
@@ -76,8 +76,8 @@ pub(super) fn script(file: &str, content: &str) -> Vec<Text> {
     let mut texts = Vec::new();
     for (line, found) in Lexer::new(content, Language::Script).all() {
         let (kind, text) = match found {
-            Found::Comment(comment) => (Kind::Comment, comment.trim_matches(['/', '*', ' ']).to_owned()),
-            Found::Str(value, _) => (Kind::Page, value),
+            Lexeme::Comment(comment) => (TextKind::Comment, comment.trim_matches(['/', '*', ' ']).to_owned()),
+            Lexeme::Str(value, _) => (TextKind::Page, value),
         };
         if is_prose(&text, kind) {
             texts.push(Text { kind, file: file.to_owned(), line, content: text });
@@ -88,7 +88,7 @@ pub(super) fn script(file: &str, content: &str) -> Vec<Text> {
 
 /// Returns the comments of CSS.
 pub(super) fn style(file: &str, content: &str) -> Vec<Text> {
-    let comments = script(file, content).into_iter().filter(|text| text.kind == Kind::Comment);
+    let comments = script(file, content).into_iter().filter(|text| text.kind == TextKind::Comment);
     comments.collect()
 }
 
@@ -97,8 +97,8 @@ pub(super) fn hash_comments(file: &str, content: &str) -> Vec<Text> {
     let lines = content.lines().enumerate().filter_map(|(at, line)| {
         let comment = line.trim_start().strip_prefix('#')?;
         let text = comment.trim_start_matches('#').trim();
-        (!comment.starts_with('!') && is_prose(text, Kind::Comment)).then(|| Text {
-            kind: Kind::Comment,
+        (!comment.starts_with('!') && is_prose(text, TextKind::Comment)).then(|| Text {
+            kind: TextKind::Comment,
             file: file.to_owned(),
             line: at + 1,
             content: text.to_owned(),
@@ -148,7 +148,7 @@ struct Surroundings {
 }
 
 /// Returns the kind of text that a string is, based on the calls and macros around it, or `None` if no user reads the string.
-fn kind_of_string(calls: &[String], surroundings: Surroundings) -> Option<Kind> {
+fn kind_of_string(calls: &[String], surroundings: Surroundings) -> Option<TextKind> {
     const LOGS: [&str; 5] = ["trace!", "debug!", "info!", "warn!", "error!"];
     const ERRORS: [&str; 18] = [
         "error",
@@ -170,40 +170,40 @@ fn kind_of_string(calls: &[String], surroundings: Surroundings) -> Option<Kind> 
         "finding",
         "complaint",
     ];
-    const TYPES: [&str; 7] = ["Problem", "RunError", "Failure", "Finding", "Hold", "Report", "Trouble"];
+    const TYPES: [&str; 7] = ["Problem", "RunError", "Failure", "Finding", "Blocker", "Report", "Trouble"];
     const CHECKS: [&str; 7] = ["assert!", "assert_eq!", "assert_ne!", "expect", "expect_err", "panic!", "unreachable!"];
     let name = |call: &str| call.rsplit("::").next().unwrap_or_default().to_owned();
     let any = |list: &[&str]| calls.iter().any(|call| list.contains(&name(call).as_str()));
     if surroundings.is_test {
-        return any(&CHECKS).then_some(Kind::Test);
+        return any(&CHECKS).then_some(TextKind::Test);
     }
     let of_type = calls.iter().any(|call| {
         let mut parts = call.rsplit("::").skip(1);
         parts.next().is_some_and(|part| TYPES.contains(&part))
     });
     match () {
-        () if any(&LOGS) => Some(Kind::Output),
-        () if any(&ERRORS) || of_type => Some(Kind::Error),
-        () if surroundings.is_help && any(&["arg", "command", "clap"]) => Some(Kind::Help),
-        () if surroundings.is_page || any(&["html!"]) => Some(Kind::Page),
-        () if any(&["expect"]) => Some(Kind::Comment),
-        () => Some(Kind::Output),
+        () if any(&LOGS) => Some(TextKind::Output),
+        () if any(&ERRORS) || of_type => Some(TextKind::Error),
+        () if surroundings.is_help && any(&["arg", "command", "clap"]) => Some(TextKind::Help),
+        () if surroundings.is_page || any(&["html!"]) => Some(TextKind::Page),
+        () if any(&["expect"]) => Some(TextKind::Comment),
+        () => Some(TextKind::Output),
     }
 }
 
 /// Whether a string reads like language rather than like a path, a command or a key.
-fn is_prose(text: &str, kind: Kind) -> bool {
+fn is_prose(text: &str, kind: TextKind) -> bool {
     let words = text.split_whitespace().filter(|word| {
         let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
         word.len() > 1 && word.chars().all(|c| c.is_alphabetic() || c == '\'' || c == '-')
     });
     let enough = match kind {
-        Kind::Page => 1,
+        TextKind::Page => 1,
         _ => 2,
     };
     let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     let is_code = has(&["::", "--", "/*", "<svg", "</", "=\"", "();"]) && !text.contains('`');
-    let is_header_or_selector = kind == Kind::Page && has(&["; Path=", "max-age=", "={", ", .", "'none'", "\" + "]);
+    let is_header_or_selector = kind == TextKind::Page && has(&["; Path=", "max-age=", "={", ", .", "'none'", "\" + "]);
     words.count() >= enough
         && !is_code
         && !is_header_or_selector
@@ -234,16 +234,16 @@ impl<'a> Lexer<'a> {
         Self { rest: content, line: 1, language, calls: Vec::new(), path: String::new() }
     }
 
-    fn all(mut self) -> Vec<(usize, Found)> {
+    fn all(mut self) -> Vec<(usize, Lexeme)> {
         let mut found = Vec::new();
         while let Some(first) = self.rest.chars().next() {
             let line = self.line;
             if self.rest.starts_with("//") {
                 let end = self.rest.find('\n').unwrap_or(self.rest.len());
-                found.push((line, Found::Comment(self.take(end).to_owned())));
+                found.push((line, Lexeme::Comment(self.take(end).to_owned())));
             } else if self.rest.starts_with("/*") {
                 let end = self.rest.find("*/").map_or(self.rest.len(), |end| end + 2);
-                found.push((line, Found::Comment(single_spaced(self.take(end)))));
+                found.push((line, Lexeme::Comment(single_spaced(self.take(end)))));
             } else if let Some(hashes) = self.raw_string() {
                 let quote = self.rest.find('"').unwrap_or_default() + 1;
                 self.take(quote);
@@ -251,10 +251,10 @@ impl<'a> Lexer<'a> {
                 let end = self.rest.find(&close).unwrap_or(self.rest.len());
                 let value = self.take(end).to_owned();
                 self.take(close.len().min(self.rest.len()));
-                found.push((line, Found::Str(single_spaced(&value), self.calls())));
+                found.push((line, Lexeme::Str(single_spaced(&value), self.calls())));
             } else if first == '"' || self.language == Language::Script && (first == '\'' || first == '`') {
                 let value = self.quoted(first);
-                found.push((line, Found::Str(single_spaced(&value), self.calls())));
+                found.push((line, Lexeme::Str(single_spaced(&value), self.calls())));
             } else if first == '\'' {
                 self.char_or_lifetime();
             } else {
@@ -352,11 +352,11 @@ fn single_spaced(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn found(content: &str) -> Vec<(Kind, usize, String)> {
+    fn found(content: &str) -> Vec<(TextKind, usize, String)> {
         rust("crates/engine/src/a.rs", content).into_iter().map(|text| (text.kind, text.line, text.content)).collect()
     }
 
-    fn one(kind: Kind, line: usize, text: &str) -> (Kind, usize, String) {
+    fn one(kind: TextKind, line: usize, text: &str) -> (TextKind, usize, String) {
         (kind, line, text.to_owned())
     }
 
@@ -366,10 +366,10 @@ mod tests {
         assert_eq!(
             found(source),
             [
-                one(Kind::DocComment, 1, "Returns the size in bytes."),
-                one(Kind::DocComment, 4, "A second paragraph."),
-                one(Kind::Comment, 5, "an own comment"),
-                one(Kind::Comment, 6, "and another one"),
+                one(TextKind::DocComment, 1, "Returns the size in bytes."),
+                one(TextKind::DocComment, 4, "A second paragraph."),
+                one(TextKind::Comment, 5, "an own comment"),
+                one(TextKind::Comment, 6, "and another one"),
             ]
         );
     }
@@ -393,12 +393,12 @@ mod tests {
         assert_eq!(
             found(source),
             [
-                one(Kind::Error, 1, "could not read {0}"),
-                one(Kind::Output, 4, "run finished early"),
-                one(Kind::Error, 5, "no task named `{x}`"),
-                one(Kind::Error, 5, "list the tasks"),
-                one(Kind::Output, 7, "two \"quoted\" words"),
-                one(Kind::Test, 11, "the file is there"),
+                one(TextKind::Error, 1, "could not read {0}"),
+                one(TextKind::Output, 4, "run finished early"),
+                one(TextKind::Error, 5, "no task named `{x}`"),
+                one(TextKind::Error, 5, "list the tasks"),
+                one(TextKind::Output, 7, "two \"quoted\" words"),
+                one(TextKind::Test, 11, "the file is there"),
             ]
         );
     }
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn a_string_over_several_lines_is_one_text() {
         let source = "fn a() { say(\"the first line \\\n    and the second\"); }\n";
-        assert_eq!(found(source), [one(Kind::Output, 1, "the first line and the second")]);
+        assert_eq!(found(source), [one(TextKind::Output, 1, "the first line and the second")]);
     }
 
     #[test]
@@ -417,9 +417,9 @@ mod tests {
             script("a.js", "// Load the list again.\nshow('Could not load the list'); f('x');\n/* The next\n   part. */\n");
         let texts: Vec<_> = texts.iter().map(|text| (text.kind, text.content.as_str())).collect();
         let expected = [
-            (Kind::Comment, "Load the list again."),
-            (Kind::Page, "Could not load the list"),
-            (Kind::Comment, "The next part."),
+            (TextKind::Comment, "Load the list again."),
+            (TextKind::Page, "Could not load the list"),
+            (TextKind::Comment, "The next part."),
         ];
         assert_eq!(texts, expected);
     }

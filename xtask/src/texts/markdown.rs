@@ -4,7 +4,7 @@
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-use super::{Kind, Text};
+use super::{Text, TextKind};
 
 /// Returns the texts of a document.
 pub(super) fn paragraphs(file: &str, content: &str) -> Vec<Text> {
@@ -36,7 +36,7 @@ pub(super) fn paragraphs(file: &str, content: &str) -> Vec<Text> {
                 let text = std::mem::take(&mut current);
                 if text.contains(' ') {
                     let line = content[..start].matches('\n').count() + 1;
-                    texts.push(Text { kind: Kind::Document, file: file.to_owned(), line, content: text });
+                    texts.push(Text { kind: TextKind::Document, file: file.to_owned(), line, content: text });
                 }
             }
             _ => {}

@@ -24,7 +24,7 @@ const SKIPPED: [&str; 5] = ["target", ".git", "node_modules", "vendor", "snapsho
 
 /// The kind of text that a sentence belongs to. A sample has the same number of sentences of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum TextKind {
     /// The help of a command or an option.
     Help,
     /// Errors and hints.
@@ -43,7 +43,7 @@ pub(crate) enum Kind {
     Test,
 }
 
-impl Kind {
+impl TextKind {
     /// All kinds, in the order of a sample.
     pub(crate) const ALL: [Self; 8] =
         [Self::Help, Self::Error, Self::Page, Self::Output, Self::Document, Self::Comment, Self::DocComment, Self::Test];
@@ -67,7 +67,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Text {
     /// The kind of the text.
-    pub(crate) kind: Kind,
+    pub(crate) kind: TextKind,
     /// The path of the file, relative to the root of the repository.
     pub(crate) file: String,
     /// The line where the text starts, counted from 1.
@@ -161,7 +161,7 @@ mod tests {
         let texts = collect(root, &root.join("crates").join(name).join("src")).expect("the sources can be read");
         let mut list = String::new();
         let mut file = "";
-        for text in texts.iter().filter(|text| text.kind == Kind::Error) {
+        for text in texts.iter().filter(|text| text.kind == TextKind::Error) {
             if text.file != file {
                 file = &text.file;
                 writeln!(list, "\n{file}").expect("writing to a string succeeds");
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn every_kind_of_text_is_found_in_this_repository() {
         let texts = collect(crate::root(), crate::root()).expect("the repository can be read");
-        for kind in Kind::ALL {
+        for kind in TextKind::ALL {
             assert!(texts.iter().filter(|text| text.kind == kind).count() > 50, "{kind:?}");
         }
     }

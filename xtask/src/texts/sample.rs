@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::sentences::sentences;
-use super::{Kind, Text};
+use super::{Text, TextKind};
 
 /// Returns `count` sentences as a Markdown list with a heading for each kind. The same seed draws the same sentences from the same texts.
 pub(crate) fn sample(texts: &[Text], seed: u64, count: usize) -> String {
     let mut list = String::new();
-    for (at, kind) in Kind::ALL.into_iter().enumerate() {
+    for (at, kind) in TextKind::ALL.into_iter().enumerate() {
         let of_kind = texts.iter().filter(|text| text.kind == kind);
         let mut distinct = BTreeSet::new();
         let pool: Vec<(&Text, &str)> = of_kind
             .flat_map(|text| sentences(&text.content).into_iter().map(move |sentence| (text, sentence)))
             .filter(|(_, sentence)| distinct.insert(*sentence))
             .collect();
-        let share = (count + Kind::ALL.len() - 1 - at) / Kind::ALL.len();
+        let share = (count + TextKind::ALL.len() - 1 - at) / TextKind::ALL.len();
         let mut order: Vec<_> = pool.iter().map(|(text, sentence)| (rank(seed, sentence), text, sentence)).collect();
         order.sort_by_key(|(rank, ..)| *rank);
         writeln!(list, "\n## {} ({} of {})\n", kind.name(), share.min(pool.len()), pool.len())
@@ -47,7 +47,12 @@ mod tests {
     fn texts() -> Vec<Text> {
         let text = |at: usize| format!("Sentence number {at} is here. Sentence number {at} again is here.");
         (0..50)
-            .map(|at| Text { kind: Kind::ALL[at % Kind::ALL.len()], file: "a.rs".to_owned(), line: at, content: text(at) })
+            .map(|at| Text {
+                kind: TextKind::ALL[at % TextKind::ALL.len()],
+                file: "a.rs".to_owned(),
+                line: at,
+                content: text(at),
+            })
             .collect()
     }
 

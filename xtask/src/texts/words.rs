@@ -4,7 +4,7 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::{Kind, Text};
+use super::{Text, TextKind};
 
 const RULES: &str = include_str!("words.txt");
 
@@ -19,7 +19,7 @@ pub(crate) fn complaints(texts: &[Text]) -> Vec<String> {
     let rules = rules();
     let of_text = |text: &Text| -> Vec<String> {
         // Short strings in tests are often data.
-        if text.kind == Kind::Test && text.content.split_whitespace().count() < 3 {
+        if text.kind == TextKind::Test && text.content.split_whitespace().count() < 3 {
             return Vec::new();
         }
         let prose = without_code(&text.content);
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> Vec<String> {
-        let text = Text { kind: Kind::Error, file: "a.rs".to_owned(), line: 3, content: text.to_owned() };
+        let text = Text { kind: TextKind::Error, file: "a.rs".to_owned(), line: 3, content: text.to_owned() };
         complaints(&[text])
     }
 

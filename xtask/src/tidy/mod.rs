@@ -1,6 +1,6 @@
 //! `cargo xtask tidy`: the project's own rules about its files, which no other tool checks.
 //!
-//! `source.rs` contains the rules about a source file, `declarations.rs` those about functions, `links.rs` those about
+//! `source.rs` contains the rules about a source file, `declarations.rs` those about functions and types, `links.rs` those about
 //! links between documents, `walls.rs` those about dependencies between crates, and `cycles.rs` those about imports within a crate.
 //! The command reads files and never changes them.
 

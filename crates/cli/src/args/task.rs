@@ -62,7 +62,7 @@ pub(crate) struct PromptArguments {
     #[arg(long)]
     pub(crate) effort: Option<String>,
     /// Queue priority [default: normal]
-    #[arg(long, value_parser = Listed::<PriorityWord>::new())]
+    #[arg(long, value_parser = SuggestedValues::<PriorityWord>::new())]
     pub(crate) priority: Option<String>,
     /// Stream the transcript; the exit code shows the run's outcome (0 completed, 1 failed, 130 stopped)
     #[arg(long, short)]
@@ -119,15 +119,15 @@ pub(crate) enum GroupWord {
 
 /// Lists the values of `V` in help and completions, but accepts any value. The server rejects unknown values with its own error code.
 #[derive(Clone)]
-struct Listed<V>(PhantomData<V>);
+struct SuggestedValues<V>(PhantomData<V>);
 
-impl<V> Listed<V> {
+impl<V> SuggestedValues<V> {
     fn new() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<V: ValueEnum + Send + Sync + 'static> TypedValueParser for Listed<V> {
+impl<V: ValueEnum + Send + Sync + 'static> TypedValueParser for SuggestedValues<V> {
     type Value = String;
 
     fn parse_ref(&self, command: &clap::Command, argument: Option<&clap::Arg>, value: &OsStr) -> Result<String, clap::Error> {
@@ -164,10 +164,10 @@ pub(crate) enum TaskCommand {
         #[arg(long, short)]
         env: Option<String>,
         /// Only list tasks with one of these statuses, separated by commas
-        #[arg(long, value_parser = Listed::<StatusWord>::new(), value_delimiter = ',')]
+        #[arg(long, value_parser = SuggestedValues::<StatusWord>::new(), value_delimiter = ',')]
         status: Vec<String>,
         /// Only list tasks of this group
-        #[arg(long, value_parser = Listed::<GroupWord>::new())]
+        #[arg(long, value_parser = SuggestedValues::<GroupWord>::new())]
         group: Option<String>,
         /// Only list archived tasks
         #[arg(long)]

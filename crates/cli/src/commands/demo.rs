@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{demo_codex, env, task, task_diff};
 use crate::args::{Arguments, DemoArguments};
 use crate::client::Client;
-use crate::follow::{self, Form};
+use crate::follow::{self, RunFormat};
 use crate::output::Output;
 use crate::{printer, server};
 
@@ -214,7 +214,7 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
     let new = CreateTask { env_id: environment.env_id.to_string(), prompt: FIRST.to_owned(), ..CreateTask::default() };
     let task = client.create_task(&new).await?;
     let id = task.task_id.to_string();
-    let first = follow::to_the_end(client, &id, 1, Form::Transcript).await?;
+    let first = follow::to_the_end(client, &id, 1, RunFormat::Transcript).await?;
     if first != ExitCode::SUCCESS {
         return Ok(first);
     }
@@ -223,7 +223,7 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
     printer::line(format!("> {SECOND}"));
     let asked = ResumeTask { prompt: SECOND.to_owned(), ..ResumeTask::default() };
     let resumed = client.resume_task(&id, &asked).await?;
-    let second = follow::to_the_end(client, &id, 2, Form::Transcript).await?;
+    let second = follow::to_the_end(client, &id, 2, RunFormat::Transcript).await?;
     if second != ExitCode::SUCCESS {
         return Ok(second);
     }

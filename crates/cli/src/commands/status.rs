@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use config::Config;
 use model::ErrorCode;
 use model::problem::Problem;
-use model::queue::Hold;
+use model::queue::Blocker;
 use protocol::{ServerStatus, WorkerStatus};
 
 use super::image;
@@ -53,7 +53,7 @@ async fn fresh(client: &Client) -> Result<ServerStatus, Problem> {
 /// Returns an error with all reasons and hints if no task can start.
 fn ready(status: &ServerStatus) -> Result<(), Problem> {
     // A damaged record does not prevent other tasks from starting.
-    let holds: Vec<&Hold> = status.troubles.iter().filter(|trouble| trouble.code != ErrorCode::Damaged).collect();
+    let holds: Vec<&Blocker> = status.troubles.iter().filter(|trouble| trouble.code != ErrorCode::Damaged).collect();
     let worker = status.worker.problem.iter().map(|reason| (reason, &status.worker.hints));
     let reasons: Vec<_> = worker.chain(holds.iter().map(|hold| (&hold.detail, &hold.hints))).collect();
     if reasons.is_empty() {

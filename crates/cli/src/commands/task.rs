@@ -14,7 +14,7 @@ use super::task_prompt::{asked, begun, last_run, prompt};
 use super::{queue, task_answer, task_diff, task_home, task_publish, task_show, task_update, trash};
 use crate::args::{AfterStart, TaskArguments, TaskCommand};
 use crate::client::{Client, lost};
-use crate::follow::{self, Form};
+use crate::follow::{self, RunFormat};
 use crate::output::OutputFormat;
 use crate::{ids, images, printer, sse};
 
@@ -68,7 +68,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
             task_show::show(&task, &Layout::new(status.home).mirror(task.env_id), format)
         }
         TaskCommand::Logs { task, run, follow, raw } => {
-            let form = if *raw || format.is_json() { Form::Raw } else { Form::Transcript };
+            let form = if *raw || format.is_json() { RunFormat::Raw } else { RunFormat::Transcript };
             let id = ids::task(client, &task.task).await?;
             let task = client.show_task(&id).await?;
             let number = run.unwrap_or_else(|| last_run(&task));
@@ -81,9 +81,9 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
         TaskCommand::Unarchive(TaskArguments { tasks }) => archive(client, tasks, "unarchive", format).await,
         TaskCommand::Diff { task, run, since_viewed, stat } => {
             let form = match (format, stat) {
-                (OutputFormat::Json, _) => task_diff::Form::Json,
-                (OutputFormat::Text, true) => task_diff::Form::Stat,
-                (OutputFormat::Text, false) => task_diff::Form::Patch,
+                (OutputFormat::Json, _) => task_diff::DiffOutput::Json,
+                (OutputFormat::Text, true) => task_diff::DiffOutput::Stat,
+                (OutputFormat::Text, false) => task_diff::DiffOutput::Patch,
             };
             let run = run.map(|run| run.to_string());
             let part = DiffQuery { since_viewed: run.is_none() && *since_viewed, run, ..DiffQuery::default() };
@@ -115,16 +115,16 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
 }
 
 /// Prints what a run has logged so far.
-async fn logs(client: &Client, task: &TaskView, number: u32, form: Form) -> Result<ExitCode, Problem> {
-    let query = LogQuery { masked: form != Form::Raw };
+async fn logs(client: &Client, task: &TaskView, number: u32, form: RunFormat) -> Result<ExitCode, Problem> {
+    let query = LogQuery { masked: form != RunFormat::Raw };
     let answer = client.read_log(&task.task_id.to_string(), number, &query).await?;
     let mut body = answer.bytes_stream();
     let mut lines = LineSplitter::new();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| lost(&error))?;
         match form {
-            Form::Raw => printer::bytes(&chunk),
-            Form::Transcript => lines.feed(&chunk, |line| follow::show(&line.event())),
+            RunFormat::Raw => printer::bytes(&chunk),
+            RunFormat::Transcript => lines.feed(&chunk, |line| follow::show(&line.event())),
         }
     }
     let may_grow = task.active && number == last_run(task);

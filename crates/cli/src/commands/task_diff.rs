@@ -19,19 +19,19 @@ const PATH: usize = 100;
 
 /// The format of a diff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum DiffOutput {
     Patch,
     Stat,
     Json,
 }
 
 /// Prints the changes of a task, or the part of them that the query selects.
-pub(super) async fn run(client: &Client, task: &str, part: DiffQuery, form: Form) -> Result<ExitCode, Problem> {
+pub(super) async fn run(client: &Client, task: &str, part: DiffQuery, form: DiffOutput) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
     match form {
-        Form::Patch => patch(client, &id, part).await?,
-        Form::Stat => stat(&client.show_diff(&id, &part).await?).print(),
-        Form::Json => printer::json(&client.show_diff(&id, &part).await?)?,
+        DiffOutput::Patch => patch(client, &id, part).await?,
+        DiffOutput::Stat => stat(&client.show_diff(&id, &part).await?).print(),
+        DiffOutput::Json => printer::json(&client.show_diff(&id, &part).await?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

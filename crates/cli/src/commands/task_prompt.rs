@@ -9,7 +9,7 @@ use protocol::{ResumeTask, TaskView};
 
 use crate::args::{AfterStart, PromptArguments};
 use crate::client::Client;
-use crate::follow::{self, Form};
+use crate::follow::{self, RunFormat};
 use crate::output::OutputFormat;
 use crate::{images, printer, progress};
 
@@ -45,7 +45,7 @@ pub(super) async fn begun(client: &Client, task: &TaskView, next: AfterStart, fo
         return Ok(ExitCode::SUCCESS);
     }
     printer::remark(format!("task {id}, run {}", last_run(task)));
-    follow::run(client, &id, last_run(task), if format.is_json() { Form::Raw } else { Form::Transcript }).await
+    follow::run(client, &id, last_run(task), if format.is_json() { RunFormat::Raw } else { RunFormat::Transcript }).await
 }
 
 /// Reads the prompt from the command line, a file or stdin.

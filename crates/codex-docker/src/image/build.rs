@@ -14,7 +14,7 @@ use super::names::{CODEX_VERSION, DEFAULT_BASE, DEFAULT_IMAGE, DEFAULT_REGISTRY,
 use super::progress::Progress;
 use super::registry;
 use super::status::{BASE, BUILT_FOR, CODEX, CUSTOM, DOCKERFILE_HASH, ImageStatus, status};
-use super::trouble::{Heard, explain, words_of};
+use super::trouble::{BuildOutput, explain, words_of};
 use crate::failure::Failure;
 use model::ErrorCode;
 
@@ -152,7 +152,7 @@ const ABOUT_ITSELF: &[&str] = &[" --->", "Removing intermediate container", "[Wa
 /// Splits the output of the builder into steps and lines.
 #[derive(Debug, Default)]
 struct Listener {
-    heard: Heard,
+    heard: BuildOutput,
     rest: String,
 }
 

@@ -9,13 +9,13 @@ use futures_util::StreamExt as _;
 
 use super::progress::{Progress, spoken_size};
 use super::status::{ImageStatus, status};
-use super::trouble::{Heard, explain, words_of};
+use super::trouble::{BuildOutput, explain, words_of};
 use crate::failure::Failure;
 
 /// Pulls an image and returns its status.
 pub async fn pull(docker: &Docker, name: &str, mut show: impl FnMut(Progress<'_>) + Send) -> Result<ImageStatus, Failure> {
     let doing = format!("pull `{name}`");
-    let failed = |error: &Error| explain(&doing, &words_of(error), &Heard::default());
+    let failed = |error: &Error| explain(&doing, &words_of(error), &BuildOutput::default());
     let (repository, tag) = split(name);
     let options = CreateImageOptionsBuilder::new().from_image(repository).tag(tag).build();
     let mut stream = docker.create_image(Some(options), None, None);
@@ -27,7 +27,7 @@ pub async fn pull(docker: &Docker, name: &str, mut show: impl FnMut(Progress<'_>
         let arrived = arrived.map(|bytes| format!(" {}", spoken_size(bytes))).unwrap_or_default();
         show(Progress::Line(&format!("{layer}{status}{arrived}")));
     }
-    status(docker, name).await?.ok_or_else(|| explain(&doing, "no such image", &Heard::default()))
+    status(docker, name).await?.ok_or_else(|| explain(&doing, "no such image", &BuildOutput::default()))
 }
 
 /// Splits a reference into the repository and the tag or digest.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::context::{DOCKERFILE, fingerprint};
 use super::names::CODEX_VERSION;
-use super::trouble::{Heard, explain, words_of};
+use super::trouble::{BuildOutput, explain, words_of};
 use crate::connect::status_of;
 use crate::failure::Failure;
 
@@ -67,7 +67,7 @@ pub async fn status(docker: &Docker, name: &str) -> Result<Option<ImageStatus>, 
     let image = match docker.inspect_image(name).await {
         Ok(image) => image,
         Err(error) if status_of(&error) == Some(404) => return Ok(None),
-        Err(error) => return Err(explain(&format!("inspect `{name}`"), &words_of(&error), &Heard::default())),
+        Err(error) => return Err(explain(&format!("inspect `{name}`"), &words_of(&error), &BuildOutput::default())),
     };
     let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
     let size = u64::try_from(image.size.unwrap_or_default()).unwrap_or_default();

@@ -19,12 +19,12 @@ const LINE: usize = 200;
 
 /// The current step of a build, and the last lines of its output.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct BuildOutput {
     step: Option<String>,
     lines: VecDeque<String>,
 }
 
-impl Heard {
+impl BuildOutput {
     /// Records the start of a step.
     pub(super) fn step(&mut self, step: &str) {
         self.step = Some(step.to_owned());
@@ -179,7 +179,7 @@ pub(super) fn words_of(error: &Error) -> String {
 }
 
 /// Returns the failure for the engine's message. `doing` is the failed action, such as ``build `x:1` ``.
-pub(super) fn explain(doing: &str, words: &str, heard: &Heard) -> Failure {
+pub(super) fn explain(doing: &str, words: &str, heard: &BuildOutput) -> Failure {
     let step = heard.step.as_deref().unwrap_or_default();
     if words.contains(CHECK) || step.contains(CHECK) {
         return with_tail(
@@ -211,7 +211,7 @@ fn exit_code(words: &str) -> String {
     format!("a command failed with exit code {code}")
 }
 
-fn with_tail(mut failure: Failure, heard: &Heard) -> Failure {
+fn with_tail(mut failure: Failure, heard: &BuildOutput) -> Failure {
     for line in heard.lines.iter().filter(|line| !line.is_empty()) {
         failure.message.push_str("\n  | ");
         failure.message.push_str(line);

@@ -5,8 +5,8 @@
 use super::*;
 use model::ErrorCode;
 
-fn heard(step: &str, lines: &[&str]) -> Heard {
-    let mut heard = Heard::default();
+fn heard(step: &str, lines: &[&str]) -> BuildOutput {
+    let mut heard = BuildOutput::default();
     heard.step(step);
     for line in lines {
         heard.line(line);
@@ -96,10 +96,10 @@ fn an_image_without_codex_is_told_by_our_own_check() {
 
 #[test]
 fn every_explanation_is_readable() {
-    let known = TROUBLES.iter().map(|trouble| explain("build `x:1`", trouble.said[0], &Heard::default()));
+    let known = TROUBLES.iter().map(|trouble| explain("build `x:1`", trouble.said[0], &BuildOutput::default()));
     let missing = explain("build `x:1`", CHECK, &heard(CHECK, &["/bin/sh: 1: codex: not found"]));
     let failed = explain("build `x:1`", EXITED, &heard("RUN make", &["make: *** [all] Error 2"]));
-    let unknown = explain("pull `x:1`", "something new", &Heard::default());
+    let unknown = explain("pull `x:1`", "something new", &BuildOutput::default());
     let reports: Vec<String> = known.chain([missing, failed, unknown]).map(|failure| crate::report(&failure)).collect();
     insta::assert_snapshot!(reports.join("\n"));
 }

@@ -54,7 +54,7 @@ const READ_ON: Duration = Duration::from_mins(15);
 type Piece = Result<Frame<Bytes>, io::Error>;
 
 /// A request that is ready to be sent, and the permit for the memory that its body uses until then.
-struct Asked {
+struct PreparedRequest {
     request: reqwest::RequestBuilder,
     room: Option<OwnedSemaphorePermit>,
 }
@@ -91,7 +91,7 @@ impl Shared {
             asked = self.request(request) => asked,
             () = answered.closed() => return,
         };
-        let Asked { request, room } = match asked {
+        let PreparedRequest { request, room } = match asked {
             Ok(asked) => asked,
             Err(refused) => {
                 let _listening = answered.send(self.refused(refused));
@@ -121,7 +121,7 @@ impl Shared {
     }
 
     /// Builds the request to the model's API. Fails with the response for a refused request.
-    async fn request(&self, request: Request<Incoming>) -> Result<Asked, Response<Body>> {
+    async fn request(&self, request: Request<Incoming>) -> Result<PreparedRequest, Response<Body>> {
         let (head, body) = request.into_parts();
         let mut url = self.upstream.clone();
         let below = head.uri.path().strip_prefix("/v1").unwrap_or_default();
@@ -151,7 +151,7 @@ impl Shared {
         if let Some(body) = body {
             request = request.body(body);
         }
-        Ok(Asked { request, room })
+        Ok(PreparedRequest { request, room })
     }
 
     /// Reads a complete request, and removes hosted tools and remote references.

@@ -5,7 +5,7 @@ use bollard::Docker;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use model::WORKER_CUT_OFF;
 
-use super::prepare::Prepared;
+use super::prepare::PreparedRun;
 use super::watch::End;
 use crate::connect::status_of;
 use crate::settings::Settings;
@@ -14,7 +14,7 @@ use crate::{give_back, housekeeping};
 
 /// Why a run is being stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(super) enum StopReason {
     /// This process received the signal with this number.
     Asked(u8),
     /// The disk is almost full.
@@ -25,7 +25,7 @@ pub(super) enum Reason {
 
 /// Returns the exit code of a run. A run that was interrupted from outside has a special code, so that it does not look like a
 /// failure of Codex.
-pub(super) fn exit_code(settings: &Settings, end: &End, reason: Option<Reason>) -> u8 {
+pub(super) fn exit_code(settings: &Settings, end: &End, reason: Option<StopReason>) -> u8 {
     let End::Exited { code, out_of_memory, engine_was_away, words } = end else {
         if reason.is_some() {
             return exit_code_of(reason);
@@ -53,7 +53,7 @@ pub(super) fn exit_code(settings: &Settings, end: &End, reason: Option<Reason>) 
 
 /// Removes the container, gives the files back to the caller, and removes the folder of the run. Failures are reported, and `reap`
 /// tries again later.
-pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine, prepared: Prepared) {
+pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine, prepared: PreparedRun) {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     match docker.remove_container(&settings.name, Some(options)).await {
         Ok(()) => {}
@@ -74,9 +74,9 @@ pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine
 }
 
 /// Returns the exit code of a run that was stopped.
-pub(super) fn exit_code_of(reason: Option<Reason>) -> u8 {
+pub(super) fn exit_code_of(reason: Option<StopReason>) -> u8 {
     match reason {
-        Some(Reason::Asked(signal)) => 128 + signal,
-        Some(Reason::DiskFull | Reason::NobodyReads) | None => 1,
+        Some(StopReason::Asked(signal)) => 128 + signal,
+        Some(StopReason::DiskFull | StopReason::NobodyReads) | None => 1,
     }
 }

@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::Begun;
-use super::end::{Reason, exit_code_of};
+use super::end::{StopReason, exit_code_of};
 use super::output::Copying;
 use super::watch::Watch;
 use crate::connect::status_of;
@@ -69,7 +69,7 @@ impl Stops {
 pub(super) struct Stopping<'a> {
     docker: &'a Docker,
     container: &'a str,
-    pub(super) reason: Option<Reason>,
+    pub(super) reason: Option<StopReason>,
     kill_at: Instant,
 }
 
@@ -79,7 +79,7 @@ impl<'a> Stopping<'a> {
     }
 
     /// Starts to stop the container. A second call kills it immediately.
-    pub(super) async fn end(&mut self, reason: Reason) {
+    pub(super) async fn end(&mut self, reason: StopReason) {
         if self.reason.is_none() {
             self.reason = Some(reason);
             self.kill_at = Instant::now() + STOP_GRACE;
@@ -144,17 +144,17 @@ pub(super) async fn hold(
                     return Ok(exit_code_of(stopping.reason));
                 }
             }
-            number = stops.next() => stopping.end(Reason::Asked(number)).await,
+            number = stops.next() => stopping.end(StopReason::Asked(number)).await,
             () = stopping.patience(), if stopping.reason.is_some() => {}
             Ok(error) = &mut broken => {
                 crate::say(&format!("stopping the run: nothing reads the output any more ({error})"));
-                stopping.end(Reason::NobodyReads).await;
+                stopping.end(StopReason::NobodyReads).await;
             }
             _ = look.tick() => {
                 copying.look_again();
                 if stopping.reason.is_none() && let Some(free) = disk::free(&out).filter(|free| *free < settings.limits.free_disk) {
                     crate::say(&format!("stopping the run: {}", disk::below(&out, free, settings.limits.free_disk)));
-                    stopping.end(Reason::DiskFull).await;
+                    stopping.end(StopReason::DiskFull).await;
                 }
             }
         }
@@ -167,7 +167,7 @@ pub(super) async fn hold(
     let handed_on = tokio::task::spawn_blocking(move || copying.finish());
     tokio::select! {
         copied = handed_on => {
-            if let Ok(Err(error)) = copied && stopping.reason != Some(Reason::NobodyReads) {
+            if let Ok(Err(error)) = copied && stopping.reason != Some(StopReason::NobodyReads) {
                 crate::say(&format!("could not pass on all output: {error}"));
             }
         }

@@ -28,7 +28,7 @@ use bollard::query_parameters::{
 };
 
 pub(crate) use self::hold::Stops;
-use self::prepare::Prepared;
+use self::prepare::PreparedRun;
 pub(crate) use self::prepare::{check_image, machine};
 pub(crate) use self::watch::{End, Watch};
 use crate::connect::{connect, refused, status_of};
@@ -52,7 +52,7 @@ pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, 
     prepare::check_volumes(&docker, &settings)?;
     let machine = machine(&docker, environment).await?;
     check_image(&docker, &settings.image).await?;
-    let prepared = Prepared::hold(&settings)?;
+    let prepared = PreparedRun::hold(&settings)?;
     prepared.path().clone_into(&mut settings.state);
     let found = find(&docker, &settings).await?;
     let begun = match found {

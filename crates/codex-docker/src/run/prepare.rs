@@ -34,7 +34,7 @@ const MANY_PROCESSES: u64 = 32_768;
 const VOLUME_FOLDERS: (usize, usize) = (1, 45);
 
 /// The locked folder of a run, and the run's token for the broker.
-pub(crate) struct Prepared {
+pub(crate) struct PreparedRun {
     folder: RunFolder,
     token: String,
 }
@@ -137,7 +137,7 @@ pub(super) fn locks(settings: &Settings, environment: &BTreeMap<String, String>)
     default_state(environment).unwrap_or_else(|_| own()).join("locks")
 }
 
-impl Prepared {
+impl PreparedRun {
     /// Locks the folder of the run. Fails if the disk is full.
     pub(super) fn hold(settings: &Settings) -> Result<Self, Failure> {
         let (container, image, labels) = (settings.name.clone(), settings.image.clone(), settings.labels.clone());

@@ -12,7 +12,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use tokio::io::AsyncWriteExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::end::Reason;
+use super::end::StopReason;
 use super::hold::{Stopping, Stops};
 use super::watch::Watch;
 use crate::failure::Failure;
@@ -69,10 +69,10 @@ pub(super) async fn hold(docker: &Docker, settings: &Settings, attached: Option<
                 Some(bytes) => if let Err(error) = attached.input.write_all(&bytes).await {
                     tracing::debug!(%error, "the container no longer accepts input");
                 },
-                None => stopping.end(Reason::Asked(1)).await,
+                None => stopping.end(StopReason::Asked(1)).await,
             },
             _ = resized.recv() => resize(docker, &settings.name).await,
-            number = stops.next() => stopping.end(Reason::Asked(number)).await,
+            number = stops.next() => stopping.end(StopReason::Asked(number)).await,
             () = stopping.patience(), if stopping.reason.is_some() => {}
             end = watch.step() => if let Some(end) = end { break end },
         }

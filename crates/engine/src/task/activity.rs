@@ -19,12 +19,12 @@ const PAUSE: Duration = Duration::from_secs(2);
 const LOOK_BYTES: u64 = 64 * 1024;
 
 /// Decides when to read the log next.
-pub(super) struct Glance {
+pub(super) struct ReadTimer {
     last: Option<Instant>,
     due: Option<Instant>,
 }
 
-impl Glance {
+impl ReadTimer {
     /// The first update is immediate, because the log may already have content.
     pub(super) fn new() -> Self {
         Self { last: None, due: Some(Instant::now()) }
@@ -70,7 +70,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_glance_is_taken_at_once_and_then_now_and_then() {
-        let mut glance = Glance::new();
+        let mut glance = ReadTimer::new();
         let begun = Instant::now();
         glance.due().await;
         assert_eq!(begun.elapsed(), Duration::ZERO);

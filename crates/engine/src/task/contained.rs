@@ -368,7 +368,7 @@ fn before(task: &TaskRecord) -> Option<&model::run::RunRecord> {
 
 /// Returns notes about hosts that were rejected, and about content that was removed from requests to the model.
 pub(super) async fn refusals(files: &RunFiles, redactor: &Redactor) -> std::io::Result<Vec<String>> {
-    let (mut hosts, mut removed) = (Told::default(), Told::default());
+    let (mut hosts, mut removed) = (DistinctLines::default(), DistinctLines::default());
     let mut tail = Tail::from(files.stderr(), 0);
     while tail
         .read(|line| {
@@ -387,12 +387,12 @@ pub(super) async fn refusals(files: &RunFiles, redactor: &Redactor) -> std::io::
 
 /// Lines of one kind, without duplicates.
 #[derive(Default)]
-struct Told {
+struct DistinctLines {
     all: BTreeSet<String>,
     first: Vec<String>,
 }
 
-impl Told {
+impl DistinctLines {
     fn tell(&mut self, how: &str, rest: &[u8], redactor: &Redactor) {
         if self.all.len() >= MAX_TOLD_APART {
             return;

@@ -11,9 +11,9 @@ use runner::journal::Tail;
 use runner::keeper::{self, RunFiles};
 
 use super::TaskSlot;
-use super::activity::Glance;
+use super::activity::ReadTimer;
 use crate::inner::Inner;
-use crate::times::Marks;
+use crate::times::MarkWriter;
 
 impl Inner {
     pub(super) async fn follow(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
@@ -25,8 +25,8 @@ impl Inner {
         let files = RunFiles::new(&logs, run);
         let mut interest = self.watch.watch(&logs);
         let mut tail = Tail::from(files.journal(), 0);
-        let mut marks = Marks::begin(&self.home.layout.times(slot.id), run, length(&files), began).await;
-        let mut glance = Glance::new();
+        let mut marks = MarkWriter::begin(&self.home.layout.times(slot.id), run, length(&files), began).await;
+        let mut glance = ReadTimer::new();
         slot.set_activity(None);
         let gone = keeper::until_gone(&files, attempt);
         let login = self.keep_login_current(slot);

@@ -8,7 +8,7 @@ use model::ErrorCode;
 use model::ids::Attempt;
 use model::run::RunError;
 use model::task::TaskEvent;
-use runner::keeper::{self, Order, RunFiles};
+use runner::keeper::{self, KeeperOrder, RunFiles};
 use runner::worker::{ContainerFolders, ContainerRun, RunCall, WorkerKind};
 
 use super::TaskSlot;
@@ -75,7 +75,7 @@ impl Inner {
             container,
         });
         self.lend_login(slot.id, &call).await?;
-        let order = Order::new(slot.id, run.number, attempt, &call, &worktree, &self.config);
+        let order = KeeperOrder::new(slot.id, run.number, attempt, &call, &worktree, &self.config);
         let files = RunFiles::new(&self.home.layout.logs(slot.id), run.number);
         let launched = keeper::launch(&self.config.keeper_program, &files, &order, &call.environment, &self.watch).await;
         crash::point(CrashPoint::KeeperStarted);

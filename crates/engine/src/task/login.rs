@@ -12,7 +12,7 @@ use model::ErrorCode;
 use model::ids::{RunNumber, TaskId};
 use model::run::RunError;
 use model::task::TaskRecord;
-use runner::worker::{Due, LOGIN_FOLDER, Login, Refused, WorkerCall, WorkerKind};
+use runner::worker::{Due, LOGIN_FOLDER, Login, RefusedLogin, WorkerCall, WorkerKind};
 use store::{CodexHome, LoginCopy, RefusedCopy};
 
 use super::TaskSlot;
@@ -154,8 +154,8 @@ impl Inner {
     }
 }
 
-fn report(home: &CodexHome, refused: &Refused, run: Option<(TaskId, RunNumber)>) {
-    let Refused { why, kept } = refused;
+fn report(home: &CodexHome, refused: &RefusedLogin, run: Option<(TaskId, RunNumber)>) {
+    let RefusedLogin { why, kept } = refused;
     let (task_id, run) = run.unzip();
     tracing::warn!(task = task_id.map(tracing::field::display), reason = why, kept = %kept.display(), "a run changed its copy of the Codex login; the login itself is unchanged");
     let refused = RefusedCopy { at: Timestamp::now(), task_id, run, why: why.clone(), kept: kept.clone() };

@@ -25,7 +25,7 @@ use crate::environment::fetch_failed;
 use crate::inner::Inner;
 
 /// The result of a preparation.
-enum Prepared {
+enum Preparation {
     /// The worktree is at this commit.
     Ready(ObjectId),
     /// The commit has submodules from URLs that are not trusted yet.
@@ -43,14 +43,14 @@ impl Inner {
         }
         crash::point(CrashPoint::Prepared);
         let event = match prepared {
-            Ok(Prepared::Ready(base_sha)) => TaskEvent::Prepared { attempt, base_sha },
-            Ok(Prepared::Asks(urls)) => TaskEvent::Asked { attempt, urls },
+            Ok(Preparation::Ready(base_sha)) => TaskEvent::Prepared { attempt, base_sha },
+            Ok(Preparation::Asks(urls)) => TaskEvent::Asked { attempt, urls },
             Err(error) => TaskEvent::PreparationFailed { attempt, error },
         };
         self.post(slot, event).await;
     }
 
-    async fn prepared(self: &Arc<Self>, slot: &Arc<TaskSlot>, cancel: &CancellationToken) -> Result<Prepared, RunError> {
+    async fn prepared(self: &Arc<Self>, slot: &Arc<TaskSlot>, cancel: &CancellationToken) -> Result<Preparation, RunError> {
         let mirror = self.mirror_of(slot.env_id)?;
         self.check_ended(slot).await;
         self.finish_update(slot).await?;
@@ -78,7 +78,7 @@ impl Inner {
             let mut urls = mirror.untrusted_urls(&base, &sources).await.map_err(|error| unreadable(&error))?;
             urls.retain(|url| !task.skipped_urls.iter().any(|skipped| canonical(skipped) == canonical(url)));
             if !urls.is_empty() {
-                return Ok(Prepared::Asks(urls));
+                return Ok(Preparation::Asks(urls));
             }
         }
         let worktree = mirror.ensure_worktree(spec, &sources, &progress, cancel.clone()).await.map_err(|error| {
@@ -94,7 +94,7 @@ impl Inner {
         self.check_images(&task).await?;
         self.write_prompt(&task).await?;
         mirror.sync().await.map_err(|error| not_synced(&error))?;
-        Ok(Prepared::Ready(base))
+        Ok(Preparation::Ready(base))
     }
 
     /// Returns the URLs that submodules are fetched from without asking, according to the repository's settings and mirror.

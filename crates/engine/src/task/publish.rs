@@ -18,8 +18,8 @@ use model::publication::{Publication, PublicationStatus, Publish};
 use model::run::RunError;
 use model::secret::Secret;
 use model::task::{NewRun, PublicationEvent, TaskEvent, TaskRecord, TaskRequest};
-use protocol::{ForgeView, PublicationView, PublishTask};
 use process::RunProgramError;
+use protocol::{ForgeView, PublicationView, PublishTask};
 
 use super::TaskSlot;
 use crate::environment::fetch_failed;

@@ -12,7 +12,7 @@ use super::NoticeGroup;
 
 /// A daily period without notifications. If `to` is before `from`, the period spans midnight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "QuietHoursText", into = "QuietHoursText")]
 pub struct QuietHours {
     from: Time,
     to: Time,
@@ -23,7 +23,7 @@ pub struct QuietHours {
 /// Quiet hours as written in files.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct QuietHoursText {
     from: String,
     to: String,
     zone: String,
@@ -104,15 +104,15 @@ fn time(text: &str) -> Result<Time, QuietError> {
     Time::new(number(hour)?, number(minute)?, 0, 0).map_err(|_| refused())
 }
 
-impl TryFrom<Written> for QuietHours {
+impl TryFrom<QuietHoursText> for QuietHours {
     type Error = QuietError;
 
-    fn try_from(written: Written) -> Result<Self, QuietError> {
+    fn try_from(written: QuietHoursText) -> Result<Self, QuietError> {
         Self::parse(&written.from, &written.to, &written.zone, written.let_through)
     }
 }
 
-impl From<QuietHours> for Written {
+impl From<QuietHours> for QuietHoursText {
     fn from(hours: QuietHours) -> Self {
         Self { from: hours.from(), to: hours.to(), zone: hours.zone().to_owned(), let_through: hours.let_through }
     }

@@ -75,7 +75,7 @@ pub struct BadSetting {
 
 /// What to do with a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Delivery {
     /// Send the notification now.
     Tell,
     /// Hold the notification for the summary after quiet hours.
@@ -141,14 +141,14 @@ impl NoticeSettings {
     }
 
     /// Decides whether to send a notification of this kind now.
-    pub fn way(&self, event: NoticeKind, now: Timestamp) -> Way {
-        let Some(group) = event.group() else { return Way::Tell };
+    pub fn way(&self, event: NoticeKind, now: Timestamp) -> Delivery {
+        let Some(group) = event.group() else { return Delivery::Tell };
         if !self.tells(group) {
-            return Way::Drop;
+            return Delivery::Drop;
         }
         match &self.quiet_hours {
-            Some(hours) if hours.ends(now).is_some() && !hours.lets_through(group) => Way::Hold,
-            Some(_) | None => Way::Tell,
+            Some(hours) if hours.ends(now).is_some() && !hours.lets_through(group) => Delivery::Hold,
+            Some(_) | None => Delivery::Tell,
         }
     }
 }
@@ -245,13 +245,22 @@ mod tests {
     fn what_nobody_wants_is_dropped_and_what_is_quiet_is_held() {
         let (day, night) = (at("2026-01-10T12:00:00Z"), at("2026-01-10T23:00:00Z"));
         let all = NoticeSettings::default();
-        assert_eq!(all.way(NoticeKind::Finished, night), Way::Tell);
+        assert_eq!(all.way(NoticeKind::Finished, night), Delivery::Tell);
         let some = NoticeSettings { tell: Some([NoticeGroup::Failed].into()), ..quiet(&[NoticeGroup::NeedsYou]) };
-        assert_eq!(some.way(NoticeKind::Finished, day), Way::Drop);
-        assert_eq!((some.way(NoticeKind::Failed, day), some.way(NoticeKind::Interrupted, night)), (Way::Tell, Way::Hold));
+        assert_eq!(some.way(NoticeKind::Finished, day), Delivery::Drop);
+        assert_eq!(
+            (some.way(NoticeKind::Failed, day), some.way(NoticeKind::Interrupted, night)),
+            (Delivery::Tell, Delivery::Hold)
+        );
         let urgent = quiet(&[NoticeGroup::NeedsYou]);
-        assert_eq!((urgent.way(NoticeKind::NeedsYou, night), urgent.way(NoticeKind::Finished, night)), (Way::Tell, Way::Hold));
-        assert_eq!((urgent.way(NoticeKind::Test, night), urgent.way(NoticeKind::Finished, day)), (Way::Tell, Way::Tell));
+        assert_eq!(
+            (urgent.way(NoticeKind::NeedsYou, night), urgent.way(NoticeKind::Finished, night)),
+            (Delivery::Tell, Delivery::Hold)
+        );
+        assert_eq!(
+            (urgent.way(NoticeKind::Test, night), urgent.way(NoticeKind::Finished, day)),
+            (Delivery::Tell, Delivery::Tell)
+        );
     }
 
     #[test]

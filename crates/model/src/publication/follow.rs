@@ -26,7 +26,7 @@ pub enum Question {
 
 /// A pull request that is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Followed {
+pub struct FollowedPullRequest {
     /// The number of the pull request.
     pub number: u64,
     /// Whether somebody has the page of the task open.
@@ -36,7 +36,7 @@ pub struct Followed {
 }
 
 /// Returns the next request. `age` returns how old the last answer to a request is, or `None` if there is none.
-pub fn next_question(followed: &[Followed], age: impl Fn(Question) -> Option<Duration>) -> Option<Question> {
+pub fn next_question(followed: &[FollowedPullRequest], age: impl Fn(Question) -> Option<Duration>) -> Option<Question> {
     if followed.is_empty() {
         return None;
     }
@@ -65,12 +65,12 @@ mod tests {
 
     use super::*;
 
-    fn one(number: u64) -> Followed {
-        Followed { number, is_watched: false, has_pending_checks: false }
+    fn one(number: u64) -> FollowedPullRequest {
+        FollowedPullRequest { number, is_watched: false, has_pending_checks: false }
     }
 
     /// Counts how often each request is sent during a number of ticks.
-    fn asked(followed: &[Followed], ticks: u32) -> BTreeMap<Question, u32> {
+    fn asked(followed: &[FollowedPullRequest], ticks: u32) -> BTreeMap<Question, u32> {
         let mut last: BTreeMap<Question, u32> = BTreeMap::new();
         let mut times = BTreeMap::new();
         for now in 0..ticks {

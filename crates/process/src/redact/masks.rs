@@ -79,9 +79,9 @@ impl Finder {
     fn find(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = vec![];
         self.find_in(text.as_bytes(), |range| found.push(range));
-        let mut opened: Vec<Opened> = vec![];
+        let mut opened: Vec<UnescapedText> = vec![];
         for _ in 0..MOST_LEVELS {
-            let Some(next) = Opened::new(opened.last().map_or(text.as_bytes(), |outer| &outer.bytes)) else { break };
+            let Some(next) = UnescapedText::new(opened.last().map_or(text.as_bytes(), |outer| &outer.bytes)) else { break };
             opened.push(next);
             let outside = |at: usize| opened.iter().rev().fold(at, |at, opened| opened.outside(at));
             let inside = opened.last().map_or(&[][..], |opened| &opened.bytes);
@@ -131,7 +131,7 @@ fn forms(secrets: &[String]) -> Vec<String> {
     let whole = || secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET);
     let mut forms: Vec<String> = whole().cloned().collect();
     for secret in whole() {
-        let opened = Opened::new(secret.as_bytes()).map(|opened| String::from_utf8_lossy(&opened.bytes).into_owned());
+        let opened = UnescapedText::new(secret.as_bytes()).map(|opened| String::from_utf8_lossy(&opened.bytes).into_owned());
         for text in std::iter::once(secret).chain(&opened) {
             if text.lines().nth(1).is_some() {
                 forms.extend(text.lines().map(|line| line.trim().to_owned()).filter(|line| line.len() >= SHORTEST_PART));
@@ -182,13 +182,13 @@ fn in_base64(secret: &str, bytes_before: usize) -> Vec<String> {
 }
 
 /// A text in which the escapes of JSON strings are decoded.
-struct Opened {
+struct UnescapedText {
     bytes: Vec<u8>,
     /// The positions after each escape: in `bytes`, and in the original text.
     behind: Vec<(u32, u32)>,
 }
 
-impl Opened {
+impl UnescapedText {
     /// Returns `None` if the text has no escape sequence.
     fn new(text: &[u8]) -> Option<Self> {
         let first = text.iter().position(|byte| *byte == b'\\')?;

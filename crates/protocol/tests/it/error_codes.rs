@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use model::container::ContainerCheck;
 use model::problem::{Problem, ProblemKind};
-use model::queue::Hold;
+use model::queue::Blocker;
 use model::{ErrorCode, Report};
 use protocol::ProblemView;
 
@@ -80,8 +80,8 @@ fn the_json_of_every_report_stays_what_it_is() {
     let bare = Report::new(ErrorCode::DiskLow, "no room");
     assert_eq!(json(&report), r#"{"code":"disk_low","message":"no room","hints":["make some"]}"#);
     assert_eq!(json(&bare), r#"{"code":"disk_low","message":"no room"}"#);
-    assert_eq!(json(&Hold::from(report.clone())), r#"{"code":"disk_low","detail":"no room","hints":["make some"]}"#);
-    assert_eq!(json(&Hold::from(bare.clone())), r#"{"code":"disk_low","detail":"no room"}"#);
+    assert_eq!(json(&Blocker::from(report.clone())), r#"{"code":"disk_low","detail":"no room","hints":["make some"]}"#);
+    assert_eq!(json(&Blocker::from(bare.clone())), r#"{"code":"disk_low","detail":"no room"}"#);
     let check = ContainerCheck { problem: Some(bare.clone().into()), ..ContainerCheck::default() };
     assert_eq!(
         json(&check),

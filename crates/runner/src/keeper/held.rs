@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::files::RunFiles;
 use super::on_disk::Syncing;
-use super::record::{Ending, Order};
+use super::record::{KeeperOrder, WorkerEnd};
 use super::turn::TurnWatch;
 
 /// How long leftover processes of the worker get after SIGTERM.
@@ -51,7 +51,7 @@ impl Signals {
 
 /// Why a worker is being ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
+enum EndReason {
     Asked,
     TimeLimit,
     Grace,
@@ -67,7 +67,7 @@ enum Stage {
 }
 
 /// A supervised worker.
-pub(super) struct Held {
+pub(super) struct SupervisedWorker {
     worker: RunningProgram,
     turn: TurnWatch,
     stop_grace: Duration,
@@ -79,13 +79,13 @@ pub(super) struct Held {
     stage: Stage,
     /// When the next stage of the stop protocol starts.
     patience: Instant,
-    reason: Option<Reason>,
+    reason: Option<EndReason>,
     asked: bool,
     syncing: Syncing,
 }
 
-impl Held {
-    pub(super) fn new(order: &Order, files: &RunFiles, worker: RunningProgram) -> Self {
+impl SupervisedWorker {
+    pub(super) fn new(order: &KeeperOrder, files: &RunFiles, worker: RunningProgram) -> Self {
         let now = Instant::now();
         Self {
             worker,
@@ -103,7 +103,7 @@ impl Held {
     }
 
     /// Waits until the worker ends, or ends it. Returns how the worker ended, and whether a stop was requested.
-    pub(super) async fn until_its_end(mut self, signals: &mut Signals) -> io::Result<(Ending, bool)> {
+    pub(super) async fn until_its_end(mut self, signals: &mut Signals) -> io::Result<(WorkerEnd, bool)> {
         loop {
             let lingering = self.lingering.unwrap_or_else(|| Instant::now() + NEVER);
             let working = self.stage == Stage::Working;
@@ -118,8 +118,8 @@ impl Held {
                 _ = signals.child.recv() => pass_over("could not reap an orphaned process", self.bury_orphans()),
                 ended = self.turn.change() => self.lingering = ended.then(|| Instant::now() + self.turn_end_grace),
                 () = self.syncing.due() => self.syncing.start(self.turn.thread()),
-                () = sleep_until(self.limit), if working => self.end(Reason::TimeLimit),
-                () = sleep_until(lingering), if working => self.end(Reason::Grace),
+                () = sleep_until(self.limit), if working => self.end(EndReason::TimeLimit),
+                () = sleep_until(lingering), if working => self.end(EndReason::Grace),
                 () = sleep_until(self.patience), if !working => self.go_on_ending().await,
             }
         }
@@ -129,11 +129,11 @@ impl Held {
     }
 
     /// Ends a worker immediately if it cannot be recorded.
-    pub(super) async fn given_up(mut self, error: &io::Error) -> io::Result<Ending> {
+    pub(super) async fn given_up(mut self, error: &io::Error) -> io::Result<WorkerEnd> {
         pass_over("could not end the worker", self.worker.signal_group(Signal::KILL));
         kill_offspring().await;
         self.worker.reap().await?;
-        Ok(Ending::NeverStarted {
+        Ok(WorkerEnd::NeverStarted {
             reason: format!("the keeper stopped it immediately, because the worker's record could not be written: {error}"),
         })
     }
@@ -141,11 +141,11 @@ impl Held {
     fn asked_to_stop(&mut self) {
         self.asked = true;
         if self.stage == Stage::Working {
-            self.end(Reason::Asked);
+            self.end(EndReason::Asked);
         }
     }
 
-    fn end(&mut self, reason: Reason) {
+    fn end(&mut self, reason: EndReason) {
         self.reason = Some(reason);
         self.stage = Stage::Interrupted;
         self.patience = Instant::now() + self.stop_grace;
@@ -182,13 +182,13 @@ impl Held {
         Ok(())
     }
 
-    fn ending(&self, status: ExitStatus) -> Ending {
+    fn ending(&self, status: ExitStatus) -> WorkerEnd {
         match self.reason {
-            Some(Reason::TimeLimit) => Ending::TimeLimit,
-            Some(Reason::Grace) => Ending::Grace,
-            Some(Reason::Asked) | None => match (status.code(), status.signal()) {
-                (Some(code), _) => Ending::Code { code },
-                (None, signal) => Ending::Signal { signal: signal.unwrap_or_default() },
+            Some(EndReason::TimeLimit) => WorkerEnd::TimeLimit,
+            Some(EndReason::Grace) => WorkerEnd::Grace,
+            Some(EndReason::Asked) | None => match (status.code(), status.signal()) {
+                (Some(code), _) => WorkerEnd::Code { code },
+                (None, signal) => WorkerEnd::Signal { signal: signal.unwrap_or_default() },
             },
         }
     }

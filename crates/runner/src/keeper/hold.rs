@@ -20,9 +20,9 @@ use tokio::time::Instant;
 
 use super::cleanup::clean_up;
 use super::files::RunFiles;
-use super::held::{Held, Signals};
+use super::held::{Signals, SupervisedWorker};
 use super::on_disk::sync_all;
-use super::record::{Ending, ExitRecord, KeeperRecord, Order, read, write};
+use super::record::{ExitRecord, KeeperOrder, KeeperRecord, WorkerEnd, read, write};
 
 /// How long the keeper tries to write the exit record if the disk is full. The outcome can also be determined without it.
 const RECORD_PATIENCE: Duration = Duration::from_mins(2);
@@ -58,7 +58,7 @@ fn run(path: &Path) -> io::Result<()> {
         |name: &str| variables.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.to_str().map(str::to_owned));
     crash::arm(variable);
     pretend_boot(variable);
-    let order = read::<Order>(path)?.ok_or_else(missing)?;
+    let order = read::<KeeperOrder>(path)?.ok_or_else(missing)?;
     if has_begun(&files, &order)? {
         tracing::info!("another keeper already supervised this attempt");
         return Ok(());
@@ -88,13 +88,13 @@ fn take(files: &RunFiles) -> io::Result<Option<File>> {
 }
 
 /// Whether a keeper has supervised this attempt before, until its end or until it was killed.
-fn has_begun(files: &RunFiles, order: &Order) -> io::Result<bool> {
+fn has_begun(files: &RunFiles, order: &KeeperOrder) -> io::Result<bool> {
     let ended = read::<ExitRecord>(&files.exit())?.is_some_and(|exit| exit.attempt == order.attempt);
     let begun = read::<KeeperRecord>(&files.keeper())?.is_some_and(|record| record.attempt == order.attempt);
     Ok(ended || begun)
 }
 
-async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
+async fn hold(order: &KeeperOrder, files: &RunFiles) -> io::Result<()> {
     let started_at = Timestamp::now();
     let keeper = ProcessIdentity::current()?;
     let mut record = KeeperRecord { schema: model::SCHEMA, attempt: order.attempt, keeper, worker: None, started_at };
@@ -106,7 +106,7 @@ async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
         Ok(worker) => {
             crash::point(CrashPoint::WorkerStarted);
             record.worker = Some(worker.identity().clone());
-            let held = Held::new(order, files, worker);
+            let held = SupervisedWorker::new(order, files, worker);
             let (ending, asked) = match write(&files.keeper(), &record) {
                 Ok(()) => held.until_its_end(&mut signals).await?,
                 // A worker that nobody could find again must not run.
@@ -114,7 +114,7 @@ async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
             };
             (ending, asked, Some(started_at))
         }
-        Err(error) => (Ending::NeverStarted { reason: error.to_string() }, false, None),
+        Err(error) => (WorkerEnd::NeverStarted { reason: error.to_string() }, false, None),
     };
     crash::point(CrashPoint::WorkerEnded);
     if let Some(cleanup) = &order.cleanup {
@@ -133,7 +133,7 @@ async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
     write_patiently(files, &exit).await
 }
 
-fn start(order: &Order, files: &RunFiles) -> Result<RunningProgram, Box<dyn std::error::Error>> {
+fn start(order: &KeeperOrder, files: &RunFiles) -> Result<RunningProgram, Box<dyn std::error::Error>> {
     let append = |path| fs_err::File::options().create(true).append(true).mode(0o600).open(path);
     let prompt = fs_err::File::open(files.prompt())?;
     let journal = append(files.journal())?;

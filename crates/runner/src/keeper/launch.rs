@@ -18,7 +18,7 @@ use process::{BaseEnvironment, CommandSpec, RunProgramError, Stderr, Tool};
 
 use super::files::RunFiles;
 use super::observe::{KeeperState, end_leftovers, observe};
-use super::record::{KeeperRecord, Order, read, write};
+use super::record::{KeeperOrder, KeeperRecord, read, write};
 use crate::journal::FolderWatch;
 
 /// How often the files are checked even without file events, because releasing a lock causes no event.
@@ -45,7 +45,7 @@ pub enum LaunchError {
 pub async fn launch(
     program: &Path,
     files: &RunFiles,
-    order: &Order,
+    order: &KeeperOrder,
     environment: &[(OsString, OsString)],
     watch: &Arc<FolderWatch>,
 ) -> Result<Timestamp, LaunchError> {
@@ -123,7 +123,7 @@ mod tests {
     use model::ids::RunNumber;
     use process::ProcessIdentity;
 
-    use super::super::record::{Ending, ExitRecord};
+    use super::super::record::{ExitRecord, WorkerEnd};
     use super::*;
 
     /// Far longer than any step of these tests takes.
@@ -135,14 +135,14 @@ mod tests {
     struct Bench {
         folder: tempfile::TempDir,
         files: RunFiles,
-        order: Order,
+        order: KeeperOrder,
     }
 
     impl Bench {
         fn new() -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             let files = RunFiles::new(folder.path(), RunNumber::FIRST);
-            let order = Order {
+            let order = KeeperOrder {
                 schema: model::SCHEMA,
                 task_id: MARK.parse().expect("an id"),
                 run: RunNumber::FIRST,
@@ -229,7 +229,7 @@ mod tests {
         held.launch(&held.keeper("")).await.expect("this process supervises the run");
         let ended = Bench::new();
         let finished_at = Timestamp::UNIX_EPOCH;
-        let (attempt, ending) = (Attempt(2), Ending::Code { code: 0 });
+        let (attempt, ending) = (Attempt(2), WorkerEnd::Code { code: 0 });
         let exit =
             ExitRecord { schema: 1, attempt, started_at: None, finished_at, ending, stop_requested: false, work_on_disk: false };
         write(&ended.files.exit(), &exit).expect("written");
@@ -277,7 +277,7 @@ mod tests {
             .expect("it starts");
         let record = KeeperRecord { keeper: older.identity().clone(), ..starting(Attempt(1)) };
         write(&bench.files.keeper(), &record).expect("written");
-        write(&bench.files.order(), &Order { attempt: Attempt(1), ..bench.order.clone() }).expect("written");
+        write(&bench.files.order(), &KeeperOrder { attempt: Attempt(1), ..bench.order.clone() }).expect("written");
         let launched = bench.launch(&bench.keeper("")).await;
         assert!(matches!(launched, Err(LaunchError::EndedAtOnce { .. })), "the new keeper did nothing");
         assert!(!older.identity().is_alive().expect("/proc can be read"));

@@ -23,4 +23,4 @@ pub use launch::LaunchError;
 pub use launch::launch;
 pub use observe::{KeeperState, end_leftovers, observe, request_stop, until_gone};
 pub use observe::{is_of_another_boot, notes_on_worker, was_contained};
-pub use record::{Ending, ExitRecord, KeeperRecord, Order};
+pub use record::{ExitRecord, KeeperOrder, KeeperRecord, WorkerEnd};

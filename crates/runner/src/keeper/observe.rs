@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::cleanup::clean_up;
 use super::files::RunFiles;
-use super::record::{ExitRecord, KeeperRecord, Order, read};
+use super::record::{ExitRecord, KeeperOrder, KeeperRecord, read};
 use crate::worker::{RUN_MARK, run_mark};
 
 /// How long leftovers of a killed keeper may take to end.
@@ -47,25 +47,25 @@ pub fn observe(files: &RunFiles, attempt: Attempt) -> io::Result<KeeperState> {
     let exit = || or_damaged(read::<ExitRecord>(&files.exit()), |exit| exit.attempt == attempt);
     let (ended, keeper) = (exit()?, or_damaged(read(&files.keeper()), |keeper: &KeeperRecord| keeper.attempt == attempt)?);
     match (keeper, ended) {
-        (Found::Whole(record), Found::Missing) if record.keeper.is_alive()? => Ok(KeeperState::Alive(record)),
+        (ReadRecord::Whole(record), ReadRecord::Missing) if record.keeper.is_alive()? => Ok(KeeperState::Alive(record)),
         // The keeper may have written its last record between the two checks.
-        (Found::Whole(record), Found::Missing) => Ok(KeeperState::Gone { record: Some(record), exit: exit()?.whole() }),
-        (Found::Missing | Found::Damaged, Found::Missing) if is_held(files)? => {
+        (ReadRecord::Whole(record), ReadRecord::Missing) => Ok(KeeperState::Gone { record: Some(record), exit: exit()?.whole() }),
+        (ReadRecord::Missing | ReadRecord::Damaged, ReadRecord::Missing) if is_held(files)? => {
             Err(io::Error::new(io::ErrorKind::WouldBlock, "a keeper is just starting"))
         }
-        (Found::Missing, Found::Missing) => Ok(KeeperState::NeverStarted),
+        (ReadRecord::Missing, ReadRecord::Missing) => Ok(KeeperState::NeverStarted),
         (keeper, ended) => Ok(KeeperState::Gone { record: keeper.whole(), exit: ended.whole() }),
     }
 }
 
 /// The result of reading a record.
-enum Found<T> {
+enum ReadRecord<T> {
     Missing,
     Damaged,
     Whole(T),
 }
 
-impl<T> Found<T> {
+impl<T> ReadRecord<T> {
     fn whole(self) -> Option<T> {
         match self {
             Self::Whole(record) => Some(record),
@@ -74,12 +74,12 @@ impl<T> Found<T> {
     }
 }
 
-fn or_damaged<T: DeserializeOwned>(record: io::Result<Option<T>>, fits: impl Fn(&T) -> bool) -> io::Result<Found<T>> {
+fn or_damaged<T: DeserializeOwned>(record: io::Result<Option<T>>, fits: impl Fn(&T) -> bool) -> io::Result<ReadRecord<T>> {
     match record {
-        Ok(record) => Ok(record.filter(|record| fits(record)).map_or(Found::Missing, Found::Whole)),
+        Ok(record) => Ok(record.filter(|record| fits(record)).map_or(ReadRecord::Missing, ReadRecord::Whole)),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             tracing::warn!(%error, "could not read a keeper's record; left it unchanged");
-            Ok(Found::Damaged)
+            Ok(ReadRecord::Damaged)
         }
         Err(error) => Err(error),
     }
@@ -122,7 +122,7 @@ pub async fn until_gone(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
 /// the processes with the run's mark in their environment, in the keeper's session or in the worker's group, and all their
 /// descendants. Then runs the order's cleanup, with this environment.
 pub async fn end_leftovers(files: &RunFiles, attempt: Attempt, environment: &[(OsString, OsString)]) -> io::Result<()> {
-    let Some(order) = read::<Order>(&files.order())? else { return Ok(()) };
+    let Some(order) = read::<KeeperOrder>(&files.order())? else { return Ok(()) };
     let mark = run_mark(order.task_id, order.run, attempt);
     // With a damaged record, the session and the group are unknown, but the mark still works.
     let record = or_damaged(read(&files.keeper()), |record: &KeeperRecord| record.attempt == attempt)?.whole();
@@ -136,12 +136,12 @@ pub async fn end_leftovers(files: &RunFiles, attempt: Attempt, environment: &[(O
 
 /// Whether the last order of a run was for a container, whose work must be exported from its agent repository.
 pub fn was_contained(files: &RunFiles) -> io::Result<bool> {
-    Ok(read::<Order>(&files.order())?.is_some_and(|order| order.cleanup.is_some()))
+    Ok(read::<KeeperOrder>(&files.order())?.is_some_and(|order| order.cleanup.is_some()))
 }
 
 /// Returns the notes about the worker in the last order of a run.
 pub fn notes_on_worker(files: &RunFiles) -> io::Result<Vec<String>> {
-    Ok(read::<Order>(&files.order())?.map(|order| order.notes).unwrap_or_default())
+    Ok(read::<KeeperOrder>(&files.order())?.map(|order| order.notes).unwrap_or_default())
 }
 
 fn leftovers(mark: &str, record: Option<&KeeperRecord>) -> io::Result<Vec<ProcessIdentity>> {
@@ -166,9 +166,9 @@ fn leftovers(mark: &str, record: Option<&KeeperRecord>) -> io::Result<Vec<Proces
 pub fn is_of_another_boot(files: &RunFiles) -> io::Result<bool> {
     let boot = ProcessIdentity::current()?.boot_id;
     Ok(match or_damaged(read(&files.keeper()), |_: &KeeperRecord| true)? {
-        Found::Whole(record) => record.keeper.boot_id != boot,
-        Found::Damaged => true,
-        Found::Missing => false,
+        ReadRecord::Whole(record) => record.keeper.boot_id != boot,
+        ReadRecord::Damaged => true,
+        ReadRecord::Missing => false,
     })
 }
 

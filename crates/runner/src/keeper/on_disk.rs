@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::files::RunFiles;
-use super::record::Order;
+use super::record::KeeperOrder;
 use crate::worker::SessionFolder;
 
 /// How often the log and the session of a run are synced. A power cut loses at most the last 5 s, which include the time of the
@@ -27,12 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Syncing {
     due: Interval,
     /// `None` while a sync is running.
-    written: Option<Written>,
-    under_way: Option<JoinHandle<Written>>,
+    written: Option<SyncedFiles>,
+    under_way: Option<JoinHandle<SyncedFiles>>,
 }
 
 /// How much of each file of a run is on the disk.
-struct Written {
+struct SyncedFiles {
     files: RunFiles,
     sessions: Option<SessionFolder>,
     journal: SyncedLength,
@@ -40,10 +40,10 @@ struct Written {
 }
 
 impl Syncing {
-    pub(super) fn new(order: &Order, files: &RunFiles) -> Self {
+    pub(super) fn new(order: &KeeperOrder, files: &RunFiles) -> Self {
         let mut due = interval(PERIOD);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let written = Written {
+        let written = SyncedFiles {
             files: files.clone(),
             sessions: order.sessions.clone(),
             journal: SyncedLength::default(),
@@ -76,7 +76,7 @@ impl Syncing {
     }
 }
 
-impl Written {
+impl SyncedFiles {
     fn sync(&mut self, thread: Option<ThreadId>) -> io::Result<()> {
         let has_news = self.journal.sync(&self.files.journal())?;
         self.stderr.sync(&self.files.stderr())?;

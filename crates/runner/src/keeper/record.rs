@@ -20,7 +20,7 @@ use crate::worker::{Cleanup, SessionFolder, WorkerCall};
 
 /// Instructions for a keeper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
+pub struct KeeperOrder {
     /// The schema version of this file.
     pub schema: u32,
     /// The task.
@@ -56,7 +56,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Order {
+impl KeeperOrder {
     /// Creates the order for an attempt of a run.
     pub fn new(task_id: TaskId, run: RunNumber, attempt: Attempt, call: &WorkerCall, directory: &Path, config: &Config) -> Self {
         Self {
@@ -95,7 +95,7 @@ pub struct KeeperRecord {
 /// How a worker ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Ending {
+pub enum WorkerEnd {
     /// The worker exited.
     Code {
         /// Its exit code.
@@ -129,7 +129,7 @@ pub struct ExitRecord {
     /// When the run ended.
     pub finished_at: Timestamp,
     /// How the worker ended.
-    pub ending: Ending,
+    pub ending: WorkerEnd,
     /// Whether a stop was requested.
     pub stop_requested: bool,
     /// Whether the log, the session and the work were on the disk before this was written. The field is missing in records of
@@ -142,19 +142,19 @@ impl ExitRecord {
     /// Returns the exit code, if the worker exited normally.
     pub fn code(&self) -> Option<i32> {
         match self.ending {
-            Ending::Code { code } => Some(code),
-            Ending::Signal { .. } | Ending::TimeLimit | Ending::Grace | Ending::NeverStarted { .. } => None,
+            WorkerEnd::Code { code } => Some(code),
+            WorkerEnd::Signal { .. } | WorkerEnd::TimeLimit | WorkerEnd::Grace | WorkerEnd::NeverStarted { .. } => None,
         }
     }
 
     /// Converts the ending to the form in which the run's outcome uses it.
     pub fn exit(&self) -> Exit {
         match &self.ending {
-            Ending::Code { code } => Exit::Code(*code),
-            Ending::Signal { signal } => Exit::Signal(*signal),
-            Ending::TimeLimit => Exit::TimeLimit,
-            Ending::Grace => Exit::Grace,
-            Ending::NeverStarted { reason } => Exit::NeverStarted(reason.clone()),
+            WorkerEnd::Code { code } => Exit::Code(*code),
+            WorkerEnd::Signal { signal } => Exit::Signal(*signal),
+            WorkerEnd::TimeLimit => Exit::TimeLimit,
+            WorkerEnd::Grace => Exit::Grace,
+            WorkerEnd::NeverStarted { reason } => Exit::NeverStarted(reason.clone()),
         }
     }
 }
@@ -180,7 +180,7 @@ pub(super) fn write<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn exit(ending: Ending) -> ExitRecord {
+    fn exit(ending: WorkerEnd) -> ExitRecord {
         let finished_at = "2026-01-02T03:04:05Z".parse().expect("a time");
         ExitRecord {
             schema: 1,
@@ -198,11 +198,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("run-001.exit.json");
         for (ending, said, code) in [
-            (Ending::Code { code: 3 }, Exit::Code(3), Some(3)),
-            (Ending::Signal { signal: 9 }, Exit::Signal(9), None),
-            (Ending::TimeLimit, Exit::TimeLimit, None),
-            (Ending::Grace, Exit::Grace, None),
-            (Ending::NeverStarted { reason: "why".to_owned() }, Exit::NeverStarted("why".to_owned()), None),
+            (WorkerEnd::Code { code: 3 }, Exit::Code(3), Some(3)),
+            (WorkerEnd::Signal { signal: 9 }, Exit::Signal(9), None),
+            (WorkerEnd::TimeLimit, Exit::TimeLimit, None),
+            (WorkerEnd::Grace, Exit::Grace, None),
+            (WorkerEnd::NeverStarted { reason: "why".to_owned() }, Exit::NeverStarted("why".to_owned()), None),
         ] {
             let exit = exit(ending);
             write(&path, &exit).expect("written");
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_form_of_an_exit_record_stays_what_it_is() {
-        let text = serde_json::to_string(&exit(Ending::Code { code: 3 })).expect("the record can be serialized");
+        let text = serde_json::to_string(&exit(WorkerEnd::Code { code: 3 })).expect("the record can be serialized");
         let expected = r#"{"schema":1,"attempt":1,"started_at":null,"finished_at":"2026-01-02T03:04:05Z","ending":{"kind":"code","code":3},"stop_requested":true,"work_on_disk":true}"#;
         assert_eq!(text, expected);
     }

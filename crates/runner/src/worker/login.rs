@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use store::{CodexHome, FoundCopy, LoginCopy};
 
 pub use account::Due;
-use account::{Copied, TOKENS};
+use account::{CopyState, TOKENS};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::problem::Problem;
@@ -36,7 +36,7 @@ pub enum Login {
 
 /// A copy of the login that was put aside.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedLogin {
     /// What was wrong with the copy.
     pub why: String,
     /// The folder where the copy is kept.
@@ -115,7 +115,7 @@ impl Login {
     }
 
     /// Gives a copy of the login to a Codex process that is about to start. Anything else in its place is put aside.
-    pub fn lend(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
+    pub fn lend(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<RefusedLogin>> {
         let refused = Self::settle(home, copy, now)?;
         if let Some(login) = home.read_login()? {
             copy.put(&as_lent(&login, copy))?;
@@ -124,7 +124,7 @@ impl Login {
     }
 
     /// Removes the copy of a container that has ended. A changed copy is put aside.
-    pub fn take_back(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
+    pub fn take_back(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<RefusedLogin>> {
         let refused = Self::settle(home, copy, now)?;
         copy.remove_or_put_aside()?;
         Ok(refused)
@@ -142,8 +142,8 @@ impl Login {
     pub fn renew(home: &CodexHome, renewed: &LoginCopy, now: Timestamp) -> io::Result<bool> {
         let (Some(login), Ok(Some(found))) = (home.read_login()?, renewed.read()) else { return Ok(false) };
         match compared(&login, &found, now) {
-            Ok(Copied::Newer(newer)) => home.renew_login(&login, newer.to_string().as_bytes()),
-            Ok(Copied::Same | Copied::Older) | Err(_) => Ok(false),
+            Ok(CopyState::Newer(newer)) => home.renew_login(&login, newer.to_string().as_bytes()),
+            Ok(CopyState::Same | CopyState::Older) | Err(_) => Ok(false),
         }
     }
 
@@ -154,7 +154,7 @@ impl Login {
     }
 
     /// Puts aside whatever is in the place of a copy, unless it is a valid copy.
-    fn settle(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
+    fn settle(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<RefusedLogin>> {
         let Some(login) = home.read_login()? else { return Ok(None) };
         let why = match copy.look()? {
             FoundCopy::Nothing => return Ok(None),
@@ -163,21 +163,21 @@ impl Login {
                 // Somebody may have logged in with a different account since, so compare with the login that was lent.
                 let lent = copy.lent()?.unwrap_or_else(|| as_lent(&login, copy));
                 match compared(&lent, &found, now) {
-                    Ok(Copied::Same) => return Ok(None),
-                    Ok(Copied::Older | Copied::Newer(_)) => "its tokens were replaced".to_owned(),
+                    Ok(CopyState::Same) => return Ok(None),
+                    Ok(CopyState::Older | CopyState::Newer(_)) => "its tokens were replaced".to_owned(),
                     Err(why) => why.to_owned(),
                 }
             }
             FoundCopy::File(found) => match compared(&login, &found, now) {
-                Ok(Copied::Same | Copied::Older) => return Ok(None),
-                Ok(Copied::Newer(newer)) => {
+                Ok(CopyState::Same | CopyState::Older) => return Ok(None),
+                Ok(CopyState::Newer(newer)) => {
                     home.renew_login(&login, newer.to_string().as_bytes())?;
                     return Ok(None);
                 }
                 Err(why) => why.to_owned(),
             },
         };
-        Ok(Some(Refused { why, kept: copy.put_aside()? }))
+        Ok(Some(RefusedLogin { why, kept: copy.put_aside()? }))
     }
 
     /// Returns all values that must not be shown.
@@ -210,7 +210,7 @@ fn in_a_file(key: &str) -> Value {
     json!({ "auth_mode": "apikey", "OPENAI_API_KEY": key })
 }
 
-fn compared(login: &[u8], copy: &[u8], now: Timestamp) -> Result<Copied, &'static str> {
+fn compared(login: &[u8], copy: &[u8], now: Timestamp) -> Result<CopyState, &'static str> {
     let login = serde_json::from_slice(login).map_err(|_| "the login cannot be read")?;
     let copy = serde_json::from_slice(copy).map_err(|_| "it is not a login")?;
     account::compare(&login, &copy, now)

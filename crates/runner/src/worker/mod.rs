@@ -22,7 +22,7 @@ pub use container::{LOGIN_FOLDER, home_label, task_labels, unreachable_model};
 pub use find::{Worker, WorkerProblem};
 pub use harvest::{Harvest, HarvestError, HarvestMode, Housekeeping, emptied, own_image};
 pub use kind::WorkerKind;
-pub use login::{Due, Login, Refused};
+pub use login::{Due, Login, RefusedLogin};
 pub use request::{Cleanup, ContainerFolders, ContainerRun, RunCall, ToRead, WorkerCall};
 pub use sandbox::was_read_only;
 pub use script::{Script, ScriptHome, cannot_mount, open_network_only};

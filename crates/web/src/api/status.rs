@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(problem.kind, ProblemKind::Unavailable);
         assert_eq!(problem.report.message, "tasks cannot start: codex-docker is not on PATH");
         assert_eq!(problem.report.hints, ["install it, or set ORCH_WORKER=host"]);
-        let trouble = model::queue::Hold {
+        let trouble = model::queue::Blocker {
             code: ErrorCode::DiskLow.into(),
             detail: "no room".to_owned(),
             hints: vec!["make some".to_owned()],

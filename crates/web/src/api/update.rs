@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use protocol::{ConflictsQuery, ConflictsView, ProblemView, UpdateConflicts, UpdateTask, UpdateView};
 use engine::TaskUpdate;
+use protocol::{ConflictsQuery, ConflictsView, ProblemView, UpdateConflicts, UpdateTask, UpdateView};
 
 use super::operation::{BadBody, BadQuery, NotThere, Refused, TaskPath};
 use crate::extract::{JsonBody, PathOf, QueryOf};

@@ -73,13 +73,13 @@ pub(crate) enum Trust {
 
 struct Entry {
     trust: Trust,
-    doing: Doing,
+    doing: Activity,
     evicted: CancellationToken,
 }
 
 /// The activity of a connection, and the time at which it started.
 #[derive(Debug, Clone, Copy)]
-enum Doing {
+enum Activity {
     /// The connection waits for a request or for the rest of one.
     Idle(Instant),
     /// The server is answering a complete request.
@@ -95,12 +95,12 @@ impl State {
     fn victim(&self, now: Instant) -> Option<&Entry> {
         let strangers = || self.entries.values().filter(|entry| entry.trust == Trust::Stranger && !entry.evicted.is_cancelled());
         let idle = strangers().filter_map(|entry| match entry.doing {
-            Doing::Idle(since) => Some((since, entry)),
-            Doing::Answering(_) => None,
+            Activity::Idle(since) => Some((since, entry)),
+            Activity::Answering(_) => None,
         });
         let slow = strangers().filter_map(|entry| match entry.doing {
-            Doing::Answering(since) if now.duration_since(since) > LONGEST_ANSWER => Some((since, entry)),
-            Doing::Answering(_) | Doing::Idle(_) => None,
+            Activity::Answering(since) if now.duration_since(since) > LONGEST_ANSWER => Some((since, entry)),
+            Activity::Answering(_) | Activity::Idle(_) => None,
         });
         idle.min_by_key(|(since, _)| *since).or_else(|| slow.min_by_key(|(since, _)| *since)).map(|(_, entry)| entry)
     }
@@ -145,7 +145,7 @@ impl Connections {
         if state.count(Trust::Stranger) < limits.strangers && state.entries.len() < limits.all {
             state.opened += 1;
             let (id, evicted) = (state.opened, CancellationToken::new());
-            state.entries.insert(id, Entry { trust: Trust::Stranger, doing: Doing::Idle(now), evicted: evicted.clone() });
+            state.entries.insert(id, Entry { trust: Trust::Stranger, doing: Activity::Idle(now), evicted: evicted.clone() });
             return Admission::Open(Connection { caller: Caller { all: self.clone(), id }, evicted });
         }
         // Close one connection at a time, so that no more are closed than necessary.
@@ -219,11 +219,11 @@ impl Caller {
 
     /// Records that a complete request has arrived.
     pub(crate) fn asked(&self) {
-        self.edit(|entry| entry.doing = Doing::Answering(Instant::now()));
+        self.edit(|entry| entry.doing = Activity::Answering(Instant::now()));
     }
 
     fn answered(&self) {
-        self.edit(|entry| entry.doing = Doing::Idle(Instant::now()));
+        self.edit(|entry| entry.doing = Activity::Idle(Instant::now()));
     }
 }
 
@@ -356,8 +356,8 @@ mod tests {
         one.caller().asked();
         let body = Answer::of(Body::from("hello"), one.caller());
         assert_eq!(body.size_hint().exact(), Some(5));
-        assert!(matches!(all.locked().entries[&1].doing, Doing::Answering(_)));
+        assert!(matches!(all.locked().entries[&1].doing, Activity::Answering(_)));
         drop(body);
-        assert!(matches!(all.locked().entries[&1].doing, Doing::Idle(_)));
+        assert!(matches!(all.locked().entries[&1].doing, Activity::Idle(_)));
     }
 }

@@ -7,7 +7,7 @@ use model::ErrorCode;
 use model::problem::{Problem, ProblemKind};
 use protocol::ProblemView;
 
-use super::layout::{self, Place};
+use super::layout::{self, NavItem};
 
 /// The content security policy of pages. They load only our own files and contain no inline scripts or styles. Blobs are images that
 /// a user has chosen but not sent yet.
@@ -66,7 +66,7 @@ impl IntoResponse for PageProblem {
             | ProblemKind::TooLarge
             | ProblemKind::Unusable
             | ProblemKind::Unavailable
-            | ProblemKind::Internal => layout::page(title, Place::Elsewhere, &body),
+            | ProblemKind::Internal => layout::page(title, NavItem::Elsewhere, &body),
         };
         html_response(status, page)
     }

@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::layout::{self, Place};
+use super::layout::{self, NavItem};
 use super::session::Signed;
 use super::session::form_token;
 
@@ -22,7 +22,7 @@ pub(super) struct Question<'a> {
 }
 
 /// Renders a confirmation page.
-pub(super) fn page(signed: &Signed, place: Place, question: &Question<'_>) -> Markup {
+pub(super) fn page(signed: &Signed, place: NavItem, question: &Question<'_>) -> Markup {
     let body = html! {
         h1 { (question.title) }
         (question.follows)

@@ -11,7 +11,7 @@ use printable::{printable, printable_line};
 use protocol::RunView;
 
 use super::layout::size;
-use super::review::{Asked, on_demand};
+use super::review::{ShownChanges, on_demand};
 use super::text::{self, end_of, head_of, markdown, output};
 use super::timing::{self, Course};
 use super::visible;
@@ -238,7 +238,7 @@ fn command(whose: Whose<'_>, offset: u64, command: &CommandExecution, course: Co
 fn files(whose: Whose<'_>, change: &FileChange) -> Markup {
     let failed = change.status == ItemStatus::Failed;
     // The transcript is narrow on every screen, so link to the unified view.
-    let asked = Asked::of_run(whose.task, whose.run).unified();
+    let asked = ShownChanges::of_run(whose.task, whose.run).unified();
     html! {
         div class={ "files" @if failed { " failed" } } {
             @if failed { p.word { "Could not apply this patch" } }

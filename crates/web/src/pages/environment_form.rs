@@ -14,14 +14,14 @@ use model::secret::Secret;
 use protocol::settings::{self, Group, Input, Required, Setting};
 use protocol::{EditEnvironment, EnvironmentView, ServerStatus};
 
-use super::form::{Field, Form, Kind, Typed, Wrong};
+use super::form::{Field, FormErrors, FormState, FormValues, TextKind};
 
 /// The prefix of the checkboxes that delete a secret.
 const FORGET: &str = "forget:";
 
 /// Returns the form filled in with the current settings.
-pub(super) fn filled(one: &EnvironmentView) -> Typed {
-    let mut typed = Typed::default();
+pub(super) fn filled(one: &EnvironmentView) -> FormValues {
+    let mut typed = FormValues::default();
     for setting in editable() {
         typed.set(setting.key, current(setting, one));
     }
@@ -69,7 +69,7 @@ impl Defaults {
 }
 
 /// Renders all fields in groups. `proposals` is a list of branches with the ID `refs`.
-pub(super) fn fields(form: Form<'_>, one: &EnvironmentView, defaults: &Defaults, proposals: &Markup) -> Markup {
+pub(super) fn fields(form: FormState<'_>, one: &EnvironmentView, defaults: &Defaults, proposals: &Markup) -> Markup {
     html! {
         (form.wrong.summary())
         @for group in Group::ALL {
@@ -87,7 +87,7 @@ pub(super) fn fields(form: Form<'_>, one: &EnvironmentView, defaults: &Defaults,
     }
 }
 
-fn group_fields(form: Form<'_>, group: Group, one: &EnvironmentView, defaults: &Defaults) -> Markup {
+fn group_fields(form: FormState<'_>, group: Group, one: &EnvironmentView, defaults: &Defaults) -> Markup {
     html! {
         @for setting in settings::of(group) {
             @match setting.key {
@@ -104,13 +104,13 @@ fn group_fields(form: Form<'_>, group: Group, one: &EnvironmentView, defaults: &
 }
 
 /// Returns whether a field of the group has an error.
-fn is_wrong(form: Form<'_>, group: Group) -> bool {
+fn is_wrong(form: FormState<'_>, group: Group) -> bool {
     let extra: &[&str] = if group == Group::Variables { &["secret_name", "secret_value"] } else { &[] };
     settings::of(group).any(|setting| form.wrong.any(&[setting.key])) || form.wrong.any(extra)
 }
 
 /// Renders the field of the setting `key` in the form for a new repository.
-pub(super) fn new_field(form: Form<'_>, key: &str) -> Markup {
+pub(super) fn new_field(form: FormState<'_>, key: &str) -> Markup {
     let setting = settings::find(key);
     html! { @if let Some(setting) = setting { (field(form, setting, setting.default, FieldOptions::default())) } }
 }
@@ -123,7 +123,7 @@ struct FieldOptions<'a> {
     list: Option<&'a str>,
 }
 
-fn field(form: Form<'_>, setting: &'static Setting, default: &str, options: FieldOptions<'_>) -> Markup {
+fn field(form: FormState<'_>, setting: &'static Setting, default: &str, options: FieldOptions<'_>) -> Markup {
     let FieldOptions { required, list } = options;
     let help = help(setting);
     let default = format!("Default: {default}");
@@ -139,11 +139,11 @@ fn field(form: Form<'_>, setting: &'static Setting, default: &str, options: Fiel
             let options: Vec<(&str, &str)> = options.iter().map(|(value, text)| (value.as_str(), text.as_str())).collect();
             return form.choice(setting.key, setting.label, &help, &options);
         }
-        Input::Words(_) => Kind::Words,
-        Input::Text(_) | Input::Path => Kind::Code,
-        Input::Number => Kind::Number,
-        Input::Lines(_) | Input::List(_) => Kind::Lines,
-        Input::Secret => Kind::Password,
+        Input::Words(_) => TextKind::Words,
+        Input::Text(_) | Input::Path => TextKind::Code,
+        Input::Number => TextKind::Number,
+        Input::Lines(_) | Input::List(_) => TextKind::Lines,
+        Input::Secret => TextKind::Password,
     };
     let placeholder = if setting.input.is_list() { setting.example } else { &default };
     form.field(Field { required, list, ..Field::new(setting.key, setting.label, kind).empty(placeholder).help(&help) })
@@ -174,22 +174,22 @@ fn quoted(text: &str) -> String {
     pieces.map(|(at, piece)| if at % 2 == 1 { format!("“{piece}”") } else { piece.to_owned() }).collect()
 }
 
-fn secrets(form: Form<'_>, one: &EnvironmentView) -> Markup {
+fn secrets(form: FormState<'_>, one: &EnvironmentView) -> Markup {
     html! {
         @if !one.secrets.is_empty() {
             p { "Secrets (their values are never shown):" }
             @for name in &one.secrets { (form.tick(&format!("{FORGET}{name}"), &html! { "Delete " code { (name) } })) }
         }
-        (form.field(Field::new("secret_name", "New secret", Kind::Code).empty("NAME").help("To replace a secret, enter its name and the new value.")))
-        (form.field(Field::new("secret_value", "Value of the secret", Kind::Password)
+        (form.field(Field::new("secret_name", "New secret", TextKind::Code).empty("NAME").help("To replace a secret, enter its name and the new value.")))
+        (form.field(Field::new("secret_value", "Value of the secret", TextKind::Password)
             .help("Codex gets the secret as an environment variable. It is masked in transcripts, errors and commit messages, but not in the raw log.")))
     }
 }
 
-fn forge_token(form: Form<'_>, setting: &'static Setting, one: &EnvironmentView) -> Markup {
+fn forge_token(form: FormState<'_>, setting: &'static Setting, one: &EnvironmentView) -> Markup {
     let state = if one.has_forge_token { "A token is set. Leave this empty to keep it." } else { "No token is set." };
     html! {
-        (form.field(Field::new(setting.key, setting.label, Kind::Password).help(&format!("{}. {state}", setting.summary()))))
+        (form.field(Field::new(setting.key, setting.label, TextKind::Password).help(&format!("{}. {state}", setting.summary()))))
         @if one.has_forge_token { (form.tick("forget_token", &html! { "Delete the token" })) }
     }
 }
@@ -199,7 +199,7 @@ fn refused(detail: impl Into<String>) -> Problem {
 }
 
 /// Reads the form and returns the settings that changed. Errors are added to `wrong`.
-pub(super) fn read(typed: &Typed, one: &EnvironmentView, wrong: &mut Wrong) -> EditEnvironment {
+pub(super) fn read(typed: &FormValues, one: &EnvironmentView, wrong: &mut FormErrors) -> EditEnvironment {
     let (mut edit, mut whole) = (EditEnvironment::default(), EditEnvironment::default());
     for setting in editable() {
         let values = values(setting, typed);
@@ -220,7 +220,7 @@ pub(super) fn read(typed: &Typed, one: &EnvironmentView, wrong: &mut Wrong) -> E
 }
 
 /// Reads the fields of the settings `keys` for a new repository. Empty fields are skipped.
-pub(super) fn read_new(typed: &Typed, keys: &[&str], wrong: &mut Wrong) -> EditEnvironment {
+pub(super) fn read_new(typed: &FormValues, keys: &[&str], wrong: &mut FormErrors) -> EditEnvironment {
     let mut edit = EditEnvironment::default();
     for setting in keys.iter().filter_map(|key| settings::find(key)) {
         let values = values(setting, typed);
@@ -231,7 +231,7 @@ pub(super) fn read_new(typed: &Typed, keys: &[&str], wrong: &mut Wrong) -> EditE
     edit
 }
 
-fn values(setting: &Setting, typed: &Typed) -> Vec<String> {
+fn values(setting: &Setting, typed: &FormValues) -> Vec<String> {
     match setting.input {
         Input::Switch if typed.ticked(setting.key) => vec!["on".to_owned()],
         Input::Switch => vec![],
@@ -239,7 +239,7 @@ fn values(setting: &Setting, typed: &Typed) -> Vec<String> {
     }
 }
 
-fn read_secrets(typed: &Typed, wrong: &mut Wrong) -> BTreeMap<String, Option<Secret>> {
+fn read_secrets(typed: &FormValues, wrong: &mut FormErrors) -> BTreeMap<String, Option<Secret>> {
     let mut secrets: BTreeMap<_, _> = typed.ticked_behind(FORGET).map(|name| (name.to_owned(), None)).collect();
     let (name, value) = (typed.text("secret_name"), typed.exact("secret_value"));
     match (name.is_empty(), value.is_empty()) {
@@ -285,7 +285,7 @@ mod tests {
 
     /// Submits the form of [`view`] with other values in some fields.
     fn submitted(fields: &[(&str, &str)]) -> (EditEnvironment, String) {
-        let (mut typed, mut wrong) = (filled(&view()), Wrong::default());
+        let (mut typed, mut wrong) = (filled(&view()), FormErrors::default());
         for (name, text) in fields {
             typed.set(name, *text);
         }
@@ -380,7 +380,7 @@ mod tests {
             parallel_runs: "4 (the server's limit)".to_owned(),
             resume: "off (the server's setting)".to_owned(),
         };
-        let form = Form { typed: &filled(&view()), wrong: &Wrong::default() };
+        let form = FormState { typed: &filled(&view()), wrong: &FormErrors::default() };
         insta::assert_snapshot!(words(&fields(form, &view(), &defaults, &html! {}).into_string()));
     }
 }

@@ -16,8 +16,8 @@ use protocol::{EnvironmentView, FetchView};
 use super::answer::{Answer, Page, PageProblem, see};
 use super::confirm::{self, Question};
 use super::environment_form::{self, Defaults, field_of};
-use super::form::{self, Field, Form, Kind, Typed, Wrong};
-use super::layout::{self, Place, age};
+use super::form::{self, Field, FormErrors, FormState, FormValues, TextKind};
+use super::layout::{self, NavItem, age};
 use super::session::{Signed, SignedForm};
 use super::session::{button_form, form_token};
 use super::{live, refs};
@@ -30,10 +30,10 @@ const MORE: [&str; 3] = ["name", "variables", "image"];
 const FETCH_PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) async fn list(signed: Signed, State(api): State<Api>) -> Answer {
-    Ok(Page(list_page(&signed, &api, Form { typed: &Typed::default(), wrong: &Wrong::default() })))
+    Ok(Page(list_page(&signed, &api, FormState { typed: &FormValues::default(), wrong: &FormErrors::default() })))
 }
 
-fn list_page(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
+fn list_page(signed: &Signed, api: &Api, form: FormState<'_>) -> Markup {
     let live = live::address(api);
     let page = api.engine.environments();
     let body = html! {
@@ -56,7 +56,7 @@ fn list_page(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
         form.stack method="post" action="/environments" {
             (form_token(signed))
             (form.wrong.summary())
-            (form.field(Field::new("repo_url", "Repository URL", Kind::Code).empty("https://host/owner/repo.git").required()
+            (form.field(Field::new("repo_url", "Repository URL", TextKind::Code).empty("https://host/owner/repo.git").required()
                 .help("An https or ssh URL, git@host:path, or a path on the server's machine. Do not include a password.")))
             (environment_form::new_field(form, "default_branch"))
             details.group open[form.wrong.any(&MORE)] {
@@ -66,7 +66,7 @@ fn list_page(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
             button.primary type="submit" { "Add repository" }
         }
     };
-    layout::page("Repositories", Place::Environments, &body)
+    layout::page("Repositories", NavItem::Environments, &body)
 }
 
 fn tasks(count: usize) -> String {
@@ -90,8 +90,11 @@ fn status(environment: &EnvironmentView) -> Markup {
     }
 }
 
-pub(crate) async fn add(State(api): State<Api>, SignedForm(signed, typed): SignedForm<Typed>) -> Result<Response, PageProblem> {
-    let mut wrong = Wrong::default();
+pub(crate) async fn add(
+    State(api): State<Api>,
+    SignedForm(signed, typed): SignedForm<FormValues>,
+) -> Result<Response, PageProblem> {
+    let mut wrong = FormErrors::default();
     wrong.check("repo_url", RepositoryUrl::parse(typed.text("repo_url")));
     let keys: Vec<&str> = MORE.into_iter().chain(["default_branch"]).collect();
     let edit = environment_form::read_new(&typed, &keys, &mut wrong);
@@ -102,11 +105,11 @@ pub(crate) async fn add(State(api): State<Api>, SignedForm(signed, typed): Signe
             Err(problem) => note(&mut wrong, problem)?,
         }
     }
-    Ok(form::again(list_page(&signed, &api, Form { typed: &typed, wrong: &wrong })))
+    Ok(form::again(list_page(&signed, &api, FormState { typed: &typed, wrong: &wrong })))
 }
 
 /// Shows an invalid value in the form. Other problems get a separate page.
-fn note(wrong: &mut Wrong, problem: Problem) -> Result<(), PageProblem> {
+fn note(wrong: &mut FormErrors, problem: Problem) -> Result<(), PageProblem> {
     if problem.kind != model::problem::ProblemKind::Unusable {
         return Err(problem.into());
     }
@@ -118,10 +121,10 @@ pub(crate) async fn show(signed: Signed, State(api): State<Api>, Path(id): Path<
     let live = live::address(&api);
     let one = api.engine.environment(&id)?;
     let typed = environment_form::filled(&one);
-    Ok(Page(one_page(&signed, &api, &one, &live, Form { typed: &typed, wrong: &Wrong::default() }).await))
+    Ok(Page(one_page(&signed, &api, &one, &live, FormState { typed: &typed, wrong: &FormErrors::default() }).await))
 }
 
-async fn one_page(signed: &Signed, api: &Api, one: &EnvironmentView, live: &str, form: Form<'_>) -> Markup {
+async fn one_page(signed: &Signed, api: &Api, one: &EnvironmentView, live: &str, form: FormState<'_>) -> Markup {
     let id = one.env_id.to_string();
     let defaults = Defaults::new(&api.engine.run_defaults(), &api.engine.status());
     let proposals = if one.status == EnvironmentStatus::Ready {
@@ -141,7 +144,7 @@ async fn one_page(signed: &Signed, api: &Api, one: &EnvironmentView, live: &str,
         }
         p.actions { a.button.danger href={ "/environments/" (id) "/remove" } { "Remove repository" } }
     };
-    layout::page(one.name.as_str(), Place::Environments, &body)
+    layout::page(one.name.as_str(), NavItem::Environments, &body)
 }
 
 /// Renders the state and actions of a repository. A script reloads this part while the page is open.
@@ -191,9 +194,9 @@ fn fetch_state(fetch: &FetchView) -> Markup {
 pub(crate) async fn edit(
     State(api): State<Api>,
     Path(id): Path<String>,
-    SignedForm(signed, typed): SignedForm<Typed>,
+    SignedForm(signed, typed): SignedForm<FormValues>,
 ) -> Result<Response, PageProblem> {
-    let mut wrong = Wrong::default();
+    let mut wrong = FormErrors::default();
     let live = live::address(&api);
     let one = api.engine.environment(&id)?;
     let edit = environment_form::read(&typed, &one, &mut wrong);
@@ -203,7 +206,7 @@ pub(crate) async fn edit(
             Err(problem) => note(&mut wrong, problem)?,
         }
     }
-    Ok(form::again(one_page(&signed, &api, &one, &live, Form { typed: &typed, wrong: &wrong }).await))
+    Ok(form::again(one_page(&signed, &api, &one, &live, FormState { typed: &typed, wrong: &wrong }).await))
 }
 
 /// Fetches from the remote. The repository's page shows the result.
@@ -234,7 +237,7 @@ pub(crate) async fn ask_remove(signed: Signed, State(api): State<Api>, Path(id):
         label: "Remove repository",
         back: &format!("/environments/{}", one.env_id),
     };
-    Ok(Page(confirm::page(&signed, Place::Environments, &question)).into_response())
+    Ok(Page(confirm::page(&signed, NavItem::Environments, &question)).into_response())
 }
 
 pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {

@@ -15,9 +15,9 @@ use super::answer::html_response;
 /// The entered values by field name.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Typed(BTreeMap<String, String>);
+pub(super) struct FormValues(BTreeMap<String, String>);
 
-impl Typed {
+impl FormValues {
     /// Returns a field's trimmed text, or an empty text if the field is missing.
     pub(super) fn text(&self, name: &str) -> &str {
         self.0.get(name).map_or("", |text| text.trim())
@@ -66,9 +66,9 @@ pub(super) fn request_key(form_key: &str, asked: &impl Serialize) -> Result<Opti
 
 /// The errors of a form by field name. The empty name is for errors that belong to no field.
 #[derive(Debug, Default)]
-pub(super) struct Wrong(Vec<(&'static str, Problem)>);
+pub(super) struct FormErrors(Vec<(&'static str, Problem)>);
 
-impl Wrong {
+impl FormErrors {
     /// Returns a parsed value, or adds the error to a field.
     pub(super) fn check<T>(&mut self, field: &'static str, parsed: Result<T, Problem>) -> Option<T> {
         parsed.map_err(|problem| self.add(field, problem)).ok()
@@ -116,7 +116,7 @@ impl Wrong {
 
 /// The kind of text that a field takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TextKind {
     /// Names, URLs and other text without automatic correction.
     Code,
     /// Plain text.
@@ -131,9 +131,9 @@ pub(super) enum Kind {
 
 /// A form with its entered values and errors.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Form<'a> {
-    pub(super) typed: &'a Typed,
-    pub(super) wrong: &'a Wrong,
+pub(super) struct FormState<'a> {
+    pub(super) typed: &'a FormValues,
+    pub(super) wrong: &'a FormErrors,
 }
 
 /// A field with its label and texts.
@@ -141,7 +141,7 @@ pub(super) struct Form<'a> {
 pub(super) struct Field<'a> {
     pub(super) name: &'static str,
     pub(super) label: &'a str,
-    pub(super) kind: Kind,
+    pub(super) kind: TextKind,
     /// The placeholder, which shows the default.
     pub(super) empty: &'a str,
     /// The help text below the field.
@@ -152,7 +152,7 @@ pub(super) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    pub(super) fn new(name: &'static str, label: &'a str, kind: Kind) -> Self {
+    pub(super) fn new(name: &'static str, label: &'a str, kind: TextKind) -> Self {
         Self { name, label, kind, empty: "", help: "", required: false, list: None }
     }
 
@@ -173,21 +173,21 @@ impl<'a> Field<'a> {
     }
 }
 
-impl Form<'_> {
+impl FormState<'_> {
     /// Renders a field with its label, help and error.
     pub(super) fn field(&self, field: Field<'_>) -> Markup {
         let Field { name, label, kind, empty, help, required, list } = field;
         let invalid = self.wrong.of(name).map(|_| "true");
         let about = self.about(name, help);
-        let plain = (kind == Kind::Code || kind == Kind::Password).then_some("off");
+        let plain = (kind == TextKind::Code || kind == TextKind::Password).then_some("off");
         html! {
             label for=(name) { (label) }
-            @if kind == Kind::Lines {
+            @if kind == TextKind::Lines {
                 textarea id=(name) name=(name) rows="3" data-grow spellcheck="false" autocapitalize="off" placeholder=(empty)
                     aria-invalid=[invalid] aria-describedby=[about] required[required] { (self.typed.exact(name)) }
             } @else {
-                input id=(name) name=(name) type=(kind.word()) value=[(kind != Kind::Password).then(|| self.typed.text(name))] placeholder=(empty)
-                    inputmode=[(kind == Kind::Number).then_some("numeric")] list=[list] autocapitalize=[plain] autocomplete=[plain.filter(|_| list.is_none())]
+                input id=(name) name=(name) type=(kind.word()) value=[(kind != TextKind::Password).then(|| self.typed.text(name))] placeholder=(empty)
+                    inputmode=[(kind == TextKind::Number).then_some("numeric")] list=[list] autocapitalize=[plain] autocomplete=[plain.filter(|_| list.is_none())]
                     spellcheck=[plain.map(|_| "false")] aria-invalid=[invalid] aria-describedby=[about] required[required];
             }
             (self.beside(name, help))
@@ -227,7 +227,7 @@ impl Form<'_> {
     }
 }
 
-impl Kind {
+impl TextKind {
     fn word(self) -> &'static str {
         match self {
             Self::Password => "password",
@@ -251,11 +251,11 @@ mod tests {
 
     #[test]
     fn what_was_typed_is_kept_and_what_is_wrong_stands_beside_it() {
-        let (mut typed, mut wrong) = (Typed::default(), Wrong::default());
+        let (mut typed, mut wrong) = (FormValues::default(), FormErrors::default());
         typed.set("memory", "\"><script>");
         wrong.add("memory", Problem::new(ErrorCode::ContainerRefused, "invalid size").hint("use a form like 4g"));
-        let form = Form { typed: &typed, wrong: &wrong };
-        let html = form.field(Field::new("memory", "Memory", Kind::Code).help("of the container")).into_string();
+        let form = FormState { typed: &typed, wrong: &wrong };
+        let html = form.field(Field::new("memory", "Memory", TextKind::Code).help("of the container")).into_string();
         assert!(html.contains(r#"value="&quot;&gt;&lt;script&gt;""#), "{html}");
         assert!(html.contains(r#"aria-describedby="memory-wrong memory-help""#) && html.contains("use a form like 4g"), "{html}");
         assert!(wrong.summary().into_string().contains("href=\"#memory\""));
@@ -263,16 +263,16 @@ mod tests {
 
     #[test]
     fn a_password_is_never_filled_in() {
-        let (mut typed, wrong) = (Typed::default(), Wrong::default());
+        let (mut typed, wrong) = (FormValues::default(), FormErrors::default());
         typed.set("secret_value", "hunter2");
-        let form = Form { typed: &typed, wrong: &wrong };
-        let html = form.field(Field::new("secret_value", "Value", Kind::Password)).into_string();
+        let form = FormState { typed: &typed, wrong: &wrong };
+        let html = form.field(Field::new("secret_value", "Value", TextKind::Password)).into_string();
         assert!(!html.contains("hunter2"), "{html}");
     }
 
     #[test]
     fn empty_and_space_are_nothing_given() {
-        let mut typed = Typed::default();
+        let mut typed = FormValues::default();
         typed.set("a", "  ");
         typed.set("b", " x ");
         typed.set("forget:NAME", "yes");

@@ -10,7 +10,7 @@ use super::assets;
 
 /// The item of the navigation that a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum NavItem {
     Tasks,
     New,
     Environments,
@@ -43,17 +43,17 @@ pub(super) fn bare(title: &str, body: &Markup) -> Markup {
 }
 
 /// Renders a page with navigation. `body` is its main part.
-pub(super) fn page(title: &str, place: Place, body: &Markup) -> Markup {
+pub(super) fn page(title: &str, place: NavItem, body: &Markup) -> Markup {
     page_with(&[], title, place, body)
 }
 
 /// Renders a page that loads these scripts, given by URL, in addition to the ones on every page.
-pub(super) fn page_with_scripts(scripts: &[String], title: &str, place: Place, body: &Markup) -> Markup {
+pub(super) fn page_with_scripts(scripts: &[String], title: &str, place: NavItem, body: &Markup) -> Markup {
     page_with(scripts, title, place, body)
 }
 
-fn page_with(scripts: &[String], title: &str, place: Place, body: &Markup) -> Markup {
-    let link = |to: Place, href: &str, sign: &str, label: &str| {
+fn page_with(scripts: &[String], title: &str, place: NavItem, body: &Markup) -> Markup {
+    let link = |to: NavItem, href: &str, sign: &str, label: &str| {
         html! {
             a href=(href) aria-current=[(to == place).then_some("page")] { span.sign aria-hidden="true" { (sign) } span { (label) } }
         }
@@ -70,10 +70,10 @@ fn page_with(scripts: &[String], title: &str, place: Place, body: &Markup) -> Ma
             body {
                 a.skip href="#main" { "Skip to content" }
                 nav.around aria-label="Main" {
-                    (link(Place::Tasks, "/", "☰", "Tasks"))
-                    (link(Place::New, "/tasks/new", "+", "New"))
-                    (link(Place::Environments, "/environments", "⌂", "Repositories"))
-                    (link(Place::Settings, "/settings", "⚙", "Settings"))
+                    (link(NavItem::Tasks, "/", "☰", "Tasks"))
+                    (link(NavItem::New, "/tasks/new", "+", "New"))
+                    (link(NavItem::Environments, "/environments", "⌂", "Repositories"))
+                    (link(NavItem::Settings, "/settings", "⚙", "Settings"))
                 }
                 p #connection role="status" hidden {}
                 main #main tabindex="-1" { (body) }

@@ -11,8 +11,8 @@ use protocol::{CreateTask, TaskQuery};
 use serde::Deserialize;
 
 use super::answer::{Answer, Page, PageProblem, see_sent};
-use super::form::{self, Field, Form, Kind, Typed, Wrong};
-use super::layout::{self, Place};
+use super::form::{self, Field, FormErrors, FormState, FormValues, TextKind};
+use super::layout::{self, NavItem};
 use super::session::Signed;
 use super::session::form_token;
 use super::upload::{self, SignedUpload};
@@ -34,13 +34,13 @@ pub(crate) struct Preset {
 }
 
 pub(crate) async fn page(signed: Signed, State(api): State<Api>, Query(preset): Query<Preset>) -> Answer {
-    let mut typed = Typed::default();
+    let mut typed = FormValues::default();
     typed.set("env_id", preset.env.unwrap_or_default());
     typed.set("key", form::new_key());
-    Ok(Page(with_form(&signed, &api, Form { typed: &typed, wrong: &Wrong::default() }).await))
+    Ok(Page(with_form(&signed, &api, FormState { typed: &typed, wrong: &FormErrors::default() }).await))
 }
 
-async fn with_form(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
+async fn with_form(signed: &Signed, api: &Api, form: FormState<'_>) -> Markup {
     let environments = api.engine.environments();
     let ready: Vec<_> = environments.items.iter().filter(|one| one.status == EnvironmentStatus::Ready).collect();
     let asked = form.typed.text("env_id");
@@ -65,12 +65,12 @@ async fn with_form(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
                 label for="prompt" { "What should Codex do?" }
                 textarea #prompt name="prompt" rows="5" required autofocus data-grow data-send { (form.typed.exact("prompt")) }
                 (upload::field(&html! { "Add images" }))
-                (form.field(Field::new("ref", "Base branch, tag or commit", Kind::Code).empty("Default: the repository's base branch").list("refs")))
+                (form.field(Field::new("ref", "Base branch, tag or commit", TextKind::Code).empty("Default: the repository's base branch").list("refs")))
                 div #proposals { (proposals) }
                 details.group open[form.wrong.any(MORE)] {
                     summary { "More options" }
-                    (form.field(Field::new("title", "Title", Kind::Words).empty("Default: the first line of the prompt")))
-                    (form.field(Field::new("model", "Model", Kind::Code).empty("Default: from the repository or Codex").list("models")))
+                    (form.field(Field::new("title", "Title", TextKind::Words).empty("Default: the first line of the prompt")))
+                    (form.field(Field::new("model", "Model", TextKind::Code).empty("Default: from the repository or Codex").list("models")))
                     datalist #models { @for model in models(api) { option value=(model) {} } }
                     (form.choice("effort", "Reasoning effort", "",
                         &[("", "Default: from the repository or Codex"), ("low", "Low"), ("medium", "Medium"), ("high", "High"), ("xhigh", "Extra high")]))
@@ -84,7 +84,7 @@ async fn with_form(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
             a.button.primary href="/environments" { "Go to repositories" }
         }
     };
-    layout::page_with_scripts(&[assets::images_script()], "New task", Place::New, &body)
+    layout::page_with_scripts(&[assets::images_script()], "New task", NavItem::New, &body)
 }
 
 /// Returns the models that recent tasks asked for, without duplicates.
@@ -103,7 +103,7 @@ fn models(api: &Api) -> Vec<String> {
 
 pub(crate) async fn create(
     State(api): State<Api>,
-    SignedUpload(signed, typed, images): SignedUpload<Typed>,
+    SignedUpload(signed, typed, images): SignedUpload<FormValues>,
 ) -> Result<Response, PageProblem> {
     let had_images = !images.is_empty();
     let new = CreateTask {
@@ -120,13 +120,13 @@ pub(crate) async fn create(
     match create_from(&api, new, key).await {
         Ok(path) => Ok(see_sent(&path, "new")),
         Err(problem) if problem.kind == ProblemKind::Unusable => {
-            let mut wrong = Wrong::default();
+            let mut wrong = FormErrors::default();
             let field = field_of(&problem);
             wrong.add(
                 field,
                 if had_images { problem.hint("choose the images again, because browsers do not keep them") } else { problem },
             );
-            Ok(form::again(with_form(&signed, &api, Form { typed: &typed, wrong: &wrong }).await))
+            Ok(form::again(with_form(&signed, &api, FormState { typed: &typed, wrong: &wrong }).await))
         }
         Err(problem) => Err(problem.into()),
     }

@@ -15,7 +15,7 @@ use notifications::{DeviceView, NoticeTarget, NoticesView, PushSubscription};
 use serde::Deserialize;
 
 use super::answer::{Answer, Page, PageProblem, see};
-use super::layout::{self, Place, age};
+use super::layout::{self, NavItem, age};
 use super::session::{Signed, SignedForm};
 use super::session::{button_form, form_token};
 use super::{assets, browser};
@@ -46,7 +46,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
         h2 #settings { "Settings" }
         (form(&signed, &view))
     };
-    Ok(Page(layout::page_with_scripts(&[assets::notices_script()], "Notifications", Place::Settings, &body)))
+    Ok(Page(layout::page_with_scripts(&[assets::notices_script()], "Notifications", NavItem::Settings, &body)))
 }
 
 fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Problem> {

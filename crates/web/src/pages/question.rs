@@ -42,7 +42,7 @@ pub(super) fn question(view: &TaskView, signed: &Signed) -> Markup {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Answered {
+pub(crate) struct AnswerForm {
     question: String,
     answer: String,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Answered {
 pub(crate) async fn answer(
     State(api): State<Api>,
     Path(id): Path<String>,
-    SignedForm(_, form): SignedForm<Answered>,
+    SignedForm(_, form): SignedForm<AnswerForm>,
 ) -> Result<Response, PageProblem> {
     let unreadable = |_: std::num::ParseIntError| {
         Problem::new(ErrorCode::FormRefused, "invalid question number").with_kind(ProblemKind::Malformed)

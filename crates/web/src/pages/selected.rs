@@ -8,7 +8,7 @@ use model::problem::Problem;
 use printable::printable_line;
 
 use super::answer::{Page, PageProblem, see};
-use super::layout::{self, Place};
+use super::layout::{self, NavItem};
 use super::session::form_token;
 use super::session::{Signed, SignedFields};
 use crate::state::Api;
@@ -18,14 +18,14 @@ const MOST: usize = 500;
 
 /// An action on the selected tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deed {
+enum SelectionAction {
     Archive,
     Unarchive,
     Stop,
     Remove,
 }
 
-impl Deed {
+impl SelectionAction {
     const ALL: [Self; 4] = [Self::Archive, Self::Unarchive, Self::Stop, Self::Remove];
 
     /// Returns the question that confirms the action, if it needs one.
@@ -60,7 +60,7 @@ impl Deed {
 #[derive(Debug, Default)]
 struct Selection {
     tasks: Vec<String>,
-    deed: Option<Deed>,
+    deed: Option<SelectionAction>,
     is_sure: bool,
 }
 
@@ -71,7 +71,7 @@ impl Selection {
         for (name, value) in fields {
             match name.as_str() {
                 "task" => selection.tasks.push(value),
-                "deed" => selection.deed = Deed::ALL.into_iter().find(|deed| deed.name() == value),
+                "deed" => selection.deed = SelectionAction::ALL.into_iter().find(|deed| deed.name() == value),
                 "sure" => selection.is_sure = value == "yes",
                 _ => {}
             }
@@ -113,17 +113,17 @@ pub(crate) async fn act(State(api): State<Api>, SignedFields(signed, fields): Si
     let mut refused = vec![];
     for id in tasks {
         let done = match deed {
-            Deed::Archive => api.engine.archive_task(id).await.map(drop),
-            Deed::Unarchive => api.engine.unarchive_task(id).await.map(drop),
-            Deed::Stop => api.engine.stop_task(id).await.map(drop),
-            Deed::Remove => api.engine.remove_task(id).await,
+            SelectionAction::Archive => api.engine.archive_task(id).await.map(drop),
+            SelectionAction::Unarchive => api.engine.unarchive_task(id).await.map(drop),
+            SelectionAction::Stop => api.engine.stop_task(id).await.map(drop),
+            SelectionAction::Remove => api.engine.remove_task(id).await,
         };
         if let Err(problem) = done {
             refused.push((id, problem));
         }
     }
     if refused.is_empty() {
-        return Ok(see(if deed == Deed::Unarchive { "/?archived=only" } else { "/" }));
+        return Ok(see(if deed == SelectionAction::Unarchive { "/?archived=only" } else { "/" }));
     }
     Ok(told(&api, deed, tasks.len(), &refused).into_response())
 }
@@ -136,7 +136,7 @@ fn title(api: &Api, id: &str) -> String {
     api.engine.task(id).map_or_else(|_| printable_line(id, 60), |view| printable_line(view.title.as_str(), 120))
 }
 
-fn ask(api: &Api, signed: &Signed, deed: Deed, question: &str, tasks: &[String]) -> Page {
+fn ask(api: &Api, signed: &Signed, deed: SelectionAction, question: &str, tasks: &[String]) -> Page {
     let body = html! {
         h1 { (question) }
         ul { @for id in tasks { li { (title(api, id)) } } }
@@ -151,10 +151,10 @@ fn ask(api: &Api, signed: &Signed, deed: Deed, question: &str, tasks: &[String])
             }
         }
     };
-    Page(layout::page(question, Place::Tasks, &body))
+    Page(layout::page(question, NavItem::Tasks, &body))
 }
 
-fn told(api: &Api, deed: Deed, all: usize, refused: &[(&String, Problem)]) -> Page {
+fn told(api: &Api, deed: SelectionAction, all: usize, refused: &[(&String, Problem)]) -> Page {
     let body = html! {
         h1 { "Could not " (deed.name()) " " (refused.len()) " of " (counted(all)) }
         ul {
@@ -164,7 +164,7 @@ fn told(api: &Api, deed: Deed, all: usize, refused: &[(&String, Problem)]) -> Pa
         }
         p { a.button href="/" { "Go to tasks" } }
     };
-    Page(layout::page("Action failed for some tasks", Place::Tasks, &body))
+    Page(layout::page("Action failed for some tasks", NavItem::Tasks, &body))
 }
 
 #[cfg(test)]
@@ -177,7 +177,7 @@ mod tests {
             Selection::of(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
         };
         let all = read(&[("form_token", "t"), ("task", "a"), ("task", "b"), ("deed", "stop"), ("sure", "yes")]);
-        assert_eq!((all.tasks, all.deed, all.is_sure), (vec!["a".to_owned(), "b".to_owned()], Some(Deed::Stop), true));
+        assert_eq!((all.tasks, all.deed, all.is_sure), (vec!["a".to_owned(), "b".to_owned()], Some(SelectionAction::Stop), true));
         let odd = read(&[("deed", "explode"), ("sure", "maybe")]);
         assert!(odd.tasks.is_empty() && odd.deed.is_none() && !odd.is_sure);
     }

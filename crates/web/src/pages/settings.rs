@@ -10,7 +10,7 @@ use protocol::{DiskView, ImageUse};
 
 use super::answer::{Answer, Page, PageProblem, see};
 use super::browser;
-use super::layout::{self, Place, age, size};
+use super::layout::{self, NavItem, age, size};
 use super::session::button_form;
 use super::session::{Signed, SignedForm};
 use crate::state::Api;
@@ -84,7 +84,7 @@ async fn whole(signed: &Signed, api: &Api, findings: Option<&[Finding]>) -> Answ
             @else { "Signing in with a password is off. Set a password with " code { "codex-orchestrator password set" } "." }
         }
     };
-    Ok(Page(layout::page("Settings", Place::Settings, &body)))
+    Ok(Page(layout::page("Settings", NavItem::Settings, &body)))
 }
 
 /// Renders the findings of `doctor`, each with its hints.

@@ -23,7 +23,7 @@ use crate::state::Api;
 pub(super) const FORM_LIMIT: usize = 8 << 10;
 
 #[derive(Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct SignInQuery {
     #[serde(default)]
     code: String,
     next: Option<String>,
@@ -43,7 +43,7 @@ pub(crate) async fn page(
     State(api): State<Api>,
     Extension(site): Extension<Site>,
     headers: HeaderMap,
-    Query(Asked { code, next }): Query<Asked>,
+    Query(SignInQuery { code, next }): Query<SignInQuery>,
 ) -> Result<Response, PageProblem> {
     let next = next.as_deref().map(back::local);
     if site.kind == NameKind::Shared && !code.is_empty() {

@@ -23,7 +23,7 @@ use super::answer::{Answer, Page, PageProblem, see, see_sent};
 use super::confirm::{self, Question};
 use super::entry::{self, Entries, Whose};
 use super::form;
-use super::layout::{self, Place};
+use super::layout::{self, NavItem};
 use super::session::{Signed, SignedForm};
 use super::session::{button_form, form_token};
 use super::timing::Timing;
@@ -69,14 +69,14 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<
         button #more.pill type="button" hidden { "New events ↓" }
         (composer(&view, &signed))
     };
-    Ok(Page(layout::page_with_scripts(&[assets::images_script(), assets::transcript_script()], &title, Place::Tasks, &body)))
+    Ok(Page(layout::page_with_scripts(&[assets::images_script(), assets::transcript_script()], &title, NavItem::Tasks, &body)))
 }
 
 /// Returns the end of a run's transcript, and the log offset after it.
 async fn transcript(api: &Api, view: &TaskView, run: u32) -> Result<(Markup, u64), Problem> {
     let id = view.task_id.to_string();
     let found = view.runs.iter().find(|found| found.number.0 == run);
-    let Part { entries, start, end, unfinished } = part(api, &id, run, None).await?;
+    let TranscriptPart { entries, start, end, unfinished } = part(api, &id, run, None).await?;
     let html = html! {
         @if let Some(found) = found { (entry::run_head(&id, found)) }
         @if start > 0 { (older_link(&id, run, start)) }
@@ -106,7 +106,7 @@ pub(super) async fn timing_at(api: &Api, id: &str, run: u32, offset: u64) -> Res
 }
 
 /// A part of a run's transcript.
-struct Part {
+struct TranscriptPart {
     entries: Markup,
     /// The log offset of the first line.
     start: u64,
@@ -137,7 +137,7 @@ async fn entries_of(
     made.await.map_err(Problem::internal)
 }
 
-async fn part(api: &Api, id: &str, run: u32, before: Option<u64>) -> Result<Part, Problem> {
+async fn part(api: &Api, id: &str, run: u32, before: Option<u64>) -> Result<TranscriptPart, Problem> {
     let window = api.engine.log_window(id, RunNumber(run), before, WINDOW_BYTES).await?;
     let timing = Timing::new(api.engine.line_times(id, RunNumber(run)).await?);
     let (found, timing) = entries_of(window.lines, id, run, timing).await?;
@@ -157,7 +157,7 @@ async fn part(api: &Api, id: &str, run: u32, before: Option<u64>) -> Result<Part
             entries.update(found);
         }
     }
-    Ok(Part { entries: entries.html(run), start, end: window.end, unfinished: window.unfinished })
+    Ok(TranscriptPart { entries: entries.html(run), start, end: window.end, unfinished: window.unfinished })
 }
 
 #[derive(Deserialize)]
@@ -173,7 +173,7 @@ pub(crate) async fn older(
     Query(Before { before }): Query<Before>,
     headers: HeaderMap,
 ) -> Answer {
-    let Part { entries, start, .. } = part(&api, &id, run, before).await?;
+    let TranscriptPart { entries, start, .. } = part(&api, &id, run, before).await?;
     let entries = html! { @if start > 0 { (older_link(&id, run, start)) } (entries) };
     if headers.contains_key("hx-request") {
         return Ok(Page(entries));
@@ -183,7 +183,7 @@ pub(crate) async fn older(
         h1 { "Run " (run) }
         ol.transcript { (entries) }
     };
-    Ok(Page(layout::page("Transcript", Place::Tasks, &body)))
+    Ok(Page(layout::page("Transcript", NavItem::Tasks, &body)))
 }
 
 #[derive(Deserialize)]
@@ -227,7 +227,7 @@ pub(crate) async fn output(
         None => html! { p { "No output found." } },
     };
     let body = html! { p { a href={ "/tasks/" (id) } { "← Back to task" } } (body) };
-    Ok(Page(layout::page("Output", Place::Tasks, &body)))
+    Ok(Page(layout::page("Output", NavItem::Tasks, &body)))
 }
 
 /// Sends a run's log byte for byte.
@@ -427,7 +427,7 @@ pub(crate) async fn ask_stop(signed: Signed, State(api): State<Api>, Path(id): P
         p { "Codex stops now. Its changes are committed, and you can continue later." }
     };
     let question = Question { title: "Stop this run?", follows, action: &action, label: "Stop run", back: &back };
-    Ok(Page(confirm::page(&signed, Place::Tasks, &question)))
+    Ok(Page(confirm::page(&signed, NavItem::Tasks, &question)))
 }
 
 pub(crate) async fn ask_remove(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
@@ -438,7 +438,7 @@ pub(crate) async fn ask_remove(signed: Signed, State(api): State<Api>, Path(id):
         p { "The task moves to the trash with its branch and logs. You can restore it until it is permanently deleted." }
     };
     let question = Question { title: "Remove this task?", follows, action: &action, label: "Remove task", back: &back };
-    Ok(Page(confirm::page(&signed, Place::Tasks, &question)))
+    Ok(Page(confirm::page(&signed, NavItem::Tasks, &question)))
 }
 
 pub(crate) async fn stop(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
@@ -563,7 +563,7 @@ pub(crate) async fn update(
             button.primary type="submit" { "Ask Codex to resolve" }
         }
     };
-    Ok(Page(layout::page("Conflicts", Place::Tasks, &body)).into_response())
+    Ok(Page(layout::page("Conflicts", NavItem::Tasks, &body)).into_response())
 }
 
 pub(crate) async fn feedback(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {

@@ -10,7 +10,7 @@ use protocol::{TaskQuery, TaskView};
 use serde::Deserialize;
 
 use super::answer::{Answer, Page};
-use super::layout::{self, Place};
+use super::layout::{self, NavItem};
 use super::selected::{self, SelectionActions};
 use super::session::Signed;
 use super::{live, text};
@@ -43,7 +43,7 @@ fn name(group: TaskGroup) -> &'static str {
 
 /// The filters in the URL. Browsers also send empty fields.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct TaskFilters {
     #[serde(default)]
     q: String,
     #[serde(default)]
@@ -58,7 +58,7 @@ pub(crate) struct Asked {
     cursor: String,
 }
 
-impl Asked {
+impl TaskFilters {
     fn query(&self, group: TaskGroup) -> TaskQuery {
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         TaskQuery {
@@ -90,7 +90,7 @@ impl Asked {
     }
 }
 
-pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Query<Asked>) -> Answer {
+pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Query<TaskFilters>) -> Answer {
     // Read the position of the stream first, so that no change is lost between the page and its stream.
     let live = live::address(&api);
     let parts = asked.groups().into_iter().map(|group| Ok((group, api.engine.tasks(&asked.query(group))?)));
@@ -154,7 +154,7 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Q
         }
         (selected::bar(&signed, actions))
     };
-    Ok(Page(layout::page("Tasks", Place::Tasks, &body)))
+    Ok(Page(layout::page("Tasks", NavItem::Tasks, &body)))
 }
 
 pub(super) fn row(task: &TaskView) -> Markup {

@@ -70,7 +70,7 @@ fn formed(text: &str) -> Option<String> {
             inside.filter_map(|event| if let Event::Text(text) = event { Some(text.into_string()) } else { None }).collect();
         Some(Event::Html(code_block(language, &info, &code).into_string().into()))
     });
-    let mut html = Bounded(String::new());
+    let mut html = BoundedBuffer(String::new());
     pulldown_cmark::html::write_html_fmt(&mut html, shown).ok()?;
     (!is_too_much.get()).then_some(html.0)
 }
@@ -96,9 +96,9 @@ fn most_table_cells(text: &str) -> usize {
 }
 
 /// A buffer for markup that fails when it exceeds the limit.
-struct Bounded(String);
+struct BoundedBuffer(String);
 
-impl fmt::Write for Bounded {
+impl fmt::Write for BoundedBuffer {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if self.0.len() + text.len() > MARKUP_LIMIT_BYTES {
             return Err(fmt::Error);

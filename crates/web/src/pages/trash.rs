@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::answer::{Answer, Page, PageProblem, see};
 use super::confirm::{self, Question};
-use super::layout::{self, Place, age, size};
+use super::layout::{self, NavItem, age, size};
 use super::session::button_form;
 use super::session::{Signed, SignedForm};
 use crate::state::Api;
@@ -37,7 +37,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
             p.actions { a.button.danger href="/trash/delete" { "Empty trash" } }
         }
     };
-    Ok(Page(layout::page("Trash", Place::Settings, &body)))
+    Ok(Page(layout::page("Trash", NavItem::Settings, &body)))
 }
 
 fn entry(signed: &Signed, item: &TrashItem, all: &[TrashItem]) -> Markup {
@@ -93,12 +93,12 @@ pub(crate) async fn restore_environment(
 }
 
 #[derive(Deserialize)]
-pub(crate) struct What {
+pub(crate) struct TrashQuery {
     #[serde(default)]
     id: Option<String>,
 }
 
-pub(crate) async fn ask_delete(signed: Signed, State(api): State<Api>, Query(What { id }): Query<What>) -> Answer {
+pub(crate) async fn ask_delete(signed: Signed, State(api): State<Api>, Query(TrashQuery { id }): Query<TrashQuery>) -> Answer {
     let mut items = api.engine.trash().await?;
     if let Some(id) = &id {
         items.retain(|item| item.id == *id);
@@ -115,12 +115,12 @@ pub(crate) async fn ask_delete(signed: Signed, State(api): State<Api>, Query(Wha
     let action = id.map_or_else(|| "/trash/delete".to_owned(), |_| format!("/trash/delete?id={}", items[0].id));
     let question =
         Question { title: "Delete permanently?", follows, action: &action, label: "Delete permanently", back: "/trash" };
-    Ok(Page(confirm::page(&signed, Place::Settings, &question)))
+    Ok(Page(confirm::page(&signed, NavItem::Settings, &question)))
 }
 
 pub(crate) async fn delete(
     State(api): State<Api>,
-    Query(What { id }): Query<What>,
+    Query(TrashQuery { id }): Query<TrashQuery>,
     _: SignedForm<()>,
 ) -> Result<Response, PageProblem> {
     let asked = CollectGarbage { older_than_days: Some(0), id, dry_run: false };

@@ -251,5 +251,5 @@ fn a_run_has_a_head_and_an_end() {
 
 #[test]
 fn every_page_has_the_same_frame() {
-    insta::assert_snapshot!("frame", of(&layout::page("Title", layout::Place::Tasks, &html! { p { "Body" } })));
+    insta::assert_snapshot!("frame", of(&layout::page("Title", layout::NavItem::Tasks, &html! { p { "Body" } })));
 }

@@ -29,9 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::list::{AllowList, ListError};
 use self::names::Names;
-use self::route::Way;
+use self::route::Route;
 pub use self::told::Refusal;
-use self::told::Told;
+use self::told::ReportedHosts;
 use super::serve::{Body, Serving, Silence, respond, serve, strip_hop_by_hop, whole};
 
 /// The time limit for resolving a name and connecting.
@@ -62,7 +62,7 @@ struct Shared {
     list: AllowList,
     names: Names,
     tunnels: Arc<Semaphore>,
-    told: Mutex<Told>,
+    told: Mutex<ReportedHosts>,
     tell: Box<dyn Fn(&Refusal) + Send + Sync>,
 }
 
@@ -183,8 +183,8 @@ impl Shared {
         for address in [Some(address), inner].into_iter().flatten() {
             match route::way_to(address) {
                 // Without a route, the connection attempt fails later.
-                Ok(Way::Beyond | Way::Nowhere) => {}
-                Ok(Way::Near) => return Err(NEAR),
+                Ok(Route::Beyond | Route::Nowhere) => {}
+                Ok(Route::Near) => return Err(NEAR),
                 Err(error) => {
                     tracing::warn!(%error, "could not look up the route to an address");
                     return Err(UNKNOWN);

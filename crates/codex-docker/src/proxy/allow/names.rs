@@ -22,9 +22,9 @@ const KEEP_FAILURE: Duration = Duration::from_secs(3);
 const NAMES: usize = 1000;
 
 /// A running lookup.
-pub(super) type Looked = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+pub(super) type RunningLookup = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-type Lookup = Box<dyn Fn(String) -> Looked + Send + Sync>;
+type Lookup = Box<dyn Fn(String) -> RunningLookup + Send + Sync>;
 
 /// A cache of names and their addresses.
 pub(super) struct Names {
@@ -42,7 +42,7 @@ struct Answer {
 }
 
 /// Asks the system's resolver.
-pub(super) fn ask_system(name: String) -> Looked {
+pub(super) fn ask_system(name: String) -> RunningLookup {
     Box::pin(async move {
         // The port does not affect the lookup.
         let found = tokio::net::lookup_host((name, 0)).await?;
@@ -52,7 +52,7 @@ pub(super) fn ask_system(name: String) -> Looked {
 
 impl Names {
     /// Creates a cache that uses this lookup.
-    pub(super) fn new(lookup: impl Fn(String) -> Looked + Send + Sync + 'static) -> Self {
+    pub(super) fn new(lookup: impl Fn(String) -> RunningLookup + Send + Sync + 'static) -> Self {
         Self { lookup: Box::new(lookup), known: Mutex::default() }
     }
 

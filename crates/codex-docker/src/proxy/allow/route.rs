@@ -1,7 +1,7 @@
 //! Determines where this machine would send a packet: to itself, to one of its networks, or through a router.
 //!
 //! The kernel is asked for each connection (`RTM_GETROUTE`), so the result considers all current addresses, prefixes, peers and
-//! routing tables. Invariant: an address that the kernel reaches without a router is never reported as [`Way::Beyond`], unless a
+//! routing tables. Invariant: an address that the kernel reaches without a router is never reported as [`Route::Beyond`], unless a
 //! default route covers it.
 
 use std::io;
@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 /// The kernel's route to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Route {
     /// Through a router, or over a default route without one, as with VPNs and modems.
     Beyond,
     /// On this machine or one of its networks.
@@ -44,7 +44,7 @@ const ANSWER_BYTES: usize = 16 << 10;
 const SHORTEST_PREFIX: u8 = 8;
 
 /// Asks the kernel for the route to an address.
-pub(super) fn way_to(address: IpAddr) -> io::Result<Way> {
+pub(super) fn way_to(address: IpAddr) -> io::Result<Route> {
     // Netlink's protocol 0 is `NETLINK_ROUTE`.
     let socket: OwnedFd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     sendto(&socket, &question(address), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
@@ -77,14 +77,14 @@ fn question(address: IpAddr) -> Vec<u8> {
 }
 
 /// Parses an answer of the kernel. Returns `None` for any other message.
-fn read(answer: &[u8]) -> Option<Way> {
+fn read(answer: &[u8]) -> Option<Route> {
     match short(answer, 4)? {
-        NLMSG_ERROR => Some(Way::Nowhere),
+        NLMSG_ERROR => Some(Route::Nowhere),
         RTM_NEWROUTE => {
             let (prefix, kind) = (*answer.get(17)?, *answer.get(23)?);
             let has_router = attributes(answer.get(HEADERS..)?).any(|kind| matches!(kind, RTA_GATEWAY | RTA_MULTIPATH | RTA_VIA));
             let leads_on = kind == RTN_UNICAST && (has_router || prefix < SHORTEST_PREFIX);
-            Some(if leads_on { Way::Beyond } else { Way::Near })
+            Some(if leads_on { Route::Beyond } else { Route::Near })
         }
         _ => None,
     }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn the_kernel_says_that_this_machine_is_near() {
         for address in ["127.0.0.1", "127.200.3.4"] {
-            assert_eq!(way_to(address.parse().expect(address)).expect("the kernel answers"), Way::Near, "{address}");
+            assert_eq!(way_to(address.parse().expect(address)).expect("the kernel answers"), Route::Near, "{address}");
         }
     }
 
@@ -135,16 +135,16 @@ mod tests {
         let gateway = (RTA_GATEWAY, [192, 0, 2, 1]);
         let device = (4, [2, 0, 0, 0]);
         for (kind, prefix, attributes, expected) in [
-            (RTN_UNICAST, 0, vec![gateway, device], Way::Beyond),
-            (RTN_UNICAST, 24, vec![dst, device, gateway], Way::Beyond),
-            (RTN_UNICAST, 24, vec![dst, (RTA_VIA, [0; 4])], Way::Beyond),
-            (RTN_UNICAST, 0, vec![device], Way::Beyond),
-            (RTN_UNICAST, 1, vec![dst, device], Way::Beyond),
-            (RTN_UNICAST, 24, vec![dst, device], Way::Near),
-            (RTN_UNICAST, 32, vec![dst, device], Way::Near),
-            (2, 32, vec![dst, device], Way::Near),
-            (2, 0, vec![dst, gateway], Way::Near),
-            (3, 32, vec![dst], Way::Near),
+            (RTN_UNICAST, 0, vec![gateway, device], Route::Beyond),
+            (RTN_UNICAST, 24, vec![dst, device, gateway], Route::Beyond),
+            (RTN_UNICAST, 24, vec![dst, (RTA_VIA, [0; 4])], Route::Beyond),
+            (RTN_UNICAST, 0, vec![device], Route::Beyond),
+            (RTN_UNICAST, 1, vec![dst, device], Route::Beyond),
+            (RTN_UNICAST, 24, vec![dst, device], Route::Near),
+            (RTN_UNICAST, 32, vec![dst, device], Route::Near),
+            (2, 32, vec![dst, device], Route::Near),
+            (2, 0, vec![dst, gateway], Route::Near),
+            (3, 32, vec![dst], Route::Near),
         ] {
             assert_eq!(read(&answer(kind, prefix, &attributes)), Some(expected), "{kind} {prefix} {attributes:?}");
         }
@@ -154,13 +154,13 @@ mod tests {
     fn what_is_no_answer_allows_nothing() {
         let mut error = vec![0; 36];
         error[4..6].copy_from_slice(&NLMSG_ERROR.to_ne_bytes());
-        assert_eq!(read(&error), Some(Way::Nowhere));
+        assert_eq!(read(&error), Some(Route::Nowhere));
         let whole = answer(RTN_UNICAST, 24, &[(RTA_GATEWAY, [1; 4])]);
         for length in 0..HEADERS {
-            assert_ne!(read(&whole[..length]), Some(Way::Beyond), "{length} bytes");
+            assert_ne!(read(&whole[..length]), Some(Route::Beyond), "{length} bytes");
         }
         let mut torn = answer(RTN_UNICAST, 24, &[]);
         torn.extend([0, 0, 0, 0, 0]);
-        assert_eq!(read(&torn), Some(Way::Near), "an attribute with length 0 does not block the parser");
+        assert_eq!(read(&torn), Some(Route::Near), "an attribute with length 0 does not block the parser");
     }
 }

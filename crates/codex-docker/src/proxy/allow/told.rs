@@ -22,11 +22,11 @@ pub struct Refusal {
 
 /// The hosts that were reported.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct ReportedHosts {
     hosts: HashSet<(String, u16)>,
 }
 
-impl Told {
+impl ReportedHosts {
     /// Returns the refusal to report, or `None` if it was already reported.
     pub(super) fn news(&mut self, refusal: &Refusal) -> Option<Refusal> {
         if self.hosts.len() >= TOLD || !self.hosts.insert((refusal.host.clone(), refusal.port)) {
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_host_is_told_of_once_for_each_port_whatever_the_reasons() {
-        let mut told = Told::default();
+        let mut told = ReportedHosts::default();
         let first = refusal("a", 443, "one");
         assert_eq!(told.news(&first), Some(first.clone()));
         assert_eq!(told.news(&first), None);
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn after_many_it_says_that_there_are_more_and_then_nothing() {
-        let mut told = Told::default();
+        let mut told = ReportedHosts::default();
         let said: Vec<Refusal> =
             (0..3 * TOLD).filter_map(|n| told.news(&refusal(&format!("host-{n}"), 443, "not listed"))).collect();
         assert_eq!(said.len(), TOLD);

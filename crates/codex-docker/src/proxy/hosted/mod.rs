@@ -51,7 +51,7 @@ impl Unchecked {
 
 /// A request that was checked.
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(super) struct CheckedRequest {
     /// The request to send instead.
     pub(super) body: Vec<u8>,
     /// What was removed.
@@ -72,7 +72,7 @@ pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Unchecked> {
 }
 
 /// Removes hosted tools and remote references from a request. `path` is the path of the request.
-pub(super) fn check(path: &str, body: &[u8]) -> Result<Checked, Unchecked> {
+pub(super) fn check(path: &str, body: &[u8]) -> Result<CheckedRequest, Unchecked> {
     let json = Json::parse(body).map_err(|error| Unchecked::Unreadable(error.to_string()))?;
     let Json::Object(request) = json else { return Err(Unchecked::Unreadable("it is not an object".to_owned())) };
     let model = request.get("model").and_then(Json::as_text).unwrap_or_default();
@@ -82,7 +82,7 @@ pub(super) fn check(path: &str, body: &[u8]) -> Result<Checked, Unchecked> {
     let mut policy = Policy::default();
     let request = policy.request(request, path);
     let body = serde_json::to_vec(&Json::Object(request)).map_err(|error| Unchecked::Unreadable(error.to_string()))?;
-    Ok(Checked { body, removed: policy.removed() })
+    Ok(CheckedRequest { body, removed: policy.removed() })
 }
 
 #[cfg(test)]

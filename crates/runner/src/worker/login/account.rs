@@ -39,7 +39,7 @@ struct Owner {
 
 /// The relation of a copy to the login that it was made from.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Copied {
+pub(super) enum CopyState {
     /// The copy has the same tokens.
     Same,
     /// The copy has different tokens of the account, which are not newer.
@@ -88,7 +88,7 @@ pub(super) fn is_same_account(one: &Value, other: &Value) -> bool {
 }
 
 /// Compares a copy with the login. The error describes a change that Codex does not make.
-pub(super) fn compare(login: &Value, copy: &Value, now: Timestamp) -> Result<Copied, &'static str> {
+pub(super) fn compare(login: &Value, copy: &Value, now: Timestamp) -> Result<CopyState, &'static str> {
     if !copy["OPENAI_API_KEY"].is_null() && copy["OPENAI_API_KEY"] != login["OPENAI_API_KEY"] {
         return Err("it has another API key");
     }
@@ -101,7 +101,7 @@ pub(super) fn compare(login: &Value, copy: &Value, now: Timestamp) -> Result<Cop
     let token = |file: &Value, name: &str| file["tokens"][name].as_str().unwrap_or_default().to_owned();
     let changed = |name: &str| token(copy, name) != token(login, name);
     if !TOKENS.into_iter().any(changed) {
-        return Ok(Copied::Same);
+        return Ok(CopyState::Same);
     }
     if TOKENS.into_iter().any(|name| token(copy, name).is_empty()) {
         return Err("it has no tokens");
@@ -120,7 +120,7 @@ pub(super) fn compare(login: &Value, copy: &Value, now: Timestamp) -> Result<Cop
     }
     let expires = |file: &Value| claims(&token(file, "access_token"))?["exp"].as_i64();
     match (expires(login), expires(copy)) {
-        (Some(before), Some(after)) if after <= before => Ok(Copied::Older),
+        (Some(before), Some(after)) if after <= before => Ok(CopyState::Older),
         (Some(_), Some(after)) if after <= now.saturating_add(LONGEST_LIFE).unwrap_or(now).as_second() => {
             let mut newer = login.clone();
             for name in TOKENS {
@@ -129,7 +129,7 @@ pub(super) fn compare(login: &Value, copy: &Value, now: Timestamp) -> Result<Cop
             if let Some(time) = copy["last_refresh"].as_str().filter(|time| time.len() <= LONGEST_TIME) {
                 newer["last_refresh"] = time.into();
             }
-            Ok(Copied::Newer(newer))
+            Ok(CopyState::Newer(newer))
         }
         (Some(_), Some(_)) => Err("its tokens have an implausibly long lifetime"),
         (None, _) | (_, None) => Err("its tokens do not say when they expire"),
@@ -197,21 +197,21 @@ pub(super) mod tests {
             "access_token": token(expires), "refresh_token": refresh, "account_id": account } })
     }
 
-    fn compared(copy: &Value) -> Result<Copied, &'static str> {
+    fn compared(copy: &Value) -> Result<CopyState, &'static str> {
         let now = Timestamp::from_second(NOW).expect("a time");
         compare(&login("acc-1", "r-1", NOW + 100), copy, now)
     }
 
     #[test]
     fn codex_renewing_its_tokens_is_accepted() {
-        assert_eq!(compared(&login("acc-1", "r-1", NOW + 100)), Ok(Copied::Same));
+        assert_eq!(compared(&login("acc-1", "r-1", NOW + 100)), Ok(CopyState::Same));
         let mut renewed = login("acc-1", "r-2", NOW + 500);
         renewed["last_refresh"] = json!("2027-02-01T00:00:00Z");
         renewed["auth_mode"] = json!("chatgpt");
-        let Ok(Copied::Newer(newer)) = compared(&renewed) else { panic!("not accepted") };
+        let Ok(CopyState::Newer(newer)) = compared(&renewed) else { panic!("not accepted") };
         assert_eq!((&newer["tokens"], &newer["last_refresh"]), (&renewed["tokens"], &renewed["last_refresh"]));
         assert_eq!(newer["auth_mode"], Value::Null, "all other fields are those of the login");
-        assert_eq!(compared(&login("acc-1", "r-0", NOW + 50)), Ok(Copied::Older));
+        assert_eq!(compared(&login("acc-1", "r-0", NOW + 50)), Ok(CopyState::Older));
     }
 
     #[test]
@@ -265,7 +265,7 @@ pub(super) mod tests {
     fn a_login_whose_owner_cannot_be_read_is_never_renewed() {
         let now = Timestamp::from_second(NOW).expect("a time");
         let opaque = |token: &str| json!({ "tokens": { "id_token": token, "access_token": token, "refresh_token": "r" } });
-        assert_eq!(compare(&opaque("a"), &opaque("a"), now), Ok(Copied::Same));
+        assert_eq!(compare(&opaque("a"), &opaque("a"), now), Ok(CopyState::Same));
         assert!(compare(&opaque("a"), &opaque("b"), now).is_err());
     }
 }

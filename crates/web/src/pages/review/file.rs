@@ -6,8 +6,8 @@ use maud::{Markup, html};
 use model::diff::{FileDiff, FileStatus, Omitted, Picture, PictureKind};
 use model::visible::{Of, Visible, has_hidden, path_key};
 
-use super::lines::{Left, hunk_part};
-use super::{Asked, Pictures, View};
+use super::lines::{RemainingLimits, hunk_part};
+use super::{Pictures, ShownChanges, View};
 use crate::pages::visible;
 
 /// The largest image that is shown, in bytes.
@@ -17,7 +17,7 @@ const IMAGE_LIMIT_BYTES: u64 = 10 * 1024 * 1024;
 const HEADING_BYTES: usize = 200;
 
 /// Renders a file. Without `lines`, they load when the file is opened.
-pub(super) fn part(n: usize, file: &FileDiff, images: &Pictures, asked: &Asked, lines: Option<&Markup>) -> Markup {
+pub(super) fn part(n: usize, file: &FileDiff, images: &Pictures, asked: &ShownChanges, lines: Option<&Markup>) -> Markup {
     let name = visible::name(file.path_bytes());
     let path = file.key();
     html! {
@@ -83,7 +83,7 @@ pub(in crate::pages) fn on_demand(address: &str) -> Markup {
 }
 
 /// Renders a file's lines and images, and a form to comment on lines without a script.
-pub(super) fn lines(file: &FileDiff, images: &Pictures, asked: &Asked, left: &Left) -> Markup {
+pub(super) fn lines(file: &FileDiff, images: &Pictures, asked: &ShownChanges, left: &RemainingLimits) -> Markup {
     let image = image_of(file, images);
     let language = Language::of_file(file.path());
     html! {
@@ -104,7 +104,7 @@ pub(super) fn lines(file: &FileDiff, images: &Pictures, asked: &Asked, left: &Le
 }
 
 /// Renders a note about a binary file. Git treats files with a NUL byte near the start as binary, but programs may still run them as text.
-fn binary(file: &FileDiff, asked: &Asked) -> Markup {
+fn binary(file: &FileDiff, asked: &ShownChanges) -> Markup {
     html! {
         p.quiet {
             "Binary file" @if let Some(bytes) = file.bytes { " (" (model::size::bytes(bytes)) ")" } ". Its content is not shown as text."
@@ -144,7 +144,7 @@ fn image_of(file: &FileDiff, images: &Pictures) -> Option<Picture> {
 }
 
 /// Renders an image before and after.
-fn pictures(file: &FileDiff, image: &Picture, asked: &Asked) -> Markup {
+fn pictures(file: &FileDiff, image: &Picture, asked: &ShownChanges) -> Markup {
     let old_key = file.old_path_bytes().map(|path| path_key(&path)).filter(|_| file.status == FileStatus::Renamed);
     let one = |side: &str, label: &str, bytes: Option<u64>| {
         let key = old_key.clone().filter(|_| side == "old").unwrap_or_else(|| file.key());
@@ -181,7 +181,7 @@ mod tests {
 
     fn shown(patch: &str, lines: usize) -> String {
         let diff = Diff::parse(patch.as_bytes());
-        let (asked, left) = (Asked { sides: View::Unified, ..Asked::of_run("t", 3) }, Left::new(lines));
+        let (asked, left) = (ShownChanges { sides: View::Unified, ..ShownChanges::of_run("t", 3) }, RemainingLimits::new(lines));
         let inner = super::lines(&diff.files[0], &Pictures::new(), &asked, &left);
         part(0, &diff.files[0], &Pictures::new(), &asked, Some(&inner)).into_string()
     }
@@ -221,7 +221,7 @@ mod tests {
     fn what_is_not_in_the_page_is_a_link_that_loads() {
         let patch = "diff --git a/a&b#.rs b/a&b#.rs\n--- a/a&b#.rs\n+++ b/a&b#.rs\n@@ -1 +1 @@\n-x\n+y\n";
         let diff = Diff::parse(patch.as_bytes());
-        let html = part(0, &diff.files[0], &Pictures::new(), &Asked::of_run("t", 3), None).into_string();
+        let html = part(0, &diff.files[0], &Pictures::new(), &ShownChanges::of_run("t", 3), None).into_string();
         assert!(html.contains("/tasks/t/changes/part?run=3&amp;view=split&amp;path=a%26b%23.rs"), "{html}");
         assert!(!html.contains("<tr") && !html.contains("<details open"), "{html}");
     }
@@ -232,7 +232,7 @@ mod tests {
             @@ -1 +1 @@ \u{1b}]x\n-x\n+: '\u{1b}]'; evil; : '\u{7}'\n";
         let mut file = Diff::parse(patch.as_bytes()).files.remove(0);
         file.on_disk = Some("encoding UTF-7".to_owned());
-        let html = part(0, &file, &Pictures::new(), &Asked::of_run("t", 1), None).into_string();
+        let html = part(0, &file, &Pictures::new(), &ShownChanges::of_run("t", 1), None).into_string();
         for words in [
             "the name contains control or invisible characters",
             "contains control or invisible characters",
@@ -242,7 +242,7 @@ mod tests {
         ] {
             assert!(html.contains(words), "{words}: {html}");
         }
-        let lines = super::lines(&file, &Pictures::new(), &Asked::of_run("t", 1), &Left::new(9)).into_string();
+        let lines = super::lines(&file, &Pictures::new(), &ShownChanges::of_run("t", 1), &RemainingLimits::new(9)).into_string();
         assert!(lines.contains("<caption><span class=\"unseen\">␛</span>]x</caption>"), "{lines}");
     }
 
@@ -252,11 +252,15 @@ mod tests {
             bytes: Some(5 << 29),
             ..FileDiff::without_lines(FileStatus::Added, None, Some(b"big"), Omitted::TooLarge)
         };
-        let lines = super::lines(&file, &Pictures::new(), &Asked::of_run("t", 1), &Left::new(9)).into_string();
+        let lines = super::lines(&file, &Pictures::new(), &ShownChanges::of_run("t", 1), &RemainingLimits::new(9)).into_string();
         assert!(lines.contains("2.5 GiB, too large to show") && !lines.contains("hx-get"), "{lines}");
         let binary = "diff --git a/f b/f\nindex 1..2 100644\nBinary files a/f and b/f differ\n";
-        let html =
-            super::lines(&Diff::parse(binary.as_bytes()).files[0], &Pictures::new(), &Asked::of_run("t", 1), &Left::new(9));
+        let html = super::lines(
+            &Diff::parse(binary.as_bytes()).files[0],
+            &Pictures::new(),
+            &ShownChanges::of_run("t", 1),
+            &RemainingLimits::new(9),
+        );
         assert!(html.into_string().contains("Show as text"));
     }
 

@@ -35,7 +35,7 @@ const COLOURED_BYTES: usize = 400_000;
 const LINE_BYTES: usize = 10_000;
 
 /// The remaining limits of a response.
-pub(super) struct Left {
+pub(super) struct RemainingLimits {
     lines: Cell<usize>,
     bytes: Cell<usize>,
     coloured: Cell<usize>,
@@ -50,7 +50,7 @@ fn take(left: &Cell<usize>, amount: usize) -> bool {
     rest.is_some()
 }
 
-impl Left {
+impl RemainingLimits {
     pub(super) fn new(lines: usize) -> Self {
         let cell = Cell::new;
         Self {
@@ -88,7 +88,7 @@ struct Line {
 /// A row with the old and the new line: the same line of both files, or a removed line, an added line or both.
 type Row = (Option<Line>, Option<Line>);
 
-pub(super) fn hunk_part(hunk: &Hunk, language: Option<&'static Language>, sides: View, left: &Left) -> Markup {
+pub(super) fn hunk_part(hunk: &Hunk, language: Option<&'static Language>, sides: View, left: &RemainingLimits) -> Markup {
     let rows = rows(hunk, language, left);
     html! {
         @match sides {
@@ -103,7 +103,7 @@ fn is_context((_, new): &Row) -> bool {
 }
 
 /// Pairs removed lines with the lines that replaced them. Each side is highlighted on its own, from the start of the hunk.
-fn rows(hunk: &Hunk, language: Option<&'static Language>, left: &Left) -> Vec<Row> {
+fn rows(hunk: &Hunk, language: Option<&'static Language>, left: &RemainingLimits) -> Vec<Row> {
     let texts: Vec<_> = hunk.lines.iter().map_while(|line| left.line(line)).collect();
     let lines: Vec<(&DiffLine, &Visible)> = hunk.lines.iter().zip(&texts).collect();
     let side = |other: DiffLineKind| lines.iter().filter(move |(line, _)| line.kind != other).map(|(_, text)| text.text());
@@ -161,7 +161,7 @@ fn rows(hunk: &Hunk, language: Option<&'static Language>, left: &Left) -> Vec<Ro
 }
 
 /// Returns the ranges that differ between two similar lines.
-fn words(old: &str, new: &str, left: &Left) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+fn words(old: &str, new: &str, left: &RemainingLimits) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
     let is_long = old.len().max(new.len()) > WORDS_LIMIT_BYTES;
     if is_long || !take(&left.words, old.len() + new.len()) || !take(&left.pairs, 1) {
         return (vec![], vec![]);
@@ -246,7 +246,7 @@ mod tests {
 
     fn shown(name: &str, patch: &str, sides: View) -> String {
         let diff = Diff::parse(format!("diff --git a/{name} b/{name}\n--- a/{name}\n+++ b/{name}\n{patch}").as_bytes());
-        hunk_part(&diff.files[0].hunks[0], Language::of_file(name), sides, &Left::new(100)).into_string()
+        hunk_part(&diff.files[0].hunks[0], Language::of_file(name), sides, &RemainingLimits::new(100)).into_string()
     }
 
     #[test]
@@ -285,8 +285,8 @@ mod tests {
             lines("-"),
             lines("+").replace("b c", "b x")
         );
-        let html =
-            hunk_part(&Diff::parse(patch.as_bytes()).files[0].hunks[0], None, View::Split, &Left::new(10_000)).into_string();
+        let html = hunk_part(&Diff::parse(patch.as_bytes()).files[0].hunks[0], None, View::Split, &RemainingLimits::new(10_000))
+            .into_string();
         assert_eq!(html.matches("<mark>").count(), 6_000);
     }
 
@@ -341,7 +341,7 @@ mod tests {
             lines("-", "a"),
             lines("+", "b")
         );
-        let left = Left::new(10_000);
+        let left = RemainingLimits::new(10_000);
         let diff = Diff::parse(patch.as_bytes());
         let html = hunk_part(&diff.files[0].hunks[0], Language::of_file("f.rs"), View::Split, &left).into_string();
         assert!(html.len() < 4_000_000, "{}", html.len());

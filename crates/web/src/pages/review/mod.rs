@@ -22,10 +22,10 @@ use protocol::{ResumeTask, TaskView};
 use serde::Deserialize;
 
 pub(super) use file::on_demand;
-use lines::Left;
+use lines::RemainingLimits;
 
 use super::answer::{Answer, Page, PageProblem, see, see_sent};
-use super::layout::{self, Place};
+use super::layout::{self, NavItem};
 use super::session::form_token;
 use super::session::{Signed, SignedFields, SignedForm};
 use super::{assets, form, visible};
@@ -47,7 +47,7 @@ const COMMENTED_PAGES: usize = 20;
 type Pictures = BTreeMap<String, Picture>;
 
 #[derive(Deserialize)]
-pub(crate) struct Which {
+pub(crate) struct ReviewQuery {
     run: Option<u32>,
     /// `viewed` shows the changes since they were marked as viewed.
     since: Option<String>,
@@ -87,15 +87,15 @@ impl View {
 
 /// The changes of a task to show, and how to show them.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct ShownChanges {
     task: String,
     changes: Changes,
     sides: View,
     ignores_space: bool,
 }
 
-impl Asked {
-    fn new(task: &str, which: &Which, headers: &HeaderMap) -> Self {
+impl ShownChanges {
+    fn new(task: &str, which: &ReviewQuery, headers: &HeaderMap) -> Self {
         let changes = match (which.run, which.since.as_deref()) {
             (Some(run), _) => Changes::Run(RunNumber(run)),
             (None, Some("viewed")) => Changes::SinceViewed,
@@ -150,11 +150,11 @@ pub(crate) async fn page(
     signed: Signed,
     State(api): State<Api>,
     Path(id): Path<String>,
-    Query(which): Query<Which>,
+    Query(which): Query<ReviewQuery>,
     headers: HeaderMap,
 ) -> Answer {
     let view = api.engine.task(&id)?;
-    let asked = Asked::new(&id, &which, &headers);
+    let asked = ShownChanges::new(&id, &which, &headers);
     let state = api.engine.review_state(&id).await?;
     let part = match &which.path {
         Some(path) => ReviewPart::PageOf(path.clone()),
@@ -200,15 +200,15 @@ pub(crate) async fn page(
         button #selected.pill type="button" hidden { "Comment on selection" }
     };
     let title = format!("Changes · {}", printable_line(view.title.as_str(), 100));
-    Ok(Page(layout::page_with_scripts(&[assets::review_script()], &title, Place::Tasks, &body)))
+    Ok(Page(layout::page_with_scripts(&[assets::review_script()], &title, NavItem::Tasks, &body)))
 }
 
 /// Renders the part above the files: links to other views, totals and the list of files.
-fn head(view: &TaskView, asked: &Asked, state: &ReviewState, review: &Review) -> Markup {
+fn head(view: &TaskView, asked: &ShownChanges, state: &ReviewState, review: &Review) -> Markup {
     let diff = &review.diff;
     let id = &asked.task;
     let link = |changes: Changes, label: &str| {
-        let address = Asked { changes, ..asked.clone() }.address("", &[]);
+        let address = ShownChanges { changes, ..asked.clone() }.address("", &[]);
         html! { a href=(address) aria-current=[(changes == asked.changes).then_some("true")] { (label) } }
     };
     let other = if asked.sides == View::Split { View::Unified } else { View::Split };
@@ -220,8 +220,8 @@ fn head(view: &TaskView, asked: &Asked, state: &ReviewState, review: &Review) ->
             (link(Changes::All, "All changes"))
             (link(Changes::SinceViewed, "New since my last review"))
             @for run in &view.runs { (link(Changes::Run(run.number), &format!("Run {}", run.number.0))) }
-            a.quiet href=(Asked { sides: other, ..asked.clone() }.address("", &[])) { (label) }
-            a.quiet href=(Asked { ignores_space: !asked.ignores_space, ..asked.clone() }.address("", &[])) {
+            a.quiet href=(ShownChanges { sides: other, ..asked.clone() }.address("", &[])) { (label) }
+            a.quiet href=(ShownChanges { ignores_space: !asked.ignores_space, ..asked.clone() }.address("", &[])) {
                 @if asked.ignores_space { "Show whitespace changes" } @else { "Hide whitespace changes" }
             }
         }
@@ -242,7 +242,7 @@ fn head(view: &TaskView, asked: &Asked, state: &ReviewState, review: &Review) ->
 }
 
 /// Renders links to the other pages of a large diff.
-fn pages(asked: &Asked, review: &Review) -> Markup {
+fn pages(asked: &ShownChanges, review: &Review) -> Markup {
     let link = |page: usize, label: &str| html! { a href=(asked.address("", &[("page", &page.to_string())])) { (label) } };
     html! {
         @if review.pages > 1 {
@@ -256,7 +256,7 @@ fn pages(asked: &Asked, review: &Review) -> Markup {
 }
 
 /// Renders the button that marks all changes as viewed. A single run has no such button.
-fn mark_all(asked: &Asked, state: &ReviewState, diff: &Diff, signed: &Signed) -> Markup {
+fn mark_all(asked: &ShownChanges, state: &ReviewState, diff: &Diff, signed: &Signed) -> Markup {
     let is_part = diff.files.is_empty() || matches!(asked.changes, Changes::Run(_));
     html! {
         @if let (Some(head), false) = (&state.head, is_part) {
@@ -306,8 +306,8 @@ enum Extent {
     OneFile,
 }
 
-fn files(diff: &Diff, images: &Pictures, asked: &Asked, extent: Extent) -> Markup {
-    let (left, mut bytes) = (Left::new(MOST_LINES), PAGE_BYTES);
+fn files(diff: &Diff, images: &Pictures, asked: &ShownChanges, extent: Extent) -> Markup {
+    let (left, mut bytes) = (RemainingLimits::new(MOST_LINES), PAGE_BYTES);
     let mut inner = |file: &FileDiff| {
         if extent == Extent::OneFile || file.hunks.is_empty() {
             return Some(file::lines(file, images, asked, &left));
@@ -344,10 +344,10 @@ pub(crate) async fn part(
     _: Signed,
     State(api): State<Api>,
     Path(id): Path<String>,
-    Query(which): Query<Which>,
+    Query(which): Query<ReviewQuery>,
     headers: HeaderMap,
 ) -> Result<Response, PageProblem> {
-    let asked = Asked::new(&id, &which, &headers);
+    let asked = ShownChanges::new(&id, &which, &headers);
     let path = which.path.unwrap_or_default();
     let (part, binary) = match which.binary.as_deref() {
         Some("text") => (ReviewPart::File(path.clone()), Binary::AsText),
@@ -361,8 +361,9 @@ pub(crate) async fn part(
     diff.files.retain(|file| file.key() == path);
     let images = asked.images(&api, &diff.files).await?;
     let changes = asked.changes;
-    let lines =
-        aside(move || html! { @for file in &diff.files { (file::lines(file, &images, &asked, &Left::new(MOST_LINES))) } });
+    let lines = aside(
+        move || html! { @for file in &diff.files { (file::lines(file, &images, &asked, &RemainingLimits::new(MOST_LINES))) } },
+    );
     let lines = lines.await?;
     Ok(Page(if lines.0.is_empty() {
         html! { p.quiet { (nothing(&view, changes)) } }
@@ -377,10 +378,10 @@ pub(crate) async fn image(
     _: Signed,
     State(api): State<Api>,
     Path(id): Path<String>,
-    Query(which): Query<Which>,
+    Query(which): Query<ReviewQuery>,
     headers: HeaderMap,
 ) -> Result<Response, PageProblem> {
-    let asked = Asked::new(&id, &which, &headers);
+    let asked = ShownChanges::new(&id, &which, &headers);
     let side = if which.side.as_deref() == Some("old") { PictureSide::Old } else { PictureSide::New };
     let (kind, bytes) = api.engine.changed_picture(&id, asked.changes, &which.path.unwrap_or_default(), side).await?;
     let mut response = bytes.into_response();
@@ -396,7 +397,7 @@ pub(crate) async fn image(
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Viewed {
+pub(crate) struct ViewedForm {
     head: String,
 }
 
@@ -404,7 +405,7 @@ pub(crate) struct Viewed {
 pub(crate) async fn viewed(
     State(api): State<Api>,
     Path(id): Path<String>,
-    SignedForm(_, Viewed { head }): SignedForm<Viewed>,
+    SignedForm(_, ViewedForm { head }): SignedForm<ViewedForm>,
 ) -> Result<Response, PageProblem> {
     api.engine.mark_viewed(&id, &head).await?;
     Ok(see(&format!("/tasks/{id}/changes")))
@@ -414,12 +415,12 @@ pub(crate) async fn viewed(
 pub(crate) async fn comment(
     State(api): State<Api>,
     Path(id): Path<String>,
-    Query(which): Query<Which>,
+    Query(which): Query<ReviewQuery>,
     headers: HeaderMap,
     SignedFields(_, fields): SignedFields,
 ) -> Result<Response, PageProblem> {
     let value = |name: &str| fields.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.as_str());
-    let asked = Asked::new(&id, &which, &headers);
+    let asked = ShownChanges::new(&id, &which, &headers);
     let comments = comments::comments(&fields);
     let diff = commented(&api, &asked, &comments).await?;
     let prompt = comments::prompt(&diff, &comments, value("comments"));
@@ -435,7 +436,7 @@ pub(crate) async fn comment(
 }
 
 /// Returns a diff that includes the files of the comments.
-async fn commented(api: &Api, asked: &Asked, comments: &[comments::Comment]) -> Result<Diff, Problem> {
+async fn commented(api: &Api, asked: &ShownChanges, comments: &[comments::Comment]) -> Result<Diff, Problem> {
     let mut diff = Diff::default();
     let mut found = BTreeSet::new();
     for _ in 0..COMMENTED_PAGES {
@@ -472,12 +473,15 @@ mod tests {
 
     #[test]
     fn an_address_says_what_is_asked_for() {
-        let asked = Asked { changes: Changes::SinceViewed, ignores_space: true, ..Asked::of_run("t", 1).unified() };
+        let asked = ShownChanges { changes: Changes::SinceViewed, ignores_space: true, ..ShownChanges::of_run("t", 1).unified() };
         assert_eq!(
             asked.address("/part", &[("path", "a b&c")]),
             "/tasks/t/changes/part?since=viewed&view=unified&space=ignore&path=a+b%26c"
         );
-        assert_eq!(Asked { changes: Changes::All, ..Asked::of_run("t", 1) }.address("", &[]), "/tasks/t/changes?view=split");
+        assert_eq!(
+            ShownChanges { changes: Changes::All, ..ShownChanges::of_run("t", 1) }.address("", &[]),
+            "/tasks/t/changes?view=split"
+        );
     }
 
     #[test]
@@ -488,8 +492,8 @@ mod tests {
         let file = |n: u32| format!("diff --git a/{n}.rs b/{n}.rs\n--- a/{n}.rs\n+++ b/{n}.rs\n@@ -0,0 +1,300 @@\n{few}");
         let many = (0..66).map(file).collect::<Vec<_>>().concat();
         for patch in [one, many] {
-            let html =
-                files(&Diff::parse(patch.as_bytes()), &Pictures::new(), &Asked::of_run("t", 1), Extent::Page).into_string();
+            let html = files(&Diff::parse(patch.as_bytes()), &Pictures::new(), &ShownChanges::of_run("t", 1), Extent::Page)
+                .into_string();
             assert!(html.len() < 300_000 && html.contains("hx-get"), "{}", html.len());
         }
     }
