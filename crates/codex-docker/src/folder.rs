@@ -58,7 +58,7 @@ enum Locked {
 pub(crate) enum Stdin {
     /// A file, which is copied into the folder.
     File,
-    /// No input.
+    /// The container gets no input on stdin.
     Nothing,
     /// A stream, which is passed on.
     Stream,

@@ -14,15 +14,15 @@ use super::{Broker, Config, DAY, LEAST_PRUNE_DAYS};
 /// A setting of the server.
 #[derive(Clone, Copy)]
 pub struct Setting {
-    /// Its key in `config.toml`, e.g. `listen` or `notify.ntfy_url`. None if the file cannot contain it.
+    /// The key of the setting in `config.toml`, e.g. `listen` or `notify.ntfy_url`. `None` if the file cannot contain the setting.
     pub key: Option<&'static str>,
-    /// Its environment variable.
+    /// The environment variable of the setting.
     pub variable: Option<&'static str>,
-    /// Its flag, after the name of the command that accepts it.
+    /// The flag of the setting, after the name of the command that accepts it.
     pub flag: Option<&'static str>,
     /// The form of its value.
     pub form: ValueForm,
-    /// Its default as TOML. Empty quotes mean that it is not set by default.
+    /// The default of the setting as TOML. Empty quotes mean that it is not set by default.
     pub default: &'static str,
     /// What applies if the setting is not set.
     pub unset: Option<&'static str>,

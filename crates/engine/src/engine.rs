@@ -61,7 +61,7 @@ pub struct StartError {
 pub struct LogFile {
     /// The open file, positioned at its start.
     pub file: tokio::fs::File,
-    /// Its current length in bytes.
+    /// The current length of the file in bytes.
     pub length: u64,
     /// Whether the run may still write to it.
     pub active: bool,

@@ -44,7 +44,7 @@ pub struct SessionView {
     pub id: String,
     /// The name that the browser gave itself.
     pub label: String,
-    /// When it signed in.
+    /// When the browser signed in.
     pub created_at: Timestamp,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Browser<'a> {
     pub(crate) label: &'a str,
     /// The host name at which it signs in, without a port.
     pub(crate) host: &'a str,
-    /// When it signs in.
+    /// When the browser signs in.
     pub(crate) now: Timestamp,
 }
 

@@ -67,7 +67,7 @@ impl EditPullRequest {
 pub struct FoundPullRequest {
     /// The pull request.
     pub pull_request: PullRequest,
-    /// Its description, in Markdown.
+    /// The description of the pull request, in Markdown.
     pub body: String,
 }
 

@@ -31,7 +31,7 @@ pub enum ImportError {
     TooLarge {
         /// The file name.
         file: &'static str,
-        /// Its size in bytes.
+        /// The size of the file in bytes.
         size: u64,
         /// The limit in bytes.
         limit: u64,

@@ -16,12 +16,12 @@ use super::{BaseEnvironment, Redactor, Tool};
 /// A child's stdin, which is always finite.
 #[derive(Debug, Default)]
 pub enum Stdin {
-    /// Empty.
+    /// The program reads nothing.
     #[default]
     Null,
-    /// These bytes.
+    /// The program reads these bytes.
     Bytes(Vec<u8>),
-    /// An open file, from its current position.
+    /// The program reads an open file, from its current position.
     File(File),
 }
 

@@ -67,11 +67,11 @@ pub enum Phase {
 /// The status of a step of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlanStatus {
-    /// Not started.
+    /// The step has not started.
     Pending,
-    /// In progress.
+    /// The step is in progress.
     InProgress,
-    /// Done.
+    /// The step is done.
     Completed,
 }
 

@@ -21,7 +21,7 @@ pub struct BuiltImageRecord {
     pub name: String,
     /// The repository that it was built for.
     pub env_id: EnvironmentId,
-    /// When it was first built.
+    /// When the image was first built.
     pub built_at: Timestamp,
 }
 

@@ -36,7 +36,7 @@ pub struct CodexHome {
 /// A copy of the login that was put aside because Codex would not have left it like that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedCopy {
-    /// When it was put aside.
+    /// When the login was put aside.
     pub at: Timestamp,
     /// The task whose run had the copy, or `None` for the copy of Codex on the host.
     pub task_id: Option<TaskId>,

@@ -38,7 +38,7 @@ enum CopyLocation {
 /// What was found in the place where a copy is stored.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FoundCopy {
-    /// Nothing.
+    /// There is no copy.
     Nothing,
     /// A regular file of a plausible size.
     File(Vec<u8>),

@@ -20,19 +20,19 @@ use super::{Home, StoreError};
 /// A browser that receives notifications.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRecord {
-    /// Its ID in the server's URLs.
+    /// The device's ID in the server's URLs.
     pub id: String,
     /// The URL of its push service.
     pub endpoint: PushEndpoint,
-    /// Its public key, in base64url.
+    /// The device's public key, in base64url.
     pub p256dh: String,
-    /// Its authentication secret, in base64url.
+    /// The device's authentication secret, in base64url.
     pub auth: Secret,
     /// The name that the browser gave itself.
     pub label: String,
     /// The ID of the session that it belongs to.
     pub session: String,
-    /// When it subscribed.
+    /// When the device subscribed.
     pub created_at: Timestamp,
 }
 

@@ -17,7 +17,7 @@ pub struct SessionRecord {
     pub hash: String,
     /// The name that the browser gave itself.
     pub label: String,
-    /// When it signed in.
+    /// When the browser signed in.
     pub created_at: Timestamp,
     /// The host name at which it signed in, the only one where the session is valid. Empty in records of earlier versions.
     #[serde(default)]

@@ -23,11 +23,11 @@ const FINISHED: &str = "removal-finished";
 /// An item in the trash.
 #[derive(Debug)]
 pub struct Trashed {
-    /// Its folder.
+    /// The folder of the item.
     pub path: PathBuf,
     /// The kind of item.
     pub what: TrashedThing,
-    /// When it was removed.
+    /// When the item was removed.
     pub removed_at: Timestamp,
 }
 

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 /// A PNG of 8 by 6 pixels.
 pub const PNG: &[u8] = include_bytes!("../fixtures/dot.png");
-/// The same image as JPEG.
+/// A JPEG of 8 by 6 pixels.
 pub const JPEG: &[u8] = include_bytes!("../fixtures/dot.jpg");
 /// A GIF of one pixel.
 pub const GIF: &[u8] = include_bytes!("../fixtures/dot.gif");
-/// The same image as WebP.
+/// A WebP of one pixel.
 pub const WEBP: &[u8] = include_bytes!("../fixtures/dot.webp");
 
 /// Returns an image in the format of the API.

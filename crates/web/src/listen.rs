@@ -48,7 +48,7 @@ pub enum BindError {
     Unix {
         /// The socket's path.
         path: PathBuf,
-        /// The cause.
+        /// The system's error.
         source: io::Error,
     },
     /// Another program uses the address.
@@ -62,7 +62,7 @@ pub enum BindError {
     Tcp {
         /// The TCP address.
         address: SocketAddr,
-        /// The cause.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -15,7 +15,7 @@ use super::{lexer, walk};
 /// A string with fewer letters outside of its placeholders is not a message: almost any text would match it.
 const LETTERS: usize = 5;
 
-/// The same for a string within a message.
+/// A string with fewer letters outside of its placeholders is not recognized as a value within a message.
 const LETTERS_OF_VALUES: usize = 3;
 
 /// A string of the sources, split at its placeholders. Adjacent placeholders are one.

@@ -37,7 +37,7 @@ pub enum Origin {
     Shipped,
     /// This program, from a custom Dockerfile.
     Custom,
-    /// Another program.
+    /// Another program built the image.
     Foreign,
 }
 

@@ -58,7 +58,7 @@ impl ContainerUser {
 pub enum Network {
     /// Everything except other containers.
     Open,
-    /// Nothing.
+    /// The container reaches nothing.
     None,
     /// Only listed hosts, through a proxy.
     Allow(AllowList),
@@ -84,12 +84,12 @@ pub enum CodexHome {
     Shared {
         /// The folder's path on the host.
         folder: PathBuf,
-        /// Its path in the container.
+        /// The folder's path in the container.
         inside: String,
     },
     /// A folder in the container that is not mounted, because the caller's folder does not exist.
     Missing {
-        /// Its path in the container.
+        /// The folder's path in the container.
         inside: String,
     },
     /// A folder that exists only in the container. Only the sessions and the login are stored on the host.

@@ -16,7 +16,7 @@ pub struct LineLimits {
 }
 
 impl LineLimits {
-    /// No limits.
+    /// The limits of a diff that is parsed completely.
     pub const NONE: Self = Self { per_file: usize::MAX, total: usize::MAX };
 }
 

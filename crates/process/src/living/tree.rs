@@ -16,7 +16,7 @@ use super::stat::{self, Stat};
 /// Why processes did not end.
 #[derive(Debug, thiserror::Error)]
 pub enum KillError {
-    /// These processes were still alive at the deadline.
+    /// Some processes were still alive at the deadline.
     #[error("{} processes did not exit within {} s: {survivors:?}", survivors.len(), within.as_secs_f32())]
     Survivors {
         /// The processes.

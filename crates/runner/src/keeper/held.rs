@@ -27,7 +27,7 @@ const LEFTOVER_GRACE: Duration = Duration::from_secs(2);
 /// How long the kernel may take to end killed processes. A process in a hanging system call disappears when the call ends.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Practically never.
+/// The time until an event that practically never happens.
 const NEVER: Duration = Duration::from_hours(24 * 365);
 
 /// The signals that a keeper handles.

@@ -31,7 +31,7 @@ pub struct KeeperOrder {
     pub attempt: Attempt,
     /// The worker's program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// The arguments of the worker's program.
     pub args: Vec<String>,
     /// The worktree, where the worker starts.
     pub directory: PathBuf,
@@ -98,7 +98,7 @@ pub struct KeeperRecord {
 pub enum WorkerEnd {
     /// The worker exited.
     Code {
-        /// Its exit code.
+        /// The exit code of the worker.
         code: i32,
     },
     /// A signal ended the worker.
@@ -112,7 +112,7 @@ pub enum WorkerEnd {
     Grace,
     /// The worker could not be started.
     NeverStarted {
-        /// The error.
+        /// The error of the failed start.
         reason: String,
     },
 }

@@ -53,7 +53,7 @@ pub struct RunCall<'a> {
 pub struct WorkerCall {
     /// The program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// The arguments of the program.
     pub args: Vec<String>,
     /// The complete environment of the program.
     pub environment: Vec<(OsString, OsString)>,
@@ -70,7 +70,7 @@ pub struct WorkerCall {
 pub struct Cleanup {
     /// The program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// The arguments of the program.
     pub args: Vec<String>,
 }
 

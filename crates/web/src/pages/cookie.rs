@@ -20,7 +20,7 @@ const LIFE_SECONDS: u32 = 90 * 24 * 3600;
 /// The cookies that hold a session at a host name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holding {
-    /// No cookie: sessions are not valid here.
+    /// The browser gets no cookie: sessions are not valid here.
     Nowhere,
     /// The cookie for HTTP.
     Plain,

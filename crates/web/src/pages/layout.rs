@@ -15,7 +15,7 @@ pub(super) enum NavItem {
     New,
     Environments,
     Settings,
-    /// No item, such as for an error page.
+    /// The page belongs to no item, such as an error page.
     Elsewhere,
 }
 

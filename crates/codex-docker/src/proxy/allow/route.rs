@@ -18,7 +18,7 @@ pub(super) enum Route {
     Beyond,
     /// On this machine or one of its networks.
     Near,
-    /// No route.
+    /// The kernel has no route to the address.
     Nowhere,
 }
 
