@@ -31,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long requests pause if a Git host limits them without naming a time, in seconds. GitHub asks for a minute.
 const PAUSE_SECONDS: i64 = 60;
 
+/// The longest pause that a Git host can ask for, in seconds.
+const LONGEST_PAUSE_SECONDS: i64 = 86_400;
+
 /// The maximum number of URLs whose `ETag` is remembered.
 const MOST_ETAGS: usize = 2_000;
 
@@ -187,7 +190,7 @@ impl Api {
         if is_limit {
             let now = Timestamp::now();
             let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<i64>().ok());
-            let after = after.map(|seconds| now + SignedDuration::from_secs(seconds.clamp(1, 86_400)));
+            let after = after.map(|seconds| now + SignedDuration::from_secs(seconds.clamp(1, LONGEST_PAUSE_SECONDS)));
             let until = after.or_else(|| reset(&headers).filter(|_| used_up));
             let until = until.unwrap_or(now + SignedDuration::from_secs(PAUSE_SECONDS));
             *locked(&self.paused_until) = Some(until);
@@ -218,8 +221,10 @@ fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
+/// Returns when the quota is reset. A time far in the future, such as one in milliseconds, counts as the longest pause.
 fn reset(headers: &HeaderMap) -> Option<Timestamp> {
-    Timestamp::from_second(number(headers, "x-ratelimit-reset")?).ok()
+    let latest = Timestamp::now().as_second() + LONGEST_PAUSE_SECONDS;
+    Timestamp::from_second(number(headers, "x-ratelimit-reset")?.min(latest)).ok()
 }
 
 /// Returns the network error without the URL.

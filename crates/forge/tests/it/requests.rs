@@ -224,6 +224,20 @@ async fn a_limited_request_names_the_time_of_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_reset_in_the_far_future_pauses_for_a_day() {
+    let check = async |reset: i64, expect: f64| {
+        let reply = Reply::text("").status(403).header("x-ratelimit-remaining", "0");
+        let paused = pause_after(reply.header("x-ratelimit-reset", &reset.to_string())).await;
+        assert!((expect - 1.0..expect + 10.0).contains(&paused), "{reset}: {paused}, not {expect}");
+    };
+    let now = Timestamp::now().as_second();
+    check(now + 86_400, 86_400.0).await;
+    check(now + 100_000, 86_400.0).await;
+    check(now * 1000, 86_400.0).await;
+    check(i64::MAX, 86_400.0).await;
+}
+
+#[tokio::test]
 async fn a_client_pauses_for_itself_only() {
     let limited = Reply::text("").status(429).header("retry-after", "600");
     let first = Host::in_order(vec![limited]).await;
