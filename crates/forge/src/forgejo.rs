@@ -97,7 +97,9 @@ impl Forge for Forgejo {
                 if found.is_empty() {
                     break;
                 }
-                if let Some(ours) = found.into_iter().find(|pull| pull.head.name == head.as_str()) {
+                // Anyone can open a pull request from a branch of the same name in a fork.
+                let is_ours = |pull: &Pull| pull.head.name == head.as_str() && pull.head.repo_id == pull.base.repo_id;
+                if let Some(ours) = found.into_iter().find(is_ours) {
                     return ours.into_found().map(Some);
                 }
             }

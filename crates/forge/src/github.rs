@@ -45,7 +45,7 @@ pub(super) struct Pull {
     merged_at: Option<Timestamp>,
     created_at: Timestamp,
     mergeable: Option<bool>,
-    base: Branch,
+    pub(super) base: Branch,
     pub(super) head: Branch,
 }
 
@@ -54,6 +54,8 @@ pub(super) struct Branch {
     #[serde(rename = "ref")]
     pub(super) name: String,
     sha: String,
+    /// The repository of the branch. Only Forgejo returns this field.
+    pub(super) repo_id: Option<i64>,
 }
 
 #[derive(Deserialize)]

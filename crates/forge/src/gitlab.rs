@@ -40,6 +40,8 @@ struct MergeRequest {
     draft: bool,
     created_at: Timestamp,
     target_branch: String,
+    source_project_id: Option<u64>,
+    target_project_id: Option<u64>,
     sha: Option<String>,
     has_conflicts: Option<bool>,
     /// `unchecked` and `checking` mean that `has_conflicts` is outdated.
@@ -153,9 +155,11 @@ impl GitLab {
 impl Forge for GitLab {
     fn find<'a>(&'a self, head: &'a BranchName) -> Answer<'a, Option<FoundPullRequest>> {
         Box::pin(async move {
-            let path = self.path(&format!("merge_requests?state=opened&source_branch={}", escaped(head.as_str())));
+            let path = self.path(&format!("merge_requests?state=opened&source_branch={}&per_page=100", escaped(head.as_str())));
             let found: Vec<MergeRequest> = self.api.get(&path).await?;
-            found.into_iter().next().map(MergeRequest::into_found).transpose()
+            // Anyone can open a merge request from a branch of the same name in a fork.
+            let ours = found.into_iter().find(|found| found.source_project_id == found.target_project_id);
+            ours.map(MergeRequest::into_found).transpose()
         })
     }
 

@@ -80,6 +80,22 @@ async fn a_branch_whose_name_only_begins_alike_is_not_the_one() {
 }
 
 #[tokio::test]
+async fn a_pull_request_from_a_fork_is_not_the_one_of_the_branch() {
+    let from = |number: u64, repo_id: u64| {
+        let side = |name: &str, repo_id: u64| json!({ "ref": name, "sha": "b".repeat(40), "repo_id": repo_id });
+        pull(number, "codex/a", &json!({ "head": side("codex/a", repo_id), "base": side("main", 1) }))
+    };
+    let host = Host::start(move |request| match page_of(&request.line) {
+        1 => Reply::json(&json!([from(9, 2), from(8, 3)])),
+        2 => Reply::json(&json!([from(7, 1)])),
+        _ => Reply::json(&json!([])),
+    })
+    .await;
+    let found = host.client(ForgeKind::Forgejo).find(&branch("codex/a")).await.expect("an answer");
+    assert_eq!(found.map(|found| found.pull_request.number), Some(7));
+}
+
+#[tokio::test]
 async fn a_failed_page_ends_the_search_with_its_error() {
     let full = Reply::json(&json!([pull(1, "codex/other", &json!({}))]));
     let broken = Reply::json(&json!({ "message": "database is locked" })).status(500);
@@ -141,9 +157,11 @@ async fn the_newest_pull_requests_and_one_of_them_are_read() {
 
 #[tokio::test]
 async fn each_status_is_pending_failed_or_passed() {
+    let host = Host::silent().await;
+    let client = host.client(ForgeKind::Forgejo);
     let check = async |state: &str, expect: &str| {
-        let host = host(json!({ "state": "pending", "statuses": [{ "context": "ci", "status": state }] })).await;
-        let found = host.client(ForgeKind::Forgejo).checks(7, &sha('b')).await.expect("an answer").expect("new");
+        host.answer(&json!({ "state": "pending", "statuses": [{ "context": "ci", "status": state }] }));
+        let found = client.checks(7, &sha('b')).await.expect("an answer").expect("new");
         assert_eq!(found.words(), expect, "{state}");
         assert_eq!(host.only_request().line, format!("GET /api/v1/repos/me/app/commits/{}/status", "b".repeat(40)));
     };
@@ -171,9 +189,11 @@ fn review(id: u64, who: Option<&str>, state: &str, fields: &Value) -> Value {
 
 #[tokio::test]
 async fn the_last_verdict_of_each_reviewer_counts() {
+    let host = Host::silent().await;
+    let client = host.client(ForgeKind::Forgejo);
     let check = async |said: &[Value], approved: &[&str], changes_requested: &[&str]| {
-        let host = host(json!(said)).await;
-        let found = host.client(ForgeKind::Forgejo).reviews(7).await.expect("an answer").expect("new");
+        host.answer(&json!(said));
+        let found = client.reviews(7).await.expect("an answer").expect("new");
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(found, Reviews { approved: owned(approved), changes_requested: owned(changes_requested) }, "{said:?}");
     };

@@ -27,7 +27,7 @@ async fn a_merge_request_is_found_by_its_source_branch() {
     let found = host.client(ForgeKind::GitLab).find(&branch("codex/a+b")).await.expect("an answer").expect("found");
     assert_eq!((found.pull_request.number, found.body.as_str()), (7, "Why"), "the number is the one within the project");
     let request = host.only_request();
-    assert_eq!(request.line, "GET /api/v4/projects/me%2Fapp/merge_requests?state=opened&source_branch=codex/a%2Bb");
+    assert_eq!(request.line, "GET /api/v4/projects/me%2Fapp/merge_requests?state=opened&source_branch=codex/a%2Bb&per_page=100");
     assert_eq!(request.header("private-token"), "token-0123456789abcdef");
     assert_eq!(request.header("authorization"), "", "the token is sent in one header");
 }
@@ -36,6 +36,16 @@ async fn a_merge_request_is_found_by_its_source_branch() {
 async fn a_branch_without_an_open_merge_request_has_none() {
     let host = host(json!([])).await;
     assert!(host.client(ForgeKind::GitLab).find(&branch("codex/a")).await.expect("an answer").is_none());
+}
+
+#[tokio::test]
+async fn a_merge_request_from_a_fork_is_not_the_one_of_the_branch() {
+    let from = |iid: u64, source: u64| merge_request(&json!({ "iid": iid, "source_project_id": source, "target_project_id": 1 }));
+    let both = host(json!([from(8, 2), from(7, 1)])).await;
+    let found = both.client(ForgeKind::GitLab).find(&branch("codex/a")).await.expect("an answer");
+    assert_eq!(found.map(|found| found.pull_request.number), Some(7));
+    let fork = host(json!([from(8, 2)])).await;
+    assert!(fork.client(ForgeKind::GitLab).find(&branch("codex/a")).await.expect("an answer").is_none());
 }
 
 #[tokio::test]
@@ -48,9 +58,11 @@ async fn a_project_in_subgroups_is_one_escaped_part_of_the_path() {
 
 #[tokio::test]
 async fn each_state_of_a_merge_request_is_read() {
+    let host = Host::silent().await;
+    let client = host.client(ForgeKind::GitLab);
     let check = async |state: &str, expect: PullRequestState| {
-        let host = host(merge_request(&json!({ "state": state }))).await;
-        let found = host.client(ForgeKind::GitLab).details(7).await.expect("an answer").expect("new");
+        host.answer(&merge_request(&json!({ "state": state })));
+        let found = client.details(7).await.expect("an answer").expect("new");
         assert_eq!(found.state, expect, "{state}");
         assert_eq!(host.only_request().line, "GET /api/v4/projects/me%2Fapp/merge_requests/7");
     };
@@ -62,9 +74,11 @@ async fn each_state_of_a_merge_request_is_read() {
 
 #[tokio::test]
 async fn conflicts_are_only_known_after_gitlab_checked_for_them() {
+    let host = Host::silent().await;
+    let client = host.client(ForgeKind::GitLab);
     let check = async |has_conflicts: Value, merge_status: Value, expect: Option<bool>| {
-        let host = host(merge_request(&json!({ "has_conflicts": has_conflicts, "merge_status": merge_status }))).await;
-        let found = host.client(ForgeKind::GitLab).details(7).await.expect("an answer").expect("new");
+        host.answer(&merge_request(&json!({ "has_conflicts": has_conflicts, "merge_status": merge_status })));
+        let found = client.details(7).await.expect("an answer").expect("new");
         assert_eq!(found.mergeable, expect, "{has_conflicts} {merge_status}");
     };
     check(json!(false), json!("can_be_merged"), Some(true)).await;
@@ -114,10 +128,12 @@ async fn a_draft_is_marked_in_the_title() {
 
 #[tokio::test]
 async fn an_edit_keeps_a_draft_a_draft() {
+    let host = Host::silent().await;
+    let client = host.client(ForgeKind::GitLab);
     let check = async |title: Option<&str>, body: Option<&str>, is_draft: bool, expect: Value| {
-        let host = host(merge_request(&json!({}))).await;
+        host.answer(&merge_request(&json!({})));
         let edit = EditPullRequest { title: title.map(str::to_owned), body: body.map(str::to_owned), is_draft };
-        host.client(ForgeKind::GitLab).edit(7, &edit).await.expect("edited");
+        client.edit(7, &edit).await.expect("edited");
         let request = host.only_request();
         assert_eq!((request.line.as_str(), request.body), ("PUT /api/v4/projects/me%2Fapp/merge_requests/7", Some(expect)));
     };
@@ -144,9 +160,11 @@ fn status(id: u64, status: &str, allow_failure: bool) -> Value {
 
 #[tokio::test]
 async fn each_job_is_pending_failed_or_passed() {
+    let host = Host::silent().await;
+    let client = host.client(ForgeKind::GitLab);
     let check = async |state: &str, allow_failure: bool, expect: &str| {
-        let host = host(json!([status(1, state, allow_failure)])).await;
-        let found = host.client(ForgeKind::GitLab).checks(7, &sha('b')).await.expect("an answer").expect("new");
+        host.answer(&json!([status(1, state, allow_failure)]));
+        let found = client.checks(7, &sha('b')).await.expect("an answer").expect("new");
         assert_eq!(found.words(), expect, "{state} {allow_failure}");
         let expect = format!("GET /api/v4/projects/me%2Fapp/repository/commits/{}/statuses?per_page=100", "b".repeat(40));
         assert_eq!(host.only_request().line, expect);

@@ -78,6 +78,8 @@ type Answers = dyn Fn(&Request) -> Reply + Send + Sync;
 
 struct Shared {
     answers: Box<Answers>,
+    /// The response to every request, once it is set.
+    fixed: Mutex<Option<Reply>>,
     requests: Mutex<Vec<Request>>,
 }
 
@@ -103,7 +105,7 @@ impl Host {
     pub(crate) async fn start(answers: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let shared = Arc::new(Shared { answers: Box::new(answers), requests: Mutex::default() });
+        let shared = Arc::new(Shared { answers: Box::new(answers), fixed: Mutex::default(), requests: Mutex::default() });
         let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs until it is dropped") });
         Self { url, shared, server }
@@ -126,6 +128,17 @@ impl Host {
             if left.len() > 1 { left.remove(0) } else { left[0].clone() }
         })
         .await
+    }
+
+    /// Starts a host whose responses are set with [`Self::answer`].
+    pub(crate) async fn silent() -> Self {
+        Self::start(unexpected).await
+    }
+
+    /// Sets the response to all following requests, and forgets the requests so far.
+    pub(crate) fn answer(&self, body: &Value) {
+        *locked(&self.shared.fixed) = Some(Reply::json(body));
+        locked(&self.shared.requests).clear();
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -187,7 +200,8 @@ fn unexpected(request: &Request) -> Reply {
 async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let request = Request { line: format!("{method} {uri}"), headers, body: serde_json::from_slice(&body).ok() };
     locked(&shared.requests).push(request.clone());
-    let reply = (shared.answers)(&request);
+    let fixed = locked(&shared.fixed).clone();
+    let reply = fixed.unwrap_or_else(|| (shared.answers)(&request));
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).expect("a status");
     for (name, value) in reply.headers {
