@@ -51,9 +51,11 @@ async fn a_pull_request_without_a_description_has_an_empty_one() {
 
 #[tokio::test]
 async fn a_merge_time_decides_before_the_state() {
+    let host = Host::silent().await;
+    let client = host.client(ForgeKind::GitHub);
     let check = async |state: &str, merged_at: Value, expect: PullRequestState| {
-        let host = host(pull(&json!({ "state": state, "merged_at": merged_at }))).await;
-        let found = host.client(ForgeKind::GitHub).details(7).await.expect("an answer").expect("new");
+        host.answer(&pull(&json!({ "state": state, "merged_at": merged_at })));
+        let found = client.details(7).await.expect("an answer").expect("new");
         assert_eq!(found.state, expect, "{state} {merged_at}");
     };
     check("open", Value::Null, PullRequestState::Open).await;
@@ -64,9 +66,11 @@ async fn a_merge_time_decides_before_the_state() {
 
 #[tokio::test]
 async fn details_tell_whether_a_pull_request_can_be_merged_once_github_knows() {
+    let host = Host::silent().await;
+    let client = host.client(ForgeKind::GitHub);
     let check = async |mergeable: Value, expect: Option<bool>| {
-        let host = host(pull(&json!({ "mergeable": mergeable }))).await;
-        let found = host.client(ForgeKind::GitHub).details(7).await.expect("an answer").expect("new");
+        host.answer(&pull(&json!({ "mergeable": mergeable })));
+        let found = client.details(7).await.expect("an answer").expect("new");
         assert_eq!(found.mergeable, expect);
         assert_eq!(host.only_request().line, "GET /api/v3/repos/me/app/pulls/7");
     };
@@ -107,9 +111,11 @@ async fn a_draft_is_a_property_of_the_request() {
 
 #[tokio::test]
 async fn an_edit_sends_only_what_changes() {
+    let host = Host::silent().await;
+    let client = host.client(ForgeKind::GitHub);
     let check = async |edit: EditPullRequest, expect: Value| {
-        let host = host(pull(&json!({}))).await;
-        host.client(ForgeKind::GitHub).edit(7, &edit).await.expect("edited");
+        host.answer(&pull(&json!({})));
+        client.edit(7, &edit).await.expect("edited");
         let request = host.only_request();
         assert_eq!((request.line.as_str(), request.body), ("PATCH /api/v3/repos/me/app/pulls/7", Some(expect)));
     };
@@ -137,9 +143,11 @@ async fn the_newest_pull_requests_include_closed_ones() {
 
 #[tokio::test]
 async fn one_unreadable_pull_request_makes_the_list_unreadable() {
+    let host = Host::silent().await;
+    let client = host.client(ForgeKind::GitHub);
     let check = async |fields: Value| {
-        let host = host(json!([pull(&json!({})), pull(&fields)])).await;
-        let error = host.client(ForgeKind::GitHub).newest().await.expect_err("the list is not complete");
+        host.answer(&json!([pull(&json!({})), pull(&fields)]));
+        let error = client.newest().await.expect_err("the list is not complete");
         assert!(matches!(error, ForgeError::Unreadable(_)), "{error:?}");
     };
     check(json!({ "number": "7" })).await;
@@ -150,10 +158,12 @@ async fn one_unreadable_pull_request_makes_the_list_unreadable() {
 
 #[tokio::test]
 async fn each_check_run_is_pending_failed_or_passed() {
+    let host = Host::silent().await;
+    let client = host.client(ForgeKind::GitHub);
     let check = async |status: &str, conclusion: Value, expect: &str| {
         let run = json!({ "id": 1, "name": "ci", "status": status, "conclusion": conclusion });
-        let host = host(json!({ "total_count": 1, "check_runs": [run] })).await;
-        let found = host.client(ForgeKind::GitHub).checks(7, &sha('b')).await.expect("an answer").expect("new");
+        host.answer(&json!({ "total_count": 1, "check_runs": [run] }));
+        let found = client.checks(7, &sha('b')).await.expect("an answer").expect("new");
         assert_eq!(found.words(), expect, "{status} {conclusion}");
         let expect = format!("GET /api/v3/repos/me/app/commits/{}/check-runs?per_page=100", "b".repeat(40));
         assert_eq!(host.only_request().line, expect);
@@ -179,10 +189,12 @@ async fn a_commit_without_check_runs_has_no_checks() {
 
 #[tokio::test]
 async fn the_last_verdict_of_each_reviewer_counts() {
+    let host = Host::silent().await;
+    let client = host.client(ForgeKind::GitHub);
     let check = async |said: &[(&str, &str)], approved: &[&str], changes_requested: &[&str]| {
         let review = |(who, state): &(&str, &str)| json!({ "user": { "login": who }, "state": state, "body": "" });
-        let host = host(said.iter().map(review).collect()).await;
-        let found = host.client(ForgeKind::GitHub).reviews(7).await.expect("an answer").expect("new");
+        host.answer(&said.iter().map(review).collect());
+        let found = client.reviews(7).await.expect("an answer").expect("new");
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(found, Reviews { approved: owned(approved), changes_requested: owned(changes_requested) }, "{said:?}");
         assert_eq!(host.only_request().line, "GET /api/v3/repos/me/app/pulls/7/reviews?per_page=100");

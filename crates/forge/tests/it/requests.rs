@@ -187,54 +187,68 @@ async fn requests_continue_when_the_reset_is_past_or_something_is_left() {
     check("nonsense", now + 600).await;
 }
 
-/// Returns the number of seconds for which a client pauses after this response.
-async fn pause_after(reply: Reply) -> f64 {
+/// Returns the end of a client's pause after this response, and the times before and after the response.
+async fn paused_by(reply: Reply) -> (Timestamp, [Timestamp; 2]) {
     let host = Host::in_order(vec![reply]).await;
     let client = open(&host);
-    let begun = Timestamp::now();
+    let before = Timestamp::now();
     let first = client.details(7).await.expect_err("the request is limited");
+    let after = Timestamp::now();
     let ForgeError::RateLimited(until) = first else { panic!("{first:?}") };
     assert_eq!(client.details(7).await.expect_err("the client pauses"), first, "the error names the same time");
     assert_eq!(host.lines().len(), 1, "the second request is not sent");
-    (until - begun).total(jiff::Unit::Second).expect("a duration")
+    (until, [before, after])
 }
 
 #[tokio::test]
-async fn a_limited_request_names_the_time_of_the_next_one() {
-    let check = async |status: u16, headers: &[(&'static str, &str)], body: &str, expect: f64| {
+async fn a_limited_request_pauses_for_the_requested_time() {
+    let check = async |status: u16, headers: &[(&'static str, &str)], body: &str, expect: i64| {
         let reply = Reply::text(body).status(status);
         let reply = headers.iter().fold(reply, |reply, (name, value)| reply.header(name, value));
-        let paused = pause_after(reply).await;
-        assert!((expect - 1.0..expect + 10.0).contains(&paused), "{status} {headers:?} {body}: {paused}, not {expect}");
+        let (until, [before, after]) = paused_by(reply).await;
+        let expect = SignedDuration::from_secs(expect);
+        assert!((before + expect..=after + expect).contains(&until), "{status} {headers:?} {body}: {until}, not {expect}");
     };
     let reset = (Timestamp::now() + SignedDuration::from_secs(300)).as_second().to_string();
-    check(429, &[("retry-after", "120")], "", 120.0).await;
-    check(403, &[("retry-after", " 120 ")], "", 120.0).await;
-    check(429, &[("retry-after", "120"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", &reset)], "", 120.0).await;
-    check(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", &reset)], "", 300.0).await;
-    check(429, &[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", &reset)], "", 60.0).await;
-    check(403, &[("x-ratelimit-remaining", "0")], "", 60.0).await;
-    check(403, &[], r#"{"message":"You have exceeded a secondary Rate Limit"}"#, 60.0).await;
-    check(429, &[], "<html>", 60.0).await;
-    check(429, &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], "", 60.0).await;
-    check(429, &[("retry-after", "-5")], "", 1.0).await;
-    check(429, &[("retry-after", "86400")], "", 86_400.0).await;
-    check(429, &[("retry-after", "86401")], "", 86_400.0).await;
-    check(429, &[("retry-after", "9223372036854775807")], "", 86_400.0).await;
+    check(429, &[("retry-after", "120")], "", 120).await;
+    check(403, &[("retry-after", " 120 ")], "", 120).await;
+    check(429, &[("retry-after", "120"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", &reset)], "", 120).await;
+    check(429, &[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", &reset)], "", 60).await;
+    check(403, &[("x-ratelimit-remaining", "0")], "", 60).await;
+    check(403, &[], r#"{"message":"You have exceeded a secondary Rate Limit"}"#, 60).await;
+    check(429, &[], "<html>", 60).await;
+    check(429, &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], "", 60).await;
+    check(429, &[("retry-after", "86400")], "", 86_400).await;
+    check(429, &[("retry-after", "86401")], "", 86_400).await;
+    check(429, &[("retry-after", "9223372036854775807")], "", 86_400).await;
 }
 
 #[tokio::test]
-async fn a_reset_in_the_far_future_pauses_for_a_day() {
-    let check = async |reset: i64, expect: f64| {
+async fn a_pause_is_at_least_one_second() {
+    for seconds in ["0", "-5"] {
+        let host = Host::in_order(vec![Reply::text("").status(429).header("retry-after", seconds)]).await;
+        let before = Timestamp::now();
+        let error = open(&host).details(7).await.expect_err("the request is limited");
+        let earliest = before + SignedDuration::from_secs(1);
+        assert!(matches!(error, ForgeError::RateLimited(until) if until >= earliest), "{seconds}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_used_up_quota_pauses_until_its_reset_but_at_most_for_a_day() {
+    let limited = async |reset: i64| {
         let reply = Reply::text("").status(403).header("x-ratelimit-remaining", "0");
-        let paused = pause_after(reply.header("x-ratelimit-reset", &reset.to_string())).await;
-        assert!((expect - 1.0..expect + 10.0).contains(&paused), "{reset}: {paused}, not {expect}");
+        paused_by(reply.header("x-ratelimit-reset", &reset.to_string())).await
     };
     let now = Timestamp::now().as_second();
-    check(now + 86_400, 86_400.0).await;
-    check(now + 100_000, 86_400.0).await;
-    check(now * 1000, 86_400.0).await;
-    check(i64::MAX, 86_400.0).await;
+    for reset in [now + 300, now + 86_400] {
+        assert_eq!(limited(reset).await.0.as_second(), reset);
+    }
+    for reset in [now + 100_000, now * 1000, i64::MAX] {
+        let (until, [before, after]) = limited(reset).await;
+        let allowed = before.as_second() + 86_400..=after.as_second() + 86_400;
+        assert!(allowed.contains(&until.as_second()), "{reset}: {until}");
+    }
 }
 
 #[tokio::test]
