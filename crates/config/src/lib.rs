@@ -257,7 +257,7 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, toml::Value>, Problem> {
         Err(error) => return Err(unusable(format!("could not read `{}`: {error}", path.display()))),
     };
     let table: toml::Table = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         unusable(format!("`{}` is not valid TOML: line {line}: {}", path.display(), error.message())).hint(SAMPLE_HINT)
     })?;
     let mut settings = BTreeMap::new();

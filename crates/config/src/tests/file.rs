@@ -52,6 +52,8 @@ fn a_file_that_is_not_toml_is_reported_with_the_line() {
     };
     check("listen", 1);
     check("image = \"a\"\nlisten = 127.0.0.1", 2);
+    check("image = \"a\"\n\n\nimage = \"b\"", 4);
+    check("[notify]\n[notify]", 2);
     check("image = \"a", 1);
     check("{}", 1);
 }
