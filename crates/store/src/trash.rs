@@ -107,21 +107,21 @@ impl Home {
         rename(&self.trashed_environment(id), &self.layout.environment(id))
     }
 
-    /// Returns everything in the trash.
+    /// Returns everything in the trash. An item that is deleted in the meantime may be missing.
     pub fn trashed(&self) -> Result<Vec<Trashed>, StoreError> {
-        children(&self.layout.trash())?.into_iter().map(trashed).collect()
+        children(&self.layout.trash())?.into_iter().filter_map(|path| trashed(path).transpose()).collect()
     }
 
     /// Returns a task in the trash.
     pub fn find_trashed_task(&self, id: TaskId) -> Result<Option<Trashed>, StoreError> {
         let path = self.trashed_task(id);
-        if path.is_dir() { trashed(path).map(Some) } else { Ok(None) }
+        if path.is_dir() { trashed(path) } else { Ok(None) }
     }
 
     /// Returns a repository in the trash.
     pub fn find_trashed_environment(&self, id: EnvironmentId) -> Result<Option<Trashed>, StoreError> {
         let path = self.trashed_environment(id);
-        if path.is_dir() { trashed(path).map(Some) } else { Ok(None) }
+        if path.is_dir() { trashed(path) } else { Ok(None) }
     }
 
     /// Returns the folders of all tasks, including removed ones, with the repository of each if the task's record is readable. A
@@ -133,8 +133,11 @@ impl Home {
         for place in [&tasks, &trash, &tasks] {
             names.extend(children(place)?.iter().filter_map(|path| path.file_name().map(std::ffi::OsStr::to_owned)));
         }
-        let folders = names.iter().flat_map(|name| [tasks.join(name), trash.join(name)]).filter(|folder| folder.is_dir());
+        // Look in the first place again, because the folder can move between the first two looks.
+        let places = |name| [tasks.join(name), trash.join(name), tasks.join(name)];
+        let folders: std::collections::BTreeSet<_> = names.iter().flat_map(places).filter(|folder| folder.is_dir()).collect();
         Ok(folders
+            .into_iter()
             .map(|folder| (read_task(&folder).ok().flatten().map(|task| task.env_id), folder))
             .map(|(env, folder)| (folder, env))
             .collect())
@@ -165,20 +168,24 @@ impl Home {
     }
 }
 
-fn trashed(path: PathBuf) -> Result<Trashed, StoreError> {
+/// Returns the item at a path, or `None` if there is nothing.
+fn trashed(path: PathBuf) -> Result<Option<Trashed>, StoreError> {
     if let Ok(Some(task)) = read_task(&path) {
         let removed_at = task.updated_at;
         let finished = path.join(FINISHED).exists();
-        return Ok(Trashed { path, what: TrashedThing::Task(Box::new(task), finished), removed_at });
+        return Ok(Some(Trashed { path, what: TrashedThing::Task(Box::new(task), finished), removed_at }));
     }
     if let Ok(Some(environment)) = read_environment(&path) {
         let removed_at = environment.updated_at;
-        return Ok(Trashed { path, what: TrashedThing::Environment(Box::new(environment)), removed_at });
+        return Ok(Some(Trashed { path, what: TrashedThing::Environment(Box::new(environment)), removed_at }));
     }
-    let changed = fs::symlink_metadata(&path).and_then(|found| found.modified());
-    let changed = changed.map_err(|error| StoreError::new("read", &path, error))?;
+    let changed = match fs::symlink_metadata(&path).and_then(|found| found.modified()) {
+        Ok(changed) => changed,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::new("read", &path, error)),
+    };
     let removed_at = Timestamp::try_from(changed).unwrap_or_default();
-    Ok(Trashed { path, what: TrashedThing::Other, removed_at })
+    Ok(Some(Trashed { path, what: TrashedThing::Other, removed_at }))
 }
 
 fn children(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {

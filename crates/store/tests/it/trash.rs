@@ -1,5 +1,8 @@
 //! The trash: what is in it, how it is found, and what happens when two things want the same place.
 
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use fs_err as fs;
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use store::{Home, TrashedThing};
@@ -212,4 +215,43 @@ fn the_folders_of_all_tasks_are_listed_with_their_repository_if_it_is_known() {
     ];
     expect.sort();
     assert_eq!(found, expect);
+}
+
+#[test]
+fn a_task_that_is_moved_meanwhile_is_never_missing_from_the_folders() {
+    let (_folder, home) = home();
+    home.create_task(&task(1), &[]).expect("written");
+    let barrier = Barrier::new(2);
+    for n in 0..100 {
+        let folders = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                barrier.wait();
+                let moved = if n % 2 == 0 { home.discard_task(task_id(1)) } else { home.bring_back_task(&task(1)) };
+                moved.expect("moved");
+            });
+            barrier.wait();
+            home.task_folders().expect("read")
+        });
+        assert!(folders.iter().any(|(folder, _)| folder.ends_with(task_id(1).to_string())), "move {n}: {folders:?}");
+    }
+}
+
+#[test]
+fn the_trash_can_be_listed_while_items_are_deleted() {
+    let (_folder, home) = home();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..300 {
+                let path = home.layout.trash().join(format!("found-{n}"));
+                fs::create_dir(&path).expect("made");
+                home.delete_trashed(&path).expect("deleted");
+            }
+            is_done.store(true, Ordering::Release);
+        });
+        while !is_done.load(Ordering::Acquire) {
+            home.trashed().expect("an item that is gone is not an error");
+        }
+    });
+    assert!(kinds(&home).is_empty());
 }
