@@ -76,16 +76,21 @@ impl SessionFolder {
             };
             odd.extend(found.map(|what| (path.to_owned(), what)));
         })?;
-        let mut notes = Vec::new();
+        let (mut notes, mut moved) = (Vec::new(), 0);
         for (path, what) in &odd {
-            let aside = self.move_aside(path)?;
+            let aside = match self.move_aside(path) {
+                // The folder that contained it was moved aside before.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                aside => aside?,
+            };
+            moved += 1;
             if notes.len() < NAMED_LIMIT {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 notes.push(format!("the Codex session `{name}` is {what}; it was moved aside to `{}`", aside.display()));
             }
         }
-        if odd.len() > NAMED_LIMIT {
-            notes.push(format!("moved aside {} more such files from the Codex sessions", odd.len() - NAMED_LIMIT));
+        if moved > NAMED_LIMIT {
+            notes.push(format!("moved aside {} more such files from the Codex sessions", moved - NAMED_LIMIT));
         }
         Ok(notes)
     }

@@ -167,6 +167,21 @@ fn other_files_of_a_task_stay_where_they_are() {
 }
 
 #[test]
+fn a_folder_with_the_name_of_a_session_is_moved_with_everything_in_it() {
+    let (folder, path, sessions) = of_task();
+    let session = put(&path, "", b"");
+    fs::remove_file(&session).expect("removed");
+    fs::create_dir(&session).expect("made");
+    symlink("/dev/zero", session.join("inside")).expect("linked");
+    let notes = sessions.secure(Some(thread())).expect("what is inside was moved together with the folder");
+    assert!(notes.iter().any(|note| note.contains("is a folder")), "{notes:?}");
+    assert!(!session.exists());
+    assert!(folder.path().join("sessions.aside").is_dir());
+    assert!(sessions.secure(Some(thread())).expect("secured").is_empty(), "nothing is left to move");
+    assert!(sessions.is_replaced(thread()).expect("readable"));
+}
+
+#[test]
 fn the_turn_of_another_thread_or_of_a_link_does_not_count() {
     let read_only = b"{\"payload\":{\"sandbox_policy\":{\"type\":\"read-only\"}}}\n";
     let folder = tempfile::tempdir().expect("a folder");
