@@ -44,4 +44,50 @@ mod tests {
         assert!(write_atomically(&taken, b"x").is_err(), "a folder cannot be replaced by a file");
         assert_eq!(fs_err::read_dir(folder.path()).expect("there").count(), 1, "no temporary file is left");
     }
+
+    #[test]
+    fn a_link_is_replaced_and_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (outside, path) = (folder.path().join("outside"), folder.path().join("link"));
+        fs_err::write(&outside, "kept").expect("written");
+        std::os::unix::fs::symlink(&outside, &path).expect("linked");
+        write_atomically(&path, b"new").expect("written");
+        assert!(fs_err::symlink_metadata(&path).expect("there").is_file());
+        assert_eq!(fs_err::read(&outside).expect("there"), b"kept");
+    }
+
+    #[test]
+    fn the_permissions_of_the_old_file_are_not_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("meta.json");
+        fs_err::write(&path, "old").expect("written");
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("ours");
+        write_atomically(&path, b"").expect("an empty file is written too");
+        assert_eq!(fs_err::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs_err::read(&path).expect("there"), b"");
+    }
+
+    #[test]
+    fn a_reader_sees_the_old_content_or_the_new_one_and_never_a_part() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("meta.json");
+        let contents = [vec![b'a'; 100_000], vec![b'b'; 50_000]];
+        write_atomically(&path, &contents[0]).expect("written");
+        std::thread::scope(|scope| {
+            for own in &contents {
+                let path = &path;
+                scope.spawn(move || (0..20).for_each(|_| write_atomically(path, own).expect("written")));
+            }
+            for _ in 0..50 {
+                let found = fs_err::read(&path).expect("the file is always there");
+                assert!(contents.contains(&found), "{} bytes", found.len());
+            }
+        });
+        assert_eq!(fs_err::read_dir(folder.path()).expect("there").count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_path_without_a_folder_is_an_error() {
+        assert_eq!(write_atomically(Path::new("/"), b"x").expect_err("no parent").kind(), io::ErrorKind::InvalidInput);
+    }
 }

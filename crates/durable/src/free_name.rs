@@ -39,4 +39,23 @@ mod tests {
         assert_eq!(free_name(&path).expect("readable"), folder.path().join("HEAD-2"), "a dangling link takes a name too");
         assert!(free_name(&path.join("below-a-file")).is_err(), "a file contains no names");
     }
+
+    #[test]
+    fn numbers_in_between_are_used_and_the_ending_of_a_name_does_not_matter() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.tar.gz");
+        for taken in ["a.tar.gz", "a.tar.gz-2"] {
+            fs_err::create_dir(folder.path().join(taken)).expect("made");
+        }
+        assert_eq!(free_name(&path).expect("readable"), folder.path().join("a.tar.gz-1"));
+        fs_err::write(folder.path().join("a.tar.gz-1"), "").expect("written");
+        assert_eq!(free_name(&path).expect("readable"), folder.path().join("a.tar.gz-3"));
+    }
+
+    #[test]
+    fn a_name_in_a_missing_folder_is_free() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("missing/name");
+        assert_eq!(free_name(&path).expect("readable"), path);
+    }
 }

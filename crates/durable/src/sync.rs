@@ -243,4 +243,56 @@ mod tests {
         std::fs::write(&path, "one\n").expect("written");
         assert!(length.sync(&path).expect("synced") && !length.sync(&path).expect("nothing new"));
     }
+
+    #[test]
+    fn a_file_that_shrank_or_grew_again_has_news() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let mut length = SyncedLength::default();
+        let mut has_news = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            length.sync(&path).expect("synced")
+        };
+        assert_eq!(["", "ab", "ab", "a", "abc", "xyz"].map(&mut has_news), [false, true, false, true, true, false]);
+        std::fs::remove_file(&path).expect("removed");
+        assert!(!length.sync(&path).expect("a missing file is not an error"));
+    }
+
+    #[test]
+    fn a_folder_is_not_made_where_a_file_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "x").expect("written");
+        for path in [file.clone(), file.join("below")] {
+            create_folder(&path).expect_err("a file");
+            create_private_folder(&path).expect_err("a file");
+        }
+        assert_eq!(std::fs::read(&file).expect("there"), b"x");
+        sync_folder(&file).expect_err("a file is not a folder");
+        sync_folder(&folder.path().join("missing")).expect_err("a missing folder is an error");
+    }
+
+    #[test]
+    fn a_move_replaces_a_file_but_no_folder_with_content() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        std::fs::write(&from, "new").expect("written");
+        std::fs::write(&to, "old").expect("written");
+        rename(&from, &to).expect("moved");
+        assert_eq!(std::fs::read(&to).expect("there"), b"new");
+        create_folder(&folder.path().join("one/content")).expect("made");
+        create_folder(&folder.path().join("two/content")).expect("made");
+        rename(&folder.path().join("one"), &folder.path().join("two")).expect_err("the folder has content");
+        assert!(folder.path().join("one/content").is_dir() && folder.path().join("two/content").is_dir());
+    }
+
+    #[test]
+    fn a_file_system_is_found_through_paths_that_are_not_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("file"), "x").expect("written");
+        symlink("loop", folder.path().join("loop")).expect("a link");
+        for path in ["missing", "missing/below", "file", "file/below", "loop/below"] {
+            sync_file_system(&folder.path().join(path)).expect(path);
+        }
+    }
 }
