@@ -336,6 +336,62 @@ mod tests {
     }
 
     #[test]
+    fn what_continues_on_the_next_line_is_what_the_language_allows() {
+        let check = |language: &str, text: &str, expect: &str| assert_eq!(read(language, text), expect, "{language}: {text}");
+        check("c", "/* a\nb\nc */ d", "Comment:/* a Comment:b Comment:c */");
+        check("js", "\"a\nb", "Text:\"a");
+        check("js", "`a\nb` c", "Text:`a Text:b`");
+        check("python", "'''a\n'b'\n''' c", "Text:'''a Text:'b' Text:'''");
+        check("python", "'a\nb", "Text:'a");
+        check("html", "<a\nb='c'\n>d", "Keyword:<a Attribute:b Text:'c' Keyword:>");
+        check("rust", "r#\"a\nb\"# c", "Text:r#\"a Text:b\"#");
+    }
+
+    #[test]
+    fn an_escaped_quote_does_not_end_a_string() {
+        let check = |language: &str, text: &str, expect: &str| assert_eq!(read(language, text), expect, "{language}: {text}");
+        check("js", r#""a\"b" c"#, r#"Text:"a\"b""#);
+        check("js", r#""a\\" b"#, r#"Text:"a\\""#);
+        check("js", r#""a\"#, r#"Text:"a\"#);
+        check("rust", r"'\'' 'a' '\u{1F600}' 'static", r"Text:'\'' Text:'a' Text:'\u{1F600}' Attribute:'static");
+    }
+
+    #[test]
+    fn only_whole_words_are_keywords() {
+        let check = |language: &str, text: &str, expect: &str| assert_eq!(read(language, text), expect, "{language}: {text}");
+        check("rust", "fn fnord fn_ _fn", "Keyword:fn");
+        check("sql", "select Select SELECT selected", "Keyword:select Keyword:Select Keyword:SELECT");
+        check("python", "def Def", "Keyword:def Type:Def");
+    }
+
+    #[test]
+    fn a_number_is_not_part_of_a_word() {
+        let check = |text: &str, expect: &str| assert_eq!(read("c", text), expect, "{text}");
+        check("1 0x1F 1.5 1_000", "Number:1 Number:0x1F Number:1.5 Number:1_000");
+        check("a1 _1 é1", "");
+        check("(1)", "Number:1");
+    }
+
+    #[test]
+    fn an_open_comment_ends_with_its_file_and_not_with_an_empty_line() {
+        let language = Language::named("c").expect("the language is known");
+        let mut tokenizer = Tokenizer::new(language);
+        assert_eq!(tokenizer.line("/* open"), [(7, Some(Token::Comment))]);
+        assert_eq!(tokenizer.line(""), []);
+        assert_eq!(tokenizer.line("still"), [(5, Some(Token::Comment))]);
+        assert_eq!(Tokenizer::new(language).line("still"), [(5, None)]);
+    }
+
+    #[test]
+    fn a_file_is_known_by_the_last_ending_of_its_own_name() {
+        let names = |path: &str| Language::of_file(path).map(|language| language.names);
+        let rust = names("x.rs");
+        assert_eq!([names("a.tar.rs"), names("folder.py/main.rs"), names("X.RS")], [rust, rust, rust]);
+        assert_eq!(names("MAKEFILE"), names("Makefile"));
+        assert_ne!(rust, names("x.py"));
+    }
+
+    #[test]
     fn a_long_and_odd_line_is_read_in_passing() {
         for language in LANGUAGES {
             let name = language.names.split(' ').next().expect("the language has a name");
