@@ -203,4 +203,45 @@ mod tests {
         fs_err::write(&file, "x").expect("the file can be written");
         removed(&file);
     }
+
+    #[test]
+    fn what_links_to_itself_or_to_the_folder_above_is_no_trouble() {
+        let (folder, tree) = folder();
+        symlink("loop", tree.join("loop")).expect("the link can be created");
+        symlink("..", tree.join("above")).expect("the link can be created");
+        symlink(&tree, tree.join("itself")).expect("the link can be created");
+        fs_err::write(folder.path().join("next-to-it"), "kept").expect("the file can be written");
+        removed(&tree);
+        assert!(folder.path().join("next-to-it").exists());
+    }
+
+    #[test]
+    fn another_name_of_a_file_stays() {
+        let (folder, tree) = folder();
+        let other = folder.path().join("other");
+        fs_err::write(&other, "kept").expect("the file can be written");
+        fs_err::hard_link(&other, tree.join("name")).expect("the link can be created");
+        removed(&tree);
+        assert_eq!(fs_err::read_to_string(&other).expect("the other name still exists"), "kept");
+    }
+
+    #[test]
+    fn a_wide_tree_with_equal_names_goes_too() {
+        let (_folder, tree) = folder();
+        for number in 0..300 {
+            fs_err::create_dir_all(tree.join(format!("{number}/same/name"))).expect("the folders can be created");
+        }
+        removed(&tree);
+    }
+
+    #[test]
+    fn an_error_names_the_path() {
+        let (_folder, tree) = folder();
+        fs_err::write(tree.join("file"), "x").expect("the file can be written");
+        let below = tree.join("file/below");
+        let error = remove_tree(&below).expect_err("a file contains nothing");
+        assert_eq!((error.path.as_path(), error.source.kind()), (below.as_path(), io::ErrorKind::NotADirectory));
+        assert!(error.to_string().starts_with(&format!("could not remove {}: ", below.display())), "{error}");
+        assert!(tree.join("file").exists());
+    }
 }
