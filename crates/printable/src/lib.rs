@@ -111,6 +111,8 @@ fn skip_string(rest: &mut Peekable<Chars<'_>>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(text: &str, expect: &str) {
@@ -157,5 +159,69 @@ mod tests {
         assert_eq!(printable_line("äöüäöüx", 6), "äöüäö…");
         assert_eq!(printable_line("abcd efgh", 6), "abcd…");
         assert_eq!(printable_line("", 6), "");
+    }
+
+    #[test]
+    fn each_kind_of_string_sequence_ends_at_its_terminator() {
+        let starts = ["\u{1b}]", "\u{1b}P", "\u{1b}X", "\u{1b}^", "\u{1b}_", "\u{9d}", "\u{90}", "\u{98}", "\u{9e}", "\u{9f}"];
+        for start in starts {
+            for end in ["\u{7}", "\u{9c}", "\u{1b}\\"] {
+                check(&format!("a{start}hidden{end}b"), "ab");
+            }
+            check(&format!("a{start}hidden\nb"), "a\nb");
+            check(&format!("a{start}"), "a");
+        }
+    }
+
+    #[test]
+    fn an_escape_within_a_sequence_shows_none_of_its_letters() {
+        check("\u{1b}[31\u{1b}[0mx", "x");
+        check("\u{1b}\u{1b}[31mx", "x");
+        check("\u{1b}]0;a\u{1b}[31mb\u{7}x", "x");
+        check("\u{1b}#8x", "x");
+        check("\u{1b}%Gx", "x");
+        check("\u{1b}[\u{e4}x", "\u{e4}x");
+    }
+
+    #[test]
+    fn every_direction_control_goes_and_the_letters_stay() {
+        for control in ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}') {
+            check(&format!("a{control}b"), "ab");
+        }
+        for harmless in ['\u{2029}', '\u{202f}', '\u{2065}', '\u{206a}', '\u{200d}'] {
+            let text = format!("a{harmless}b");
+            check(&text, &text);
+        }
+    }
+
+    #[test]
+    fn a_line_is_cut_at_exactly_its_limit() {
+        let check = |text: &str, limit: usize, expect: &str| assert_eq!(printable_line(text, limit), expect, "{text:?} {limit}");
+        check("abc", 3, "abc");
+        check("abcd", 3, "ab…");
+        check("ab c", 3, "ab…");
+        check("ab c", 4, "ab c");
+        check("a b c", 4, "a b…");
+        check("a", 1, "a");
+        check("ab", 1, "…");
+        check(" \n ", 1, "");
+        check("\u{1b}[31mab\u{1b}[0m", 2, "ab");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_leaves_a_control_character(text in "[\u{1b}\u{7}\u{9b}\u{9c}\u{9d}\u{90}\\]\\[\\\\;PX0-9a-m \r\n\t\u{202e}é]{0,40}") {
+            let clean = printable(&text);
+            prop_assert!(clean.chars().all(is_harmless), "{clean:?}");
+            prop_assert_eq!(printable(&clean), clean.clone(), "a second pass changes nothing");
+            prop_assert!(clean.matches('\n').count() >= text.matches('\n').count(), "no line is hidden");
+        }
+
+        #[test]
+        fn a_line_is_never_longer_than_its_limit(text in "[a-c \n\u{1b}é]{0,30}", limit in 1_usize..12) {
+            let line = printable_line(&text, limit);
+            prop_assert!(line.chars().count() <= limit, "{line:?}");
+            prop_assert!(!line.contains('\n') && !line.contains("  ") && line.trim() == line);
+        }
     }
 }
