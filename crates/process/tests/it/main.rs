@@ -3,4 +3,6 @@
 //! They find their own processes by a marker in the environment, so that they never touch those of other tests.
 
 mod identity;
+mod output;
+mod redact;
 mod run;
