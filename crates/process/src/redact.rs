@@ -69,7 +69,8 @@ pub fn redact_credentials(text: &str) -> Cow<'_, str> {
         let (before, after) = rest.split_at(start + 3);
         redacted.push_str(before);
         let url = &after[..after.find(is_url_end).unwrap_or(after.len())];
-        let is_http = before[..start].ends_with("http") || before[..start].ends_with("https");
+        let scheme = &before.as_bytes()[..start];
+        let is_http = [&b"http"[..], b"https"].iter().any(|known| ends_in_any_case(scheme, known));
         rest = after;
         if let Some(at) = end_of_user(url) {
             let user = &url[..at];
@@ -83,6 +84,10 @@ pub fn redact_credentials(text: &str) -> Cow<'_, str> {
     }
     redacted.push_str(rest);
     Cow::Owned(redacted)
+}
+
+fn ends_in_any_case(text: &[u8], end: &[u8]) -> bool {
+    text.len().checked_sub(end.len()).is_some_and(|start| text[start..].eq_ignore_ascii_case(end))
 }
 
 fn is_url_end(c: char) -> bool {

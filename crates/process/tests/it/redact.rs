@@ -12,6 +12,8 @@ fn check(text: &str, expect: &str) {
 #[test]
 fn the_user_of_an_http_url_is_masked_in_any_case() {
     check("http://t@h", "http://***@h");
+    check("HTTPS://token@h", "HTTPS://***@h");
+    check("Https://me:pw@h", "Https://***@h");
     check("git+https://token@h", "git+https://***@h");
 }
 
