@@ -8,8 +8,8 @@ use model::codex::Exit;
 use model::ids::{Attempt, RunNumber};
 use process::{BaseEnvironment, CommandSpec, ProcessIdentity, Signal, Tool};
 use runner::keeper::{
-    Ending, ExitRecord, KeeperRecord, KeeperState, Order, RunFiles, end_leftovers, is_of_another_boot, notes_on_worker, observe,
-    request_stop, until_gone, was_contained,
+    ExitRecord, KeeperOrder, KeeperRecord, KeeperState, RunFiles, WorkerEnd, end_leftovers, is_of_another_boot, notes_on_worker,
+    observe, request_stop, until_gone, was_contained,
 };
 use runner::worker::{Cleanup, RUN_MARK, SessionFolder, run_mark};
 use serde_json::{Value, json};
@@ -42,14 +42,14 @@ fn exit_record(attempt: u32) -> ExitRecord {
         attempt: Attempt(attempt),
         started_at: None,
         finished_at: Timestamp::UNIX_EPOCH,
-        ending: Ending::Code { code: 0 },
+        ending: WorkerEnd::Code { code: 0 },
         stop_requested: false,
         work_on_disk: true,
     }
 }
 
-fn order(attempt: u32) -> Order {
-    Order {
+fn order(attempt: u32) -> KeeperOrder {
+    KeeperOrder {
         schema: 1,
         task_id: TASK.parse().expect("an ID"),
         run: RunNumber(1),
@@ -234,7 +234,7 @@ fn the_last_order_says_whether_the_run_was_in_a_container_and_what_people_should
     assert!(!was_contained(&files).expect("an order"));
     let cleanup = Cleanup { program: "/bin/true".into(), args: vec![] };
     let notes = vec!["one".to_owned(), "two".to_owned()];
-    write(&files.order(), &Order { cleanup: Some(cleanup), notes: notes.clone(), ..order(1) });
+    write(&files.order(), &KeeperOrder { cleanup: Some(cleanup), notes: notes.clone(), ..order(1) });
     assert!(was_contained(&files).expect("an order"));
     assert_eq!(notes_on_worker(&files).expect("an order"), notes);
     fs::write(files.order(), "{").expect("written");
@@ -244,7 +244,7 @@ fn the_last_order_says_whether_the_run_was_in_a_container_and_what_people_should
 
 #[test]
 fn an_order_is_read_as_it_was_written_and_without_its_optional_fields() {
-    let full = Order {
+    let full = KeeperOrder {
         sessions: Some(SessionFolder::OfTask("/t/sessions".into())),
         cleanup: Some(Cleanup { program: "/p".into(), args: vec!["stop".to_owned()] }),
         notes: vec!["a note".to_owned()],
@@ -252,7 +252,7 @@ fn an_order_is_read_as_it_was_written_and_without_its_optional_fields() {
     };
     for order in [full, order(1)] {
         let text = serde_json::to_string(&order).expect("JSON");
-        assert_eq!(serde_json::from_str::<Order>(&text).expect("an order"), order);
+        assert_eq!(serde_json::from_str::<KeeperOrder>(&text).expect("an order"), order);
     }
     let text = serde_json::to_value(order(1)).expect("JSON");
     for absent in ["sessions", "cleanup", "notes"] {
@@ -274,24 +274,24 @@ fn an_exit_record_of_an_earlier_version_does_not_promise_that_the_work_is_on_dis
 
 #[test]
 fn each_ending_has_its_form_in_the_file() {
-    let check = |ending: Ending, form: Value, exit: Exit| {
+    let check = |ending: WorkerEnd, form: Value, exit: Exit| {
         let record = ExitRecord { ending, ..exit_record(1) };
         assert_eq!(serde_json::to_value(&record).expect("JSON")["ending"], form);
         assert_eq!(record.exit(), exit);
     };
-    check(Ending::Code { code: -1 }, json!({ "kind": "code", "code": -1 }), Exit::Code(-1));
-    check(Ending::Signal { signal: 15 }, json!({ "kind": "signal", "signal": 15 }), Exit::Signal(15));
-    check(Ending::TimeLimit, json!({ "kind": "time_limit" }), Exit::TimeLimit);
-    check(Ending::Grace, json!({ "kind": "grace" }), Exit::Grace);
+    check(WorkerEnd::Code { code: -1 }, json!({ "kind": "code", "code": -1 }), Exit::Code(-1));
+    check(WorkerEnd::Signal { signal: 15 }, json!({ "kind": "signal", "signal": 15 }), Exit::Signal(15));
+    check(WorkerEnd::TimeLimit, json!({ "kind": "time_limit" }), Exit::TimeLimit);
+    check(WorkerEnd::Grace, json!({ "kind": "grace" }), Exit::Grace);
     let reason = "not found".to_owned();
     let form = json!({ "kind": "never_started", "reason": "not found" });
-    check(Ending::NeverStarted { reason: reason.clone() }, form, Exit::NeverStarted(reason));
+    check(WorkerEnd::NeverStarted { reason: reason.clone() }, form, Exit::NeverStarted(reason));
 }
 
 /// Returns an order whose cleanup creates this file.
-fn order_with_cleanup(attempt: u32, file: &Path) -> Order {
+fn order_with_cleanup(attempt: u32, file: &Path) -> KeeperOrder {
     let args = vec![file.display().to_string()];
-    Order { cleanup: Some(Cleanup { program: "/usr/bin/touch".into(), args }), ..order(attempt) }
+    KeeperOrder { cleanup: Some(Cleanup { program: "/usr/bin/touch".into(), args }), ..order(attempt) }
 }
 
 #[tokio::test]
@@ -315,7 +315,7 @@ async fn a_cleanup_that_fails_does_not_stop_the_server() {
     let (_folder, files) = stage();
     for program in ["/bin/false", "/nowhere/program"] {
         let cleanup = Cleanup { program: program.into(), args: vec![] };
-        write(&files.order(), &Order { cleanup: Some(cleanup), ..order(1) });
+        write(&files.order(), &KeeperOrder { cleanup: Some(cleanup), ..order(1) });
         end_leftovers(&files, Attempt(1), &[]).await.expect("the run has already ended");
     }
 }
@@ -325,7 +325,7 @@ async fn only_processes_of_the_attempt_are_ended() {
     let (_folder, files) = stage();
     // Other tests end the processes of the other task.
     let task_id = "01a201f5-b7dd-79a1-8a6e-7e6639f5c6ff".parse().expect("an ID");
-    write(&files.order(), &Order { task_id, ..order(1) });
+    write(&files.order(), &KeeperOrder { task_id, ..order(1) });
     let sleep = Tool::at("/bin/sleep");
     let start = |attempt: u32| {
         let mark = run_mark(task_id, RunNumber(1), Attempt(attempt));
