@@ -113,7 +113,9 @@ impl ProjectPath {
                 && !part.starts_with(['-', '.'])
                 && part.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
         };
-        if path.len() <= 255 && path.split('/').count() >= 2 && path.split('/').all(plain) {
+        // A path that is parsed again must stay the same.
+        let is_stable = path.strip_suffix(".git").is_none();
+        if is_stable && path.len() <= 255 && path.split('/').count() >= 2 && path.split('/').all(plain) {
             Ok(Self(path.to_owned()))
         } else {
             Err(refused(format!("invalid repository name `{}`", shown(text))).hint("use the form `owner/name`"))
@@ -403,6 +405,12 @@ mod tests {
         for unknown in ["/srv/repo", "https://example.org/me/repo", "host:repo", "file:///srv/github.com/repo"] {
             assert_eq!(plain(unknown), None, "{unknown}");
         }
+    }
+
+    #[test]
+    fn a_project_path_that_is_read_again_stays_the_same() {
+        assert_eq!(ProjectPath::parse("/me/repo.git/").expect("the path is valid").as_str(), "me/repo");
+        assert!(ProjectPath::parse("me/repo.git.git").is_err());
     }
 
     #[test]

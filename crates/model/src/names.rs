@@ -185,8 +185,8 @@ impl Prompt {
 
     /// Returns the first line that is not blank, cut to `limit` characters, as a default title.
     pub fn first_line(&self, limit: usize) -> String {
-        let line = self.0.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        let line: String = line.chars().filter(|c| !c.is_control()).collect();
+        let printable = |line: &str| line.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
+        let line = self.0.lines().map(printable).find(|line| !line.is_empty()).unwrap_or_default();
         if line.chars().count() <= limit {
             return line;
         }
@@ -226,8 +226,15 @@ impl Title {
 
     /// Returns the default title of a task.
     pub fn of_prompt(prompt: &Prompt) -> Self {
-        let line = prompt.first_line(60);
-        Self(if line.is_empty() { "untitled".to_owned() } else { line })
+        let mut line = prompt.first_line(60);
+        if line.is_empty() {
+            return Self("untitled".to_owned());
+        }
+        if line.len() > TITLE_LIMIT_BYTES {
+            line.truncate(line.floor_char_boundary(TITLE_LIMIT_BYTES - '…'.len_utf8()));
+            line.push('…');
+        }
+        Self(line)
     }
 }
 
@@ -289,7 +296,9 @@ mod tests {
             assert!(RefName::parse(name).is_err(), "{name:?} was accepted");
         }
         assert_eq!(BranchName::parse("refs/heads/main").map(|b| b.to_string()), Ok("main".to_owned()));
-        assert!(BranchName::parse("HEAD").is_err());
+        for name in ["HEAD", "refs/heads/refs/heads/x", "refs/heads/\u{a0}x"] {
+            assert!(BranchName::parse(name).is_err(), "{name:?} was accepted");
+        }
     }
 
     #[test]
@@ -309,6 +318,19 @@ mod tests {
         assert_eq!(Title::of_prompt(&prompt).as_str(), "Fix the parser");
         let long = Prompt::parse(&"ä".repeat(100)).expect("the prompt is valid");
         assert_eq!(Title::of_prompt(&long).as_str().chars().count(), 60);
+    }
+
+    #[test]
+    fn a_default_title_can_be_read_from_a_record() {
+        let check = |prompt: &str, expect: &str| {
+            let title = Title::of_prompt(&Prompt::parse(prompt).expect("the prompt is valid"));
+            assert_eq!(title.as_str(), expect);
+            assert_eq!(Title::parse(title.as_str()), Ok(title));
+        };
+        check(&"🦀".repeat(60), &format!("{}…", "🦀".repeat(49)));
+        check("\u{1} \u{1}\nFix it", "Fix it");
+        check("~ \u{1}", "~");
+        check("\u{1}", "untitled");
     }
 
     #[test]

@@ -193,7 +193,7 @@ mod tests {
         ] {
             assert!(!matches(pattern, branch), "{pattern} {branch}");
         }
-        for text in ["", "a b", "-x", "a..b", "a~1", "refs/heads/", "a?", "a["] {
+        for text in ["", "a b", "-x", "a..b", "a~1", "refs/heads/", "a?", "a[", "refs/heads/refs/heads/a"] {
             assert!(BranchPattern::parse(text).is_err(), "{text}");
         }
     }
