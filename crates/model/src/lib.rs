@@ -4,6 +4,7 @@
 //! argument, the state of the machine is an [`Observation`](task::Observation), and the caller performs the returned effects.
 
 pub mod address;
+pub mod allow_list;
 pub mod bundle;
 pub mod codex;
 pub mod container;

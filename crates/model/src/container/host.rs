@@ -54,9 +54,10 @@ impl HostPattern {
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let pattern = Self::read(text)?;
         // Reject other spellings of addresses, such as `127.1`, because they would be compared as names.
-        let (host, _) = parts(&pattern.0);
-        let ends_like_address = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-        if ends_like_address && !is_address(host) { Err(unusable(text)) } else { Ok(pattern) }
+        let (host, port) = parts(&pattern.0);
+        // The list of a container accepts a port in one spelling only.
+        let is_port = port.is_none_or(|port| !port.starts_with(['+', '0']));
+        if !is_port || (ends_like_address(host) && !is_address(host)) { Err(unusable(text)) } else { Ok(pattern) }
     }
 
     /// Parses a pattern less strictly, because records of earlier versions may contain other spellings of addresses.
@@ -87,6 +88,13 @@ fn is_address(host: &str) -> bool {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => host.parse::<IpAddr>().is_ok(),
     }
+}
+
+/// Returns whether a program could read a name as an address: its last label is a decimal or hexadecimal number.
+pub(crate) fn ends_like_address(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
+    is_number || last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn is_name(host: &str) -> bool {
@@ -178,7 +186,10 @@ mod tests {
             .into_iter()
             .chain([
                 "127.1",
+                "0x7f.0x1",
                 "2130706433",
+                "a.com:+80",
+                "a.com:080",
                 "1.2.3.4.5",
                 "*.1",
                 "[fd00::5",

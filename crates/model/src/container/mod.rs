@@ -8,6 +8,7 @@ mod settings;
 
 pub use check::{ContainerCheck, ContainerEngine, ContainerImage, ContainerProblem, ContainerStatus};
 pub use host::HostPattern;
+pub(crate) use host::ends_like_address;
 pub use image::ImageUsage;
 pub use settings::SETTINGS;
 pub use settings::{ContainerNetwork, ContainerSettings, ContainerUser, EditContainer, HostedTools};

@@ -4,7 +4,6 @@
 //! the address that it checked. Invariant: it never connects to this machine or one of its networks, unless that exact address
 //! and port are listed.
 
-mod list;
 mod names;
 mod route;
 #[cfg(test)]
@@ -23,11 +22,11 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
 use model::address::{embedded, is_public};
+pub use model::allow_list::AllowList;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use self::list::{AllowList, ListError};
 use self::names::Names;
 use self::route::Route;
 pub use self::told::Refusal;

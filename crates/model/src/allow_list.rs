@@ -1,7 +1,9 @@
 //! The list of hosts that a container may reach. Pure: it resolves no names.
 //! Invariant: names are compared label by label, never as substrings, and an entry applies only to its ports.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::container::ends_like_address;
 
 /// The ports of an entry without a port.
 const USUAL_PORTS: [u16; 2] = [80, 443];
@@ -84,7 +86,11 @@ impl Entry {
 
 fn parse(entry: &str) -> Result<Entry, &'static str> {
     let (host, port) = split_port(entry)?;
-    if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+    let address = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => host.parse().ok(),
+    };
+    if let Some(address) = address {
         return Ok(Entry { host: HostEntry::Address(address.to_canonical()), port });
     }
     let below = host.strip_prefix("*.");
@@ -118,7 +124,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     if name.len() > NAME_BYTES || !name.split('.').all(is_label) {
         return Err("use a name, `*.` and a name, or an address, without a scheme, path or user name");
     }
-    if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+    if ends_like_address(name) {
         return Err("it looks like an IP address but is not valid");
     }
     Ok(())
@@ -224,6 +230,9 @@ mod tests {
             "*.*.com",
             "münchen.de",
             "127.1",
+            "0x7f.0x1",
+            "[[::1]]",
+            "[10.0.0.1]:80",
             "1.2.3.4.5",
             "a.com:1:2",
             "\u{0}",
