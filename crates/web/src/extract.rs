@@ -13,6 +13,7 @@ use model::ids::RunNumber;
 use model::image::IMAGES_LIMIT_BYTES;
 use model::problem::Problem;
 use model::schema::text;
+use request_headers::event_id;
 use serde::de::DeserializeOwned;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
@@ -174,7 +175,7 @@ impl utoipa::ToSchema for EventId {}
 pub(crate) fn resume_point(headers: &HeaderMap, asked: Option<u64>) -> Result<Option<u64>, Problem> {
     match headers.get("last-event-id").filter(|id| !id.is_empty()) {
         None => Ok(asked),
-        Some(id) => match id.to_str().ok().and_then(|id| id.parse().ok()) {
+        Some(id) => match id.to_str().ok().and_then(event_id::position) {
             Some(id) => Ok(Some(id)),
             None => Err(Problem::new(ErrorCode::UnusableEventId, "the `Last-Event-ID` header is not a number")
                 .hint("send the `id` of the last event that you received")),
@@ -273,7 +274,7 @@ mod tests {
         assert_eq!(resume_point(&HeaderMap::new(), Some(7)), Ok(Some(7)));
         assert_eq!(resume_point(&headers("12"), Some(7)), Ok(Some(12)));
         assert_eq!(resume_point(&headers(""), Some(7)), Ok(Some(7)));
-        for id in ["-1", "x", "1.5", "99999999999999999999"] {
+        for id in ["-1", "+1", "x", "1.5", "99999999999999999999"] {
             assert!(resume_point(&headers(id), None).is_err(), "{id}");
         }
     }

@@ -12,8 +12,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::ErrorCode;
 use model::problem::Problem;
+use request_headers::host::HostName;
 
-use crate::host::{HostName, NameKind, Site};
+use crate::host::{NameKind, Site};
 use crate::pages::answer::PageProblem;
 use crate::problem::{ProblemResponse, shown};
 
@@ -163,14 +164,7 @@ fn check_origin(host: &HostName, headers: &HeaderMap) -> Result<(), Problem> {
             .hint("clients other than browsers must omit the `Origin` header")
     };
     let Some(origin) = only(headers, &header::ORIGIN).map_err(|Several| refused())? else { return Ok(()) };
-    let (scheme, origin) = origin.split_once("://").ok_or_else(refused)?;
-    let default_port = match scheme {
-        "http" => 80,
-        "https" => 443,
-        _ => return Err(refused()),
-    };
-    let same = HostName::parse(origin).is_some_and(|origin| origin.is_same(host, default_port));
-    if same { Ok(()) } else { Err(refused()) }
+    if host.is_origin(origin) { Ok(()) } else { Err(refused()) }
 }
 
 /// Rejects requests from other sites, except for links to our pages. For browsers, another port of this machine is the same site, but

@@ -20,7 +20,6 @@ mod listen;
 mod openapi;
 mod pages;
 mod problem;
-mod range;
 mod router;
 mod server;
 mod settings_reference;

@@ -18,6 +18,8 @@ const WALLS: &[(&str, &[&str])] = &[
     ),
     ("highlight", &["fs-err", "maud", "model", "rustix", "tokio"]),
     ("printable", &["fs-err", "model", "rustix", "tokio"]),
+    ("markup", &["axum", "engine", "fs-err", "rustix", "tokio"]),
+    ("request-headers", &["axum", "hyper", "model", "rustix", "tokio"]),
     ("durable", &["model", "process", "reqwest"]),
     ("process", &["durable", "model", "reqwest", "store"]),
     ("git", &["config", "forge", "reqwest", "runner", "store"]),

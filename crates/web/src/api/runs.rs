@@ -16,13 +16,13 @@ use futures_util::{Stream, StreamExt};
 use model::ErrorCode;
 use model::problem::Problem;
 use protocol::{FollowQuery, LogQuery, ProblemView};
+use request_headers::range::Part;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use super::operation::{BadQuery, LastEventId, NotThere, Refused, RunPath};
 use crate::extract::{PathOf, QueryOf, resume_point, run_number};
 use crate::problem::ProblemResponse;
-use crate::range::Part;
 use crate::sse::{self, line_event, named_event};
 use crate::state::Api;
 

@@ -2,6 +2,8 @@
 //! Later events about the same item replace its entry for as long as the item is open.
 
 use jiff::SignedDuration;
+use markup::text::{self, end_of, head_of, markdown, output};
+use markup::visible;
 use maud::{Markup, html};
 use model::codex::{
     ChangeKind, CodexEvent, CommandExecution, FileChange, Item, ItemKind, ItemStatus, TodoItem, transcribe, unwrap_shell,
@@ -12,9 +14,7 @@ use protocol::RunView;
 
 use super::layout::size;
 use super::review::{ShownChanges, on_demand};
-use super::text::{self, end_of, head_of, markdown, output};
 use super::timing::{self, Course};
-use super::visible;
 
 /// The part of an output that a page contains, in lines and bytes. The rest is one click away.
 const OUTPUT_LINES: usize = 200;

@@ -18,6 +18,7 @@ use model::codex::CodexEvent;
 use model::ids::RunNumber;
 use model::problem::Problem;
 use protocol::{FeedEvent, TaskView};
+use request_headers::event_id;
 use serde::Deserialize;
 
 use super::answer::PageProblem;
@@ -48,7 +49,7 @@ pub(super) fn address(api: &Api) -> String {
 
 /// Streams the changes of a list since its page was rendered.
 pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(from): Query<After>, headers: HeaderMap) -> Response {
-    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+    let seen = headers.get("last-event-id").and_then(|value| event_id::position(value.to_str().ok()?));
     let after = seen.or(from.after);
     let feed = api.engine.feed(after);
     let closing = api.closing.clone();
@@ -104,17 +105,11 @@ pub(crate) async fn task(
     Query(from): Query<From>,
     headers: HeaderMap,
 ) -> Result<Response, PageProblem> {
-    let seen = headers.get("last-event-id").and_then(|value| place(value.to_str().ok()?));
+    let seen = headers.get("last-event-id").and_then(|value| event_id::run_and_offset(value.to_str().ok()?));
     let (run, offset) = seen.unwrap_or((from.run.max(1), from.offset));
     let view = api.engine.task(&id)?;
     let closing = api.closing.clone();
     Ok(sse::answer(followed(api, signed, view, run, offset), closing))
-}
-
-/// Parses an event ID of the form `run:offset`.
-fn place(id: &str) -> Option<(u32, u64)> {
-    let (run, offset) = id.split_once(':')?;
-    Some((run.parse().ok()?, offset.parse().ok()?))
 }
 
 fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> impl Stream<Item = Event> + Send {
@@ -232,18 +227,5 @@ fn with_html(name: &'static str, html: &Markup) -> Event {
 impl std::convert::From<PageProblem> for Problem {
     fn from(problem: PageProblem) -> Self {
         problem.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_a_run_and_an_offset() {
-        assert_eq!(place("2:345"), Some((2, 345)));
-        for nonsense in ["", "2", "2:", ":3", "a:b", "2:3:4", "-1:2"] {
-            assert_eq!(place(nonsense), None, "{nonsense}");
-        }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! * [`sign_in`], [`session`], [`cookie`], [`back`]: signing in, form tokens, and the redirect after signing in.
 //! * [`answer`]: responses with a page or an error page, and redirects.
-//! * [`layout`], [`text`], [`colour`], [`assets`], [`browser`]: parts that all pages share. [`lost`]: URLs without a page.
+//! * [`layout`], [`assets`], [`browser`]: parts that all pages share. [`lost`]: URLs without a page.
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
 //!   [`trash`], [`notices`]: one file per page and its forms.
 //! * [`upload`], [`images`]: uploading and showing images.
@@ -18,7 +18,6 @@ pub(crate) mod answer;
 mod assets;
 mod back;
 mod browser;
-mod colour;
 mod confirm;
 mod cookie;
 mod entry;
@@ -41,11 +40,9 @@ mod sign_in;
 mod steps;
 mod task;
 mod tasks;
-mod text;
 mod timing;
 mod trash;
 mod upload;
-mod visible;
 #[cfg(test)]
 mod wording;
 

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use engine::TaskUpdate;
+use markup::text;
 use maud::{Markup, html};
 use model::codex::{CodexEvent, Item, ItemKind, LINE_CAP_BYTES, transcribe};
 use model::ids::RunNumber;
@@ -28,7 +29,7 @@ use super::session::{Signed, SignedForm};
 use super::session::{button_form, form_token};
 use super::timing::Timing;
 use super::upload::{self, SignedUpload};
-use super::{assets, question, steps, text};
+use super::{assets, question, steps};
 use crate::state::Api;
 
 /// The approximate size of the part of a log that a page shows at first and loads with each step back, in bytes.
@@ -555,7 +556,7 @@ pub(crate) async fn update(
         h1 { "Conflicts" }
         p { "This branch conflicts with " code { (printable_line(&found.base.name, 200)) } ". Nothing has been changed." }
         ul.plain {
-            @for file in &found.conflicts { li { code { (super::visible::name(&file.path)) } " " span.word { (file.kind.as_str()) } } }
+            @for file in &found.conflicts { li { code { (markup::visible::name(&file.path)) } " " span.word { (file.kind.as_str()) } } }
         }
         form method="post" action={ "/tasks/" (id) "/update" } {
             (form_token(&signed))

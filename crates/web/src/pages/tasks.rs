@@ -2,6 +2,7 @@
 //! Filters, groups and pages are in the URL, so that you can bookmark and share them.
 
 use axum::extract::{Query, State};
+use markup::text;
 use maud::{Markup, html};
 use model::problem::Problem;
 use model::task::TaskGroup;
@@ -11,9 +12,9 @@ use serde::Deserialize;
 
 use super::answer::{Answer, Page};
 use super::layout::{self, NavItem};
+use super::live;
 use super::selected::{self, SelectionActions};
 use super::session::Signed;
-use super::{live, text};
 use crate::state::Api;
 
 /// The number of tasks of a group on one page.

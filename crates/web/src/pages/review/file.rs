@@ -2,13 +2,13 @@
 //! Names and contents are always text. The URL of an image is made from its path and never comes from the diff.
 
 use highlight::Language;
+use markup::hunks::{RemainingLimits, View, hunk_part};
+use markup::visible;
 use maud::{Markup, html};
 use model::diff::{FileDiff, FileStatus, Omitted, Picture, PictureKind};
 use model::visible::{Of, Visible, has_hidden, path_key};
 
-use super::lines::{RemainingLimits, hunk_part};
-use super::{Pictures, ShownChanges, View};
-use crate::pages::visible;
+use super::{Pictures, ShownChanges};
 
 /// The largest image that is shown, in bytes.
 const IMAGE_LIMIT_BYTES: u64 = 10 * 1024 * 1024;

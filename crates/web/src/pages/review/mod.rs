@@ -3,7 +3,6 @@
 
 mod comments;
 mod file;
-mod lines;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +11,8 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use engine::{Changes, PictureSide, Review, ReviewPart, ReviewState};
 use git::{Binary, Reading, Standing, Whitespace};
+use markup::hunks::{RemainingLimits, View};
+use markup::visible;
 use maud::{Markup, html};
 use model::diff::{Diff, FileDiff, Picture, PictureKind};
 use model::ids::RunNumber;
@@ -22,13 +23,12 @@ use protocol::{ResumeTask, TaskView};
 use serde::Deserialize;
 
 pub(super) use file::on_demand;
-use lines::RemainingLimits;
 
 use super::answer::{Answer, Page, PageProblem, see, see_sent};
 use super::layout::{self, NavItem};
 use super::session::form_token;
 use super::session::{Signed, SignedFields, SignedForm};
-use super::{assets, form, visible};
+use super::{assets, form};
 use crate::state::Api;
 
 /// Files with more changed lines than this load when they are opened.
@@ -65,23 +65,14 @@ pub(crate) struct ReviewQuery {
     side: Option<String>,
 }
 
-/// The layout of a diff.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum View {
-    Unified,
-    Split,
-}
-
-impl View {
-    /// Returns the requested view, otherwise unified on phones and split elsewhere.
-    fn of(asked: Option<&str>, headers: &HeaderMap) -> Self {
-        let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        match asked {
-            Some("split") => Self::Split,
-            Some("unified") => Self::Unified,
-            Some(_) | None if agent.contains("Mobi") => Self::Unified,
-            Some(_) | None => Self::Split,
-        }
+/// Returns the requested view, otherwise unified on phones and split elsewhere.
+fn view_of(asked: Option<&str>, headers: &HeaderMap) -> View {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match asked {
+        Some("split") => View::Split,
+        Some("unified") => View::Unified,
+        Some(_) | None if agent.contains("Mobi") => View::Unified,
+        Some(_) | None => View::Split,
     }
 }
 
@@ -102,7 +93,7 @@ impl ShownChanges {
             (None, _) => Changes::All,
         };
         let ignores_space = which.space.as_deref() == Some("ignore");
-        Self { task: task.to_owned(), changes, sides: View::of(which.view.as_deref(), headers), ignores_space }
+        Self { task: task.to_owned(), changes, sides: view_of(which.view.as_deref(), headers), ignores_space }
     }
 
     /// Selects the changes of one run.
@@ -464,7 +455,7 @@ mod tests {
         let of = |asked, agent: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::USER_AGENT, agent.parse().expect("a header"));
-            View::of(asked, &headers)
+            view_of(asked, &headers)
         };
         assert_eq!(of(None, "Mozilla/5.0 (X11; Linux x86_64) Firefox/140"), View::Split);
         assert_eq!(of(None, "Mozilla/5.0 (iPhone) Mobile/15E148 Safari"), View::Unified);

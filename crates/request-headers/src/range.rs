@@ -4,7 +4,7 @@
 
 /// The part of a file to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// The whole file.
     Whole,
     /// At least one byte.
@@ -20,7 +20,7 @@ pub(crate) enum Part {
 
 impl Part {
     /// Parses a `Range` header for a file of `length` bytes.
-    pub(crate) fn asked(range: &str, length: u64) -> Self {
+    pub fn asked(range: &str, length: u64) -> Self {
         let Some((unit, spec)) = range.split_once('=') else { return Self::Whole };
         if !unit.trim().eq_ignore_ascii_case("bytes") {
             return Self::Whole;

@@ -7,7 +7,7 @@ use highlight::{Language, Piece, Token, Tokenizer};
 use maud::{Markup, html};
 use model::visible::{Mark, Visible};
 
-use super::visible;
+use crate::visible;
 
 /// The largest text that is highlighted, in bytes.
 const TEXT_LIMIT_BYTES: usize = 200_000;
@@ -16,7 +16,7 @@ const TEXT_LIMIT_BYTES: usize = 200_000;
 const LINE_LIMIT_BYTES: usize = 1_000;
 
 /// Returns the pieces of each line of a text. The result ends where highlighting stops.
-pub(super) fn colours<'a>(language: &'static Language, lines: impl Iterator<Item = &'a str> + Clone) -> Vec<Vec<Piece>> {
+pub fn colours<'a>(language: &'static Language, lines: impl Iterator<Item = &'a str> + Clone) -> Vec<Vec<Piece>> {
     if lines.clone().map(str::len).sum::<usize>() > TEXT_LIMIT_BYTES {
         return vec![];
     }
@@ -37,12 +37,12 @@ fn class(token: Token) -> &'static str {
 }
 
 /// Renders a line with its colours and emphasized ranges. Without pieces, the line has no colours.
-pub(super) fn line(text: &str, pieces: Option<&Vec<Piece>>, emphasized: &[Range<usize>]) -> Markup {
+pub fn line(text: &str, pieces: Option<&Vec<Piece>>, emphasized: &[Range<usize>]) -> Markup {
     parts(text, std::iter::once((0..text.len(), None)), pieces, emphasized)
 }
 
 /// Renders a line of a file with its colours, emphasized ranges and marks.
-pub(super) fn visible_line(line: &Visible, pieces: Option<&Vec<Piece>>, emphasized: &[Range<usize>]) -> Markup {
+pub fn visible_line(line: &Visible, pieces: Option<&Vec<Piece>>, emphasized: &[Range<usize>]) -> Markup {
     parts(line.text(), line.ranges(), pieces, emphasized)
 }
 

@@ -11,7 +11,7 @@ use maud::{Markup, PreEscaped, html};
 use printable::{printable, printable_line};
 use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd};
 
-use super::colour;
+use crate::colour;
 
 /// The longest message that is rendered as Markdown.
 const MARKDOWN_LIMIT_BYTES: usize = 200_000;
@@ -29,7 +29,7 @@ const MOST_TABLE_CELLS: usize = MOST_PIECES / 2;
 const DEEPEST: usize = 50;
 
 /// Renders Markdown with coloured code. Text that exceeds a limit is shown unformatted.
-pub(super) fn markdown(text: &str) -> Markup {
+pub fn markdown(text: &str) -> Markup {
     let text = printable(text);
     html! {
         @if let Some(formed) = formed(&text) { div.markdown { (PreEscaped(formed)) } } @else { pre.plain { (text) } }
@@ -109,7 +109,7 @@ impl fmt::Write for BoundedBuffer {
 }
 
 /// Returns the plain text of a Markdown message in one line, cut to a number of characters.
-pub(super) fn words_of(text: &str, chars: usize) -> String {
+pub fn words_of(text: &str, chars: usize) -> String {
     let (head, _) = head_of(text, chars * 8);
     let words = Parser::new(head).filter_map(|event| match event {
         Event::Text(text) | Event::Code(text) => Some(text.into_string()),
@@ -149,7 +149,7 @@ fn address(url: CowStr<'_>) -> CowStr<'_> {
 }
 
 /// Renders the output of a program with its colours.
-pub(super) fn output(text: &str) -> Markup {
+pub fn output(text: &str) -> Markup {
     let slices = cansi::v3::categorise_text(text);
     html! {
         @for slice in &slices {
@@ -191,7 +191,7 @@ fn classes(slice: &cansi::v3::CategorisedSlice<'_>) -> String {
 }
 
 /// Returns the beginning of a text, and the number of bytes after it.
-pub(super) fn head_of(text: &str, bytes: usize) -> (&str, usize) {
+pub fn head_of(text: &str, bytes: usize) -> (&str, usize) {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -200,14 +200,14 @@ pub(super) fn head_of(text: &str, bytes: usize) -> (&str, usize) {
 }
 
 /// Returns a piece of a text from an offset on, the offset of the next piece, and the number of bytes after the piece.
-pub(super) fn piece_of(text: &str, from: usize, bytes: usize) -> (&str, usize, usize) {
+pub fn piece_of(text: &str, from: usize, bytes: usize) -> (&str, usize, usize) {
     let rest = &text[text.floor_char_boundary(from)..];
     let (piece, left) = head_of(rest, bytes);
     (piece, text.len() - left, left)
 }
 
 /// Returns the last lines of an output, and the number of bytes before them.
-pub(super) fn end_of(text: &str, lines: usize, bytes: usize) -> (&str, usize) {
+pub fn end_of(text: &str, lines: usize, bytes: usize) -> (&str, usize) {
     let mut from = text.len().saturating_sub(bytes);
     while !text.is_char_boundary(from) {
         from += 1;

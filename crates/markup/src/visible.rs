@@ -8,7 +8,7 @@ use model::visible::{Mark, Visible};
 const NAME_BYTES: usize = 1_000;
 
 /// Returns the class of a mark. The same letters in ordinary text have no class.
-pub(super) fn class(mark: Mark) -> &'static str {
+pub fn class(mark: Mark) -> &'static str {
     match mark {
         Mark::Hidden => "unseen",
         Mark::LineEnd => "line-end",
@@ -17,7 +17,7 @@ pub(super) fn class(mark: Mark) -> &'static str {
 }
 
 /// Renders a text with its marks.
-pub(super) fn text(text: &Visible) -> Markup {
+pub fn text(text: &Visible) -> Markup {
     html! {
         @for (piece, mark) in text.pieces() {
             @if let Some(mark) = mark { span class=(class(mark)) { (piece) } } @else { (piece) }
@@ -26,7 +26,7 @@ pub(super) fn text(text: &Visible) -> Markup {
 }
 
 /// Renders a name, such as a path.
-pub(super) fn name(name: impl AsRef<[u8]>) -> Markup {
+pub fn name(name: impl AsRef<[u8]>) -> Markup {
     text(&Visible::short_name(name, NAME_BYTES))
 }
 

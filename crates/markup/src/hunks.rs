@@ -10,8 +10,16 @@ use model::diff::{DiffLine, DiffLineKind, Hunk};
 use model::visible::Visible;
 use similar::{ChangeTag, TextDiff};
 
-use super::View;
-use crate::pages::colour;
+use crate::colour;
+
+/// The layout of a diff.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Removed lines above added lines.
+    Unified,
+    /// The old and the new lines side by side.
+    Split,
+}
 
 /// The longest lines that are compared word by word, in bytes.
 const WORDS_LIMIT_BYTES: usize = 1_000;
@@ -35,7 +43,8 @@ const COLOURED_BYTES: usize = 400_000;
 const LINE_BYTES: usize = 10_000;
 
 /// The remaining limits of a response.
-pub(super) struct RemainingLimits {
+#[derive(Debug)]
+pub struct RemainingLimits {
     lines: Cell<usize>,
     bytes: Cell<usize>,
     coloured: Cell<usize>,
@@ -51,7 +60,8 @@ fn take(left: &Cell<usize>, amount: usize) -> bool {
 }
 
 impl RemainingLimits {
-    pub(super) fn new(lines: usize) -> Self {
+    /// Creates the limits of a response with at most this many lines.
+    pub fn new(lines: usize) -> Self {
         let cell = Cell::new;
         Self {
             lines: cell(lines),
@@ -62,7 +72,8 @@ impl RemainingLimits {
         }
     }
 
-    pub(super) fn is_nothing(&self) -> bool {
+    /// Returns whether no more lines can be shown.
+    pub fn is_nothing(&self) -> bool {
         self.lines.get() == 0 || self.bytes.get() == 0
     }
 
@@ -88,7 +99,8 @@ struct Line {
 /// A row with the old and the new line: the same line of both files, or a removed line, an added line or both.
 type Row = (Option<Line>, Option<Line>);
 
-pub(super) fn hunk_part(hunk: &Hunk, language: Option<&'static Language>, sides: View, left: &RemainingLimits) -> Markup {
+/// Renders the rows of a hunk, until a limit is reached.
+pub fn hunk_part(hunk: &Hunk, language: Option<&'static Language>, sides: View, left: &RemainingLimits) -> Markup {
     let rows = rows(hunk, language, left);
     html! {
         @match sides {
