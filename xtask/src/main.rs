@@ -10,6 +10,7 @@ mod console;
 mod diagram;
 mod docker;
 mod docs;
+mod fuzz;
 mod openapi;
 mod packages;
 mod schemathesis;
@@ -41,6 +42,9 @@ Usage: cargo xtask <command>
                           Defaults: a new seed, 200 cuts on each file system; requires root
   screenshots             Take the screenshots for the README in Chromium
   book                    Build the documentation as a website in target/book with mdBook
+  fuzz [TARGET] [--seconds N] [--merge]
+                          Search for inputs that make a parser fail, with one fuzz target or all of them
+                          --merge adds new inputs to the corpus in fuzz/corpus; default: 5 seconds for each target
   tidy                    Check the project's own rules for source files and documents
   docs                    Regenerate all documents that are generated from the code
   openapi                 Regenerate docs/openapi.json
@@ -76,6 +80,8 @@ enum CommandError {
     Screenshots(console::StepError),
     #[error("specify a version of Codex\nhint: cargo xtask codex 0.75.0")]
     NoVersion,
+    #[error(transparent)]
+    Fuzz(#[from] fuzz::FuzzError),
     #[error(transparent)]
     Diagram(#[from] diagram::DiagramError),
     #[error(transparent)]
@@ -113,6 +119,7 @@ fn run(arguments: &[String]) -> Result<(), CommandError> {
         [command, version] if command == "codex" => codex::run(root(), version)?,
         [command] if command == "schemathesis" => schemathesis::run(root()).map_err(CommandError::Schemathesis)?,
         [command, rest @ ..] if command == "chaos" && rest.len() <= 5 => chaos::run(root(), rest)?,
+        [command, rest @ ..] if command == "fuzz" => fuzz::run(root(), &fuzz::Asked::parse(rest)?)?,
         [command] if command == "docs" => {
             docs::run(root()).map_err(CommandError::Docs)?;
             diagram::run(root())?;

@@ -15,6 +15,7 @@ const NEEDS: &[(Need, &str)] = &[
     (Need::Program("node"), "nodejs"),
     (Need::Program("npm"), "npm"),
     (Need::Program("ps"), "procps"),
+    (Need::Program("c++"), "g++"),
     (Need::Program("bash"), "bash"),
     (Need::Program("curl"), "curl"),
     (Need::Program("jq"), "jq"),

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::console::{self, StepError};
 use crate::tools::{self, cargo};
-use crate::{docker, packages, schemathesis, tidy};
+use crate::{docker, fuzz, packages, schemathesis, tidy};
 
 /// Why a change does not pass.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,10 @@ pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestEr
     check("HTTP API against its OpenAPI document", &|| schemathesis::run(root));
     if engine.is_some() {
         check("images with Codex, built by the program", &|| images(root));
+    }
+    if let Err(error) = console::timed("fuzz targets", || fuzz::run(root, &fuzz::Asked::default())) {
+        console::complain(&error.to_string());
+        failed.push("fuzz targets");
     }
     if let Err(error) = console::timed("tidiness", || tidy::run(root)) {
         console::complain(&error.to_string());
