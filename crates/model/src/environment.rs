@@ -1,7 +1,7 @@
 //! A repository that tasks start from. The code and the API call it an environment.
 //!
-//! On disk, the URL, the default branch and the secret values each have their own file, and everything else is in `env.json`
-//! ([`EnvironmentFile`]). A failed clone leaves nothing on disk; only the record in memory shows the failure.
+//! On disk, the URL, the default branch and the secret values each have their own file, and everything else is in `env.json`.
+//! A failed clone leaves nothing on disk; only the record in memory shows the failure.
 
 use std::collections::BTreeMap;
 
