@@ -153,4 +153,93 @@ mod tests {
         assert_eq!(levels(&file), (Level::Failure, 1));
         assert_eq!(levels(&file.join("home")), (Level::Failure, 1));
     }
+
+    #[test]
+    fn a_link_to_a_home_is_judged_by_its_target() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+        std::os::unix::fs::symlink(&target, &link).expect("linked");
+        assert!(home(&link).found.ends_with("will be created at the first start"), "a dangling link is not a home yet");
+        std::fs::create_dir(&target).expect("made");
+        std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o770)).expect("ours");
+        let finding = home(&link);
+        assert!(finding.level == Level::Warning && finding.found.contains("(mode 770)"), "{finding:?}");
+        assert!(finding.hints[0].contains(&format!("chmod 700 {}", link.display())), "{finding:?}");
+    }
+
+    #[test]
+    fn each_permission_of_others_is_reported() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let check = |mode: u32, expect: Level| {
+            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).expect("ours");
+            assert_eq!(home(folder.path()).level, expect, "{mode:o}");
+        };
+        for mode in [0o710, 0o720, 0o740, 0o701, 0o702, 0o704] {
+            check(mode, Level::Warning);
+        }
+        check(0o700, Level::Ok);
+    }
+
+    #[test]
+    fn the_free_space_of_a_missing_home_is_that_of_the_folder_above() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (here, below) = (space(folder.path()), space(&folder.path().join("not/there/yet")));
+        assert_eq!((here.check.as_ref(), here.level), (below.check.as_ref(), below.level));
+        assert!(here.found.ends_with(" GiB free"), "{here:?}");
+        assert_eq!(existing_above(&folder.path().join("a/b")), folder.path());
+        assert_eq!(existing_above(Path::new("relative/nowhere")), Path::new("/"), "an unknown path is not an error");
+    }
+
+    #[test]
+    fn host_names_are_reported_only_if_their_cookies_reach_other_ports() {
+        let config = Config::for_home(Path::new("/h"));
+        assert_eq!(names(&config), None);
+        let two = Config { allowed_hosts: vec!["a.lan".to_owned(), "b.lan".to_owned()], ..config };
+        let finding = names(&two).expect("reported");
+        assert_eq!((finding.level, finding.hints.len()), (Level::Warning, 2));
+        assert!(finding.found.contains("for a.lan and b.lan to programs"), "{finding:?}");
+    }
+
+    fn status(troubles: &[(&str, &[&str])], hold: Option<&str>) -> ServerStatus {
+        let trouble =
+            |detail: &str, hints: &[&str]| serde_json::json!({ "code": "disk_low", "detail": detail, "hints": hints });
+        let troubles: Vec<_> = troubles.iter().map(|(detail, hints)| trouble(detail, hints)).collect();
+        let status = serde_json::json!({
+            "version": "1", "pid": 7, "home": "/h", "worker": { "name": "host", "hints": [] }, "git": "2.39",
+            "started_at": "2026-01-02T03:04:05Z", "environments": 0, "tasks": 0, "active_runs": 0, "queued_runs": 0,
+            "hold": hold.map(|detail| trouble(detail, &["wait"])), "troubles": troubles,
+        });
+        serde_json::from_value(status).expect("a status")
+    }
+
+    #[test]
+    fn a_running_server_is_fine_until_it_reports_something() {
+        let fine = running(&status(&[], None));
+        assert_eq!((fine.level, fine.hints.len()), (Level::Ok, 0));
+        assert!(fine.found.starts_with("running (process 7)"), "{fine:?}");
+        let two = running(&status(&[("no space", &["free some"]), ("no engine", &["start it", "or not"])], None));
+        assert_eq!((two.level, two.hints), (Level::Warning, ["free some", "start it", "or not"].map(str::to_owned).to_vec()));
+        assert!(two.found.ends_with("it reports: no space; no engine"), "{}", two.found);
+    }
+
+    #[test]
+    fn what_holds_the_queue_is_reported_once() {
+        let finding = running(&status(&[("no space", &["free some"])], Some("no space")));
+        assert!(finding.found.ends_with("it reports: no space"), "{}", finding.found);
+        assert_eq!(finding.hints, ["free some", "wait"]);
+        assert_eq!(running(&status(&[], Some("paused"))).level, Level::Warning);
+    }
+
+    #[tokio::test]
+    async fn a_machine_without_anything_gets_a_finding_for_each_part() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let base = process::BaseEnvironment::default().with("PATH", "/nowhere");
+        let config = Config { worker: Some("host".to_owned()), base_environment: base, ..Config::for_home(folder.path()) };
+        let found = findings(&config).await;
+        let checks: Vec<_> = found.iter().map(|finding| finding.check.as_ref()).collect();
+        assert_eq!(checks, ["git", "home", "disk", "worker"]);
+        let failures = found.iter().filter(|finding| finding.level == Level::Failure);
+        let failures: Vec<_> = failures.inspect(|finding| assert!(!finding.hints.is_empty(), "{finding:?}")).collect();
+        assert_eq!(failures.len(), 2, "Git and Codex are missing: {failures:?}");
+    }
 }
