@@ -13,6 +13,7 @@ use config::Config;
 use durable::blocking;
 use git::Git;
 
+use model::queue::Blocker;
 use protocol::ServerStatus;
 pub use protocol::{Finding, Level};
 use rustix::fs::{Access, access};
@@ -119,14 +120,19 @@ fn space(home: &Path) -> Finding {
 /// Reports a running server, which also made the other findings.
 pub fn running(status: &ServerStatus) -> Finding {
     let server = format!("running (process {}); it ran these checks with its own settings and environment", status.pid);
-    let all: Vec<_> = status.troubles.iter().chain(&status.hold).collect();
-    let mut reported: Vec<_> = all.iter().map(|trouble| trouble.detail.as_str()).collect();
-    reported.dedup();
+    // What holds the queue is often one of the troubles.
+    let mut reported: Vec<&Blocker> = vec![];
+    for trouble in status.troubles.iter().chain(&status.hold) {
+        if reported.iter().all(|known| known.detail != trouble.detail) {
+            reported.push(trouble);
+        }
+    }
     if reported.is_empty() {
         return Finding::new("server", Level::Ok, server);
     }
-    let finding = Finding::new("server", Level::Warning, format!("{server}; it reports: {}", reported.join("; ")));
-    all.iter().flat_map(|trouble| &trouble.hints).fold(finding, |finding, hint| finding.hint(hint.clone()))
+    let details: Vec<_> = reported.iter().map(|trouble| trouble.detail.as_str()).collect();
+    let finding = Finding::new("server", Level::Warning, format!("{server}; it reports: {}", details.join("; ")));
+    reported.iter().flat_map(|trouble| &trouble.hints).fold(finding, |finding, hint| finding.hint(hint.clone()))
 }
 
 #[cfg(test)]
@@ -201,8 +207,7 @@ mod tests {
     }
 
     fn status(troubles: &[(&str, &[&str])], hold: Option<&str>) -> ServerStatus {
-        let trouble =
-            |detail: &str, hints: &[&str]| serde_json::json!({ "code": "disk_low", "detail": detail, "hints": hints });
+        let trouble = |detail: &str, hints: &[&str]| serde_json::json!({ "code": "disk_low", "detail": detail, "hints": hints });
         let troubles: Vec<_> = troubles.iter().map(|(detail, hints)| trouble(detail, hints)).collect();
         let status = serde_json::json!({
             "version": "1", "pid": 7, "home": "/h", "worker": { "name": "host", "hints": [] }, "git": "2.39",
@@ -224,9 +229,9 @@ mod tests {
 
     #[test]
     fn what_holds_the_queue_is_reported_once() {
-        let finding = running(&status(&[("no space", &["free some"])], Some("no space")));
-        assert!(finding.found.ends_with("it reports: no space"), "{}", finding.found);
-        assert_eq!(finding.hints, ["free some", "wait"]);
+        let finding = running(&status(&[("no space", &["wait"]), ("no engine", &["start it"])], Some("no space")));
+        assert!(finding.found.ends_with("it reports: no space; no engine"), "{}", finding.found);
+        assert_eq!(finding.hints, ["wait", "start it"]);
         assert_eq!(running(&status(&[], Some("paused"))).level, Level::Warning);
     }
 
