@@ -1,4 +1,4 @@
-//! Every setting by itself: its default, its value in the file, in a variable and in a flag, and what is refused.
+//! Each setting: its default, its value in the file, in a variable and in a flag, and what is refused.
 //!
 //! `Debug` of a [`Config`] shows every field, so a setting that changes a second field is noticed.
 

@@ -94,7 +94,7 @@ async fn without_a_receiver_nothing_is_sent_or_held() {
     let stage = Stage::open(folder.path(), quiet);
     assert!(!stage.notifications.has_receivers());
     announce(&stage, 1);
-    assert!(stage.tracker.is_empty(), "nothing is under way");
+    assert!(stage.tracker.is_empty(), "nothing is being sent");
     assert_eq!(stage.notifications.view().held, 0);
 }
 

@@ -88,7 +88,7 @@ async fn twenty_browsers_can_subscribe_and_each_can_do_so_again() {
         stage.subscribe(&service, &n.to_string(), &format!("session-{n}"));
     }
     let more = stage.notifications.subscribe("session-20".to_owned(), stage.wish(&service, "20"));
-    assert_eq!(more.expect_err("all places are taken").report.code, ErrorCode::TooManyDevices);
+    assert_eq!(more.expect_err("there is no free place").report.code, ErrorCode::TooManyDevices);
     stage.subscribe(&service, "again", "session-7");
     let devices = stage.notifications.view().devices;
     assert_eq!(devices.len(), 20);

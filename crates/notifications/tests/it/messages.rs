@@ -109,7 +109,7 @@ async fn a_redirect_is_not_followed() {
         hook.answer(status, &[("location", elsewhere.url())]);
         assert!(test(&stage, NoticeTarget::Webhook).await.is_some(), "{status}");
     }
-    assert!(elsewhere.already().is_empty(), "the receiver alone decides who reads notifications");
+    assert!(elsewhere.already().is_empty(), "only configured receivers get notifications");
 }
 
 #[tokio::test]

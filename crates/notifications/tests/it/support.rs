@@ -191,7 +191,7 @@ pub(crate) fn webhook(url: &str, secret: Option<&str>) -> NoticeSettings {
     NoticeSettings { webhook_url: Some(url.to_owned()), webhook_secret: secret.map(Secret::new), ..NoticeSettings::default() }
 }
 
-/// Returns quiet hours that began an hour ago and last for two more hours.
+/// Returns quiet hours that started an hour ago and last for two more hours.
 pub(crate) fn quiet_now(let_through: &[NoticeGroup]) -> QuietHours {
     let clock = |hours: i64| {
         let time = Timestamp::now() + SignedDuration::from_hours(hours);

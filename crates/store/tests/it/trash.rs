@@ -102,9 +102,9 @@ fn a_task_does_not_replace_one_that_is_already_in_its_place() {
     home.create_task(&task(1), &[]).expect("written");
     home.discard_task(task_id(1)).expect("moved");
     home.create_task(&task(1), &[]).expect("written");
-    let error = home.discard_task(task_id(1)).expect_err("the place is taken");
+    let error = home.discard_task(task_id(1)).expect_err("the trash has one");
     assert!(error.to_string().starts_with("could not remove `"), "{error}");
-    let error = home.bring_back_task(&task(1)).expect_err("the place is taken");
+    let error = home.bring_back_task(&task(1)).expect_err("there is one");
     assert!(error.to_string().starts_with("could not restore `"), "{error}");
     assert_eq!(home.read_tasks().expect("read").records, [task(1)]);
     assert_eq!(kinds(&home), [(task_id(1).to_string(), "task")], "both are unchanged");
