@@ -268,4 +268,73 @@ pub(super) mod tests {
         assert_eq!(compare(&opaque("a"), &opaque("a"), now), Ok(CopyState::Same));
         assert!(compare(&opaque("a"), &opaque("b"), now).is_err());
     }
+
+    #[test]
+    fn each_border_of_urgency_is_where_it_should_be() {
+        let now = Timestamp::from_second(NOW).expect("a time");
+        let check = |left: i64, life: Option<i64>, expect: Due| {
+            let expires = NOW + left;
+            let claims = json!({ "exp": expires, "iat": life.map(|life| expires - life) });
+            let token = format!("e30.{}.c2ln", BASE64.encode(claims.to_string()));
+            assert_eq!(due(&json!({ "tokens": { "access_token": token } }), now), expect, "{left} {life:?}");
+        };
+        check(599, None, Due::Now);
+        check(600, None, Due::Soon);
+        check(3599, None, Due::Soon);
+        check(3600, None, Due::No);
+        // A quarter of the lifetime, but at most a day.
+        check(999, Some(4000), Due::Soon);
+        check(1000, Some(4000), Due::No);
+        check(86_399, Some(864_000), Due::Soon);
+        check(86_400, Some(864_000), Due::No);
+        check(i64::MIN / 2, None, Due::Now);
+        check(700, Some(-4000), Due::No);
+    }
+
+    #[test]
+    fn tokens_that_say_nothing_about_their_lifetime_are_not_due() {
+        for token in ["", "x", "a.b", "a.b.c.d", "e30.e30.x", "e30.W10.x", "e30.!!!.x", "e30.eyJleHAiOiJzb29uIn0.x"] {
+            let login = json!({ "tokens": { "access_token": token } });
+            assert_eq!(due(&login, Timestamp::from_second(NOW).expect("a time")), Due::No, "{token}");
+        }
+        for login in [json!(null), json!([]), json!("x"), json!({ "tokens": [] }), json!({ "tokens": { "access_token": 7 } })] {
+            assert_eq!(due(&login, Timestamp::from_second(NOW).expect("a time")), Due::No, "{login}");
+        }
+    }
+
+    #[test]
+    fn a_renewed_token_may_live_for_ninety_days_and_no_longer() {
+        let longest = 90 * 24 * 3600;
+        assert!(matches!(compared(&login("acc-1", "r-2", NOW + longest)), Ok(Copied::Newer(_))));
+        let expect = Err("its tokens have an implausibly long lifetime");
+        assert_eq!(compared(&login("acc-1", "r-2", NOW + longest + 1)), expect);
+        assert_eq!(compared(&login("acc-1", "r-2", i64::MAX)), expect);
+        assert_eq!(compared(&login("acc-1", "r-2", NOW + 100)), Err("its tokens were replaced, but not renewed"));
+        assert_eq!(compared(&login("acc-1", "r-2", i64::MIN)), Ok(Copied::Older));
+    }
+
+    #[test]
+    fn the_time_of_a_renewal_is_copied_only_if_it_is_short_text() {
+        let check = |time: Value, is_copied: bool| {
+            let mut renewed = login("acc-1", "r-2", NOW + 500);
+            renewed["last_refresh"] = time.clone();
+            let Ok(Copied::Newer(newer)) = compared(&renewed) else { panic!("not accepted: {time}") };
+            assert_eq!(newer["last_refresh"] == time, is_copied, "{time}");
+        };
+        check(json!("2027-02-01T00:00:00Z"), true);
+        check(json!("x".repeat(64)), true);
+        check(json!("x".repeat(65)), false);
+        check(json!(7), false);
+        check(json!({ "deep": [] }), false);
+    }
+
+    #[test]
+    fn the_same_account_needs_an_owner_in_both_logins() {
+        let (one, renewed) = (login("acc-1", "r-1", NOW), login("acc-1", "r-2", NOW + 500));
+        assert!(is_same_account(&one, &renewed));
+        assert!(!is_same_account(&one, &login("acc-2", "r-1", NOW)));
+        let anonymous = json!({ "tokens": { "access_token": "e30.e30.x" } });
+        assert!(!is_same_account(&anonymous, &anonymous), "an unknown owner equals nobody");
+        assert!(!is_same_account(&json!([]), &json!([])));
+    }
 }

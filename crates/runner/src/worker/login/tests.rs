@@ -171,3 +171,29 @@ fn what_is_planted_where_nobody_is_logged_in_is_no_login() {
     Login::adopt(&home).expect("looked");
     assert_eq!(Login::stored(&home).expect("read"), None);
 }
+
+#[test]
+fn a_key_next_to_tokens_decides_by_the_mode() {
+    let check = |text: &str, expect: Option<&str>| {
+        assert_eq!(Login::parse(text.as_bytes()).map(|login| login.describe()), expect, "{text}");
+    };
+    check(r#"{"OPENAI_API_KEY":"sk-1"}"#, Some("an API key"));
+    check(r#"{"OPENAI_API_KEY":"sk-1","tokens":{"access_token":"a"}}"#, Some("a ChatGPT account"));
+    check(r#"{"auth_mode":"apikey","OPENAI_API_KEY":"sk-1","tokens":{"access_token":"a"}}"#, Some("an API key"));
+    check(r#"{"auth_mode":"apikey","tokens":{"access_token":"a"}}"#, None);
+    check(r#"{"OPENAI_API_KEY":"","tokens":{"access_token":""}}"#, None);
+    check(r#"{"OPENAI_API_KEY":7}"#, None);
+    check(r#"{"tokens":[]}"#, None);
+}
+
+#[test]
+fn a_key_is_accepted_from_its_shortest_to_its_longest_form() {
+    let (_folder, home) = home();
+    let check = |length: usize, is_accepted: bool| {
+        assert_eq!(Login::store_key(&home, &"k".repeat(length)).is_ok(), is_accepted, "{length}");
+    };
+    check(model::secret::SHORTEST_SECRET_BYTES - 1, false);
+    check(model::secret::SHORTEST_SECRET_BYTES, true);
+    check(KEY_LIMIT_BYTES, true);
+    check(KEY_LIMIT_BYTES + 1, false);
+}
