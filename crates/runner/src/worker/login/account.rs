@@ -75,7 +75,7 @@ pub(super) fn due(login: &Value, now: Timestamp) -> Due {
 /// Returns the login for a container, where Codex uses the access token and cannot renew it.
 pub(super) fn without_renewal(login: &Value) -> Value {
     let mut copy = login.clone();
-    if let Some(token) = copy["tokens"].get_mut("refresh_token") {
+    if let Some(token) = copy.get_mut("tokens").and_then(|tokens| tokens.get_mut("refresh_token")) {
         *token = KEPT_OUTSIDE.into();
     }
     copy
@@ -258,7 +258,7 @@ pub(super) mod tests {
     fn a_container_gets_no_refresh_token() {
         let copy = without_renewal(&login("acc-1", "r-1", NOW));
         assert!(!copy.to_string().contains("r-1") && copy["tokens"]["account_id"] == "acc-1", "{copy}");
-        assert_eq!(without_renewal(&json!({ "OPENAI_API_KEY": "sk-1" })), json!({ "OPENAI_API_KEY": "sk-1", "tokens": null }));
+        assert_eq!(without_renewal(&json!({ "OPENAI_API_KEY": "sk-1" })), json!({ "OPENAI_API_KEY": "sk-1" }));
     }
 
     #[test]

@@ -173,6 +173,21 @@ fn what_is_planted_where_nobody_is_logged_in_is_no_login() {
 }
 
 #[test]
+fn a_login_that_is_not_an_object_is_never_used() {
+    for text in ["[]", "7", "\"text\"", "null", "{", ""] {
+        let (folder, home) = home();
+        let copy = of_a_run(folder.path(), "auth");
+        fs_err::write(folder.path().join("login.json"), text).expect("written");
+        assert_eq!(Login::parse(text.as_bytes()), None, "{text}");
+        Login::stored(&home).expect_err(text);
+        assert_eq!(Login::due(&home, now()).expect("readable"), Due::No, "{text}");
+        assert_eq!(Login::lend(&home, &copy, now()).expect("lent as it is"), None, "{text}");
+        Login::pass_on(&home, &copy).expect("nothing to pass on");
+        assert!(!Login::renew(&home, &home.host_copy(), now()).expect("nothing to renew"), "{text}");
+    }
+}
+
+#[test]
 fn a_key_next_to_tokens_decides_by_the_mode() {
     let check = |text: &str, expect: Option<&str>| {
         assert_eq!(Login::parse(text.as_bytes()).map(|login| login.describe()), expect, "{text}");
