@@ -24,6 +24,9 @@ const DRAFT: &str = "WIP: ";
 /// The maximum number of pages of 50 open pull requests that are searched.
 const MOST_PAGES: usize = 20;
 
+/// The number of reviews and statuses that are requested: the most that Forgejo returns by default. Without a limit, it returns 30.
+const MOST_ITEMS: usize = 50;
+
 pub(super) struct Forgejo {
     api: Api,
     place: ForgePlace,
@@ -83,8 +86,12 @@ impl Forgejo {
         format!("/repos/{}/{rest}", self.place.project)
     }
 
+    fn reviews_path(&self, number: u64) -> String {
+        self.path(&format!("pulls/{number}/reviews?limit={MOST_ITEMS}"))
+    }
+
     fn status(&self, sha: &ObjectId) -> String {
-        self.path(&format!("commits/{sha}/status"))
+        self.path(&format!("commits/{sha}/status?limit={MOST_ITEMS}"))
     }
 }
 
@@ -149,7 +156,7 @@ impl Forge for Forgejo {
 
     fn reviews(&self, number: u64) -> Answer<'_, Option<Reviews>> {
         Box::pin(async move {
-            let found: Option<Vec<Review>> = self.api.get_if_changed(&self.path(&format!("pulls/{number}/reviews"))).await?;
+            let found: Option<Vec<Review>> = self.api.get_if_changed(&self.reviews_path(number)).await?;
             Ok(found.map(|found| {
                 last_words(found.into_iter().filter_map(|review| {
                     let verdict = match (review.dismissed, review.state.as_str()) {
@@ -168,7 +175,7 @@ impl Forge for Forgejo {
         Box::pin(async move {
             let number = pull_request.number;
             let who = |user: Option<User>| user.map_or_else(|| "somebody".to_owned(), |user| user.login);
-            let reviews: Vec<Review> = self.api.get(&self.path(&format!("pulls/{number}/reviews"))).await?;
+            let reviews: Vec<Review> = self.api.get(&self.reviews_path(number)).await?;
             let mut comments = vec![];
             for review in reviews.into_iter().filter(|review| !review.dismissed) {
                 if review.comments_count > 0 {

@@ -163,7 +163,7 @@ async fn each_status_is_pending_failed_or_passed() {
         host.answer(&json!({ "state": "pending", "statuses": [{ "context": "ci", "status": state }] }));
         let found = client.checks(7, &sha('b')).await.expect("an answer").expect("new");
         assert_eq!(found.words(), expect, "{state}");
-        assert_eq!(host.only_request().line, format!("GET /api/v1/repos/me/app/commits/{}/status", "b".repeat(40)));
+        assert_eq!(host.only_request().line, format!("GET /api/v1/repos/me/app/commits/{}/status?limit=50", "b".repeat(40)));
     };
     check("pending", "1 pending").await;
     check("failure", "1 failed").await;
@@ -206,9 +206,9 @@ async fn the_last_verdict_of_each_reviewer_counts() {
     check(&[review(3, None, "APPROVED", &json!({}))], &[], &[]).await;
 }
 
-const REVIEWS: &str = "GET /api/v1/repos/me/app/pulls/7/reviews";
+const REVIEWS: &str = "GET /api/v1/repos/me/app/pulls/7/reviews?limit=50";
 const COMMENTS_1: &str = "GET /api/v1/repos/me/app/pulls/7/reviews/1/comments";
-const STATUS: &str = "GET /api/v1/repos/me/app/commits/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb/status";
+const STATUS: &str = "GET /api/v1/repos/me/app/commits/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb/status?limit=50";
 
 #[tokio::test]
 async fn feedback_contains_the_open_comments_of_every_review() {
