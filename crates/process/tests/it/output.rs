@@ -1,10 +1,11 @@
-//! The limits of captured output, the search for programs, and what an error says.
+//! Streamed and captured output, the search for programs, and the counters of programs.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use fs_err as fs;
-use process::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool};
+use futures_util::{Stream, StreamExt as _};
+use process::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool, calls, processes_with_environment};
 
 /// A time limit that is far longer than any step of these tests takes.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -12,16 +13,6 @@ const PATIENCE: Duration = Duration::from_mins(1);
 fn shell(script: &str, max: usize) -> CommandSpec<'static> {
     let base = BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
     CommandSpec::new(&Tool::at("/bin/sh"), &base, "/").arg("-c").arg(script).stdout(Stdout::Capture { max }).deadline(PATIENCE)
-}
-
-#[tokio::test]
-async fn output_of_exactly_the_limit_is_captured_and_one_byte_more_is_too_much() {
-    let captured = shell("printf 12345", 5).run_ok().await.expect("it fits");
-    assert_eq!(captured.stdout, b"12345");
-    let error = shell("printf 123456", 5).run_ok().await.expect_err("too much");
-    assert!(matches!(error, RunProgramError::OutputTooLarge { .. }), "{error:?}");
-    let nothing = shell("true", 0).run_ok().await.expect("nothing fits into nothing");
-    assert_eq!(nothing.stdout, b"");
 }
 
 #[tokio::test]
@@ -85,4 +76,68 @@ async fn a_program_without_output_has_no_version() {
     assert_eq!(blank.version(), Some(""), "only the first line counts");
     Tool::at("/bin/sh").ask_version(&["-c", "exit 1"], &base).await.expect_err("it fails");
     Tool::at("/nowhere/tool").ask_version(&["--version"], &base).await.expect_err("it is missing");
+}
+
+/// Reads a stream to its end. Returns the output before the first error, and the error.
+async fn read(stream: impl Stream<Item = std::io::Result<bytes::Bytes>>) -> (Vec<u8>, Option<String>) {
+    let mut stream = std::pin::pin!(stream);
+    let mut output = vec![];
+    while let Some(piece) = stream.next().await {
+        match piece {
+            Ok(piece) => output.extend_from_slice(&piece),
+            Err(error) => return (output, Some(error.to_string())),
+        }
+    }
+    (output, None)
+}
+
+#[tokio::test]
+async fn a_stream_contains_all_output_however_large_it_is() {
+    let stream = shell("head -c 1000000 /dev/zero; printf end", 0).streamed().await.expect("it writes");
+    let (output, error) = read(stream).await;
+    assert_eq!((output.len(), output.ends_with(b"\0end"), error), (1_000_003, true, None));
+}
+
+#[tokio::test]
+async fn a_program_without_output_is_an_empty_stream() {
+    let stream = shell("true", 0).streamed().await.expect("it succeeds");
+    assert_eq!(read(stream).await, (vec![], None));
+}
+
+#[tokio::test]
+async fn a_failure_before_any_output_is_an_error_and_a_later_one_ends_the_stream() {
+    let early = shell("echo why >&2; exit 3", 0).streamed().await.err().expect("it fails");
+    assert!(matches!(&early, RunProgramError::Failed { stderr_tail, .. } if stderr_tail == "why\n"), "{early:?}");
+    let stream = shell("echo some; echo why >&2; exit 3", 0).streamed().await.expect("it writes");
+    let (output, error) = read(stream).await;
+    assert_eq!(output, b"some\n");
+    assert!(error.is_some_and(|error| error.contains("why")), "the reader learns that the output is incomplete");
+    let missing = CommandSpec::new(&Tool::at("/nowhere/tool"), &BaseEnvironment::default(), "/").streamed().await;
+    assert!(matches!(missing.err(), Some(RunProgramError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_dropped_ends_its_program() {
+    let mark = format!("mark-{}", uuid::Uuid::now_v7());
+    let stream = shell("echo started; exec sleep 600", 0).env("STREAM_MARK", &mark).streamed().await.expect("it writes");
+    let running = processes_with_environment("STREAM_MARK", &mark).expect("/proc can be read");
+    assert_eq!(running.len(), 1, "{running:?}");
+    drop(stream);
+    tokio::time::timeout(PATIENCE, running[0].wait_until_gone()).await.expect("it ends").expect("known");
+}
+
+#[tokio::test]
+async fn each_program_is_counted_with_how_it_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("counted");
+    fs::write(&program, "#!/bin/sh\nexit $2\n").expect("written");
+    fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let base = BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
+    for code in ["0", "0", "1"] {
+        let ended = CommandSpec::new(&Tool::at(&program), &base, "/").args(["fetch", code]).deadline(PATIENCE).run_ok().await;
+        assert_eq!(ended.is_ok(), code == "0");
+    }
+    let counted: Vec<_> = calls().into_iter().filter(|(call, _)| call.program == "counted").collect();
+    let shown: Vec<_> = counted.iter().map(|(call, times)| (call.verb.as_str(), call.outcome, *times)).collect();
+    assert_eq!(shown, [("fetch", "failed", 1), ("fetch", "ok", 2)]);
 }
