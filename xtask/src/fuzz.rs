@@ -58,7 +58,7 @@ pub(crate) enum FuzzError {
 
 /// What to run.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct FuzzArguments {
     target: Option<String>,
     seconds: Option<u32>,
     merge: Merge,
@@ -72,7 +72,7 @@ enum Merge {
     Yes,
 }
 
-impl Asked {
+impl FuzzArguments {
     /// Parses the arguments of the command.
     pub(crate) fn parse(arguments: &[String]) -> Result<Self, FuzzError> {
         let mut asked = Self::default();
@@ -94,7 +94,7 @@ impl Asked {
 }
 
 /// Builds the targets and runs them.
-pub(crate) fn run(root: &Path, asked: &Asked) -> Result<(), FuzzError> {
+pub(crate) fn run(root: &Path, asked: &FuzzArguments) -> Result<(), FuzzError> {
     let all = targets(root)?;
     let targets = match &asked.target {
         None => all,
@@ -260,17 +260,17 @@ fn summary(said: &str) -> String {
 mod tests {
     use super::*;
 
-    fn asked(arguments: &[&str]) -> Option<Asked> {
+    fn asked(arguments: &[&str]) -> Option<FuzzArguments> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
-        Asked::parse(&arguments).ok()
+        FuzzArguments::parse(&arguments).ok()
     }
 
     #[test]
     fn a_target_and_a_duration_are_optional() {
         let target = Some("names".to_owned());
-        assert_eq!(asked(&[]), Some(Asked::default()));
-        assert_eq!(asked(&["names"]), Some(Asked { target: target.clone(), ..Asked::default() }));
-        let all = Asked { target, seconds: Some(60), merge: Merge::Yes };
+        assert_eq!(asked(&[]), Some(FuzzArguments::default()));
+        assert_eq!(asked(&["names"]), Some(FuzzArguments { target: target.clone(), ..FuzzArguments::default() }));
+        let all = FuzzArguments { target, seconds: Some(60), merge: Merge::Yes };
         assert_eq!(asked(&["--seconds", "60", "names", "--merge"]), Some(all));
         for bad in [&["--seconds"][..], &["--seconds", "x"], &["--seconds", "0"], &["a", "b"], &["--release"]] {
             assert_eq!(asked(bad), None, "{bad:?}");

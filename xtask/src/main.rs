@@ -119,7 +119,7 @@ fn run(arguments: &[String]) -> Result<(), CommandError> {
         [command, version] if command == "codex" => codex::run(root(), version)?,
         [command] if command == "schemathesis" => schemathesis::run(root()).map_err(CommandError::Schemathesis)?,
         [command, rest @ ..] if command == "chaos" && rest.len() <= 5 => chaos::run(root(), rest)?,
-        [command, rest @ ..] if command == "fuzz" => fuzz::run(root(), &fuzz::Asked::parse(rest)?)?,
+        [command, rest @ ..] if command == "fuzz" => fuzz::run(root(), &fuzz::FuzzArguments::parse(rest)?)?,
         [command] if command == "docs" => {
             docs::run(root()).map_err(CommandError::Docs)?;
             diagram::run(root())?;

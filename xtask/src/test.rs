@@ -46,7 +46,7 @@ pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestEr
     if engine.is_some() {
         check("images with Codex, built by the program", &|| images(root));
     }
-    if let Err(error) = console::timed("fuzz targets", || fuzz::run(root, &fuzz::Asked::default())) {
+    if let Err(error) = console::timed("fuzz targets", || fuzz::run(root, &fuzz::FuzzArguments::default())) {
         console::complain(&error.to_string());
         failed.push("fuzz targets");
     }

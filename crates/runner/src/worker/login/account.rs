@@ -305,12 +305,12 @@ pub(super) mod tests {
     #[test]
     fn a_renewed_token_may_live_for_ninety_days_and_no_longer() {
         let longest = 90 * 24 * 3600;
-        assert!(matches!(compared(&login("acc-1", "r-2", NOW + longest)), Ok(Copied::Newer(_))));
+        assert!(matches!(compared(&login("acc-1", "r-2", NOW + longest)), Ok(CopyState::Newer(_))));
         let expect = Err("its tokens have an implausibly long lifetime");
         assert_eq!(compared(&login("acc-1", "r-2", NOW + longest + 1)), expect);
         assert_eq!(compared(&login("acc-1", "r-2", i64::MAX)), expect);
         assert_eq!(compared(&login("acc-1", "r-2", NOW + 100)), Err("its tokens were replaced, but not renewed"));
-        assert_eq!(compared(&login("acc-1", "r-2", i64::MIN)), Ok(Copied::Older));
+        assert_eq!(compared(&login("acc-1", "r-2", i64::MIN)), Ok(CopyState::Older));
     }
 
     #[test]
@@ -318,7 +318,7 @@ pub(super) mod tests {
         let check = |time: Value, is_copied: bool| {
             let mut renewed = login("acc-1", "r-2", NOW + 500);
             renewed["last_refresh"] = time.clone();
-            let Ok(Copied::Newer(newer)) = compared(&renewed) else { panic!("not accepted: {time}") };
+            let Ok(CopyState::Newer(newer)) = compared(&renewed) else { panic!("not accepted: {time}") };
             assert_eq!(newer["last_refresh"] == time, is_copied, "{time}");
         };
         check(json!("2027-02-01T00:00:00Z"), true);
