@@ -44,7 +44,7 @@ pub(crate) fn run(root: &Path) -> Result<(), BookError> {
     let mut command = Command::new("mdbook");
     console::run(command.arg("build").arg(&stage).arg("--dest-dir").arg(&book)).map_err(|error| match error {
         StepError::Start { .. } => BookError::NoMdBook,
-        failed @ StepError::Failed { .. } => BookError::Build(failed),
+        failed @ (StepError::Failed { .. } | StepError::Sources(_)) => BookError::Build(failed),
     })?;
     console::say(&format!("    {}", book.join("index.html").display()));
     Ok(())

@@ -17,6 +17,8 @@ pub(crate) enum StepError {
     },
     #[error("`{program}` failed with {status}")]
     Failed { program: String, status: std::process::ExitStatus },
+    #[error("could not read the sources")]
+    Sources(#[from] io::Error),
 }
 
 /// Prints a line to stdout. A closed stdout is not an error.

@@ -41,7 +41,7 @@ pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestEr
     check("lints", &|| console::run(&mut clippy(root)));
     check("documentation", &|| console::run(&mut documentation(root)));
     check("licenses and sources", &|| dependencies(root));
-    check("examples in the documentation", &|| console::run(cargo(root).args(["test", "--quiet", "--workspace", "--doc"])));
+    check("examples in the documentation", &|| examples(root));
     check("HTTP API against its OpenAPI document", &|| schemathesis::run(root));
     if engine.is_some() {
         check("images with Codex, built by the program", &|| images(root));
@@ -96,6 +96,47 @@ fn documentation(root: &Path) -> Command {
     command
 }
 
+/// Runs the examples in doc comments. Building the documentation tests of a crate takes seconds, so crates without examples are left alone.
+fn examples(root: &Path) -> Result<(), StepError> {
+    let names = crates_with_examples(&root.join("crates"))?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let packages = names.iter().flat_map(|name| ["--package", name]);
+    console::run(cargo(root).args(["test", "--quiet", "--doc"]).args(packages))
+}
+
+/// Returns the folders of crates with a code block in a doc comment, sorted.
+fn crates_with_examples(crates: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(crates)? {
+        let entry = entry?;
+        if has_example(&entry.path().join("src"))? {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn has_example(folder: &Path) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let found = if path.is_dir() {
+            has_example(&path)?
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path)?;
+            text.lines().map(str::trim_start).any(|line| line.starts_with("/// ```") || line.starts_with("//! ```"))
+        } else {
+            false
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Checks the dependencies. Skips advisories, because their database is not reachable from every network.
 fn dependencies(root: &Path) -> Result<(), StepError> {
     let Some(mut deny) = tools::cargo_deny(root)? else {
@@ -134,6 +175,18 @@ fn scope(arguments: &[String]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_crates_with_an_example_build_documentation_tests() {
+        let folder = tempfile::tempdir().expect("the folder can be created");
+        for (name, text) in [("a", "//! ```\n//! x();\n//! ```\n"), ("b", "// ```\n"), ("c/below", "    /// ```no_run\n")] {
+            let source = folder.path().join(name.split('/').next().expect("a name")).join("src");
+            let file = source.join(name).join("lib.rs");
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("the folder can be created");
+            std::fs::write(file, text).expect("the file can be written");
+        }
+        assert_eq!(crates_with_examples(folder.path()).expect("the folder can be read"), ["a", "c"]);
+    }
 
     #[test]
     fn every_crate_is_tested_unless_some_are_chosen() {

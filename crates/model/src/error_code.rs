@@ -4,7 +4,7 @@
 //! programs may contain codes that this version does not know: [`AnyCode`] keeps them unchanged.
 use std::fmt;
 
-use crate::problem::ProblemKind;
+use crate::problem_kind::ProblemKind;
 
 /// What an error is about. The reference lists the codes by topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

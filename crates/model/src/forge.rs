@@ -97,15 +97,21 @@ fn refused(detail: String) -> Problem {
 pub struct ProjectPath(String);
 
 described!(ProjectPath, {
-    let part = r"[\p{L}\p{N}_][\p{L}\p{N}_.\-]*";
-    let pattern = trimmed(&format!("/*{part}(?:/{part})+/*"));
+    let part = r"[0-9A-Za-z_][0-9A-Za-z_.\-]*";
+    let doubled = format!(r"[0-9A-Za-z_.\-/]*\.git\.git/*[{SPACE}]*$");
+    let pattern = trimmed(&format!("(?!{doubled})/*{part}(?:/{part})+/*"));
     text("The name of a repository on its Git host: `owner/name`, or `group/subgroup/name` on GitLab.", pattern)
         .max_length(Some(255))
 });
 
 impl ProjectPath {
-    /// Parses `owner/name`.
+    /// Parses `owner/name`. Git hosts only use letters, digits and signs of ASCII.
     pub fn parse(text: &str) -> Result<Self, Problem> {
+        if text.trim().is_ascii() { Self::read(text) } else { Err(unusable_project(text)) }
+    }
+
+    /// Parses a path less strictly, because records of earlier versions may contain other letters.
+    fn read(text: &str) -> Result<Self, Problem> {
         let path = text.trim().trim_matches('/');
         let path = path.strip_suffix(".git").unwrap_or(path);
         let plain = |part: &str| {
@@ -118,7 +124,7 @@ impl ProjectPath {
         if is_stable && path.len() <= 255 && path.split('/').count() >= 2 && path.split('/').all(plain) {
             Ok(Self(path.to_owned()))
         } else {
-            Err(refused(format!("invalid repository name `{}`", shown(text))).hint("use the form `owner/name`"))
+            Err(unusable_project(text))
         }
     }
 
@@ -133,6 +139,10 @@ impl ProjectPath {
     }
 }
 
+fn unusable_project(text: &str) -> Problem {
+    refused(format!("invalid repository name `{}`", shown(text))).hint("use the form `owner/name`")
+}
+
 impl fmt::Display for ProjectPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -141,7 +151,7 @@ impl fmt::Display for ProjectPath {
 
 impl<'de> Deserialize<'de> for ProjectPath {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        Self::read(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
@@ -367,7 +377,7 @@ mod tests {
     fn the_schemas_describe_what_the_parsers_accept() {
         const PIECES: &[&str] =
             &["/", ".", "-", "_", ".git", "a", "ü", "7", "@", ":", "#", " ", "\n", "http://", "https://", "localhost"];
-        let projects = ["owner/name", "a/b/c.git", "/a/b/", "owner", "a/.git", "a/-b", "ü/七"];
+        let projects = ["owner/name", "a/b/c.git", "/a/b/", "owner", "a/.git", "a/-b", "ü/七", "a/b.git.git", "a/b.git.git/ "];
         agree::<ProjectPath>(|text| ProjectPath::parse(text).is_ok(), &projects, PIECES);
         let urls =
             ["https://host/api/v3", "http://localhost:80/", "http://[::1]", "http://127.0.0.1:x", "https://", "https://a@b"];

@@ -10,7 +10,6 @@ use printable::printable;
 use serde::{Deserialize, Serialize};
 
 use crate::error_code::AnyCode;
-use crate::problem::{Problem, ProblemKind};
 
 /// Why a run, a request, a clone or a container failed: a code, a message and hints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -39,17 +38,6 @@ impl Report {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(harmless(hint.into()));
         self
-    }
-
-    /// Turns the report into a problem of this kind.
-    pub fn into_problem(self, kind: ProblemKind) -> Problem {
-        Problem { kind, report: self }
-    }
-}
-
-impl From<Problem> for Report {
-    fn from(problem: Problem) -> Self {
-        problem.report
     }
 }
 

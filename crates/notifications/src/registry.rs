@@ -8,10 +8,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use jiff::Timestamp;
 use model::ErrorCode;
+use model::damaged::Damaged;
 use model::notice::{Notice, NoticeSettings, PushEndpoint};
 use model::problem::Problem;
 use model::secret::Secret;
-use protocol::Damaged;
 use store::{DeviceRecord, Devices, Home, StoreError};
 
 use super::seal::{BrowserKeys, seal};

@@ -37,6 +37,7 @@ use model::task::TaskStatus;
 
 pub use answer::AnswerTask;
 pub use doctor::{Finding, Level};
+pub use model::damaged::Damaged;
 pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use query::{Archived, ConflictsQuery, DiffFormat, DiffQuery, FeedQuery, FollowQuery, LogQuery, RefsQuery, TaskQuery};
 pub use queue::{QueueItem, QueueView};
@@ -267,19 +268,6 @@ pub struct ResumeTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Priority>)]
     pub priority: Option<String>,
-}
-
-/// A task or repository whose files cannot be read. The server does not change them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Damaged {
-    /// Name of the item's folder.
-    pub id: String,
-    /// Path of the file that cannot be read.
-    pub path: String,
-    /// Why the file cannot be read.
-    pub reason: String,
-    /// How to fix the problem.
-    pub hints: Vec<String>,
 }
 
 /// One page of a list.

@@ -9,11 +9,11 @@ use std::path::Path;
 
 use durable::write_atomically;
 use fs_err as fs;
+use model::damaged::Damaged;
 use model::environment::EnvironmentRecord;
 use model::ids::EnvironmentId;
 use model::names::{BranchName, RepositoryUrl, VariableName};
 use model::secret::Secret;
-use protocol::Damaged;
 use serde::{Deserialize, Serialize};
 
 use super::environment_file::EnvironmentFile;

@@ -40,8 +40,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use model::ErrorCode;
+use model::damaged::Damaged;
 use model::problem::Problem;
-use protocol::Damaged;
 
 /// Returns how many free bytes this user may use on the disk of a path.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {

@@ -9,9 +9,9 @@ use std::path::Path;
 use durable::write_atomically;
 use fs_err as fs;
 use jiff::Timestamp;
+use model::damaged::Damaged;
 use model::notice::{Notice, NoticeSettings, PushEndpoint};
 use model::secret::Secret;
-use protocol::Damaged;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

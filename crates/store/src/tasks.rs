@@ -8,10 +8,10 @@ use std::path::Path;
 use durable::crash::{self, CrashPoint};
 use durable::write_atomically;
 use fs_err as fs;
+use model::damaged::Damaged;
 use model::ids::TaskId;
 use model::image::Image;
 use model::task::TaskRecord;
-use protocol::Damaged;
 
 use super::home::private_folder;
 use super::task_file::TaskFile;

@@ -11,9 +11,6 @@ use regex::Regex;
 /// The path of a module below its crate, which is empty for the root.
 type Module = Vec<String>;
 
-/// Crates that still contain cycles.
-const NOT_YET: &[&str] = &["crates/model", "crates/testkit"];
-
 static USE: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^\s*(?:pub(?:\([a-z ]+\))? )?use ([^;]+);"));
 static PATH: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:crate|self|super)(?:::\w+)+"));
 static COMMENT: LazyLock<Regex> = LazyLock::new(|| regex("//.*"));
@@ -38,12 +35,7 @@ pub(super) fn complaints(sources: &BTreeMap<String, String>) -> Vec<String> {
         format!("{folder}: these modules import each other in a cycle: {}", names.join(", "))
     };
     let of_crate = |(folder, files): (&&str, &BTreeMap<Module, &str>)| {
-        let found = cycles(files);
-        match (NOT_YET.contains(folder), found.is_empty()) {
-            (true, true) => vec![format!("{folder}: contains no cycles any more: remove it from `NOT_YET`")],
-            (true, false) => vec![],
-            (false, _) => found.iter().map(|cycle| named(folder, cycle)).collect(),
-        }
+        cycles(files).iter().map(|cycle| named(folder, cycle)).collect::<Vec<_>>()
     };
     crates.iter().flat_map(of_crate).collect()
 }
@@ -168,25 +160,6 @@ mod tests {
             [("lib.rs", "mod b;\nuse crate::b::B;"), ("b.rs", "use crate::VALUE;")],
         ] {
             assert_eq!(check(&files), Vec::<String>::new(), "{files:?}");
-        }
-    }
-
-    #[test]
-    fn a_crate_without_cycles_is_checked_from_then_on() {
-        let check = |file: &str, text: &str| {
-            complaints(&BTreeMap::from([
-                (file.to_owned(), text.to_owned()),
-                ("crates/model/src/b.rs".to_owned(), "use crate::a;".to_owned()),
-            ]))
-        };
-        assert_eq!(check("crates/model/src/a.rs", "use crate::b;"), Vec::<String>::new());
-        assert_eq!(check("crates/model/src/a.rs", ""), ["crates/model: contains no cycles any more: remove it from `NOT_YET`"]);
-    }
-
-    #[test]
-    fn crates_with_cycles_exist() {
-        for folder in NOT_YET {
-            assert!(crate::root().join(folder).is_dir(), "{folder}");
         }
     }
 }

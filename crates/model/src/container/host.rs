@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::settings::refused;
+use super::refused::refused;
 use crate::names::shown;
 use crate::problem::Problem;
 use crate::schema::{SPACE, described, text, trimmed};
@@ -23,10 +23,11 @@ described!(HostPattern, {
 
 /// Returns the pattern of hosts that [`HostPattern::parse`] accepts.
 fn host_pattern() -> String {
-    let port = r"(?::\+?0*(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?";
+    let port = r"(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?";
     let label = "[0-9A-Za-z_](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?";
-    // The last part of a name contains a character that is not a digit.
-    let name = format!(r"(?:\*\.)?(?=[^:]{{1,253}}(?:[:{SPACE}]|$))(?:{label}\.)*(?![0-9]+(?:[:{SPACE}]|$)){label}");
+    // The last part of a name is not a number, neither decimal nor hexadecimal.
+    let number = "(?:[0-9]+|0[xX][0-9A-Fa-f]*)";
+    let name = format!(r"(?:\*\.)?(?=[^:]{{1,253}}(?:[:{SPACE}]|$))(?:{label}\.)*(?!{number}(?:[:{SPACE}]|$)){label}");
     let byte = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
     let ipv4 = format!(r"{byte}(?:\.{byte}){{3}}");
     let ipv6 = ipv6_pattern(&ipv4);
@@ -133,8 +134,8 @@ mod tests {
     #[test]
     fn the_schema_describes_what_the_parser_accepts() {
         const PIECES: &[&str] = &[
-            "*.", "a", "B", "_", "-", ".", ":", "::", "[", "]", "0", "1", "255", "256", "10.0.0.1", "fd00", "::1", ":80",
-            ":65536", " ", "+",
+            "*.", "a", "B", "_", "-", ".", ":", "::", "[", "]", "0", "1", "0x", "0X1f", "255", "256", "10.0.0.1", "fd00", "::1",
+            ":80", ":65536", " ", "+",
         ];
         let samples = [
             "example.com",
@@ -161,6 +162,10 @@ mod tests {
             "01.2.3.4",
             "a:0",
             "a:+080",
+            "a:080",
+            "a.0x1F",
+            "a.0x",
+            "0x1g",
             " A.b ",
             "1",
             "a..b",

@@ -4,6 +4,7 @@
 mod check;
 mod host;
 mod image;
+mod refused;
 mod settings;
 
 pub use check::{ContainerCheck, ContainerEngine, ContainerImage, ContainerProblem, ContainerStatus};

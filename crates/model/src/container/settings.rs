@@ -4,7 +4,7 @@
 //! lists hosts only if its network is `allow`.
 
 use super::host::HostPattern;
-use crate::error_code::ErrorCode;
+use super::refused::refused;
 use crate::names::shown;
 use crate::problem::Problem;
 use crate::schema::{CONTROL, text, text_in_requests, trimmed};
@@ -222,10 +222,6 @@ settings! {
     }
 }
 
-pub(super) fn refused(detail: String) -> Problem {
-    Problem::new(ErrorCode::ContainerRefused, detail)
-}
-
 impl ContainerSettings {
     /// Applies `edit` to these settings. Changing the network to anything but `allow` removes the allowed hosts.
     pub fn edited(self, edit: &EditContainer) -> Result<Self, Problem> {
@@ -383,6 +379,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::error_code::ErrorCode;
     use crate::schema::tests::{agree, allows};
 
     #[test]

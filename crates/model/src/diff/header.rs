@@ -3,7 +3,7 @@
 //! A header can have any number of lines, in any order. Specific lines (`rename from`, `---`) take precedence over the
 //! `diff --git` line, which is ambiguous if paths contain spaces.
 
-use super::parse::Lines;
+use super::lines::Lines;
 use super::path::{bare_path, git_line_paths, lossy, side_path};
 use super::{FileDiff, FileStatus, Hunk, base64_of};
 

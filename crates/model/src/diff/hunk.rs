@@ -2,7 +2,7 @@
 //!
 //! The counts, not the content, decide which lines belong to a hunk, because a file may itself contain a patch.
 
-use super::parse::Lines;
+use super::lines::Lines;
 use super::path::lossy;
 use super::{DiffLine, DiffLineKind, Hunk, base64_of};
 

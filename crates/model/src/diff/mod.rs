@@ -6,6 +6,7 @@
 
 mod header;
 mod hunk;
+mod lines;
 mod parse;
 mod path;
 mod picture;

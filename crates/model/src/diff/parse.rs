@@ -3,8 +3,8 @@
 
 use super::header::FileHeader;
 use super::hunk::OpenHunk;
-use super::{Diff, DiffLineKind, DiffStats, FileDiff, FileStatus, Hunk, Omitted};
-use crate::visible::{Of, has_hidden};
+use super::lines::Lines;
+use super::{Diff, DiffStats, FileDiff, FileStatus, Hunk};
 
 /// The maximum number of lines to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,46 +18,6 @@ pub struct LineLimits {
 impl LineLimits {
     /// The limits of a diff that is parsed completely.
     pub const NONE: Self = Self { per_file: usize::MAX, total: usize::MAX };
-}
-
-/// The statistics of a file's lines, and how many more lines may be kept.
-#[derive(Debug)]
-pub(super) struct Lines {
-    pub(super) added: u64,
-    pub(super) removed: u64,
-    pub(super) has_hidden: bool,
-    room: usize,
-    is_cut: bool,
-}
-
-impl Lines {
-    fn with_room(room: usize) -> Self {
-        Self { room, added: 0, removed: 0, has_hidden: false, is_cut: false }
-    }
-
-    /// Counts a line, and returns whether it may be kept.
-    pub(super) fn count(&mut self, kind: DiffLineKind, text: &[u8]) -> bool {
-        match kind {
-            DiffLineKind::Context => {}
-            DiffLineKind::Added => self.added += 1,
-            DiffLineKind::Removed => self.removed += 1,
-        }
-        self.has_hidden |= has_hidden(text, Of::Line);
-        self.is_cut |= self.room == 0;
-        let has_room = self.room > 0;
-        self.room = self.room.saturating_sub(1);
-        has_room
-    }
-
-    pub(super) fn omitted(&self) -> Option<Omitted> {
-        self.is_cut.then_some(Omitted::TooManyLines)
-    }
-}
-
-impl Default for Lines {
-    fn default() -> Self {
-        Self::with_room(usize::MAX)
-    }
 }
 
 impl Diff {
@@ -105,7 +65,7 @@ impl Walk {
         } else if let Some(file) = &mut self.file {
             self.hunk = OpenHunk::begin(line);
             // After the first hunk, there are no more header lines, only text that may follow a patch.
-            if self.hunk.is_none() && self.hunks.is_empty() && !self.lines.is_cut {
+            if self.hunk.is_none() && self.hunks.is_empty() && !self.lines.is_cut() {
                 file.take(line);
             }
         }
@@ -114,7 +74,7 @@ impl Walk {
     fn close_hunk(&mut self) {
         let closed = self.hunk.take().map(OpenHunk::finish);
         // Drop a hunk if none of its lines was kept.
-        self.hunks.extend(closed.filter(|hunk| !hunk.lines.is_empty() || !self.lines.is_cut));
+        self.hunks.extend(closed.filter(|hunk| !hunk.lines.is_empty() || !self.lines.is_cut()));
     }
 
     fn close_file(&mut self) {

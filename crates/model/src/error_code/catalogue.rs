@@ -1,7 +1,7 @@
 //! The table of all error codes, grouped by topic: the meaning, the code, the kinds of problem, and special HTTP statuses or retries.
 
 use super::{Retry, Topic};
-use crate::problem::ProblemKind;
+use crate::problem_kind::ProblemKind;
 
 error_codes! {
     Request {

@@ -4,12 +4,13 @@
 
 use jiff::Timestamp;
 
+use super::ask::ask;
+use super::branch_update::Update;
+use super::decision::{Decision, TaskEffect};
 use super::next::go_on;
 use super::publish::{PublicationEvent, published};
-use super::question::ask;
 use super::record::TaskRecord;
 use super::request::never_ran;
-use super::update::Update;
 use crate::ids::{Attempt, ObjectId, ThreadId};
 use crate::names::RepositoryUrl;
 use crate::policy::RunPolicy;
@@ -98,59 +99,6 @@ pub enum TaskEvent {
     RemovalLeft,
     /// An event of the publication.
     Publication(PublicationEvent),
-}
-
-/// An action to perform. Every action is idempotent: performing it twice is harmless.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TaskEffect {
-    /// Ensure that the worktree is at its base. Results in `Prepared` or `PreparationFailed`.
-    Prepare {
-        /// The attempt that the effect belongs to.
-        attempt: Attempt,
-    },
-    /// Ensure that a keeper supervises the run. Results in `Launched` or `PreparationFailed`.
-    Launch {
-        /// The attempt that the effect belongs to.
-        attempt: Attempt,
-    },
-    /// Follow the log and the keeper. Results in `ThreadStarted`, `TurnStarted` and `KeeperGone`.
-    Follow {
-        /// The attempt that the effect belongs to.
-        attempt: Attempt,
-    },
-    /// Ask the preparation or the keeper to stop the run.
-    StopRun {
-        /// The attempt that the effect belongs to.
-        attempt: Attempt,
-    },
-    /// Determine the outcome of the run and commit its changes. Results in `RunFinished`.
-    Finish {
-        /// The attempt that the effect belongs to.
-        attempt: Attempt,
-    },
-    /// Ensure that the task is completely removed.
-    Remove,
-    /// Ensure that the next step of the publication is done. Results in a [`PublicationEvent`].
-    Publish {
-        /// The request that the effect belongs to.
-        attempt: u32,
-    },
-}
-
-/// A new record and the effects that follow from it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Decision {
-    /// The record to write before any effect.
-    pub record: TaskRecord,
-    /// The effects, in order.
-    pub effects: Vec<TaskEffect>,
-}
-
-impl Decision {
-    pub(super) fn changed(mut record: TaskRecord, now: Timestamp, effects: Vec<TaskEffect>) -> Self {
-        record.updated_at = now;
-        Self { record, effects }
-    }
 }
 
 /// Decides what follows from an event. `policy` is the policy of the task's repository.

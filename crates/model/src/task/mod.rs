@@ -1,40 +1,47 @@
 //! Tasks: their records, and the decisions about what happens next.
 //!
-//! * `record`: the record of a task, and its form in `meta.json`.
+//! * `record`: the record of a task.
 //! * [`request()`]: what users may request, and when a request is rejected.
 //! * [`decide()`]: what follows from an event.
 //! * `group`: the group of a task in lists.
 //! * `publish`: requests and events of a push or a pull request.
-//! * `question`: questions that must be answered before a run can start.
+//! * `question`, `ask`: questions that must be answered before a run can start.
 //! * `status`: the status of a task.
 //! * `summary`: the prompt of a new thread that replaces a thread whose session was lost.
-//! * `update`: updates of the branch from its base branch.
+//! * `update`, `branch_update`: updates of the branch from its base branch.
 //! * [`reconcile()`]: the events that must have happened, derived from the state of the machine after a restart.
 //!
 //! All functions are total and do no I/O. The caller writes the record first and then performs the effects.
 
+mod ask;
+mod branch_update;
 mod decide;
+mod decision;
 mod group;
 mod next;
 mod publish;
 mod question;
 mod reconcile;
 mod record;
+mod refusal;
 mod request;
 mod status;
 mod summary;
 mod update;
 
-pub use decide::{Decision, TaskEffect, TaskEvent, decide};
+pub use branch_update::{Update, UpdateStrategy};
+pub use decide::{TaskEvent, decide};
+pub use decision::{Decision, TaskEffect};
 pub use group::TaskGroup;
 pub use publish::PublicationEvent;
 pub use question::{Answer, Question};
 pub use reconcile::{Holder, Observation, reconcile};
 pub use record::{FollowUp, NewRun, NewTask, TaskRecord};
-pub use request::{Refusal, TaskRequest, request};
+pub use refusal::Refusal;
+pub use request::{TaskRequest, request};
 pub use status::TaskStatus;
 pub use summary::with_summary;
-pub use update::{Update, UpdateStrategy, hand_over_prompt};
+pub use update::hand_over_prompt;
 
 #[cfg(test)]
 pub(crate) mod samples;

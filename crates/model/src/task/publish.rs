@@ -5,9 +5,9 @@
 
 use jiff::Timestamp;
 
-use super::decide::{Decision, TaskEffect};
+use super::decision::{Decision, TaskEffect};
 use super::record::TaskRecord;
-use super::request::Refusal;
+use super::refusal::Refusal;
 use crate::ids::ObjectId;
 use crate::publication::{Publication, PublicationStatus, Publish, PullRequest};
 use crate::run::{RunEnd, RunError, RunRecord};

@@ -7,14 +7,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::decide::{Decision, TaskEffect};
-use super::record::TaskRecord;
-use super::request::Refusal;
 use crate::error_code::ErrorCode;
-use crate::ids::Attempt;
 use crate::names::RepositoryUrl;
 use crate::problem::Problem;
-use crate::run::RunPhase;
 
 /// Asks whether these URLs may be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -47,100 +42,5 @@ impl Answer {
             "skip" => Ok(Self::Skip),
             _ => Err(Problem::new(ErrorCode::AnswerRefused, "invalid answer; use `fetch` or `skip`")),
         }
-    }
-}
-
-impl TaskRecord {
-    /// Returns the open question, if it has this number.
-    pub fn question(&self, number: Option<u32>) -> Result<&Question, Refusal> {
-        match &self.question {
-            None => Err(Refusal::NoQuestion),
-            Some(open) if number.is_some_and(|number| number != open.number) => Err(Refusal::QuestionChanged),
-            Some(open) => Ok(open),
-        }
-    }
-}
-
-/// Returns a run that is being prepared to the queue until the question is answered.
-pub(super) fn ask(record: &mut TaskRecord, urls: Vec<RepositoryUrl>, now: Timestamp) -> Vec<TaskEffect> {
-    let run = record.last_run_mut();
-    run.attempt = run.attempt.next();
-    run.phase = RunPhase::Queued;
-    let Attempt(number) = run.attempt;
-    record.question = Some(Question { number, urls, asked_at: now });
-    vec![]
-}
-
-/// Applies an answer.
-pub(super) fn answer(task: &TaskRecord, number: Option<u32>, answer: Answer, now: Timestamp) -> Result<Decision, Refusal> {
-    if task.removing {
-        return Err(Refusal::Removing);
-    }
-    task.question(number)?;
-    let mut record = task.clone();
-    if let Some(Question { urls, .. }) = record.question.take()
-        && answer == Answer::Skip
-    {
-        record.skipped_urls.extend(urls);
-    }
-    Ok(Decision::changed(record, now, vec![]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::decide::{TaskEvent, decide};
-    use super::super::request::{TaskRequest, request};
-    use super::super::{TaskGroup, samples};
-    use super::*;
-    use crate::policy::RunPolicy;
-    use crate::run::RunStatus;
-
-    fn url() -> RepositoryUrl {
-        RepositoryUrl::parse("/srv/other").expect("the URL is valid")
-    }
-
-    fn asking() -> TaskRecord {
-        let event = TaskEvent::Asked { attempt: Attempt::FIRST, urls: vec![url()] };
-        decide(&samples::preparing(), event, &RunPolicy::default(), samples::now()).record
-    }
-
-    fn answered(task: &TaskRecord, number: Option<u32>, answer: Answer) -> Result<Decision, Refusal> {
-        request(task, TaskRequest::Answer(number, answer), samples::later())
-    }
-
-    #[test]
-    fn a_task_that_asks_waits_in_the_queue_and_needs_somebody() {
-        let task = asking();
-        assert_eq!((task.last_run().status(), task.last_run().attempt), (RunStatus::Queued, Attempt(2)));
-        assert_eq!(TaskGroup::of(&task), TaskGroup::NeedsYou);
-    }
-
-    #[test]
-    fn an_answer_is_about_the_question_that_was_seen() {
-        let task = asking();
-        assert_eq!(answered(&task, Some(7), Answer::Fetch), Err(Refusal::QuestionChanged));
-        let fetch = answered(&task, Some(2), Answer::Fetch).expect("the request is accepted").record;
-        assert_eq!((&fetch.question, fetch.skipped_urls.len()), (&None, 0));
-        let skip = answered(&task, None, Answer::Skip).expect("the request is accepted").record;
-        assert_eq!((&skip.question, skip.skipped_urls.as_slice()), (&None, [url()].as_slice()));
-        assert_eq!(answered(&skip, Some(2), Answer::Fetch), Err(Refusal::NoQuestion), "the question was answered");
-        assert_eq!(answered(&samples::running(), None, Answer::Fetch), Err(Refusal::NoQuestion));
-    }
-
-    #[test]
-    fn a_task_that_asks_can_be_stopped_and_removed() {
-        let stopped = request(&asking(), TaskRequest::Stop, samples::later()).expect("the request is accepted").record;
-        assert_eq!((stopped.last_run().status(), &stopped.question), (RunStatus::Stopped, &None));
-        let removed = request(&asking(), TaskRequest::Remove, samples::later()).expect("the request is accepted");
-        assert_eq!((&removed.record.question, removed.effects.as_slice()), (&None, [TaskEffect::Remove].as_slice()));
-    }
-
-    #[test]
-    fn a_stop_that_was_first_is_not_asked_again() {
-        let event = TaskEvent::Asked { attempt: Attempt::FIRST, urls: vec![url()] };
-        let record = decide(&samples::stopping(), event.clone(), &RunPolicy::default(), samples::now()).record;
-        assert_eq!((record.last_run().status(), &record.question), (RunStatus::Stopped, &None));
-        let running = samples::running();
-        assert_eq!(decide(&running, event, &RunPolicy::default(), samples::now()).record, running);
     }
 }

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::branch_update::Update;
 use super::question::Question;
 use super::status::TaskStatus;
-use super::update::Update;
 use crate::codex::Usage;
 use crate::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use crate::image::{ImageFile, ImageName};

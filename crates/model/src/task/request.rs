@@ -5,14 +5,14 @@
 
 use jiff::Timestamp;
 
-use super::decide::{Decision, TaskEffect};
+use super::ask::answer;
+use super::decision::{Decision, TaskEffect};
 use super::next;
 use super::publish::publish;
-use super::question::{Answer, answer};
+use super::question::Answer;
 use super::record::{FollowUp, NewRun, TaskRecord};
-use crate::error_code::ErrorCode;
+use super::refusal::Refusal;
 use crate::names::Prompt;
-use crate::problem::Problem;
 use crate::publication::Publish;
 use crate::run::{RunCause, RunEnd, RunOutcome, RunPhase};
 
@@ -51,66 +51,6 @@ pub enum TaskRequest {
     Stop,
     /// Remove the task. Stops its run first.
     Remove,
-}
-
-/// Why a request is rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// A run is active.
-    RunActive,
-    /// Codex never reported a thread, so nothing can be continued.
-    NoThread,
-    /// The last run did not fail.
-    NotFailed,
-    /// The task is being removed.
-    Removing,
-    /// The follow-up does not exist or has already started.
-    NoFollowUp,
-    /// The task has the maximum number of follow-ups.
-    TooManyFollowUps,
-    /// The idempotency key belongs to a different request.
-    KeyReused,
-    /// No run of the task changed anything.
-    NothingToPublish,
-    /// The task has no branch yet.
-    NoBranch,
-    /// The task has no open question.
-    NoQuestion,
-    /// The open question is not the one that was answered.
-    QuestionChanged,
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let conflict = |code, detail| Problem::new(code, detail);
-        match refusal {
-            Refusal::RunActive => conflict(ErrorCode::RunActive, "a run of this task is still active")
-                .hint("wait until the run ends, or stop it with `codex-orchestrator task stop`"),
-            Refusal::NoThread => conflict(ErrorCode::NoThread, "this task has no Codex thread to continue")
-                .hint("the first run failed before Codex started a thread; retry it with `codex-orchestrator task retry`"),
-            Refusal::NotFailed => conflict(ErrorCode::NotFailed, "nothing to retry: the last run of this task did not fail")
-                .hint("to continue with a new prompt, use `codex-orchestrator task resume`"),
-            Refusal::Removing => conflict(ErrorCode::TaskRemoving, "this task is being removed"),
-            Refusal::NoFollowUp => conflict(ErrorCode::NoFollowUp, "follow-up not found: it has already started or was removed")
-                .hint("list the waiting follow-ups with `codex-orchestrator task show`"),
-            Refusal::TooManyFollowUps => {
-                conflict(ErrorCode::TooManyFollowUps, "this task already has the maximum number of follow-ups")
-                    .hint("wait until some of them have run, or combine several into one prompt")
-            }
-            Refusal::KeyReused => {
-                let detail = "this idempotency key was already used for a different request to this task";
-                Problem::new(ErrorCode::IdempotencyKeyReused, detail).hint("use a new key for each new request")
-            }
-            Refusal::NoQuestion => {
-                conflict(ErrorCode::NoQuestion, "this task has no open question: it was answered, or the run was stopped")
-            }
-            Refusal::QuestionChanged => conflict(ErrorCode::QuestionChanged, "this task now asks a different question")
-                .hint("read the new question with `codex-orchestrator task show`, then answer it"),
-            Refusal::NothingToPublish => conflict(ErrorCode::NothingToPublish, "no run of this task has changed anything"),
-            Refusal::NoBranch => conflict(ErrorCode::NoBranch, "this task has no branch and no worktree yet")
-                .hint("the first run ended before they were created; retry the task, or create a new one"),
-        }
-    }
 }
 
 /// Accepts or rejects a request.
@@ -317,6 +257,7 @@ pub(super) fn never_ran(now: Timestamp) -> RunEnd {
 mod tests {
     use super::super::samples;
     use super::*;
+    use crate::error_code::ErrorCode;
     use crate::run::RunStatus;
 
     fn asked(task: &TaskRecord, asked: TaskRequest) -> Result<Decision, Refusal> {

@@ -3,58 +3,14 @@
 //! An update moves the branch between two runs. Each run keeps the commit that it ended with, and an update records the commits
 //! before and after it. This distinguishes the changes of a run from changes of the base.
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
+use super::branch_update::Update;
 use super::record::TaskRecord;
-use super::request::Refusal;
+use super::refusal::Refusal;
 use crate::ids::{ObjectId, RunNumber};
 use crate::merge::FileConflict;
 
 /// The maximum number of files in the prompt.
 const FILES_NAMED: usize = 200;
-
-/// How a branch is updated from its base branch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum UpdateStrategy {
-    /// Rebase the task's commits onto the newest commit of the base.
-    Rebase,
-    /// Merge the base into the branch.
-    Merge,
-}
-
-/// A completed update of a branch from its base branch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = TaskUpdate)]
-pub struct Update {
-    /// The run after which the branch was updated.
-    pub after_run: RunNumber,
-    /// The strategy.
-    pub strategy: UpdateStrategy,
-    /// The base of the task before the update.
-    #[schema(value_type = String)]
-    pub from_base: ObjectId,
-    /// The base of the task after the update.
-    #[schema(value_type = String)]
-    pub to_base: ObjectId,
-    /// The tip of the branch before the update. This commit stays in the mirror.
-    #[schema(value_type = String)]
-    pub from_head: ObjectId,
-    /// The tip of the branch after the update.
-    #[schema(value_type = String)]
-    pub to_head: ObjectId,
-    /// When the branch was updated.
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
-}
-
-impl Update {
-    /// Whether commits of the branch were rewritten, so that a copy of the old branch cannot be fast-forwarded.
-    pub fn rewrote(&self) -> bool {
-        self.strategy == UpdateStrategy::Rebase && self.from_head != self.to_head && self.from_head != self.from_base
-    }
-}
 
 impl TaskRecord {
     /// Returns the base of the branch, if the branch may be moved now.
@@ -137,7 +93,7 @@ fn shown(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::request::{TaskRequest, request};
-    use super::super::{TaskEvent, decide, samples};
+    use super::super::{TaskEvent, UpdateStrategy, decide, samples};
     use super::*;
     use crate::merge::ConflictKind;
     use crate::policy::RunPolicy;

@@ -8,7 +8,8 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::containers::Containers;
-use super::world::{World, folders};
+use super::shared::{folders, git};
+use super::world::World;
 use crate::pictures;
 use crate::process::has_ended;
 
@@ -263,14 +264,4 @@ fn codex_wrote_it(path: &Path, log: &str, wrong: &mut Vec<String>) -> u64 {
         }
     }
     log.lines().count() as u64
-}
-
-pub(super) fn git(mirror: &Path, arguments: &[&str]) -> Result<String, String> {
-    let done = std::process::Command::new("git").arg("--git-dir").arg(mirror).args(arguments).output();
-    let done = done.map_err(|error| error.to_string())?;
-    if done.status.success() {
-        Ok(String::from_utf8_lossy(&done.stdout).trim_end().to_owned())
-    } else {
-        Err(String::from_utf8_lossy(&done.stderr).into_owned())
-    }
 }

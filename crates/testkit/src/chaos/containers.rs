@@ -7,7 +7,7 @@ use std::process::Output;
 
 use scripted_model::{Item, Script, ScriptedModel, Turn};
 
-use super::world::name_of;
+use super::shared::name_of;
 use crate::TestHome;
 use crate::docker;
 use crate::own_engine::{KilledEngine, OwnEngine};

@@ -10,6 +10,9 @@ mod check;
 mod containers;
 mod power;
 mod records;
+mod remotes;
+mod seen;
+mod shared;
 mod troubles;
 mod world;
 

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::account::CUT;
-use super::records::Ended;
+use super::seen::Ended;
+use super::shared::has_ended;
 use super::world::World;
 
 /// The maximum time between a request and the cut, in milliseconds.
@@ -127,9 +128,4 @@ impl World {
 
 fn runs_of(task: &Value) -> impl Iterator<Item = &Value> {
     task["runs"].as_array().into_iter().flatten()
-}
-
-/// Returns whether a run has ended, according to its record.
-pub(super) fn has_ended(run: &Value) -> bool {
-    matches!(run["status"].as_str(), Some("completed" | "failed" | "stopped" | "interrupted"))
 }

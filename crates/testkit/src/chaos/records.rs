@@ -7,31 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::check::git;
-use super::power::has_ended;
-use super::world::{World, codex_home, folders};
-
-/// The runs and commits that were complete after an earlier cut, which proves that they were synced.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    runs: BTreeSet<(String, u64)>,
-    commits: BTreeSet<String>,
-}
-
-/// A run that had ended before a cut, according to the server.
-pub(super) struct Ended {
-    pub(super) status: Option<String>,
-    pub(super) commit: Option<String>,
-    /// The log of the run, unless the run was complete after an earlier cut.
-    pub(super) log: Option<Vec<u8>>,
-}
-
-impl Seen {
-    /// Returns whether a run was complete after an earlier cut.
-    pub(super) fn has(&self, task: &str, number: u64) -> bool {
-        self.runs.contains(&(task.to_owned(), number))
-    }
-}
+use super::seen::Ended;
+use super::shared::{codex_home, folders, git, has_ended};
+use super::world::World;
 
 impl World {
     /// Reports everything that a record refers to and that is missing on the disk. `before` contains the runs that the server showed

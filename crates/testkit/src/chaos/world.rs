@@ -12,8 +12,9 @@ use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 use super::containers::Containers;
-use super::records::Seen;
-use super::troubles::Remotes;
+use super::remotes::Remotes;
+use super::seen::Seen;
+use super::shared::{ANSWER, codex_home, folders, name_of};
 use super::{Account, Agent, Storm};
 use crate::TestHome;
 use crate::pictures;
@@ -30,9 +31,6 @@ const CONTAINERS_AT_WORK: (usize, &str) = (5, "3");
 
 /// The size of a small disk in MiB.
 const DISK: u32 = 96;
-
-/// The time limit of a request. It is long because a removal waits until the task's run has ended.
-pub(super) const ANSWER: Duration = Duration::from_secs(30);
 
 /// The time limit until all tasks are inactive.
 const CALM: Duration = Duration::from_mins(3);
@@ -469,19 +467,4 @@ impl World {
         }
         self.account
     }
-}
-
-/// Returns `CODEX_HOME` of a test with power cuts, which is on the disk that loses its power.
-pub(super) fn codex_home(home: &TestHome) -> PathBuf {
-    home.path().join("codex")
-}
-
-/// Returns the name of the nth prompt.
-pub(super) fn name_of(prompt: u32) -> String {
-    format!("p{prompt}")
-}
-
-pub(super) fn folders(folder: &std::path::Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).collect()
 }
