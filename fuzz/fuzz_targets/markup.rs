@@ -9,7 +9,7 @@ mod html;
 
 use highlight::Language;
 use libfuzzer_sys::fuzz_target;
-use markup::hunks::{Left, View, hunk_part};
+use markup::hunks::{RemainingLimits, View, hunk_part};
 use model::diff::Diff;
 use model::visible::is_invisible;
 
@@ -23,7 +23,7 @@ fuzz_target!(|patch: &[u8]| {
         let name = markup::visible::name(file.path_bytes()).into_string();
         assert!(!text_of(&name).contains(is_hidden), "{name:?}");
         for sides in [View::Unified, View::Split] {
-            let left = Left::new(most);
+            let left = RemainingLimits::new(most);
             for hunk in &file.hunks {
                 let had = !left.is_nothing();
                 let html = hunk_part(hunk, Language::of_file(file.path()), sides, &left).into_string();
