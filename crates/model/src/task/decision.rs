@@ -37,7 +37,7 @@ pub enum TaskEffect {
     },
     /// Ensure that the task is completely removed.
     Remove,
-    /// Ensure that the next step of the publication is done. Results in a [`PublicationEvent`].
+    /// Ensure that the next step of the publication is done. Results in a [`super::PublicationEvent`].
     Publish {
         /// The request that the effect belongs to.
         attempt: u32,
