@@ -112,7 +112,7 @@ async fn files_are_written_and_the_agents_own_commits_arrive_with_every_codex() 
         assert!(log.contains("\"exit_code\":0") && log.contains("went well\\n"), "{image}: {log}");
         assert_eq!(stage.git(&["show", &format!("codex/{}:two", id_of(&task))]), "two", "{image}");
         let subjects = stage.git(&["log", "--format=%s", "-2", &format!("codex/{}", id_of(&task))]);
-        assert_eq!(subjects, "work here\nmy own commit\n", "{image}");
+        assert_eq!(subjects, "work here\nmy own commit", "{image}");
         assert_eq!(
             stage.git(&["log", "-1", "--format=%(trailers:key=Run,valueonly)", &format!("codex/{}", id_of(&task))]).trim(),
             "1"

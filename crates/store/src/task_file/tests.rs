@@ -125,7 +125,7 @@ fn a_file_with_every_optional_field_is_read_and_written_unchanged() {
     let run = json!({
         "resumes": "00000000-0000-0000-0000-000000000005", "lost_thread": "00000000-0000-0000-0000-000000000006",
         "priority": "low", "idempotency_key": "r", "cause": "follow_up", "not_before": "2026-01-02T03:11:00Z",
-        "changes": { "files": 1, "insertions": 2, "deletions": 3 }, "attempt": 4,
+        "changes": { "files": 1, "additions": 2, "deletions": 3 }, "attempt": 4,
     });
     let merge = |into: &mut Value, from: Value| {
         for (name, field) in from.as_object().expect("an object") {
