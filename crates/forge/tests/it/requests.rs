@@ -150,7 +150,7 @@ async fn a_change_is_not_repeated_at_another_host() {
 async fn a_redirect_without_a_target_means_that_the_repository_is_gone() {
     for status in [301, 302, 307, 308] {
         let host = Host::in_order(vec![Reply::json(&json!({ "message": "Moved" })).status(status)]).await;
-        let error = open(&host).details(7).await.expect_err("there is no target");
+        let error = open(&host).details(7).await.expect_err("the redirect names no target");
         assert_eq!(error, ForgeError::NotFound("Moved".to_owned()), "{status}");
     }
 }

@@ -25,7 +25,7 @@ async fn a_webhook_gets_the_notification_as_json() {
     let heard = hook.next().await;
     assert_eq!(heard.target, "/hook");
     assert_eq!(heard.header("content-type").as_deref(), Some("application/json"));
-    assert_eq!(heard.header("x-codex-orchestrator-signature"), None, "there is no secret");
+    assert_eq!(heard.header("x-codex-orchestrator-signature"), None, "without a secret, nothing is signed");
     let expect = json!({
         "event": "test", "environment": "", "title": "Codex Orchestrator",
         "text": "This is a test. Notifications work.", "url": "https://box.example",

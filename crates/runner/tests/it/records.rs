@@ -185,8 +185,8 @@ fn observers_do_not_take_each_other_for_a_keeper() {
 #[tokio::test]
 async fn a_keeper_that_is_gone_needs_no_stop_and_no_wait() {
     let (_folder, files) = stage();
-    request_stop(&files, Attempt(1)).await.expect("there is no keeper");
-    until_gone(&files, Attempt(1)).await.expect("there is no keeper");
+    request_stop(&files, Attempt(1)).await.expect("a run without a keeper has nothing to stop");
+    until_gone(&files, Attempt(1)).await.expect("a run without a keeper has nothing to stop");
     // The signal must not reach this process, which has the number of the keeper that is gone.
     write(&files.keeper(), &keeper_record(1, gone()));
     request_stop(&files, Attempt(1)).await.expect("it is gone");

@@ -126,7 +126,7 @@ fn a_restored_task_has_the_new_record() {
 #[test]
 fn a_mark_can_be_set_and_removed_twice() {
     let (_folder, home) = home();
-    home.mark_removed(task_id(1)).expect_err("there is no such task");
+    home.mark_removed(task_id(1)).expect_err("the task does not exist");
     home.unmark_removed(task_id(1)).expect("there is no mark");
     home.create_task(&task(1), &[]).expect("written");
     home.discard_task(task_id(1)).expect("moved");
