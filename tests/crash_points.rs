@@ -255,9 +255,15 @@ async fn tell_all(points: Vec<String>) {
 }
 
 /// Crash points that other tests cover: with a container in `container_repositories`, with a Git host in `publish`, with an image in
-/// `images`.
-const ELSEWHERE: &[CrashPoint] =
-    &[CrashPoint::Harvested, CrashPoint::Pushed, CrashPoint::PullRequestOpened, CrashPoint::HeldTold, CrashPoint::ImagesWritten];
+/// `images`, with a receiver of notifications in `notices`.
+const ELSEWHERE: &[CrashPoint] = &[
+    CrashPoint::Harvested,
+    CrashPoint::Pushed,
+    CrashPoint::PullRequestOpened,
+    CrashPoint::NoticeSent,
+    CrashPoint::HeldTold,
+    CrashPoint::ImagesWritten,
+];
 
 fn points(wanted: impl Fn(CrashPoint) -> bool) -> Vec<String> {
     CrashPoint::ALL.iter().filter(|point| wanted(**point)).map(|point| point.as_str().to_owned()).collect()
@@ -271,8 +277,8 @@ async fn whoever_dies_at_a_named_point_loses_nothing() {
 
 #[tokio::test]
 async fn whoever_dies_after_any_record_does_what_follows_from_it() {
-    // Two runs, an update and a removal write this many records, apart from restarts.
-    tell_all((1..=13).map(|n| format!("record-written:{n}")).collect()).await;
+    // A clone, two runs, an update and a removal write this many records, apart from restarts.
+    tell_all((1..=16).map(|n| format!("record-written:{n}")).collect()).await;
 }
 
 #[tokio::test]

@@ -267,3 +267,34 @@ async fn a_remote_that_is_gone_changes_nothing() {
     assert_eq!((status, &found["conflicts"]), (200, &json!([])), "conflicts can be checked without the remote: {found}");
     fs_err::rename(aside, stage.upstream.path()).expect("the remote can be moved back");
 }
+
+#[tokio::test]
+async fn an_update_that_a_killed_server_began_is_finished_without_a_request() {
+    // Older versions did not record an update before they moved anything.
+    for (point, is_recorded) in
+        [("update-recorded", true), ("branch-moved", true), ("branch-moved", false), ("files-moved", false)]
+    {
+        let mut stage = Stage::setup().set("ORCH_CRASH_AT", point).start().await;
+        let task = stage.done("begin; echo one > one.txt; end done").await;
+        let newest = stage.upstream.commit("main", &[("base.txt", "base\n")], "meanwhile");
+        let request = stage.home.request(reqwest::Method::POST, &format!("/api/v1/tasks/{task}/update"));
+        assert!(request.json(&json!({})).send().await.is_err(), "{point}: the server is killed");
+        stage.home.ended().await;
+        stage.home.set("ORCH_CRASH_AT", "");
+        let meta = stage.folder(&task).join("meta.json");
+        let mut record: Value = serde_json::from_str(&fs_err::read_to_string(&meta).expect("there")).expect("JSON");
+        assert_eq!(record["updating"]["to_base"], json!(newest), "{point}: {record}");
+        if !is_recorded {
+            record.as_object_mut().expect("an object").remove("updating");
+            fs_err::write(&meta, record.to_string()).expect("written");
+        }
+        stage.home.start().await;
+        let view = stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["base_sha"] == json!(newest)).await;
+        assert_eq!(view["updates"].as_array().map(Vec::len), Some(1), "{point}: {view}");
+        let worktree = stage.worktree(&task);
+        assert!(worktree.join("base.txt").exists() && worktree.join("one.txt").exists(), "{point}");
+        assert_eq!(stage.upstream.git_in(&worktree, &["status", "--porcelain"]), "", "{point}");
+        let record: Value = serde_json::from_str(&fs_err::read_to_string(&meta).expect("there")).expect("JSON");
+        assert!(record.get("updating").is_none(), "{point}: {record}");
+    }
+}

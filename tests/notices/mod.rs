@@ -57,6 +57,32 @@ async fn ends_are_told_to_a_webhook_and_to_ntfy_once_each() {
 }
 
 #[tokio::test]
+async fn a_notification_is_not_lost_if_the_server_dies_before_or_after_it_is_sent() {
+    let mut webhook = Receiver::start().await;
+    let (_upstream, mut home, env) = stage(&format!("webhook_url = \"{}\"", webhook.url())).await;
+    home.stop().await;
+    let notice = |body: &str| serde_json::from_str::<Value>(body).expect("JSON");
+    // The last record of a run is the sixth one of its task: preparing, prepared, running, thread, turn, end.
+    for (at, times) in [("record-written:6", 1), ("notice-sent", 2)] {
+        home.set("ORCH_CRASH_AT", at);
+        home.start().await;
+        let task = home.task(&env, "begin; end done").await;
+        home.ended().await;
+        home.set("ORCH_CRASH_AT", "");
+        let meta = fs_err::read_to_string(home.path().join("tasks").join(&task).join("meta.json")).expect("there");
+        assert!(meta.contains("\"completed\"") && meta.contains("\"notices\""), "{at}: the record has the notification: {meta}");
+        home.start().await;
+        for _ in 0..times {
+            let told = notice(&webhook.next().await.body);
+            assert_eq!((&told["event"], &told["id"]), (&Value::from("finished"), &Value::from(format!("{task}/1"))), "{at}");
+        }
+        home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["active"] == false).await;
+        home.stop().await;
+        assert!(webhook.already().is_none(), "{at}");
+    }
+}
+
+#[tokio::test]
 async fn a_receiver_that_refuses_once_is_told_again_and_holds_up_nothing() {
     let mut webhook = Receiver::start().await;
     webhook.refuse(1);

@@ -99,6 +99,10 @@ async fn quiet_hours_hold_back_and_tell_in_one_when_they_end() {
         let held = fs_err::read_to_string(home.path().join("held-notices.json")).unwrap_or_default();
         held.matches("\"finished\"").count() == 2
     });
+    testkit::until(std::time::Duration::from_mins(1), "the sent notification is recorded", || {
+        let meta = fs_err::read_to_string(home.path().join("tasks").join(&failed).join("meta.json")).expect("there");
+        !meta.contains("\"notices\"")
+    });
     let (_, text) = pages.get(PAGE).await;
     assert!(text.contains("Notifications are paused until") && text.contains("2 held."), "{text}");
     home.kill().await;

@@ -70,6 +70,8 @@ crash_points! {
     PullRequestOpened = "pull-request-opened",
     /// The work in a container is exported to a bundle, but not imported yet.
     Harvested = "harvested",
+    /// An update of a task's branch is recorded, but nothing is moved.
+    UpdateRecorded = "update-recorded",
     /// A task's branch is updated to its base, but its worktree is not.
     BranchMoved = "branch-moved",
     /// A worktree is updated, but its index and the record are not.
@@ -86,6 +88,8 @@ crash_points! {
     TaskBack = "task-back",
     /// A repository is in the trash, but no response was sent.
     EnvironmentInTrash = "environment-in-trash",
+    /// A notification was sent, but this is not recorded.
+    NoticeSent = "notice-sent",
     /// Notifications held in quiet hours were sent, but this is not recorded.
     HeldTold = "held-told",
     /// A keeper has recorded its identity, but has not started its worker.

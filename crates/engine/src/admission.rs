@@ -14,6 +14,7 @@ use protocol::{FeedEvent, QueueItem, QueueView};
 
 use crate::counters::COUNTED;
 use crate::inner::Inner;
+use crate::spine::Mailbox as _;
 
 /// How soon to check again whether the problem that blocks the queue is solved.
 const HOLD_PERIOD: Duration = Duration::from_secs(5);

@@ -5,7 +5,6 @@
 use std::sync::LazyLock;
 
 use model::run::RunEnd;
-use model::task::TaskEvent;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -40,26 +39,9 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Counts an event that recovery added to a task.
-    pub(crate) fn recovery(&self, event: &TaskEvent) {
-        let word = match event {
-            TaskEvent::Dequeued { .. } => "dequeued",
-            TaskEvent::Prepared { .. } => "prepared",
-            TaskEvent::Asked { .. } => "asked",
-            TaskEvent::PreparationFailed { .. } => "preparation_failed",
-            TaskEvent::PreparationLost { .. } => "preparation_lost",
-            TaskEvent::Launched { .. } => "adopted",
-            TaskEvent::ThreadStarted { .. } => "thread_started",
-            TaskEvent::TurnStarted { .. } => "turn_started",
-            TaskEvent::KeeperGone { .. } => "keeper_gone",
-            TaskEvent::RunFinished { .. } => "run_finished",
-            TaskEvent::SessionLost { .. } => "session_lost",
-            TaskEvent::WorktreeChecked { .. } => "worktree_checked",
-            TaskEvent::Updated(_) => "updated",
-            TaskEvent::RemovalLeft => "removal_left",
-            TaskEvent::Publication(_) => "publication_left",
-        };
-        self.recovered.get_or_create(&vec![("event", word.to_owned())]).inc();
+    /// Counts an event that recovery found.
+    pub(crate) fn recovery(&self, event: &'static str) {
+        self.recovered.get_or_create(&vec![("event", event.to_owned())]).inc();
     }
 
     /// Records a finished run and the size of its log.

@@ -29,9 +29,10 @@ use protocol::{
 };
 
 use crate::environment::EnvironmentSlot;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
 use crate::sessions::{Browser, SessionView};
-use crate::task::{Changes, PictureSide, Reach, Review, ReviewPart, ReviewState, TaskSlot};
+use crate::spine::Mailbox as _;
+use crate::task::{Changes, PictureSide, Reach, Review, ReviewPart, ReviewState};
 use crate::times::LineTimes;
 pub use branches::TaskUpdate;
 pub use surroundings::RunDefaults;
@@ -141,14 +142,14 @@ impl Engine {
 
     /// Records a repository and starts its clone.
     pub async fn create_environment(&self, new: CreateEnvironment) -> Result<EnvironmentView, Problem> {
-        let slot = self.inner.create_environment(new).await?;
+        let slot = self.inner.environments.add(new).await?;
         Ok(self.inner.environment_view(&slot))
     }
 
     /// Returns all repositories, newest first.
     pub fn environments(&self) -> Page<EnvironmentView> {
         let items = self.inner.environments.all().iter().map(|slot| self.inner.environment_view(slot)).collect();
-        Page { items, next_cursor: None, damaged: self.inner.damaged_environments.clone() }
+        Page { items, next_cursor: None, damaged: self.inner.environments.damaged.clone() }
     }
 
     /// Returns a repository.
@@ -159,7 +160,7 @@ impl Engine {
     /// Changes the settings of a repository.
     pub async fn edit_environment(&self, id: &str, edit: EditEnvironment) -> Result<EnvironmentView, Problem> {
         let slot = self.environment_slot(id)?;
-        self.inner.edit_environment(&slot, edit).await?;
+        self.inner.environments.edit(&slot, edit).await?;
         Ok(self.inner.environment_view(&slot))
     }
 
@@ -170,7 +171,7 @@ impl Engine {
             return Ok(());
         }
         let slot = self.environment_slot(id)?;
-        self.inner.remove_environment(&slot).await
+        self.inner.environments.remove(&slot, self.inner.tasks.count_of_environment(slot.id)).await
     }
 
     /// Records a task and starts its first run. Repeating the request with the same key returns the same task. The flag is
@@ -223,7 +224,7 @@ impl Engine {
         let slot = self.task_slot(id)?;
         let (run, images) = new_run(asked, key)?;
         self.ready_to_go_on(&slot).await?;
-        self.inner.ask_with(&slot, TaskRequest::Resume(run), images).await?;
+        self.inner.ask_with_images(&slot, TaskRequest::Resume(run), images).await?;
         Ok(self.inner.task_view(&slot))
     }
 
@@ -233,7 +234,7 @@ impl Engine {
         let slot = self.task_slot(id)?;
         let (run, images) = new_run(asked, key)?;
         self.ready_to_go_on(&slot).await?;
-        self.inner.ask_with(&slot, TaskRequest::FollowUp(run), images).await?;
+        self.inner.ask_with_images(&slot, TaskRequest::FollowUp(run), images).await?;
         Ok(self.inner.task_view(&slot))
     }
 
@@ -241,7 +242,7 @@ impl Engine {
     pub async fn edit_follow_up(&self, id: &str, number: u32, asked: ResumeTask) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;
         let (run, images) = new_run(asked, None)?;
-        self.inner.ask_with(&slot, TaskRequest::EditFollowUp(number, run), images).await?;
+        self.inner.ask_with_images(&slot, TaskRequest::EditFollowUp(number, run), images).await?;
         Ok(self.inner.task_view(&slot))
     }
 
@@ -541,7 +542,7 @@ impl Engine {
 
     fn environment_slot(&self, id: &str) -> Result<Arc<EnvironmentSlot>, Problem> {
         let id: EnvironmentId = id.parse().map_err(|error| malformed(&error))?;
-        if let Some(damaged) = self.inner.damaged_environments.iter().find(|damaged| damaged.id == id.to_string()) {
+        if let Some(damaged) = self.inner.environments.damaged.iter().find(|damaged| damaged.id == id.to_string()) {
             return Err(damaged_problem(damaged));
         }
         self.inner.environments.get(id).ok_or_else(|| Problem::no_environment(id))

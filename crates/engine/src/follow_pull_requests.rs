@@ -17,8 +17,8 @@ use model::publication::{PullRequest, PullRequestState};
 use model::secret::Secret;
 use model::task::{PublicationEvent, TaskEvent};
 
-use crate::inner::Inner;
-use crate::task::TaskSlot;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 
 /// A followed pull request of a task.
 struct Subject {

@@ -12,10 +12,10 @@ use forge::Forges;
 use git::{Git, Mirror};
 use jiff::Timestamp;
 use model::ErrorCode;
-use model::policy::RunPolicy;
 use model::problem::Problem;
 use model::queue::Blocker;
 use model::run::RunError;
+use model::task::TaskRecord;
 use notifications::Notifications;
 use process::Redactor;
 use process::{boot_id, pretend_boot};
@@ -26,20 +26,27 @@ use store::{Boot, CodexHome, Home};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::environment::{EnvironmentSlot, EnvironmentTable};
+use crate::environment::{EnvironmentParts, EnvironmentSlot, Environments, Tenants};
 use crate::feed::Feed;
 use crate::following::Following;
 use crate::password::Password;
 use crate::queue::Queue;
 use crate::sessions::Sessions;
-use crate::task::{TaskSlot, TaskTable};
+use crate::spine::{Mailbox as _, Slot, Table};
+use crate::task::Removals;
 
 /// The maximum number of cached redactors.
 const MOST_REDACTORS: usize = 16;
 
+/// A task in memory.
+pub(crate) type TaskSlot = Slot<Inner>;
+
+/// All tasks in memory.
+pub(crate) type TaskTable = Table<Inner>;
+
 /// The state that all mailboxes share.
 pub(crate) struct Inner {
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     pub(crate) home: Arc<Home>,
     pub(crate) git: Git,
     pub(crate) worker: Result<Worker, WorkerProblem>,
@@ -51,11 +58,14 @@ pub(crate) struct Inner {
     /// values.
     redactors: Mutex<VecDeque<(Vec<String>, Redactor)>>,
     pub(crate) tasks: TaskTable,
-    pub(crate) environments: EnvironmentTable,
+    pub(crate) environments: Arc<Environments>,
     pub(crate) damaged_tasks: Vec<Damaged>,
-    pub(crate) damaged_environments: Vec<Damaged>,
+    /// Which items in the trash need no further work.
+    pub(crate) removals: Removals,
+    /// Held for reading while something is being created.
+    pub(crate) creating: tokio::sync::RwLock<()>,
     pub(crate) feed: Feed,
-    pub(crate) queue: Queue,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) forges: Forges,
     pub(crate) following: Following,
     pub(crate) sessions: Arc<Sessions>,
@@ -77,7 +87,7 @@ pub(crate) struct Inner {
     /// Problems that a person must fix, as of the last check.
     pub(crate) troubles: Mutex<Vec<Blocker>>,
     /// The current boot of the machine, and how the previous one ended.
-    pub(crate) boot: Boot,
+    pub(crate) boot: Arc<Boot>,
     started_at: Timestamp,
     listen: Mutex<Option<SocketAddr>>,
 }
@@ -115,6 +125,19 @@ impl Inner {
             tracker.clone(),
             cancel.clone(),
         );
+        let (config, boot, queue) = (Arc::new(config), Arc::new(boot), Arc::new(Queue::default()));
+        let feed = Feed::starting_after(u64::try_from(started_at.as_microsecond()).unwrap_or_default());
+        let parts = EnvironmentParts {
+            config: Arc::clone(&config),
+            home: Arc::clone(&home),
+            git: git.clone(),
+            boot: Arc::clone(&boot),
+            feed: feed.clone(),
+            queue: Arc::clone(&queue),
+            tracker: tracker.clone(),
+            cancel: cancel.clone(),
+        };
+        let environments = Environments::new(parts, environments.records, environments.damaged);
         let inner = Arc::new(Self {
             home,
             git,
@@ -124,11 +147,12 @@ impl Inner {
             secrets,
             redactors: Mutex::default(),
             tasks: TaskTable::default(),
-            environments: EnvironmentTable::default(),
+            environments,
             damaged_tasks: tasks.damaged,
-            damaged_environments: environments.damaged,
-            feed: Feed::starting_after(u64::try_from(started_at.as_microsecond()).unwrap_or_default()),
-            queue: Queue::default(),
+            removals: Removals::default(),
+            creating: tokio::sync::RwLock::default(),
+            feed,
+            queue,
             forges: Forges::default(),
             following: Following::default(),
             sessions,
@@ -148,30 +172,30 @@ impl Inner {
             listen: Mutex::default(),
             config,
         });
-        for damaged in inner.damaged_tasks.iter().chain(&inner.damaged_environments) {
+        inner.begin(tasks.records).await;
+        Ok(inner)
+    }
+
+    /// Reconciles everything with its actual state, then starts the periodic work.
+    async fn begin(self: &Arc<Self>, records: Vec<TaskRecord>) {
+        for damaged in self.damaged_tasks.iter().chain(&self.environments.damaged) {
             tracing::error!(path = damaged.path, reason = damaged.reason, "could not read a state file; left it unchanged");
         }
-        for record in environments.records {
-            inner.adopt_environment(record).await;
+        for record in records {
+            self.adopt(record);
         }
-        for record in tasks.records {
-            inner.tasks.insert(&TaskSlot::new(record));
-        }
-        inner.finish_removals().await;
-        inner.finish_updates().await;
-        inner.recover().await;
-        inner.finish_environment_removals();
-        let old = Arc::clone(&inner);
-        blocking(move || old.remove_shared_login()).await;
-        inner.begin_boot();
-        inner.keep_recovering();
-        inner.keep_checking_worktrees();
-        inner.hear_of_the_engine().await;
-        inner.look_for_troubles().await;
-        inner.keep_admitting();
-        inner.keep_following();
-        inner.notifications.keep_sending_held();
-        Ok(inner)
+        let as_tenants: Arc<dyn Tenants> = Arc::<Self>::clone(self);
+        self.environments.set_tenants(Arc::downgrade(&as_tenants));
+        self.recover().await;
+        self.sweep().await;
+        self.check_worktrees();
+        self.begin_boot();
+        self.keep_recovering();
+        self.hear_of_the_engine().await;
+        self.look_for_troubles().await;
+        self.keep_admitting();
+        self.keep_following();
+        self.notifications.keep_sending_held();
     }
 
     /// Syncs the home and records that this server has ended cleanly. Blocks.
@@ -192,11 +216,7 @@ impl Inner {
 
     /// Returns the complete mirror of a repository.
     pub(crate) fn mirror_of(&self, env_id: model::ids::EnvironmentId) -> Result<Mirror, RunError> {
-        let slot = self.environments.get(env_id);
-        slot.and_then(|slot| slot.mirror()).ok_or_else(|| {
-            RunError::new(ErrorCode::MirrorMissing, format!("the mirror of the repository {env_id} is missing"))
-                .hint("its folder in `envs/` is missing or damaged; the task's worktree is unchanged")
-        })
+        self.environments.mirror_of(env_id)
     }
 
     pub(crate) fn set_listen(&self, address: SocketAddr) {
@@ -257,17 +277,6 @@ impl Inner {
         }
         known.push_back((secrets, redactor.clone()));
         redactor
-    }
-
-    /// Returns the policy for runs of a repository, including the server's settings.
-    pub(crate) fn run_policy(&self, env_id: model::ids::EnvironmentId) -> RunPolicy {
-        let policy = self.environments.get(env_id).map(|environment| environment.record().runs.clone()).unwrap_or_default();
-        RunPolicy { resume_interrupted: policy.resume_interrupted.or(Some(self.config.resume_interrupted)), ..policy }
-    }
-
-    /// Returns the name of a repository, or nothing if it was removed.
-    pub(crate) fn repository_name(&self, env_id: model::ids::EnvironmentId) -> String {
-        self.environments.get(env_id).map(|slot| slot.record().name.to_string()).unwrap_or_default()
     }
 
     pub(crate) fn environment_view(&self, slot: &EnvironmentSlot) -> EnvironmentView {

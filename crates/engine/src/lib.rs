@@ -20,6 +20,7 @@ mod readiness;
 mod recovery;
 mod sessions;
 mod shrink;
+mod spine;
 mod task;
 mod times;
 mod trash;

@@ -77,7 +77,7 @@ impl Inner {
                 .hint("new work is rejected until the home directory is writable again; active runs continue");
             troubles.push(report.into());
         }
-        let damaged = self.damaged_tasks.iter().chain(&self.damaged_environments);
+        let damaged = self.damaged_tasks.iter().chain(&self.environments.damaged);
         troubles.extend(damaged.map(|damaged| Blocker {
             code: ErrorCode::Damaged.into(),
             detail: format!("cannot read `{}`: {}", damaged.path, damaged.reason),

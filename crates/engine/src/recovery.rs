@@ -11,8 +11,8 @@ use process::Redactor;
 use runner::keeper::{KeeperState, RunFiles, observe};
 use runner::worker::{Housekeeping, home_label};
 
-use crate::inner::Inner;
-use crate::task::TaskSlot;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 
 /// How often recovery runs: often enough for a person who waits.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -26,7 +26,7 @@ const TRASH_PERIOD: Duration = Duration::from_hours(1);
 
 impl Inner {
     /// Observes the actual state of a task's last run.
-    pub(crate) async fn observe(&self, slot: &TaskSlot, record: &TaskRecord) -> io::Result<Observation> {
+    pub(crate) async fn observed(&self, slot: &TaskSlot, record: &TaskRecord) -> io::Result<Observation> {
         let busy = slot.is_busy();
         let run = record.last_run();
         if busy || !run.is_active() {
@@ -43,15 +43,13 @@ impl Inner {
         Ok(Observation { busy, holder })
     }
 
-    /// Reconciles the record of every unfinished task with its actual state.
+    /// Reconciles everything with its actual state. This is the only recovery; it runs at startup and on a timer.
     pub(crate) async fn recover(self: &Arc<Self>) {
-        for slot in self.tasks.all() {
-            let record = slot.record();
-            let is_publishing = record.publication.as_ref().is_some_and(|publication| publication.status.is_under_way());
-            if record.removing || is_publishing || record.last_run().is_active() {
-                self.reconcile(&slot).await;
-            }
-        }
+        // Effects of tasks need the mirrors.
+        self.environments.open_mirrors().await;
+        self.finish_removals().await;
+        self.reconcile_all().await;
+        self.environments.reconcile_all().await;
     }
 
     /// Runs recovery periodically until the server stops.
@@ -59,7 +57,7 @@ impl Inner {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
             let mut tick = tokio::time::interval(PERIOD);
-            let mut sweep = tokio::time::interval(SWEEP_PERIOD);
+            let mut sweep = tokio::time::interval_at(tokio::time::Instant::now() + SWEEP_PERIOD, SWEEP_PERIOD);
             // Do not check immediately: if the clock is years ahead, there is time to notice before recent items are deleted.
             let mut trash = tokio::time::interval_at(tokio::time::Instant::now() + TRASH_PERIOD, TRASH_PERIOD);
             for interval in [&mut tick, &mut sweep, &mut trash] {
@@ -72,9 +70,10 @@ impl Inner {
                         inner.recover().await;
                         inner.look_for_troubles().await;
                     }
-                    _ = sweep.tick() => inner.sweep(),
+                    _ = sweep.tick() => inner.sweep().await,
                     _ = trash.tick() => {
                         inner.delete_expired().await;
+                        inner.check_worktrees();
                         // Repacking may take minutes, and recovery must not wait for it.
                         inner.tidy_when_idle();
                     }
@@ -89,8 +88,16 @@ impl Inner {
         self.tracker.spawn(async move { inner.shrink_when_worth_it().await });
     }
 
+    /// Removes what a killed server left and no record mentions. Runs at startup and on a timer.
+    pub(crate) async fn sweep(self: &Arc<Self>) {
+        self.end_abandoned_containers();
+        self.discard_leftovers().await;
+        let inner = Arc::clone(self);
+        durable::blocking(move || inner.remove_shared_login()).await;
+    }
+
     /// Ends abandoned containers of this home. The container of an active run is not abandoned.
-    fn sweep(self: &Arc<Self>) {
+    fn end_abandoned_containers(self: &Arc<Self>) {
         if !self.runs_containers() {
             return;
         }

@@ -11,17 +11,17 @@ use durable::crash::{self, CrashPoint};
 use git::Retired;
 use jiff::Timestamp;
 use model::ErrorCode;
-use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
 use model::problem::Problem;
+use model::task::TaskEvent;
 use process::Redactor;
 use protocol::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, NotDeleted, TaskDisk, TrashItem, TrashKind};
 use runner::worker::{Housekeeping, Worker, home_label};
 use store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
 
-use crate::inner::Inner;
-use crate::task::TaskSlot;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 
 /// Whether items are deleted or only listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +48,12 @@ impl Inner {
             return Ok(slot);
         }
         let home = Arc::clone(&self.home);
-        let Some(Trashed { what: TrashedThing::Task(mut task, finished), path, .. }) =
+        let Some(Trashed { what: TrashedThing::Task(task, finished), path, .. }) =
             blocking(move || home.find_trashed_task(id)).await?
         else {
             return Err(Problem::no_task(id).hint("list the items that can be restored with `codex-orchestrator trash`"));
         };
-        let mirror = self.mirror_of(task.env_id).map_err(|_| {
+        let mirror = self.environments.mirror_of(task.env_id).map_err(|_| {
             Problem::new(ErrorCode::EnvironmentGone, format!("the repository of task {id} does not exist"))
                 .hint(format!("restore the repository first: `codex-orchestrator env restore {}`", task.env_id))
         })?;
@@ -70,14 +70,8 @@ impl Inner {
         })?;
         mirror.sync().await.map_err(Problem::internal)?;
         crash::point(CrashPoint::BranchRestored);
-        task.removing = false;
-        task.updated_at = Timestamp::now();
-        let (home, record) = (Arc::clone(&self.home), task.clone());
-        blocking(move || home.bring_back_task(&record)).await?;
+        let slot = self.create(TaskEvent::Restored(task)).await?;
         crash::point(CrashPoint::TaskBack);
-        self.publish_task(&task);
-        let slot = TaskSlot::new(*task);
-        self.tasks.insert(&slot);
         Ok(slot)
     }
 
@@ -92,12 +86,7 @@ impl Inner {
         else {
             return Err(Problem::no_environment(id).hint("list the items that can be restored with `codex-orchestrator trash`"));
         };
-        let home = Arc::clone(&self.home);
-        blocking(move || home.bring_back_environment(id)).await?;
-        let record = EnvironmentRecord { status: EnvironmentStatus::Ready, updated_at: Timestamp::now(), ..*record };
-        let (home, written) = (Arc::clone(&self.home), record.clone());
-        blocking(move || home.write_environment(&written)).await?;
-        self.adopt_environment(record).await;
+        self.environments.restore(record).await?;
         let home = Arc::clone(&self.home);
         for found in blocking(move || home.trashed()).await? {
             let TrashedThing::Task(task, _) = &found.what else { continue };

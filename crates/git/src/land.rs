@@ -148,6 +148,11 @@ impl Worktree {
         admin::ignore_missing(fs_err::remove_file(self.admin.join(INTENT)))
     }
 
+    /// Whether a move was started and not finished.
+    pub fn is_landing(&self) -> io::Result<bool> {
+        Ok(intent(&self.admin)?.is_some())
+    }
+
     fn put_intent(&self, landing: &Landing) -> io::Result<()> {
         write_atomically(&self.admin.join(INTENT), &serde_json::to_vec(landing)?)
     }
@@ -285,13 +290,13 @@ impl Worktree {
 }
 
 impl Mirror {
-    /// Returns the tasks whose branch was being moved when a server was killed.
-    pub fn landings(&self) -> io::Result<Vec<String>> {
-        let mut tasks = Vec::new();
+    /// Returns the moves that were started and not finished when a server was killed.
+    pub fn landings(&self) -> io::Result<Vec<Landing>> {
+        let mut landings = Vec::new();
         for admin in admin::all(self.path())? {
-            tasks.extend(intent(&admin)?.map(|landing| landing.task));
+            landings.extend(intent(&admin)?);
         }
-        Ok(tasks)
+        Ok(landings)
     }
 
     /// Returns the commits that a task's branch had before it was moved, as `<ref> <commit>`.

@@ -19,9 +19,8 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::damaged::Damaged;
-use model::notice::{Delivery, Notice, NoticeSettings, notice, summary};
+use model::notice::{Delivery, Notice, NoticeSettings, summary};
 use model::problem::Problem;
-use model::task::TaskRecord;
 use store::{DeviceRecord, Home};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -101,6 +100,15 @@ pub struct NoticesView {
     pub damaged: Vec<Damaged>,
 }
 
+/// Whether a notification was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// The notification was sent or saved, or nobody wants it. A receiver that failed three times does not get it.
+    Done,
+    /// The server is stopping, or the disk is full. Deliver the notification again later.
+    Later,
+}
+
 /// Returns whether the browser session with this ID is still signed in.
 pub type IsSignedIn = Box<dyn Fn(&str, Timestamp) -> bool + Send + Sync>;
 
@@ -168,30 +176,27 @@ impl Notifications {
         Ok(self.registry.keep_devices(&self.home, |device| (self.is_signed_in)(&device.session, now))?)
     }
 
-    /// Sends or holds the notification for a change of a task, if there is one and it is turned on. `repository` is the name of
-    /// the task's repository.
-    pub fn announce(self: &Arc<Self>, before: &TaskRecord, after: &TaskRecord, repository: &str) {
+    /// Sends or holds a notification, according to the settings. Sending a notification twice is harmless, because receivers can
+    /// recognize its ID.
+    pub async fn deliver(self: &Arc<Self>, notice: Notice) -> Delivered {
         if !self.registry.has_receivers() {
-            return;
+            return Delivered::Done;
         }
-        let settings = self.registry.settings();
-        let Some(notice) = notice(before, after, repository, settings.public_url.as_deref()) else { return };
-        let this = Arc::clone(self);
-        match settings.way(notice.event, Timestamp::now()) {
-            Delivery::Drop => {}
-            Delivery::Tell => {
-                self.tracker.spawn(async move {
-                    let sent = this.send_to_all(&notice);
-                    // If the server stops while a notification is being sent, the notification is lost.
-                    this.cancel.run_until_cancelled(sent).await
-                });
-            }
+        match self.registry.settings().way(notice.event, Timestamp::now()) {
+            Delivery::Drop => Delivered::Done,
+            Delivery::Tell => match self.cancel.run_until_cancelled(self.send_to_all(&notice)).await {
+                Some(()) => Delivered::Done,
+                None => Delivered::Later,
+            },
             Delivery::Hold => {
-                self.tracker.spawn(blocking(move || {
-                    if let Err(error) = this.registry.hold(&this.home, notice) {
-                        tracing::warn!(%error, "could not save a notification for the end of quiet hours");
+                let this = Arc::clone(self);
+                match blocking(move || this.registry.hold(&this.home, notice)).await {
+                    Ok(()) => Delivered::Done,
+                    Err(error) => {
+                        tracing::warn!(%error, "could not save a notification for the end of quiet hours; retrying");
+                        Delivered::Later
                     }
-                }));
+                }
             }
         }
     }

@@ -173,9 +173,12 @@ impl Registry {
         Ok(())
     }
 
-    /// Holds a notification until quiet hours end.
+    /// Holds a notification until quiet hours end. Holding it twice has no further effect.
     pub(crate) fn hold(&self, home: &Home, notice: Notice) -> Result<(), StoreError> {
         let mut state = self.locked();
+        if notice.id.is_some() && state.held.iter().any(|held| held.id == notice.id) {
+            return Ok(());
+        }
         let mut held = state.held.clone();
         held.push(notice);
         let surplus = held.len().saturating_sub(MOST_HELD);

@@ -8,7 +8,7 @@ use model::ids::{EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::names::{BranchName, RefName, RepositoryUrl, Title};
 use model::publication::Publication;
 use model::run::RunRecord;
-use model::task::{FollowUp, Question, TaskRecord, TaskStatus, Update};
+use model::task::{FollowUp, PendingNotice, Question, TaskRecord, TaskStatus, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -62,6 +62,15 @@ pub(crate) struct TaskFile {
     /// The updates of the branch from its base branch, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) updates: Vec<Update>,
+    /// The update that is moving the branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) updating: Option<Box<Update>>,
+    /// Notifications that are not sent yet, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notices: Vec<PendingNotice>,
+    /// The number of notifications that were ever recorded.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) notices_made: u32,
     /// The question that must be answered before the run can start. Answer it with `POST /api/v1/tasks/{task_id}/answer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) question: Option<Question>,
@@ -98,6 +107,9 @@ impl From<&TaskRecord> for TaskFile {
             seen_run: task.seen_run,
             archived_at: task.archived_at,
             updates: task.updates.clone(),
+            updating: task.updating.clone(),
+            notices: task.notices.clone(),
+            notices_made: task.notices_made,
             question: task.question.clone(),
             skipped_urls: task.skipped_urls.clone(),
             idempotency_key: task.idempotency_key.clone(),
@@ -161,6 +173,9 @@ impl TryFrom<TaskFile> for TaskRecord {
             seen_run: file.seen_run,
             archived_at: file.archived_at,
             updates: file.updates,
+            updating: file.updating,
+            notices: file.notices,
+            notices_made: file.notices_made,
             question: file.question,
             skipped_urls: file.skipped_urls,
             idempotency_key: file.idempotency_key,

@@ -10,7 +10,6 @@ use durable::write_atomically;
 use fs_err as fs;
 use model::damaged::Damaged;
 use model::ids::TaskId;
-use model::image::Image;
 use model::task::TaskRecord;
 
 use super::home::private_folder;
@@ -18,21 +17,21 @@ use super::task_file::TaskFile;
 use super::{Home, Records, StoreError, damaged};
 
 impl Home {
-    /// Creates a new task's folder with its images, its record and the folder of its logs.
-    pub fn create_task(&self, task: &TaskRecord, images: &[Image]) -> Result<(), StoreError> {
+    /// Creates a new task's folders and its record. Its images may be there already.
+    pub(super) fn create_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
         let logs = self.layout.logs(task.task_id);
         durable::create_folder(&logs).map_err(|error| StoreError::new("make", &logs, error))?;
-        let written = self.write_images(task.task_id, images).and_then(|()| {
-            crash::point(CrashPoint::TaskFolderMade);
-            self.write_task(task)
-        });
-        written.inspect_err(|_| {
-            // The task was not acknowledged, and the caller still has everything that is in the incomplete folder.
-            let folder = self.layout.task(task.task_id);
-            if let Err(error) = fs::remove_dir_all(&folder) {
-                tracing::warn!(folder = %folder.display(), %error, "could not remove an incomplete task");
-            }
-        })
+        crash::point(CrashPoint::TaskFolderMade);
+        self.write_task(task)
+    }
+
+    /// Deletes the folder of a task that was not acknowledged.
+    pub fn delete_incomplete_task(&self, id: TaskId) -> Result<(), StoreError> {
+        let folder = self.layout.task(id);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::new("remove", &folder, error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Creates the folders that a task's containers need in addition to its worktree.
@@ -140,7 +139,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read_again() {
         let (_folder, home) = home();
-        home.create_task(&task(1), &[]).expect("written");
+        home.put_task(&task(1)).expect("written");
         let found = home.read_tasks().expect("read");
         assert_eq!((found.records, found.damaged), (vec![task(1)], vec![]));
     }
@@ -149,7 +148,7 @@ mod tests {
     fn one_damaged_record_hides_no_other_and_is_left_as_it_is() {
         let (_folder, home) = home();
         for n in 1..=4 {
-            home.create_task(&task(n), &[]).expect("written");
+            home.put_task(&task(n)).expect("written");
         }
         let meta = |n: u128| home.layout.meta(task(n).task_id);
         let newer = fs::read_to_string(meta(2)).expect("read").replace("\"schema\": 1", "\"schema\": 2, \"what\": []");
@@ -167,11 +166,11 @@ mod tests {
     #[test]
     fn a_folder_without_a_record_is_no_task_and_is_put_into_the_trash() {
         let (_folder, home) = home();
-        home.create_task(&task(1), &[]).expect("written");
+        home.put_task(&task(1)).expect("written");
         let half = home.layout.logs(task(2).task_id);
         fs::create_dir_all(&half).expect("made");
         assert!(home.read_tasks().expect("read").damaged.is_empty());
-        home.tidy().expect("tidied");
+        home.discard_folders_without_record(|_| false).expect("tidied");
         assert!(!half.exists() && home.layout.meta(task(1).task_id).exists());
         let trashed = home.trashed().expect("read");
         assert!(matches!(&trashed[..], [found] if found.path.join("logs").is_dir()), "the logs are kept: {trashed:?}");
@@ -180,7 +179,7 @@ mod tests {
     #[test]
     fn a_removed_task_lies_in_the_trash_until_it_is_deleted() {
         let (_folder, home) = home();
-        home.create_task(&task(1), &[]).expect("written");
+        home.put_task(&task(1)).expect("written");
         home.discard_task(task(1).task_id).expect("moved");
         home.discard_task(task(1).task_id).expect("moving it twice is harmless");
         assert!(home.read_tasks().expect("read").records.is_empty());
@@ -188,7 +187,7 @@ mod tests {
         assert!(matches!(&found.what, TrashedThing::Task(found, false) if **found == task(1)), "{found:?}");
         home.mark_removed(task(1).task_id).expect("marked");
         assert!(matches!(home.trashed().expect("read")[0].what, TrashedThing::Task(_, true)));
-        home.bring_back_task(&task(1)).expect("moved");
+        home.put_task(&task(1)).expect("moved");
         assert_eq!(home.read_tasks().expect("read").records, vec![task(1)]);
         home.discard_task(task(1).task_id).expect("moved");
         home.delete_trashed(&found.path).expect("deleted");

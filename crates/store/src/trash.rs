@@ -2,13 +2,15 @@
 //!
 //! Invariant: only items in the trash are deleted, and a deletion can be repeated.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use durable::write_atomically;
 use fs_err as fs;
 use jiff::Timestamp;
-use model::environment::{EnvironmentRecord, EnvironmentStatus};
+use model::environment::EnvironmentRecord;
 use model::ids::{EnvironmentId, TaskId};
 use model::task::TaskRecord;
 use remove_tree::remove_tree;
@@ -95,16 +97,24 @@ impl Home {
         removed.map_err(|error| StoreError::new("remove", &path, error))
     }
 
-    /// Restores a task with this record. The final rename makes the task visible.
-    pub fn bring_back_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
+    /// Creates a task with its folders, or restores it if it is in the trash: the final rename makes it visible.
+    pub fn put_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
+        if self.trashed_task(task.task_id).is_dir() { self.bring_back_task(task) } else { self.create_task(task) }
+    }
+
+    fn bring_back_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
         let folder = self.trashed_task(task.task_id);
         super::tasks::write_record(&folder.join("meta.json"), task)?;
         rename(&folder, &self.layout.task(task.task_id))
     }
 
-    /// Restores a repository. Its record must be written afterwards.
-    pub fn bring_back_environment(&self, id: EnvironmentId) -> Result<(), StoreError> {
-        rename(&self.trashed_environment(id), &self.layout.environment(id))
+    /// Creates a repository, or restores it if it is in the trash.
+    pub fn put_environment(&self, environment: &EnvironmentRecord) -> Result<(), StoreError> {
+        let trashed = self.trashed_environment(environment.env_id);
+        if trashed.is_dir() {
+            rename(&trashed, &self.layout.environment(environment.env_id))?;
+        }
+        self.write_environment(environment)
     }
 
     /// Returns everything in the trash. An item that is deleted in the meantime may be missing.
@@ -128,14 +138,14 @@ impl Home {
     /// task that is removed or restored in the meantime is also listed, possibly twice.
     pub fn task_folders(&self) -> Result<Vec<(PathBuf, Option<EnvironmentId>)>, StoreError> {
         let (tasks, trash) = (self.layout.tasks(), self.layout.trash());
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         // List the tasks again, so that a folder that moves in the meantime is not missing from both lists.
         for place in [&tasks, &trash, &tasks] {
-            names.extend(children(place)?.iter().filter_map(|path| path.file_name().map(std::ffi::OsStr::to_owned)));
+            names.extend(children(place)?.iter().filter_map(|path| path.file_name().map(OsStr::to_owned)));
         }
         // Look in the first place again, because the folder can move between the first two looks.
         let places = |name| [tasks.join(name), trash.join(name), tasks.join(name)];
-        let folders: std::collections::BTreeSet<_> = names.iter().flat_map(places).filter(|folder| folder.is_dir()).collect();
+        let folders: BTreeSet<_> = names.iter().flat_map(places).filter(|folder| folder.is_dir()).collect();
         Ok(folders
             .into_iter()
             .map(|folder| (read_task(&folder).ok().flatten().map(|task| task.env_id), folder))
@@ -148,20 +158,24 @@ impl Home {
         remove_tree(path).map_err(|error| StoreError::new("delete", path, error.source))
     }
 
-    /// Moves folders that never became a task or a repository into the trash, and deletes clones that were never completed.
-    pub fn tidy(&self) -> Result<(), StoreError> {
+    /// Returns the names of everything in the trash.
+    pub fn names_in_trash(&self) -> Result<BTreeSet<OsString>, StoreError> {
+        Ok(children(&self.layout.trash())?.iter().filter_map(|path| path.file_name().map(OsStr::to_owned)).collect())
+    }
+
+    /// Returns the item with this name in the trash.
+    pub fn in_trash(&self, name: &OsStr) -> Result<Option<Trashed>, StoreError> {
+        trashed(self.layout.trash().join(name))
+    }
+
+    /// Moves folders that never became a task or a repository into the trash. `is_known` tells which names need no check.
+    pub fn discard_folders_without_record(&self, is_known: impl Fn(&OsStr) -> bool) -> Result<(), StoreError> {
         for (folder, record) in [(self.layout.tasks(), "meta.json"), (self.layout.environments(), "env.json")] {
-            for path in children(&folder)?.into_iter().filter(|path| !path.join(record).exists()) {
+            let unknown = children(&folder)?.into_iter().filter(|path| !path.file_name().is_some_and(&is_known));
+            for path in unknown.filter(|path| !path.join(record).exists()) {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let free = durable::free_name(&self.layout.trash().join(format!("found-{name}")));
                 move_away(&path, &free.map_err(|error| StoreError::new("remove", &path, error))?)?;
-            }
-        }
-        for found in self.trashed()? {
-            if matches!(&found.what, TrashedThing::Environment(record) if record.status == EnvironmentStatus::Cloning)
-                && let Err(error) = self.delete_trashed(&found.path)
-            {
-                tracing::warn!(%error, "could not delete an incomplete clone from the trash");
             }
         }
         Ok(())

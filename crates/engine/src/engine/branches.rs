@@ -10,6 +10,7 @@ use model::task::{TaskRequest, hand_over_prompt};
 use protocol::{ConflictsQuery, ConflictsView, ResumeTask, UpdateConflicts, UpdateOutcome, UpdateTask, UpdateView};
 
 use super::{Engine, new_run};
+use crate::spine::Mailbox as _;
 use crate::task::{UpdateTarget, Updated};
 
 /// The result of a request to update a task's branch.

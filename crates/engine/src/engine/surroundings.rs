@@ -22,25 +22,25 @@ impl Engine {
     /// Fetches from a repository's remote and waits for the result. The fetch continues even if the caller stops waiting.
     pub async fn fetch_environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
         let slot = self.environment_slot(id)?;
-        self.inner.fetch_environment(&slot).await?;
+        self.inner.environments.fetch_environment(&slot).await?;
         Ok(self.inner.environment_view(&slot))
     }
 
     /// Retries a failed clone of a repository. Repeating the request is harmless.
     pub async fn retry_environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
         let slot = self.environment_slot(id)?;
-        self.inner.retry_clone(&slot).await?;
+        self.inner.environments.retry_clone(&slot).await?;
         Ok(self.inner.environment_view(&slot))
     }
 
     /// Returns the branches and tags that a task can start from, as of the last fetch.
     pub async fn refs(&self, id: &str, query: &RefsQuery) -> Result<RefsView, Problem> {
-        self.inner.refs(self.environment_slot(id)?.as_ref(), query).await
+        self.inner.environments.refs(self.environment_slot(id)?.as_ref(), query).await
     }
 
     /// Rejects a name that is not a branch, tag or commit of the repository, with suggestions.
     pub async fn check_ref(&self, id: &str, name: &str) -> Result<(), Problem> {
-        self.inner.check_ref(&self.environment_slot(id)?, name).await
+        self.inner.environments.check_ref(&self.environment_slot(id)?, name).await
     }
 
     /// Returns the server's settings for runs whose repository does not override them.

@@ -12,10 +12,8 @@ use model::problem::{Problem, ProblemKind};
 use printable::printable_line;
 use protocol::{RefItem, RefKind, RefsQuery, RefsView};
 
-use super::EnvironmentSlot;
-use super::cloning::fetch_failed;
-use super::mailbox::not_ready;
-use crate::inner::Inner;
+use super::environments::{EnvironmentSlot, Environments};
+use super::failures::{fetch_failed, not_ready};
 
 /// The maximum number of branches and tags in a list: more than anyone reads, and few enough for a page.
 const MOST_REFS: usize = 2000;
@@ -29,15 +27,15 @@ const SHOWN: usize = 100;
 /// The maximum number of suggested names.
 const PROPOSED: usize = 5;
 
-impl Inner {
+impl Environments {
     /// Fetches from the remote. The fetch continues even if the caller stops waiting, and simultaneous requests share a fetch.
     pub(crate) async fn fetch_environment(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
         let mirror = slot.mirror().ok_or_else(|| not_ready(&slot.record()))?;
         let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
         let fetched = self.tracker.spawn(async move {
-            inner.publish_environment(&slot);
+            inner.publish(&slot);
             let fetched = mirror.fetch_fresh(inner.config.fetch_time_limit, inner.cancel.clone()).await;
-            inner.publish_environment(&slot);
+            inner.publish(&slot);
             fetched
         });
         let fetched = fetched.await.map_err(Problem::internal)?;

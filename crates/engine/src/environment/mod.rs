@@ -1,17 +1,21 @@
-//! Repositories, which the code calls environments. Each has a record, a mirror, a clone that creates the mirror, and a mailbox.
+//! Repositories, which the code calls environments. Each has a record and a mirror.
 //!
-//! * [`table`]: the repositories in memory.
-//! * [`mailbox`]: create, edit and remove. The record is written before any effect of it starts.
-//! * [`values`]: parses user input.
-//! * [`fresh`]: fetching on request, listing branches and tags, and checking that a ref exists.
+//! * [`environments`]: all repositories, and the effects of decisions about them.
+//! * [`live`]: the state that exists only in memory.
+//! * [`requests`]: create, edit and remove. [`values`] parses user input.
 //! * [`cloning`]: the clone, with its progress. A failed or cancelled clone leaves nothing on disk.
+//! * [`mirrors`]: opens mirrors, and repairs what a killed server or a power cut left.
+//! * [`fresh`]: fetching on request, listing branches and tags, and checking that a ref exists.
+//! * [`failures`]: errors with hints.
 
 mod cloning;
+mod environments;
+mod failures;
 mod fresh;
-mod mailbox;
-mod table;
+mod live;
+mod mirrors;
+mod requests;
 mod values;
 
-pub(crate) use cloning::fetch_failed;
-pub(crate) use mailbox::not_ready;
-pub(crate) use table::{EnvironmentSlot, EnvironmentTable};
+pub(crate) use environments::{EnvironmentParts, EnvironmentSlot, Environments, Tenants};
+pub(crate) use failures::{fetch_failed, not_ready};

@@ -9,8 +9,8 @@ use model::ids::RunNumber;
 use protocol::FeedEvent;
 use tokio::time::Instant;
 
-use super::{Reach, TaskSlot};
-use crate::inner::Inner;
+use super::Reach;
+use crate::inner::{Inner, TaskSlot};
 
 /// The minimum time between two updates.
 const PAUSE: Duration = Duration::from_secs(2);

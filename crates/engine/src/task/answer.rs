@@ -7,8 +7,8 @@ use model::problem::Problem;
 use model::submodule::Sources;
 use model::task::{Answer, TaskRequest};
 
-use super::TaskSlot;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 
 impl Inner {
     /// Applies the answer to the open question, if the question has this number.
@@ -21,7 +21,7 @@ impl Inner {
         let question = slot.record().question(number)?.clone();
         if answer == Answer::Fetch {
             let environment = self.environments.get(slot.env_id).ok_or_else(|| Problem::no_environment(slot.env_id))?;
-            self.allow_sources(&environment, &question.urls).await?;
+            self.environments.allow_sources(&environment, &question.urls).await?;
         }
         self.ask(slot, TaskRequest::Answer(Some(question.number), answer)).await?;
         if answer == Answer::Fetch {

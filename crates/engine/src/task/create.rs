@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use durable::blocking;
-use durable::crash::{self, CrashPoint};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::environment::EnvironmentStatus;
@@ -13,12 +12,12 @@ use model::image::{self, Image};
 use model::names::{Prompt, RefName, Setting, Title};
 use model::problem::{Problem, ProblemKind};
 use model::queue::Priority;
-use model::task::{NewRun, NewTask, TaskRecord};
+use model::task::{NewRun, NewTask, TaskEvent, TaskRecord};
 use protocol::CreateTask;
 
-use super::TaskSlot;
 use crate::environment::not_ready;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 
 impl Inner {
     /// Records a task and starts its first run, or finds the task that the same key created before.
@@ -29,7 +28,7 @@ impl Inner {
     ) -> Result<(Arc<TaskSlot>, bool), Problem> {
         let (mut new, images) = self.parse(asked)?;
         // Take the ticket before anything is written, so that simultaneous requests share a fetch.
-        let ticket = self.mirror_of(new.env_id).ok().map(|mirror| mirror.fetch_ticket());
+        let ticket = self.environments.mirror_of(new.env_id).ok().map(|mirror| mirror.fetch_ticket());
         new.idempotency_key.clone_from(&key);
         let waiting = match &key {
             Some(_) => Some(self.keys.lock().await),
@@ -41,12 +40,10 @@ impl Inner {
         let environment = self.environments.get(new.env_id).map(|environment| environment.record());
         self.able_worker(environment.as_deref()).await?;
         let slot = self.record(new, images).await?;
-        crash::point(CrashPoint::TaskRecorded);
         drop(waiting);
         if let Some(ticket) = ticket {
             slot.asked_at(ticket);
         }
-        self.queue.look();
         Ok((slot, true))
     }
 
@@ -78,10 +75,10 @@ impl Inner {
         Ok((new, images))
     }
 
-    async fn record(&self, new: NewTask, images: Vec<Image>) -> Result<Arc<TaskSlot>, Problem> {
+    async fn record(self: &Arc<Self>, new: NewTask, images: Vec<Image>) -> Result<Arc<TaskSlot>, Problem> {
         let environment = self.environments.get(new.env_id).ok_or_else(|| Problem::no_environment(new.env_id))?;
         // A removal lists the tasks after it has taken this lock, so it cannot miss one that is being created.
-        let _turn = environment.turn.lock().await;
+        let _turn = environment.hold().await;
         let settings = environment.record();
         if settings.status != EnvironmentStatus::Ready {
             return Err(not_ready(&settings));
@@ -89,12 +86,23 @@ impl Inner {
         let new = NewTask { run: new.run.or(settings.runs.model.as_ref(), settings.runs.effort.as_ref()), ..new };
         let id = TaskId::from_uuid(uuid::Uuid::now_v7());
         let task = TaskRecord::new(id, new, Timestamp::now());
-        let (home, written) = (Arc::clone(&self.home), task.clone());
-        blocking(move || home.create_task(&written, &images)).await?;
-        self.publish_task(&task);
-        let slot = TaskSlot::new(task);
-        self.tasks.insert(&slot);
-        Ok(slot)
+        // Folders without a record are not leftovers while a task is being created.
+        let _creating = self.creating.read().await;
+        let created = self.create_with_images(task, images).await;
+        if created.is_err() {
+            // The task was not acknowledged, and the caller still has everything that is in the incomplete folder.
+            let home = Arc::clone(&self.home);
+            if let Err(error) = blocking(move || home.delete_incomplete_task(id)).await {
+                tracing::warn!(task = %id, %error, "could not remove an incomplete task; recovery moves it to the trash");
+            }
+        }
+        created
+    }
+
+    async fn create_with_images(self: &Arc<Self>, task: TaskRecord, images: Vec<Image>) -> Result<Arc<TaskSlot>, Problem> {
+        let (home, id) = (Arc::clone(&self.home), task.task_id);
+        blocking(move || home.write_images(id, &images)).await?;
+        self.create(TaskEvent::Created(Box::new(task))).await
     }
 }
 

@@ -24,13 +24,13 @@ use runner::keeper::{self, ExitRecord, KeeperState, RunFiles};
 use runner::worker::engine_environment;
 use tokio_util::sync::CancellationToken;
 
-use super::TaskSlot;
 use super::commit::Committed;
 use super::contained::{WorkLocation, refusals, work_location};
 use super::follow::event_of;
 use super::session::NEW_THREAD;
 use crate::counters::COUNTED;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 
 /// How much of stderr's end is searched for the reason of a failure, in bytes.
 const STDERR_TAIL_BYTES: u64 = 16 * 1024;

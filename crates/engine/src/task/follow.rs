@@ -10,9 +10,9 @@ use model::task::TaskEvent;
 use runner::journal::Tail;
 use runner::keeper::{self, RunFiles};
 
-use super::TaskSlot;
 use super::activity::ReadTimer;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 use crate::times::MarkWriter;
 
 impl Inner {

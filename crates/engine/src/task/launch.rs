@@ -11,8 +11,8 @@ use model::task::TaskEvent;
 use runner::keeper::{self, KeeperOrder, RunFiles};
 use runner::worker::{ContainerFolders, ContainerRun, RunCall, WorkerKind};
 
-use super::TaskSlot;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 
 impl Inner {
     pub(super) async fn launch(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {

@@ -13,8 +13,8 @@ use model::problem::Problem;
 use model::task::{TaskGroup, TaskRecord, TaskStatus};
 use protocol::{Archived, Page, TaskQuery, TaskView};
 
-use super::table::Age;
-use super::{TaskSlot, TaskTable};
+use crate::inner::{Inner, TaskSlot, TaskTable};
+use crate::spine::Age;
 
 /// The default number of tasks per page.
 const DEFAULT_LIMIT: usize = 50;
@@ -55,6 +55,16 @@ impl TaskTable {
 }
 
 impl TaskTable {
+    /// Returns the tasks of a repository, oldest first.
+    pub(crate) fn of_environment(&self, env_id: EnvironmentId) -> Vec<Arc<TaskSlot>> {
+        self.matching(|slot| slot.env_id == env_id)
+    }
+
+    /// Returns the number of tasks of a repository.
+    pub(crate) fn count_of_environment(&self, env_id: EnvironmentId) -> usize {
+        self.count(|slot| slot.env_id == env_id)
+    }
+
     /// Returns the tasks in the order of the queue, after the task `after`. A run that was just queued has no place yet and
     /// comes last.
     fn queued(&self, queue: &[TaskId], after: Option<TaskId>) -> Vec<Arc<TaskSlot>> {
@@ -144,7 +154,7 @@ fn parse_status(text: &str) -> Result<TaskStatus, Problem> {
     })
 }
 
-fn write_cursor((created_at, id): Age) -> String {
+fn write_cursor((created_at, id): Age<Inner>) -> String {
     format!("{}_{id}", created_at.as_nanosecond())
 }
 
@@ -156,7 +166,7 @@ fn parse_queue_cursor(text: &str) -> Result<TaskId, Problem> {
     })
 }
 
-fn parse_cursor(text: &str) -> Result<Age, Problem> {
+fn parse_cursor(text: &str) -> Result<Age<Inner>, Problem> {
     let parsed = text.split_once('_').and_then(|(time, id)| {
         let time = jiff::Timestamp::from_nanosecond(time.parse().ok()?).ok()?;
         Some((time, id.parse::<TaskId>().ok()?))
@@ -169,6 +179,7 @@ fn parse_cursor(text: &str) -> Result<Age, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::live::TaskLive;
     use model::names::{Prompt, RefName, RepositoryUrl, Title};
     use model::task::{NewRun, NewTask};
 
@@ -194,7 +205,8 @@ mod tests {
                 idempotency_key: None,
             };
             let at = jiff::Timestamp::from_second(1_000 + i64::try_from(n / 2).expect("few")).expect("a time");
-            table.insert(&TaskSlot::new(TaskRecord::new(TaskId::from_uuid(uuid::Uuid::from_u128(n)), new, at)));
+            let live = TaskLive::new(new.env_id);
+            table.insert(&TaskSlot::new(TaskRecord::new(TaskId::from_uuid(uuid::Uuid::from_u128(n)), new, at), live));
         }
         table
     }
@@ -296,7 +308,8 @@ mod tests {
             idempotency_key: Some("key".to_owned()),
         };
         let id = TaskId::from_uuid(uuid::Uuid::from_u128(9));
-        let slot = TaskSlot::new(TaskRecord::new(id, new, jiff::Timestamp::UNIX_EPOCH));
+        let live = TaskLive::new(new.env_id);
+        let slot = TaskSlot::new(TaskRecord::new(id, new, jiff::Timestamp::UNIX_EPOCH), live);
         table.insert(&slot);
         assert_eq!(table.by_key("key").map(|slot| slot.id), Some(id));
         table.remove(&slot);

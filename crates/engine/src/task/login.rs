@@ -15,8 +15,7 @@ use model::task::TaskRecord;
 use runner::worker::{Due, LOGIN_FOLDER, Login, RefusedLogin, WorkerCall, WorkerKind};
 use store::{CodexHome, LoginCopy, RefusedCopy};
 
-use super::TaskSlot;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
 
 /// The minimum and maximum time between two checks of the login while a run uses it.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -1,10 +1,10 @@
 //! Tasks. Each task has a mailbox: an event arrives, the core decides, the record is written, and only then are the effects
 //! performed.
 //!
-//! * [`table`]: the tasks in memory, which can be listed without touching the disk.
-//! * [`mailbox`]: processes one event of a task at a time.
+//! * [`aggregate`]: tasks as an aggregate of the [`spine`](crate::spine), which processes one event of a task at a time.
+//! * [`live`]: the state of a task that exists only in memory.
 //! * [`create`], [`list`], [`read`], [`take_home`]: other requests of the API.
-//! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`remove`]: the effects. Each can be repeated safely, and
+//! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`notify`], [`remove`]: the effects. Each can be repeated safely, and
 //!   results come back as events.
 //! * [`answer`]: questions of a task before its run can start, and their answers.
 //! * [`update`]: updates of the branch to its base, between two runs.
@@ -12,6 +12,7 @@
 //! Invariant: an effect is performed only after the record on disk accounts for it.
 
 mod activity;
+mod aggregate;
 mod answer;
 mod commit;
 mod contained;
@@ -20,8 +21,9 @@ mod finish;
 mod follow;
 mod launch;
 mod list;
+mod live;
 mod login;
-mod mailbox;
+mod notify;
 mod prepare;
 mod publish;
 mod read;
@@ -29,13 +31,12 @@ mod remove;
 mod review;
 mod script;
 mod session;
-mod table;
 mod take_home;
 mod unclean;
 mod update;
 mod window;
 
+pub(crate) use remove::Removals;
 pub use review::{Changes, PictureSide, Review, ReviewPart, ReviewState};
-pub(crate) use table::{TaskSlot, TaskTable};
 pub(crate) use update::{UpdateTarget, Updated};
 pub(crate) use window::Reach;

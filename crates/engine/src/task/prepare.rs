@@ -20,9 +20,9 @@ use protocol::{FeedEvent, Progress};
 use runner::keeper::RunFiles;
 use tokio_util::sync::CancellationToken;
 
-use super::TaskSlot;
 use crate::environment::fetch_failed;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 
 /// The result of a preparation.
 enum Preparation {

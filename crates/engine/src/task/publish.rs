@@ -21,10 +21,10 @@ use model::task::{NewRun, PublicationEvent, TaskEvent, TaskRecord, TaskRequest};
 use process::RunProgramError;
 use protocol::{ForgeView, PublicationView, PublishTask};
 
-use super::TaskSlot;
 use crate::environment::fetch_failed;
 use crate::follow_pull_requests::place_of;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 use forge::{EditPullRequest, Forge, ForgeError, NewPullRequest};
 
 /// The paths of pull request templates, in the order in which GitHub looks for them.
@@ -117,12 +117,17 @@ impl Inner {
     /// Performs the next step, if this request is still the latest one.
     pub(super) async fn publish(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: u32) {
         let _one_at_a_time = slot.publishing.lock().await;
+        // An update of the branch comes first, so that its result is pushed.
+        let updated = self.finish_update(slot).await;
         let record = slot.record();
         let Some(publication) = record.publication.as_deref().filter(|publication| publication.attempt == attempt) else {
             return;
         };
         let event = match publication.status {
-            PublicationStatus::Pushing => self.push_branch(slot, &record, publication).await,
+            PublicationStatus::Pushing => match updated {
+                Ok(()) => self.push_branch(slot, &record, publication).await,
+                Err(problem) => Err(RunError::from(problem).into()),
+            },
             PublicationStatus::Opening => self.ensure_pull_request(slot, &record, publication).await,
             PublicationStatus::Done | PublicationStatus::Failed => return,
         };

@@ -20,11 +20,11 @@ use runner::journal::Tail;
 use runner::keeper::RunFiles;
 use tokio::io::AsyncReadExt as _;
 
-use super::TaskSlot;
 use super::window::{Reach, Window};
 use crate::counters::COUNTED;
 use crate::engine::{LogFile, LogWindow, RunLine};
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Existence;
 
 /// How much of a log is masked at once, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -167,7 +167,7 @@ impl Inner {
                 tokio::select! {
                     () = interest.changed() => {}
                     news = changes.changed() => {
-                        if news.is_err() || *changes.borrow() {
+                        if news.is_err() || *changes.borrow() != Existence::Exists {
                             return;
                         }
                     }

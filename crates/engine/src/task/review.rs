@@ -11,8 +11,7 @@ use model::ids::{ObjectId, RunNumber};
 use model::problem::Problem;
 use model::visible::path_key;
 
-use super::TaskSlot;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
 
 /// The maximum size of a patch in bytes. Use git to read a larger patch.
 const PATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;

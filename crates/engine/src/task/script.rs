@@ -20,9 +20,8 @@ use runner::keeper::{self, RunFiles};
 use runner::worker::{ContainerFolders, Script, cannot_mount, open_network_only, problem, was_read_only};
 use tokio_util::sync::CancellationToken;
 
-use super::TaskSlot;
 use super::contained::WorkLocation;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
 
 /// Prefixes of the script's stderr lines about skipped mounts.
 const LEFT_OUT: &[&str] = &["Warning: CODEX_MOUNT", "codex-docker: warning: `"];

@@ -12,8 +12,8 @@ use model::run::{RunError, RunRecord};
 use model::task::TaskEvent;
 use runner::worker::{Session, SessionFolder};
 
-use super::TaskSlot;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 
 /// A note for a run that started a new thread.
 pub(super) const NEW_THREAD: &str =

@@ -10,8 +10,7 @@ use model::ErrorCode;
 use model::ids::ObjectId;
 use model::problem::Problem;
 
-use super::TaskSlot;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
 
 impl Inner {
     /// Returns the branch with its own commits, as a bundle.

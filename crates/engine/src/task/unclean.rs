@@ -13,12 +13,12 @@ use model::names::BranchName;
 use model::run::RunError;
 use model::task::{TaskEvent, TaskRecord};
 
-use super::TaskSlot;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 
 impl Inner {
     /// Checks the worktrees of all tasks that were not used since the last unclean stop, one after the other.
-    pub(crate) fn keep_checking_worktrees(self: &Arc<Self>) {
+    pub(crate) fn check_worktrees(self: &Arc<Self>) {
         if self.boot.unclean_stop.is_none() {
             return;
         }

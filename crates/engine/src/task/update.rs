@@ -1,8 +1,8 @@
 //! Updates a task's branch to the newest commit of its base, between two runs.
 //!
-//! The fetch and the merges run without the task's lock; their result is only used if the task has not changed. Then the refs, the
-//! files and the record are updated one after the other while the lock is held. Invariant: if a server is killed at any step, either
-//! nothing was updated, or the next server finishes the update before anything else happens to the branch.
+//! The fetch and the merges change nothing; their result is only used if the task has not changed. Then the update is recorded, and
+//! only after that are the refs and the files moved. Invariant: if a server is killed at any step, either nothing was recorded, or
+//! the update is finished before anything else happens to the branch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use model::ErrorCode;
 use model::ids::ObjectId;
 use model::merge::FileConflict;
 use model::problem::{Problem, ProblemKind};
-use model::task::{Refusal, TaskEvent, TaskRecord, Update, UpdateStrategy};
+use model::task::{Refusal, TaskEvent, TaskRecord, TaskRequest, Update, UpdateEvent, UpdateStrategy};
 use protocol::{Base, ConflictsQuery, ConflictsView, TaskConflicts, UpdateOutcome};
 
-use super::TaskSlot;
 use super::take_home::unreadable;
 use crate::environment::fetch_failed;
-use crate::inner::Inner;
+use crate::inner::{Inner, TaskSlot};
+use crate::spine::Mailbox as _;
 
 /// The time limit for merging commits.
 const MERGE_LIMIT: Duration = Duration::from_mins(10);
@@ -60,6 +60,15 @@ enum Planned {
     Nothing(Updated),
 }
 
+/// Whether a branch was moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    /// The branch was moved.
+    Yes,
+    /// The branch or the task has changed in the meantime. Nothing was moved.
+    No,
+}
+
 /// A planned update of a branch.
 struct Plan {
     update: Update,
@@ -75,6 +84,7 @@ impl Inner {
         strategy: Option<UpdateStrategy>,
         target: UpdateTarget,
     ) -> Result<Updated, Problem> {
+        self.finish_update(slot).await?;
         slot.record().can_update()?;
         self.check_ended(slot).await;
         let mirror = self.mirror_for(&slot.record())?;
@@ -91,7 +101,7 @@ impl Inner {
                 Planned::Move(plan) => plan,
                 Planned::Nothing(result) => return Ok(result),
             };
-            if self.carry_out(&mirror, slot, &plan).await? {
+            if self.carry_out(&mirror, slot, &plan).await? == Moved::Yes {
                 return Ok(Updated::Done { outcome: UpdateOutcome::Updated, base: plan.base, dropped: plan.dropped });
             }
         }
@@ -173,18 +183,35 @@ impl Inner {
     }
 
     /// Updates the branch if the task has not changed. Returns whether the branch was updated.
-    async fn carry_out(self: &Arc<Self>, mirror: &Mirror, slot: &Arc<TaskSlot>, plan: &Plan) -> Result<bool, Problem> {
-        let _turn = slot.turn.lock().await;
-        if slot.is_gone() {
-            return Err(Problem::no_task(slot.id));
-        }
-        let (task, update) = (slot.record(), &plan.update);
-        if *task.can_update()? != update.from_base || task.last_run().number != update.after_run {
-            return Ok(false);
-        }
+    async fn carry_out(self: &Arc<Self>, mirror: &Mirror, slot: &Arc<TaskSlot>, plan: &Plan) -> Result<Moved, Problem> {
+        let _one_at_a_time = slot.moving.lock().await;
+        let task = slot.record();
+        let update = Box::new(plan.update.clone());
+        let asked = |record: &TaskRecord| {
+            let is_same = record.last_run().number == plan.update.after_run;
+            record.can_update()?;
+            if is_same { Ok(TaskRequest::Update(update)) } else { Err(Problem::from(Refusal::BranchMoved)) }
+        };
         let worktree = self.readable_worktree(mirror, &task).await?.ok_or(Problem::from(Refusal::NoBranch))?;
+        match self.ask_with(slot, asked).await {
+            Ok(_) => {}
+            Err(problem) if problem.report.code == ErrorCode::BranchMoved => return Ok(Moved::No),
+            Err(problem) => return Err(problem),
+        }
+        crash::point(CrashPoint::UpdateRecorded);
+        self.land(slot, mirror, &worktree, &plan.update).await
+    }
+
+    /// Moves the branch as recorded. The caller holds the lock `moving`.
+    async fn land(
+        self: &Arc<Self>,
+        slot: &Arc<TaskSlot>,
+        mirror: &Mirror,
+        worktree: &Worktree,
+        update: &Update,
+    ) -> Result<Moved, Problem> {
         let landing = Landing {
-            task: task.task_id.to_string(),
+            task: slot.id.to_string(),
             from: update.from_head.clone(),
             to: update.to_head.clone(),
             base: update.to_base.clone(),
@@ -192,50 +219,59 @@ impl Inner {
         };
         match worktree.land(&landing).await {
             Ok(()) => {}
-            Err(LandError::Moved) => return Ok(false),
-            Err(error) => return Err(not_landed(&error)),
+            Err(error) => {
+                // A move that was started continues; see `move_branch`.
+                if !worktree.is_landing().map_err(Problem::internal)? {
+                    self.post(slot, TaskEvent::Update(UpdateEvent::Abandoned)).await;
+                }
+                return if matches!(error, LandError::Moved) { Ok(Moved::No) } else { Err(not_landed(&error)) };
+            }
         }
         crash::point(CrashPoint::Landed);
-        mirror.sync().await.map_err(Problem::internal)?;
-        self.write_down(slot, &worktree, update.clone()).await?;
-        Ok(true)
+        self.write_down(slot, mirror, worktree, update).await?;
+        Ok(Moved::Yes)
     }
 
     /// Continues an interrupted update, if there is one.
     pub(crate) async fn finish_update(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<(), Problem> {
-        let _turn = slot.turn.lock().await;
+        let _one_at_a_time = slot.moving.lock().await;
         let task = slot.record();
+        let Some(update) = task.updating.as_deref() else { return Ok(()) };
         let mirror = self.mirror_for(&task)?;
-        let Some(worktree) = self.readable_worktree(&mirror, &task).await? else { return Ok(()) };
-        let Some(note) = worktree.finish_landing().await.map_err(|error| not_landed(&error))? else { return Ok(()) };
-        let update: Update = serde_json::from_value(note).map_err(Problem::internal)?;
-        tracing::info!(task = %slot.id, head = %update.to_head, "finished an interrupted branch update");
-        mirror.sync().await.map_err(Problem::internal)?;
-        self.write_down(slot, &worktree, update).await
-    }
-
-    /// Continues the updates that an earlier server started.
-    pub(crate) async fn finish_updates(self: &Arc<Self>) {
-        for mirror in self.environments.all().iter().filter_map(|environment| environment.mirror()) {
-            let landings = durable::blocking(move || mirror.landings()).await;
-            let tasks = landings.unwrap_or_else(|error| {
-                tracing::error!(%error, "could not look for interrupted branch updates");
-                vec![]
-            });
-            for slot in tasks.iter().filter_map(|id| self.tasks.get(id.parse().ok()?)) {
-                if let Err(error) = self.finish_update(&slot).await {
-                    tracing::error!(task = %slot.id, %error, "could not finish a branch update; retrying before the task's next run");
-                }
+        let Some(worktree) = self.readable_worktree(&mirror, &task).await? else {
+            self.post(slot, TaskEvent::Update(UpdateEvent::Abandoned)).await;
+            return Ok(());
+        };
+        match worktree.finish_landing().await.map_err(|error| not_landed(&error))? {
+            Some(_) => {
+                tracing::info!(task = %slot.id, head = %update.to_head, "finished an interrupted branch update");
+                self.write_down(slot, &mirror, &worktree, update).await
             }
+            // Nothing was moved yet, or somebody has moved the branch since.
+            None => self.land(slot, &mirror, &worktree, update).await.map(drop),
         }
     }
 
-    /// Records the update. The caller holds the task's lock.
-    async fn write_down(self: &Arc<Self>, slot: &Arc<TaskSlot>, worktree: &Worktree, update: Update) -> Result<(), Problem> {
-        self.take(slot, TaskEvent::Updated(Box::new(update.clone()))).await;
-        if slot.record().updates.last() != Some(&update) {
+    /// Moves the branch as recorded, unless that is done already.
+    pub(super) async fn move_branch(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
+        if let Err(error) = self.finish_update(slot).await {
+            tracing::error!(task = %slot.id, %error, "could not finish a branch update; recovery retries");
+        }
+    }
+
+    /// Records the update.
+    async fn write_down(
+        self: &Arc<Self>,
+        slot: &Arc<TaskSlot>,
+        mirror: &Mirror,
+        worktree: &Worktree,
+        update: &Update,
+    ) -> Result<(), Problem> {
+        mirror.sync().await.map_err(Problem::internal)?;
+        self.post(slot, TaskEvent::Update(UpdateEvent::Done(Box::new(update.clone())))).await;
+        if slot.record().updates.last() != Some(update) {
             return Err(Problem::internal("the branch was updated, but the task's record could not be written")
-                .hint("free up disk space; the next server start or the next update writes the record"));
+                .hint("free up disk space; the record is then written automatically"));
         }
         worktree.landed().map_err(Problem::internal)
     }

@@ -218,6 +218,7 @@ pub fn summary(held: &[Notice], public_url: Option<&str>) -> Option<Notice> {
     let parts = parts.into_iter().filter(|(n, ..)| *n > 0);
     let parts: Vec<_> = parts.map(|(n, one, more)| format!("{n} {}", if n == 1 { one } else { more })).collect();
     Some(Notice {
+        id: None,
         event: NoticeKind::Summary,
         task_id: None,
         environment: String::new(),

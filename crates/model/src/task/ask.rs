@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::decision::{Decision, TaskEffect};
+use super::decision::{TaskDecision, TaskEffect, changed};
 use super::question::{Answer, Question};
 use super::record::TaskRecord;
 use super::refusal::Refusal;
@@ -34,7 +34,7 @@ pub(super) fn ask(record: &mut TaskRecord, urls: Vec<RepositoryUrl>, now: Timest
 }
 
 /// Applies an answer.
-pub(super) fn answer(task: &TaskRecord, number: Option<u32>, answer: Answer, now: Timestamp) -> Result<Decision, Refusal> {
+pub(super) fn answer(task: &TaskRecord, number: Option<u32>, answer: Answer, now: Timestamp) -> Result<TaskDecision, Refusal> {
     if task.removing {
         return Err(Refusal::Removing);
     }
@@ -45,7 +45,7 @@ pub(super) fn answer(task: &TaskRecord, number: Option<u32>, answer: Answer, now
     {
         record.skipped_urls.extend(urls);
     }
-    Ok(Decision::changed(record, now, vec![]))
+    Ok(changed(record, now, vec![]))
 }
 
 #[cfg(test)]
@@ -66,7 +66,7 @@ mod tests {
         decide(&samples::preparing(), event, &RunPolicy::default(), samples::now()).record
     }
 
-    fn answered(task: &TaskRecord, number: Option<u32>, answer: Answer) -> Result<Decision, Refusal> {
+    fn answered(task: &TaskRecord, number: Option<u32>, answer: Answer) -> Result<TaskDecision, Refusal> {
         request(task, TaskRequest::Answer(number, answer), samples::later())
     }
 
@@ -94,7 +94,7 @@ mod tests {
         let stopped = request(&asking(), TaskRequest::Stop, samples::later()).expect("the request is accepted").record;
         assert_eq!((stopped.last_run().status(), &stopped.question), (RunStatus::Stopped, &None));
         let removed = request(&asking(), TaskRequest::Remove, samples::later()).expect("the request is accepted");
-        assert_eq!((&removed.record.question, removed.effects.as_slice()), (&None, [TaskEffect::Remove].as_slice()));
+        assert_eq!((&removed.record.question, removed.effects.as_slice()), (&None, [TaskEffect::Vacate].as_slice()));
     }
 
     #[test]

@@ -5,12 +5,13 @@
 use jiff::Timestamp;
 
 use super::ask::ask;
-use super::branch_update::Update;
-use super::decision::{Decision, TaskEffect};
+use super::decision::{TaskDecision, TaskEffect, changed};
 use super::next::go_on;
 use super::publish::{PublicationEvent, published};
 use super::record::TaskRecord;
 use super::request::never_ran;
+use super::update::{UpdateEvent, updated};
+use crate::decision::Decision;
 use crate::ids::{Attempt, ObjectId, ThreadId};
 use crate::names::RepositoryUrl;
 use crate::policy::RunPolicy;
@@ -19,6 +20,10 @@ use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
 /// Something that happened to a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskEvent {
+    /// Somebody created the task. Its images are on disk.
+    Created(Box<TaskRecord>),
+    /// Somebody restored the task from the trash. Its branch is back in the mirror.
+    Restored(Box<TaskRecord>),
     /// The queue started the run.
     Dequeued {
         /// The attempt that the event belongs to.
@@ -93,21 +98,55 @@ pub enum TaskEvent {
         /// The result.
         end: Box<RunEnd>,
     },
-    /// The branch was updated from its base branch between two runs.
-    Updated(Box<Update>),
+    /// An event of an update of the branch.
+    Update(UpdateEvent),
     /// A removal was started but not finished.
     RemovalLeft,
+    /// Nothing works on the removed task any more.
+    Vacated,
+    /// The notifications with these numbers were sent, or nobody wants them.
+    Notified(Vec<u32>),
+    /// Notifications were recorded but not sent.
+    NoticesLeft,
     /// An event of the publication.
     Publication(PublicationEvent),
 }
 
-/// Decides what follows from an event. `policy` is the policy of the task's repository.
-pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Timestamp) -> Decision {
-    if let TaskEvent::Publication(event) = event {
-        return published(task, event, now);
+/// Decides what follows from an event about a task that does not exist: it is created or restored, or nothing happens.
+pub fn begin(event: TaskEvent, now: Timestamp) -> Option<TaskDecision> {
+    match event {
+        TaskEvent::Created(task) => Some(Decision::keep(*task, vec![])),
+        TaskEvent::Restored(task) => Some(changed(TaskRecord { removing: false, ..*task }, now, vec![])),
+        TaskEvent::Dequeued { .. }
+        | TaskEvent::Prepared { .. }
+        | TaskEvent::Asked { .. }
+        | TaskEvent::PreparationFailed { .. }
+        | TaskEvent::PreparationLost { .. }
+        | TaskEvent::SessionLost { .. }
+        | TaskEvent::WorktreeChecked { .. }
+        | TaskEvent::Launched { .. }
+        | TaskEvent::ThreadStarted { .. }
+        | TaskEvent::TurnStarted { .. }
+        | TaskEvent::KeeperGone { .. }
+        | TaskEvent::RunFinished { .. }
+        | TaskEvent::Update(_)
+        | TaskEvent::RemovalLeft
+        | TaskEvent::Vacated
+        | TaskEvent::Notified(_)
+        | TaskEvent::NoticesLeft
+        | TaskEvent::Publication(_) => None,
     }
+}
+
+/// Decides what follows from an event. `policy` is the policy of the task's repository.
+pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Timestamp) -> TaskDecision {
+    let event = match event {
+        TaskEvent::Publication(event) => return published(task, event, now),
+        TaskEvent::Update(event) => return updated(task, event, now),
+        other => other,
+    };
     let mut record = task.clone();
-    let nothing = Decision { record: task.clone(), effects: vec![] };
+    let nothing = Decision::keep(task.clone(), vec![]);
     let run = record.last_run();
     let current = run.attempt;
     let active = run.is_active();
@@ -165,15 +204,17 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
             return Decision { effects: vec![TaskEffect::Finish { attempt }], ..nothing };
         }
         TaskEvent::RunFinished { attempt, end: how } if fits(attempt) => end(&mut record, *how, policy, now),
-        TaskEvent::Updated(update) => {
-            record.note_update(*update);
-            if record == *task {
-                return nothing;
-            }
-            vec![]
-        }
         TaskEvent::RemovalLeft if record.removing && !active => {
-            return Decision { effects: vec![TaskEffect::Remove], ..nothing };
+            return Decision { effects: vec![TaskEffect::Vacate], ..nothing };
+        }
+        TaskEvent::Vacated if record.removing && !active => return Decision::trash(record, vec![TaskEffect::CleanUp]),
+        TaskEvent::Notified(numbers) => {
+            record.notices.retain(|notice| !numbers.contains(&notice.number));
+            // Sending a notification does not change the task.
+            return Decision { record, ..nothing };
+        }
+        TaskEvent::NoticesLeft if !record.notices.is_empty() => {
+            return Decision { effects: vec![TaskEffect::Notify], ..nothing };
         }
         TaskEvent::Dequeued { .. }
         | TaskEvent::Prepared { .. }
@@ -188,9 +229,15 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
         | TaskEvent::KeeperGone { .. }
         | TaskEvent::RunFinished { .. }
         | TaskEvent::Publication(_)
-        | TaskEvent::RemovalLeft => return nothing,
+        | TaskEvent::Created(_)
+        | TaskEvent::Restored(_)
+        | TaskEvent::Update(_)
+        | TaskEvent::RemovalLeft
+        | TaskEvent::Vacated
+        | TaskEvent::NoticesLeft => return nothing,
     };
-    Decision::changed(record, now, effects)
+    // An event that says nothing new is not worth a write.
+    if record == *task { Decision::keep(record, effects) } else { changed(record, now, effects) }
 }
 
 fn enter(record: &mut TaskRecord, phase: RunPhase, effects: Vec<TaskEffect>) -> Vec<TaskEffect> {
@@ -203,7 +250,7 @@ fn end(record: &mut TaskRecord, how: RunEnd, policy: &RunPolicy, now: Timestamp)
     run.started_at = run.started_at.or(how.started_at);
     run.phase = RunPhase::Ended(Box::new(RunEnd { started_at: run.started_at, ..how }));
     go_on(record, policy, now);
-    if record.removing { vec![TaskEffect::Remove] } else { vec![] }
+    if record.removing { vec![TaskEffect::Vacate] } else { vec![] }
 }
 
 fn launched(record: &mut TaskRecord, attempt: Attempt, started_at: Timestamp) -> Vec<TaskEffect> {
@@ -236,7 +283,7 @@ mod tests {
     use crate::error_code::ErrorCode;
     use crate::run::RunStatus;
 
-    fn after(task: &TaskRecord, event: TaskEvent) -> Decision {
+    fn after(task: &TaskRecord, event: TaskEvent) -> TaskDecision {
         decide(task, event, &RunPolicy::default(), samples::later())
     }
 
@@ -269,7 +316,7 @@ mod tests {
             TaskEvent::RunFinished { attempt: Attempt(4), end: Box::new(samples::success()) },
             TaskEvent::PreparationFailed { attempt: Attempt(4), error: RunError::new(ErrorCode::WorktreeFailed, "y") },
         ] {
-            assert_eq!(after(&task, event), Decision { record: task.clone(), effects: vec![] });
+            assert_eq!(after(&task, event), Decision::keep(task.clone(), vec![]));
         }
     }
 
@@ -284,7 +331,7 @@ mod tests {
             TaskEvent::RunFinished { attempt, end: Box::new(samples::success()) },
             TaskEvent::RemovalLeft,
         ] {
-            assert_eq!(after(&task, event), Decision { record: task.clone(), effects: vec![] });
+            assert_eq!(after(&task, event), Decision::keep(task.clone(), vec![]));
         }
     }
 
@@ -343,7 +390,7 @@ mod tests {
         let notes = |task: &TaskRecord| task.last_run().end().map(|end| end.notes.clone()).unwrap_or_default();
         assert_eq!(notes(&checked.record).last().map(String::as_str), Some("restored `a`"));
         let nothing = after(&task, TaskEvent::WorktreeChecked { attempt, notes: vec![] });
-        assert_eq!(nothing, Decision { record: task.clone(), effects: vec![] });
+        assert_eq!(nothing, Decision::keep(task.clone(), vec![]));
         let running = samples::running();
         let dropped = after(&running, TaskEvent::WorktreeChecked { attempt: FIRST, notes: vec!["x".to_owned()] });
         assert_eq!(dropped.record, running, "notes of an older run do not change a newer run");
@@ -361,7 +408,7 @@ mod tests {
         let mut task = samples::stopping();
         task.removing = true;
         let decision = after(&task, TaskEvent::RunFinished { attempt: FIRST, end: Box::new(samples::success()) });
-        assert_eq!(decision.effects, vec![TaskEffect::Remove]);
-        assert_eq!(after(&decision.record, TaskEvent::RemovalLeft).effects, vec![TaskEffect::Remove]);
+        assert_eq!(decision.effects, vec![TaskEffect::Vacate]);
+        assert_eq!(after(&decision.record, TaskEvent::RemovalLeft).effects, vec![TaskEffect::Vacate]);
     }
 }

@@ -1,10 +1,9 @@
-//! The result of a request or an event: the task's new record, and what to do next.
-//!
-//! The caller writes the record first. Then it performs the effects, each of which is idempotent.
+//! What to do after a decision about a task.
 
 use jiff::Timestamp;
 
 use super::record::TaskRecord;
+use crate::decision::Decision;
 use crate::ids::Attempt;
 
 /// An action to perform. Every action is idempotent: performing it twice is harmless.
@@ -35,27 +34,26 @@ pub enum TaskEffect {
         /// The attempt that the effect belongs to.
         attempt: Attempt,
     },
-    /// Ensure that the task is completely removed.
-    Remove,
+    /// Ensure that nothing works on the task any more. Results in `Vacated`.
+    Vacate,
+    /// Ensure that nothing outside of the trash refers to the removed task.
+    CleanUp,
     /// Ensure that the next step of the publication is done. Results in a [`super::PublicationEvent`].
     Publish {
         /// The request that the effect belongs to.
         attempt: u32,
     },
+    /// Ensure that the branch is moved as recorded in `updating`. Results in `Updated` or `UpdateAbandoned`.
+    MoveBranch,
+    /// Ensure that the pending notifications are sent. Results in `Notified`.
+    Notify,
 }
 
-/// A new record and the effects that follow from it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Decision {
-    /// The record to write before any effect.
-    pub record: TaskRecord,
-    /// The effects, in order.
-    pub effects: Vec<TaskEffect>,
-}
+/// A new record of a task and the effects that follow from it.
+pub type TaskDecision = Decision<TaskRecord, TaskEffect>;
 
-impl Decision {
-    pub(super) fn changed(mut record: TaskRecord, now: Timestamp, effects: Vec<TaskEffect>) -> Self {
-        record.updated_at = now;
-        Self { record, effects }
-    }
+/// Returns the decision to write a record that changed now.
+pub(super) fn changed(mut record: TaskRecord, now: Timestamp, effects: Vec<TaskEffect>) -> TaskDecision {
+    record.updated_at = now;
+    Decision::keep(record, effects)
 }

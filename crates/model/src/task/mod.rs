@@ -4,6 +4,7 @@
 //! * [`request()`]: what users may request, and when a request is rejected.
 //! * [`decide()`]: what follows from an event.
 //! * `group`: the group of a task in lists.
+//! * `outbox`, `pending_notice`: notifications that are not sent yet.
 //! * `publish`: requests and events of a push or a pull request.
 //! * `question`, `ask`: questions that must be answered before a run can start.
 //! * `status`: the status of a task.
@@ -19,6 +20,8 @@ mod decide;
 mod decision;
 mod group;
 mod next;
+mod outbox;
+mod pending_notice;
 mod publish;
 mod question;
 mod reconcile;
@@ -30,18 +33,20 @@ mod summary;
 mod update;
 
 pub use branch_update::{Update, UpdateStrategy};
-pub use decide::{TaskEvent, decide};
-pub use decision::{Decision, TaskEffect};
+pub use decide::{TaskEvent, begin, decide};
+pub use decision::{TaskDecision, TaskEffect};
 pub use group::TaskGroup;
+pub use outbox::with_notice;
+pub use pending_notice::PendingNotice;
 pub use publish::PublicationEvent;
 pub use question::{Answer, Question};
-pub use reconcile::{Holder, Observation, reconcile};
+pub use reconcile::{Holder, Observation, is_unfinished, reconcile};
 pub use record::{FollowUp, NewRun, NewTask, TaskRecord};
 pub use refusal::Refusal;
 pub use request::{TaskRequest, request};
 pub use status::TaskStatus;
 pub use summary::with_summary;
-pub use update::hand_over_prompt;
+pub use update::{UpdateEvent, hand_over_prompt};
 
 #[cfg(test)]
 pub(crate) mod samples;

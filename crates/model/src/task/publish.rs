@@ -5,9 +5,10 @@
 
 use jiff::Timestamp;
 
-use super::decision::{Decision, TaskEffect};
+use super::decision::{TaskDecision, TaskEffect, changed};
 use super::record::TaskRecord;
 use super::refusal::Refusal;
+use crate::decision::Decision;
 use crate::ids::ObjectId;
 use crate::publication::{Publication, PublicationStatus, Publish, PullRequest};
 use crate::run::{RunEnd, RunError, RunRecord};
@@ -62,7 +63,7 @@ pub(super) fn publish(
     asked: Publish,
     compare_url: Option<String>,
     now: Timestamp,
-) -> Result<Decision, Refusal> {
+) -> Result<TaskDecision, Refusal> {
     if task.removing {
         return Err(Refusal::Removing);
     }
@@ -76,7 +77,7 @@ pub(super) fn publish(
     let before = record.publication.take();
     if let Some(before) = before.as_ref().filter(|before| before.status.is_under_way() && before.asked == asked) {
         let effects = vec![TaskEffect::Publish { attempt: before.attempt }];
-        return Ok(Decision { record: task.clone(), effects });
+        return Ok(Decision::keep(task.clone(), effects));
     }
     let attempt = before.as_ref().map_or(1, |before| before.attempt.saturating_add(1));
     let (pushed_sha, pushed_at, remote_sha, pull_request) = before
@@ -94,12 +95,12 @@ pub(super) fn publish(
         compare_url,
         pull_request,
     }));
-    Ok(Decision::changed(record, now, vec![TaskEffect::Publish { attempt }]))
+    Ok(changed(record, now, vec![TaskEffect::Publish { attempt }]))
 }
 
 /// Decides what follows from an event of a publication.
-pub(super) fn published(task: &TaskRecord, event: PublicationEvent, now: Timestamp) -> Decision {
-    let nothing = Decision { record: task.clone(), effects: vec![] };
+pub(super) fn published(task: &TaskRecord, event: PublicationEvent, now: Timestamp) -> TaskDecision {
+    let nothing = Decision::keep(task.clone(), vec![]);
     let mut record = task.clone();
     let Some(publication) = record.publication.as_deref_mut() else { return nothing };
     let fits = |attempt: u32| attempt == publication.attempt && publication.status.is_under_way();
@@ -154,7 +155,7 @@ pub(super) fn published(task: &TaskRecord, event: PublicationEvent, now: Timesta
         | PublicationEvent::Failed { .. }
         | PublicationEvent::Left => return nothing,
     };
-    Decision::changed(record, now, effects)
+    changed(record, now, effects)
 }
 
 fn take_in(publication: &mut Publication, seen: PullRequest) {
@@ -179,11 +180,11 @@ mod tests {
         Publish { pull_request, ..Publish::default() }
     }
 
-    fn asked(task: &TaskRecord, what: Publish) -> Decision {
+    fn asked(task: &TaskRecord, what: Publish) -> TaskDecision {
         request(task, TaskRequest::Publish(Box::new(what), None), samples::later()).expect("the request is accepted")
     }
 
-    fn after(task: &TaskRecord, event: PublicationEvent) -> Decision {
+    fn after(task: &TaskRecord, event: PublicationEvent) -> TaskDecision {
         decide(task, TaskEvent::Publication(event), &RunPolicy::default(), samples::later())
     }
 

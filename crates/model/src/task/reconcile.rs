@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::decide::TaskEvent;
 use super::publish::PublicationEvent;
 use super::record::TaskRecord;
+use super::update::UpdateEvent;
 use crate::run::RunPhase;
 
 /// The keeper of the last run's current attempt.
@@ -34,6 +35,12 @@ pub struct Observation {
     pub holder: Holder,
 }
 
+/// Whether something about a task may be unfinished, so that its actual state must be observed.
+pub fn is_unfinished(task: &TaskRecord) -> bool {
+    let is_publishing = task.publication.as_ref().is_some_and(|publication| publication.status.is_under_way());
+    task.removing || is_publishing || task.updating.is_some() || !task.notices.is_empty() || task.last_run().is_active()
+}
+
 /// Returns the events that lead from the record to the observed state.
 pub fn reconcile(task: &TaskRecord, seen: &Observation) -> Vec<TaskEvent> {
     if seen.busy {
@@ -42,6 +49,12 @@ pub fn reconcile(task: &TaskRecord, seen: &Observation) -> Vec<TaskEvent> {
     let mut events = of_the_run(task, seen.holder);
     if task.publication.as_ref().is_some_and(|publication| publication.status.is_under_way()) && !task.removing {
         events.push(TaskEvent::Publication(PublicationEvent::Left));
+    }
+    if let Some(update) = task.updating.clone().filter(|_| !task.removing) {
+        events.push(TaskEvent::Update(UpdateEvent::Left(update)));
+    }
+    if !task.notices.is_empty() && !task.removing {
+        events.push(TaskEvent::NoticesLeft);
     }
     events
 }

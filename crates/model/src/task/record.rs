@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::branch_update::Update;
+use super::pending_notice::PendingNotice;
 use super::question::Question;
 use super::status::TaskStatus;
 use crate::codex::Usage;
@@ -127,6 +128,12 @@ pub struct TaskRecord {
     pub archived_at: Option<Timestamp>,
     /// The updates of the branch from its base branch, oldest first.
     pub updates: Vec<Update>,
+    /// The update that is moving the branch. It is recorded before anything is moved.
+    pub updating: Option<Box<Update>>,
+    /// Notifications that are not sent yet, oldest first.
+    pub notices: Vec<PendingNotice>,
+    /// The number of notifications that were ever recorded.
+    pub notices_made: u32,
     /// The question that must be answered before the run can start.
     pub question: Option<Question>,
     /// Submodule URLs that somebody decided not to fetch for this task.
@@ -159,6 +166,9 @@ impl TaskRecord {
             seen_run: 0,
             archived_at: None,
             updates: vec![],
+            updating: None,
+            notices: vec![],
+            notices_made: 0,
             question: None,
             skipped_urls: vec![],
             idempotency_key: new.idempotency_key,

@@ -26,6 +26,10 @@ pub enum Refusal {
     NothingToPublish,
     /// The task has no branch yet.
     NoBranch,
+    /// The branch changed after the update was planned.
+    BranchMoved,
+    /// The branch is being updated.
+    Updating,
     /// The task has no open question.
     NoQuestion,
     /// The open question is not the one that was answered.
@@ -58,6 +62,12 @@ impl From<Refusal> for Problem {
             }
             Refusal::QuestionChanged => conflict(ErrorCode::QuestionChanged, "this task now asks a different question")
                 .hint("read the new question with `codex-orchestrator task show`, then answer it"),
+            Refusal::BranchMoved => {
+                conflict(ErrorCode::BranchMoved, "the task's branch changed during the update").hint("try again")
+            }
+            Refusal::Updating => {
+                conflict(ErrorCode::BranchMoved, "the task's branch is being updated").hint("wait for the update, then try again")
+            }
             Refusal::NothingToPublish => conflict(ErrorCode::NothingToPublish, "no run of this task has changed anything"),
             Refusal::NoBranch => conflict(ErrorCode::NoBranch, "this task has no branch and no worktree yet")
                 .hint("the first run ended before they were created; retry the task, or create a new one"),

@@ -6,12 +6,14 @@
 use jiff::Timestamp;
 
 use super::ask::answer;
-use super::decision::{Decision, TaskEffect};
+use super::branch_update::Update;
+use super::decision::{TaskDecision, TaskEffect, changed};
 use super::next;
 use super::publish::publish;
 use super::question::Answer;
 use super::record::{FollowUp, NewRun, TaskRecord};
 use super::refusal::Refusal;
+use crate::decision::Decision;
 use crate::names::Prompt;
 use crate::publication::Publish;
 use crate::run::{RunCause, RunEnd, RunOutcome, RunPhase};
@@ -39,6 +41,8 @@ pub enum TaskRequest {
     Retry(Option<String>),
     /// Push the branch, and open a pull request if requested.
     Publish(Box<Publish>, Option<String>),
+    /// Move the branch from its old commits to its new ones. Nothing is moved before this is recorded.
+    Update(Box<Update>),
     /// Record that somebody viewed the result.
     See,
     /// Archive the task.
@@ -54,11 +58,11 @@ pub enum TaskRequest {
 }
 
 /// Accepts or rejects a request.
-pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<Decision, Refusal> {
+pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<TaskDecision, Refusal> {
     if let TaskRequest::Resume(run) | TaskRequest::FollowUp(run) = &asked
         && is_granted_already(task, run)?
     {
-        return Ok(Decision { record: task.clone(), effects: vec![] });
+        return Ok(Decision::keep(task.clone(), vec![]));
     }
     match asked {
         TaskRequest::Resume(run) => resume(task, run, now),
@@ -69,6 +73,7 @@ pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<
         TaskRequest::Continue => go_on(task, now),
         TaskRequest::Retry(key) => retry(task, key, now),
         TaskRequest::Publish(asked, compare_url) => publish(task, *asked, compare_url, now),
+        TaskRequest::Update(update) => begin_update(task, *update, now),
         TaskRequest::See => Ok(see(task)),
         TaskRequest::Archive => archive(task, now),
         TaskRequest::Unarchive => Ok(unarchive(task, now)),
@@ -95,11 +100,11 @@ fn is_granted_already(task: &TaskRecord, run: &NewRun) -> Result<bool, Refusal> 
     if is_same { Ok(true) } else { Err(Refusal::KeyReused) }
 }
 
-fn resume(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<Decision, Refusal> {
+fn resume(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<TaskDecision, Refusal> {
     can_go_on(task)?;
     let mut record = task.clone();
     record.queue(run, RunCause::Asked, now);
-    Ok(Decision::changed(record, now, vec![]))
+    Ok(changed(record, now, vec![]))
 }
 
 fn can_go_on(task: &TaskRecord) -> Result<(), Refusal> {
@@ -114,7 +119,7 @@ fn can_go_on(task: &TaskRecord) -> Result<(), Refusal> {
     }
 }
 
-fn follow_up(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<Decision, Refusal> {
+fn follow_up(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<TaskDecision, Refusal> {
     match can_go_on(task) {
         // The new follow-up is added after those that are already waiting.
         Ok(()) | Err(Refusal::RunActive) => {}
@@ -131,64 +136,74 @@ fn follow_up(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<Decision,
     if !record.last_run().is_active() {
         record.begin_follow_up(now);
     }
-    Ok(Decision::changed(record, now, vec![]))
+    Ok(changed(record, now, vec![]))
 }
 
-fn edit_follow_up(task: &TaskRecord, number: u32, run: NewRun, now: Timestamp) -> Result<Decision, Refusal> {
+fn edit_follow_up(task: &TaskRecord, number: u32, run: NewRun, now: Timestamp) -> Result<TaskDecision, Refusal> {
     let mut record = task.clone();
     let found = record.follow_ups.iter_mut().find(|follow_up| follow_up.number == number).ok_or(Refusal::NoFollowUp)?;
     let NewRun { prompt, images, model, effort, priority, .. } = run;
     *found = FollowUp { prompt, images, model, effort, priority, ..found.clone() };
-    Ok(Decision::changed(record, now, vec![]))
+    Ok(changed(record, now, vec![]))
 }
 
-fn reword_follow_up(task: &TaskRecord, number: u32, prompt: Prompt, now: Timestamp) -> Result<Decision, Refusal> {
+fn reword_follow_up(task: &TaskRecord, number: u32, prompt: Prompt, now: Timestamp) -> Result<TaskDecision, Refusal> {
     let mut record = task.clone();
     let found = record.follow_ups.iter_mut().find(|follow_up| follow_up.number == number).ok_or(Refusal::NoFollowUp)?;
     found.prompt = prompt;
-    Ok(Decision::changed(record, now, vec![]))
+    Ok(changed(record, now, vec![]))
 }
 
-fn remove_follow_up(task: &TaskRecord, number: u32, now: Timestamp) -> Decision {
+fn remove_follow_up(task: &TaskRecord, number: u32, now: Timestamp) -> TaskDecision {
     let mut record = task.clone();
     record.follow_ups.retain(|follow_up| follow_up.number != number);
-    if record == *task { Decision { record, effects: vec![] } } else { Decision::changed(record, now, vec![]) }
+    if record == *task { Decision::keep(record, vec![]) } else { changed(record, now, vec![]) }
 }
 
-fn go_on(task: &TaskRecord, now: Timestamp) -> Result<Decision, Refusal> {
+fn go_on(task: &TaskRecord, now: Timestamp) -> Result<TaskDecision, Refusal> {
     can_go_on(task)?;
     if task.follow_ups.is_empty() {
         return Err(Refusal::NoFollowUp);
     }
     let mut record = task.clone();
     record.begin_follow_up(now);
-    Ok(Decision::changed(record, now, vec![]))
+    Ok(changed(record, now, vec![]))
 }
 
-fn retry(task: &TaskRecord, key: Option<String>, now: Timestamp) -> Result<Decision, Refusal> {
+fn retry(task: &TaskRecord, key: Option<String>, now: Timestamp) -> Result<TaskDecision, Refusal> {
     if let Some(run) = task.runs.iter().find(|run| key.is_some() && run.idempotency_key == key) {
         let is_same = run.cause == RunCause::Retry;
-        return if is_same { Ok(Decision { record: task.clone(), effects: vec![] }) } else { Err(Refusal::KeyReused) };
+        return if is_same { Ok(Decision::keep(task.clone(), vec![])) } else { Err(Refusal::KeyReused) };
     }
     match can_go_on(task) {
         Ok(()) | Err(Refusal::NoThread) => {}
         Err(refusal) => return Err(refusal),
     }
     let mut record = task.clone();
-    if next::retry_now(&mut record, key, now) { Ok(Decision::changed(record, now, vec![])) } else { Err(Refusal::NotFailed) }
+    if next::retry_now(&mut record, key, now) { Ok(changed(record, now, vec![])) } else { Err(Refusal::NotFailed) }
+}
+
+/// Accepts an update if the task has not changed since the update was planned. The caller moves the branch.
+fn begin_update(task: &TaskRecord, update: Update, now: Timestamp) -> Result<TaskDecision, Refusal> {
+    if *task.can_update()? != update.from_base || task.last_run().number != update.after_run {
+        return Err(Refusal::BranchMoved);
+    }
+    let mut record = task.clone();
+    record.updating = Some(Box::new(update));
+    Ok(changed(record, now, vec![TaskEffect::MoveBranch]))
 }
 
 /// Viewing a task does not update the time of its last change.
-fn see(task: &TaskRecord) -> Decision {
+fn see(task: &TaskRecord) -> TaskDecision {
     let mut record = task.clone();
     if !record.last_run().is_active() {
         record.seen_run = record.last_run().number.0;
     }
-    Decision { record, effects: vec![] }
+    Decision::keep(record, vec![])
 }
 
 /// Archiving a task also marks it as seen. Archiving it twice changes nothing.
-fn archive(task: &TaskRecord, now: Timestamp) -> Result<Decision, Refusal> {
+fn archive(task: &TaskRecord, now: Timestamp) -> Result<TaskDecision, Refusal> {
     if task.removing {
         return Err(Refusal::Removing);
     }
@@ -200,41 +215,41 @@ fn archive(task: &TaskRecord, now: Timestamp) -> Result<Decision, Refusal> {
     Ok(decision)
 }
 
-fn unarchive(task: &TaskRecord, now: Timestamp) -> Decision {
+fn unarchive(task: &TaskRecord, now: Timestamp) -> TaskDecision {
     if task.archived_at.is_none() {
-        return Decision { record: task.clone(), effects: vec![] };
+        return Decision::keep(task.clone(), vec![]);
     }
     let mut record = task.clone();
     record.archived_at = None;
-    Decision::changed(record, now, vec![])
+    changed(record, now, vec![])
 }
 
-fn stop(task: &TaskRecord, now: Timestamp) -> Decision {
+fn stop(task: &TaskRecord, now: Timestamp) -> TaskDecision {
     let mut record = task.clone();
     let attempt = record.last_run().attempt;
     match record.last_run().phase {
         RunPhase::Queued => {
             record.question = None;
             record.last_run_mut().phase = RunPhase::Ended(Box::new(never_ran(now)));
-            Decision::changed(record, now, vec![])
+            changed(record, now, vec![])
         }
         RunPhase::Preparing | RunPhase::Running => {
             record.last_run_mut().phase = RunPhase::Stopping;
-            Decision::changed(record, now, vec![TaskEffect::StopRun { attempt }])
+            changed(record, now, vec![TaskEffect::StopRun { attempt }])
         }
         // Stopping was already requested. Telling the keeper again is harmless.
-        RunPhase::Stopping => Decision { record, effects: vec![TaskEffect::StopRun { attempt }] },
-        RunPhase::Ended(_) => Decision { record, effects: vec![] },
+        RunPhase::Stopping => Decision::keep(record, vec![TaskEffect::StopRun { attempt }]),
+        RunPhase::Ended(_) => Decision::keep(record, vec![]),
     }
 }
 
-fn remove(task: &TaskRecord, now: Timestamp) -> Decision {
-    let Decision { mut record, mut effects } = stop(task, now);
+fn remove(task: &TaskRecord, now: Timestamp) -> TaskDecision {
+    let Decision { mut record, mut effects, .. } = stop(task, now);
     record.removing = true;
     if !record.last_run().is_active() {
-        effects.push(TaskEffect::Remove);
+        effects.push(TaskEffect::Vacate);
     }
-    Decision::changed(record, now, effects)
+    changed(record, now, effects)
 }
 
 /// Returns the result of a run that was stopped before its worker started.
@@ -260,7 +275,7 @@ mod tests {
     use crate::error_code::ErrorCode;
     use crate::run::RunStatus;
 
-    fn asked(task: &TaskRecord, asked: TaskRequest) -> Result<Decision, Refusal> {
+    fn asked(task: &TaskRecord, asked: TaskRequest) -> Result<TaskDecision, Refusal> {
         request(task, asked, samples::later())
     }
 
@@ -290,7 +305,7 @@ mod tests {
             assert_eq!(asked(&away, back).expect("the request is accepted").record.archived_at, None);
         }
         let open = samples::completed();
-        assert_eq!(asked(&open, TaskRequest::Unarchive), Ok(Decision { record: open, effects: vec![] }));
+        assert_eq!(asked(&open, TaskRequest::Unarchive), Ok(Decision::keep(open, vec![])));
     }
 
     #[test]
@@ -409,7 +424,7 @@ mod tests {
         assert_eq!(asked(&samples::completed(), key()), Err(Refusal::NotFailed));
         assert_eq!(asked(&samples::running(), key()), Err(Refusal::RunActive));
         let once = asked(&failed(ErrorCode::Network), key()).expect("the request is accepted").record;
-        assert_eq!(asked(&once, key()), Ok(Decision { record: once.clone(), effects: vec![] }));
+        assert_eq!(asked(&once, key()), Ok(Decision::keep(once.clone(), vec![])));
         assert_eq!(asked(&once, TaskRequest::Retry(Some("l".to_owned()))), Err(Refusal::RunActive));
         let run = NewRun { idempotency_key: Some("k".to_owned()), ..samples::new_run("more") };
         let other = asked(&failed(ErrorCode::Network), TaskRequest::Resume(run)).expect("the request is accepted").record;
@@ -421,7 +436,7 @@ mod tests {
         let under = |key: &str, prompt: &str| NewRun { idempotency_key: Some(key.to_owned()), ..samples::new_run(prompt) };
         let once = asked(&samples::running(), TaskRequest::FollowUp(under("k", "more"))).expect("the request is accepted").record;
         let twice = asked(&once, TaskRequest::FollowUp(under("k", "more"))).expect("the request is accepted");
-        assert_eq!(twice, Decision { record: once.clone(), effects: vec![] });
+        assert_eq!(twice, Decision::keep(once.clone(), vec![]));
         assert_eq!(asked(&once, TaskRequest::FollowUp(under("k", "less"))), Err(Refusal::KeyReused));
         assert_eq!(
             asked(&once, TaskRequest::FollowUp(under("l", "more"))).expect("the request is accepted").record.follow_ups.len(),
@@ -444,7 +459,7 @@ mod tests {
         let twice = asked(&once.record, TaskRequest::Stop).expect("the request is accepted");
         assert_eq!(twice, once);
         let ended = samples::completed();
-        assert_eq!(asked(&ended, TaskRequest::Stop), Ok(Decision { record: ended, effects: vec![] }));
+        assert_eq!(asked(&ended, TaskRequest::Stop), Ok(Decision::keep(ended, vec![])));
     }
 
     #[test]
@@ -460,8 +475,8 @@ mod tests {
         assert!(decision.record.removing);
         assert_eq!(decision.effects, vec![TaskEffect::StopRun { attempt }]);
         let ended = asked(&samples::completed(), TaskRequest::Remove).expect("the request is accepted");
-        assert_eq!(ended.effects, vec![TaskEffect::Remove]);
+        assert_eq!(ended.effects, vec![TaskEffect::Vacate]);
         let queued = asked(&samples::queued(), TaskRequest::Remove).expect("the request is accepted");
-        assert_eq!(queued.effects, vec![TaskEffect::Remove]);
+        assert_eq!(queued.effects, vec![TaskEffect::Vacate]);
     }
 }

@@ -3,9 +3,13 @@
 //! An update moves the branch between two runs. Each run keeps the commit that it ended with, and an update records the commits
 //! before and after it. This distinguishes the changes of a run from changes of the base.
 
+use jiff::Timestamp;
+
 use super::branch_update::Update;
+use super::decision::{TaskDecision, TaskEffect, changed};
 use super::record::TaskRecord;
 use super::refusal::Refusal;
+use crate::decision::Decision;
 use crate::ids::{ObjectId, RunNumber};
 use crate::merge::FileConflict;
 
@@ -19,6 +23,8 @@ impl TaskRecord {
             Err(Refusal::Removing)
         } else if self.last_run().is_active() {
             Err(Refusal::RunActive)
+        } else if self.updating.is_some() {
+            Err(Refusal::Updating)
         } else {
             self.base_sha.as_ref().ok_or(Refusal::NoBranch)
         }
@@ -64,6 +70,38 @@ impl TaskRecord {
             self.updates.push(update);
         }
     }
+}
+
+/// Something that happened to an update of the branch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UpdateEvent {
+    /// The branch was moved.
+    Done(Box<Update>),
+    /// The update that was under way did not move the branch.
+    Abandoned,
+    /// An update was started but not finished. If the record does not have it, an older version started it.
+    Left(Box<Update>),
+}
+
+/// Decides what follows from an event of an update.
+pub(super) fn updated(task: &TaskRecord, event: UpdateEvent, now: Timestamp) -> TaskDecision {
+    let mut record = task.clone();
+    let effects = match event {
+        UpdateEvent::Done(update) => {
+            record.note_update(*update);
+            record.updating = None;
+            vec![]
+        }
+        UpdateEvent::Abandoned => {
+            record.updating = None;
+            vec![]
+        }
+        UpdateEvent::Left(update) => {
+            record.updating.get_or_insert(update);
+            vec![TaskEffect::MoveBranch]
+        }
+    };
+    if record == *task { Decision::keep(record, effects) } else { changed(record, now, effects) }
 }
 
 /// Writes the prompt that asks the agent to merge the base and resolve the conflicts.
@@ -112,7 +150,7 @@ mod tests {
     }
 
     fn updated(task: &TaskRecord, update: Update) -> TaskRecord {
-        decide(task, TaskEvent::Updated(Box::new(update)), &RunPolicy::default(), samples::later()).record
+        decide(task, TaskEvent::Update(UpdateEvent::Done(Box::new(update))), &RunPolicy::default(), samples::later()).record
     }
 
     /// Returns a task with run 1 from `a` to `b`, an update to `d` on base `c`, and run 2 to `e`.

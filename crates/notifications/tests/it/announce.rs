@@ -50,7 +50,7 @@ async fn each_outcome_has_its_own_symbol_and_urgency() {
         (3, RunOutcome::Interrupted(error()), "zap", "high"),
     ] {
         let [before, after] = ended(n, outcome);
-        stage.notifications.announce(&before, &after, "app");
+        stage.announce(&before, &after, "app");
         let (heard, pushed) = (hook.next().await, service.next().await);
         assert_eq!(heard.header("tags").as_deref(), Some(tag));
         assert_eq!(pushed.headers["urgency"], urgency, "{tag}");
@@ -64,11 +64,11 @@ async fn a_change_that_needs_no_notification_sends_none() {
     let mut hook = Hook::start().await;
     let stage = Stage::open(folder.path(), ntfy(hook.url()));
     let [before, after] = ended(1, RunOutcome::Stopped);
-    stage.notifications.announce(&before, &after, "app");
-    stage.notifications.announce(&after, &after, "app");
+    stage.announce(&before, &after, "app");
+    stage.announce(&after, &after, "app");
     let [before, mut removed] = ended(2, RunOutcome::Completed);
     removed.removing = true;
-    stage.notifications.announce(&before, &removed, "app");
+    stage.announce(&before, &removed, "app");
     stage.settle().await;
     assert!(hook.already().is_empty() && stage.notifications.view().outcomes.is_empty());
 }
@@ -83,7 +83,7 @@ async fn a_group_that_is_turned_off_is_dropped() {
     stage.settle().await;
     assert!(hook.already().is_empty());
     let [before, after] = ended(2, RunOutcome::Failed(RunError::new(ErrorCode::Internal, "x")));
-    stage.notifications.announce(&before, &after, "app");
+    stage.announce(&before, &after, "app");
     assert_eq!(hook.next().await.header("title").as_deref(), Some("Task 2"));
 }
 
@@ -195,7 +195,7 @@ async fn a_title_in_any_script_is_readable_in_json_and_ascii_in_a_header() {
     );
     let title = model::names::Title::parse("Füge 日本 hinzu").expect("a title");
     let [before, after] = ended(1, RunOutcome::Completed).map(|task| TaskRecord { title: title.clone(), ..task });
-    stage.notifications.announce(&before, &after, "app");
+    stage.announce(&before, &after, "app");
     assert_eq!(by_ntfy.next().await.header("title").as_deref(), Some("F?ge ?? hinzu"));
     assert_eq!(by_webhook.next().await.json()["title"], "Füge 日本 hinzu");
 }

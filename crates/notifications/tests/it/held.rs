@@ -86,7 +86,7 @@ async fn a_group_that_is_let_through_is_sent_at_once() {
     begin_quiet(&stage, &[NoticeGroup::Failed]);
     announce(&stage, 1);
     let [before, after] = ended(2, RunOutcome::Failed(RunError::new(ErrorCode::Internal, "x")));
-    stage.notifications.announce(&before, &after, "app");
+    stage.announce(&before, &after, "app");
     stage.settle().await;
     let sent: Vec<_> = hook.already().iter().filter_map(|heard| heard.header("title")).collect();
     assert_eq!(sent, ["Task 2"]);

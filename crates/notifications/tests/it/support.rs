@@ -12,12 +12,13 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use model::decision::Decision;
 use model::ids::{EnvironmentId, TaskId};
 use model::names::{Prompt, RefName, RepositoryUrl, Title};
-use model::notice::{NoticeGroup, NoticeSettings, QuietHours};
+use model::notice::{NoticeGroup, NoticeSettings, QuietHours, notice};
 use model::run::{RunEnd, RunOutcome, RunPhase};
 use model::secret::Secret;
-use model::task::{NewRun, NewTask, TaskRecord};
+use model::task::{NewRun, NewTask, TaskRecord, with_notice};
 use notifications::{NoticeTarget, Notifications, PushSubscription};
 use store::Home;
 use testkit::push::PushService;
@@ -55,6 +56,15 @@ impl Stage {
         let is_signed_in = Box::new(move |session: &str, _: Timestamp| !locked(&known).contains(session));
         let notifications = Notifications::open(Arc::clone(&home), fixed, is_signed_in, tracker.clone(), cancel.clone());
         Self { home, notifications, tracker, cancel, signed_out }
+    }
+
+    /// Records the notification for a change, and sends it in the background.
+    pub(crate) fn announce(&self, before: &TaskRecord, after: &TaskRecord, repository: &str) {
+        let task = with_notice(before, Decision::keep(after.clone(), vec![])).record;
+        let Some(pending) = task.notices.first().filter(|_| self.notifications.has_receivers()) else { return };
+        let notice = notice(&task, pending, repository, self.notifications.public_url().as_deref());
+        let notifications = Arc::clone(&self.notifications);
+        self.tracker.spawn(async move { notifications.deliver(notice).await });
     }
 
     /// Waits until everything that was announced is sent or held.
@@ -243,5 +253,5 @@ pub(crate) fn ended(n: u128, outcome: RunOutcome) -> [TaskRecord; 2] {
 /// Announces that a task completed.
 pub(crate) fn announce(stage: &Stage, n: u128) {
     let [before, after] = ended(n, RunOutcome::Completed);
-    stage.notifications.announce(&before, &after, "app");
+    stage.announce(&before, &after, "app");
 }

@@ -14,7 +14,7 @@ use crate::support::{assert_no_temporary_file, block, env_id, environment, home,
 fn every_part_of_a_repository_is_read_as_it_was_written() {
     let (_folder, home) = home();
     let check = |record: EnvironmentRecord| {
-        home.write_environment(&record).expect("written");
+        home.put_environment(&record).expect("written");
         let found = home.read_environments().expect("read");
         assert_eq!((found.records, found.damaged), (vec![record], vec![]));
     };
@@ -31,7 +31,7 @@ fn every_part_of_a_repository_is_read_as_it_was_written() {
 fn a_repository_without_a_known_branch_has_no_file_for_it() {
     let (_folder, home) = home();
     let record = EnvironmentRecord { default_branch: None, ..environment(1) };
-    home.write_environment(&record).expect("written");
+    home.put_environment(&record).expect("written");
     assert!(!home.layout.environment(env_id(1)).join("default_branch").exists());
     assert_eq!(home.read_environments().expect("read").records, [record]);
 }
@@ -39,7 +39,7 @@ fn a_repository_without_a_known_branch_has_no_file_for_it() {
 #[test]
 fn no_secret_is_in_the_readable_files() {
     let (_folder, home) = home();
-    home.write_environment(&environment(1)).expect("written");
+    home.put_environment(&environment(1)).expect("written");
     let folder = home.layout.environment(env_id(1));
     for name in ["env.json", "repo.url", "default_branch"] {
         let text = fs::read_to_string(folder.join(name)).expect("there");
@@ -51,13 +51,13 @@ fn no_secret_is_in_the_readable_files() {
 #[test]
 fn fields_of_another_version_survive_a_rewrite() {
     let (_folder, home) = home();
-    home.write_environment(&environment(1)).expect("written");
+    home.put_environment(&environment(1)).expect("written");
     let path = home.layout.environment(env_id(1)).join("env.json");
     let mut value: Value = serde_json::from_slice(&fs::read(&path).expect("there")).expect("JSON");
     value["color"] = json!(["green"]);
     fs::write(&path, value.to_string()).expect("written");
     let record = home.read_environments().expect("read").records.remove(0);
-    home.write_environment(&record).expect("written");
+    home.put_environment(&record).expect("written");
     let rewritten: Value = serde_json::from_slice(&fs::read(&path).expect("there")).expect("JSON");
     assert_eq!(rewritten["color"], json!(["green"]));
 }
@@ -66,8 +66,8 @@ fn fields_of_another_version_survive_a_rewrite() {
 fn each_damaged_file_is_named_and_unchanged() {
     let check = |name: &str, text: &str, reason: &str| {
         let (_folder, home) = home();
-        home.write_environment(&environment(1)).expect("written");
-        home.write_environment(&environment(2)).expect("written");
+        home.put_environment(&environment(1)).expect("written");
+        home.put_environment(&environment(2)).expect("written");
         let path = home.layout.environment(env_id(1)).join(name);
         fs::write(&path, text).expect("written");
         let found = home.read_environments().expect("read");
@@ -98,13 +98,13 @@ fn each_damaged_file_is_named_and_unchanged() {
 fn a_file_that_is_a_folder_is_named() {
     for name in ["env.json", "repo.url", "default_branch", "secrets.json"] {
         let (_folder, home) = home();
-        home.write_environment(&environment(1)).expect("written");
+        home.put_environment(&environment(1)).expect("written");
         let path = home.layout.environment(env_id(1)).join(name);
         block(&path);
         let found = home.read_environments().expect("read");
         assert!(found.records.is_empty(), "{name}");
         assert_eq!(found.damaged[0].path, path.display().to_string());
-        home.write_environment(&environment(1)).expect_err("the folder is not replaced");
+        home.put_environment(&environment(1)).expect_err("the folder is not replaced");
         assert_no_temporary_file(&home.layout.environment(env_id(1)));
     }
 }
@@ -112,7 +112,7 @@ fn a_file_that_is_a_folder_is_named() {
 #[test]
 fn a_missing_url_is_reported_and_a_missing_branch_is_not() {
     let (_folder, home) = home();
-    home.write_environment(&environment(1)).expect("written");
+    home.put_environment(&environment(1)).expect("written");
     let folder = home.layout.environment(env_id(1));
     fs::remove_file(folder.join("default_branch")).expect("removed");
     assert_eq!(home.read_environments().expect("read").records[0].default_branch, None);
@@ -124,7 +124,7 @@ fn a_missing_url_is_reported_and_a_missing_branch_is_not() {
 #[test]
 fn a_record_in_the_folder_of_another_repository_is_damaged() {
     let (_folder, home) = home();
-    home.write_environment(&environment(1)).expect("written");
+    home.put_environment(&environment(1)).expect("written");
     let copy = home.layout.environment(env_id(2));
     fs::rename(home.layout.environment(env_id(1)), &copy).expect("moved");
     let found = home.read_environments().expect("read");
@@ -145,7 +145,7 @@ fn a_folder_without_a_record_is_not_a_repository() {
 #[test]
 fn secrets_of_an_earlier_version_are_read() {
     let (_folder, home) = home();
-    home.write_environment(&environment(1)).expect("written");
+    home.put_environment(&environment(1)).expect("written");
     fs::write(home.layout.secrets(env_id(1)), r#"{"schema":1,"secrets":{"A":"1"}}"#).expect("written");
     let record = home.read_environments().expect("read").records.remove(0);
     assert_eq!(record.secrets.into_values().collect::<Vec<_>>(), [Secret::new("1")]);

@@ -101,12 +101,12 @@ fn built_images_keep_their_order_and_damage_is_an_error() {
 #[test]
 fn a_review_is_kept_with_its_task_and_damage_counts_as_none() {
     let (_folder, home) = home();
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     let commit: ObjectId = "c".repeat(40).parse().expect("an ID");
     home.write_reviewed(task_id(1), &commit).expect("written");
     home.discard_task(task_id(1)).expect("moved");
     assert_eq!(home.read_reviewed(task_id(1)).expect("a task in the trash has no review"), None);
-    home.bring_back_task(&task(1)).expect("restored");
+    home.put_task(&task(1)).expect("restored");
     assert_eq!(home.read_reviewed(task_id(1)).expect("read"), Some(commit));
     for text in ["", "{", r#"{"schema":1}"#, r#"{"schema":1,"commit":"main"}"#] {
         fs::write(home.layout.reviewed(task_id(1)), text).expect("written");

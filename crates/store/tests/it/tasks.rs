@@ -21,7 +21,7 @@ fn edited(text: &str, edit: impl FnOnce(&mut Value)) -> String {
 #[test]
 fn fields_of_another_version_survive_a_rewrite() {
     let (_folder, home) = home();
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     let meta = home.layout.meta(task_id(1));
     let text = fs::read_to_string(&meta).expect("there");
     let with_unknown = edited(&text, |value| {
@@ -41,7 +41,7 @@ fn fields_of_another_version_survive_a_rewrite() {
 #[test]
 fn a_record_is_pretty_private_and_ends_with_a_line_break() {
     let (_folder, home) = home();
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     let meta = home.layout.meta(task_id(1));
     let text = fs::read_to_string(&meta).expect("there");
     assert!(text.starts_with("{\n  \"schema\": 1,") && text.ends_with("}\n"), "{text}");
@@ -53,8 +53,8 @@ fn a_record_is_pretty_private_and_ends_with_a_line_break() {
 fn every_kind_of_damage_is_reported_and_changes_nothing() {
     let check = |text: &str, reason: &str| {
         let (_folder, home) = home();
-        home.create_task(&task(1), &[]).expect("written");
-        home.create_task(&task(2), &[]).expect("written");
+        home.put_task(&task(1)).expect("written");
+        home.put_task(&task(2)).expect("written");
         let meta = home.layout.meta(task_id(1));
         fs::write(&meta, text).expect("written");
         let found = home.read_tasks().expect("read");
@@ -66,7 +66,7 @@ fn every_kind_of_damage_is_reported_and_changes_nothing() {
         assert_eq!(fs::read_to_string(&meta).expect("there"), text, "the file is unchanged");
     };
     let (_folder, sample_home) = home();
-    sample_home.create_task(&task(1), &[]).expect("written");
+    sample_home.put_task(&task(1)).expect("written");
     let good = fs::read_to_string(sample_home.layout.meta(task_id(1))).expect("there");
     check("", "EOF");
     check("\0\0\0\0\0\0\0\0", "expected value");
@@ -89,7 +89,7 @@ fn every_kind_of_damage_is_reported_and_changes_nothing() {
 #[test]
 fn a_record_that_is_a_folder_is_reported() {
     let (_folder, home) = home();
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     block(&home.layout.meta(task_id(1)));
     let found = home.read_tasks().expect("read");
     assert!(found.records.is_empty() && found.damaged.len() == 1, "{found:?}");
@@ -98,7 +98,7 @@ fn a_record_that_is_a_folder_is_reported() {
 #[test]
 fn a_file_among_the_tasks_is_ignored() {
     let (_folder, home) = home();
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     fs::write(home.layout.tasks().join("notes.txt"), "x").expect("written");
     fs::create_dir(home.layout.tasks().join("lost+found")).expect("made");
     let found = home.read_tasks().expect("read");
@@ -118,7 +118,7 @@ fn a_failed_write_keeps_the_old_record_and_leaves_no_temporary_file() {
     let (_folder, home) = home();
     home.write_task(&task(1)).expect_err("no folder is created for a missing task");
     assert!(!home.layout.task(task_id(1)).exists());
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     let meta = home.layout.meta(task_id(1));
     block(&meta);
     home.write_task(&task(1)).expect_err("blocked");
@@ -131,11 +131,13 @@ fn a_task_that_cannot_be_created_leaves_nothing_behind() {
     let (_folder, home) = home();
     fs::create_dir_all(home.layout.task(task_id(1))).expect("made");
     fs::write(home.layout.images(task_id(1)), "a file in place of the folder").expect("written");
-    home.create_task(&task(1), &[image()]).expect_err("no images");
+    home.write_images(task_id(1), &[image()]).expect_err("no images");
+    home.delete_incomplete_task(task_id(1)).expect("deleted");
+    home.delete_incomplete_task(task_id(1)).expect("deleting it twice is harmless");
     assert!(!home.layout.task(task_id(1)).exists());
     let found = home.read_tasks().expect("read");
     assert!(found.records.is_empty() && found.damaged.is_empty(), "{found:?}");
-    home.create_task(&task(1), &[image()]).expect("a second try succeeds");
+    home.write_images(task_id(1), &[image()]).and_then(|()| home.put_task(&task(1))).expect("a second try succeeds");
     assert_eq!(home.read_image(task_id(1), &image().file).expect("read"), PNG);
 }
 
@@ -146,7 +148,7 @@ fn many_records_are_written_at_once_and_each_is_whole() {
         for n in 0..4_u128 {
             let home = &home;
             scope.spawn(move || {
-                home.create_task(&task(n), &[]).expect("written");
+                home.put_task(&task(n)).expect("written");
                 for title in 0..10 {
                     let mut record = task(n);
                     record.title = model::names::Title::parse(&format!("{n} {}", "x".repeat(title * 10))).expect("a title");
@@ -163,7 +165,7 @@ fn many_records_are_written_at_once_and_each_is_whole() {
 #[test]
 fn the_folders_for_containers_are_private_and_making_them_twice_is_harmless() {
     let (_folder, home) = home();
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     for _ in 0..2 {
         home.make_container_folders(task_id(1)).expect("made");
     }
@@ -173,7 +175,7 @@ fn the_folders_for_containers_are_private_and_making_them_twice_is_harmless() {
 #[test]
 fn an_image_that_was_replaced_or_grew_is_not_read() {
     let (_folder, home) = home();
-    home.create_task(&task(1), &[image()]).expect("written");
+    home.write_images(task_id(1), &[image()]).expect("written");
     let file = home.layout.images(task_id(1)).join(image().file.file.to_string());
     let kind = |bytes: &[u8]| {
         fs::write(&file, bytes).expect("written");
@@ -193,7 +195,7 @@ fn an_image_that_was_replaced_or_grew_is_not_read() {
 fn the_same_image_in_two_tasks_is_stored_twice() {
     let (_folder, home) = home();
     for n in [1, 2] {
-        home.create_task(&task(n), &[image(), image()]).expect("written");
+        home.write_images(task_id(n), &[image(), image()]).and_then(|()| home.put_task(&task(n))).expect("written");
         assert_eq!(fs::read_dir(home.layout.images(task_id(n))).expect("there").count(), 1, "within a task, it is stored once");
     }
     home.discard_task(task_id(1)).expect("moved");

@@ -32,11 +32,11 @@ fn kinds(home: &Home) -> Vec<(String, &'static str)> {
 fn everything_in_the_trash_is_listed_by_its_kind() {
     let (_folder, home) = home();
     for n in [1, 2] {
-        home.create_task(&task(n), &[]).expect("written");
+        home.put_task(&task(n)).expect("written");
         home.discard_task(task_id(n)).expect("moved");
     }
     home.mark_removed(task_id(2)).expect("marked");
-    home.write_environment(&environment(3)).expect("written");
+    home.put_environment(&environment(3)).expect("written");
     home.discard_environment(env_id(3)).expect("moved");
     fs::create_dir(home.layout.trash().join("found-x")).expect("made");
     fs::write(home.layout.trash().join("file"), "").expect("written");
@@ -53,7 +53,7 @@ fn everything_in_the_trash_is_listed_by_its_kind() {
 #[test]
 fn a_damaged_record_in_the_trash_is_an_item_that_can_be_deleted() {
     let (_folder, home) = home();
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     home.discard_task(task_id(1)).expect("moved");
     let folder = home.trashed_task(task_id(1));
     fs::write(folder.join("meta.json"), "{").expect("written");
@@ -67,9 +67,9 @@ fn an_item_was_removed_when_its_record_last_changed() {
     let (_folder, home) = home();
     let mut changed = task(1);
     changed.updated_at = time(99);
-    home.create_task(&changed, &[]).expect("written");
+    home.put_task(&changed).expect("written");
     home.discard_task(task_id(1)).expect("moved");
-    home.write_environment(&EnvironmentRecord { updated_at: time(77), ..environment(3) }).expect("written");
+    home.put_environment(&EnvironmentRecord { updated_at: time(77), ..environment(3) }).expect("written");
     home.discard_environment(env_id(3)).expect("moved");
     let task = home.find_trashed_task(task_id(1)).expect("read").expect("there");
     let environment = home.find_trashed_environment(env_id(3)).expect("read").expect("there");
@@ -81,10 +81,8 @@ fn what_is_not_in_the_trash_is_not_found_there() {
     let (_folder, home) = home();
     assert!(home.find_trashed_task(task_id(1)).expect("read").is_none());
     assert!(home.find_trashed_environment(env_id(1)).expect("read").is_none());
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     assert!(home.find_trashed_task(task_id(1)).expect("read").is_none());
-    home.bring_back_environment(env_id(1)).expect_err("nothing to restore");
-    home.bring_back_task(&task(2)).expect_err("nothing to restore");
 }
 
 #[test]
@@ -99,12 +97,13 @@ fn discarding_what_does_not_exist_does_nothing() {
 #[test]
 fn a_task_does_not_replace_one_that_is_already_in_its_place() {
     let (_folder, home) = home();
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     home.discard_task(task_id(1)).expect("moved");
-    home.create_task(&task(1), &[]).expect("written");
+    fs::create_dir_all(home.layout.logs(task_id(1))).expect("made");
+    home.write_task(&task(1)).expect("written");
     let error = home.discard_task(task_id(1)).expect_err("the trash has one");
     assert!(error.to_string().starts_with("could not remove `"), "{error}");
-    let error = home.bring_back_task(&task(1)).expect_err("there is one");
+    let error = home.put_task(&task(1)).expect_err("there is one");
     assert!(error.to_string().starts_with("could not restore `"), "{error}");
     assert_eq!(home.read_tasks().expect("read").records, [task(1)]);
     assert_eq!(kinds(&home), [(task_id(1).to_string(), "task")], "both are unchanged");
@@ -113,12 +112,12 @@ fn a_task_does_not_replace_one_that_is_already_in_its_place() {
 #[test]
 fn a_restored_task_has_the_new_record() {
     let (_folder, home) = home();
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     fs::write(home.layout.logs(task_id(1)).join("1.jsonl"), "log").expect("written");
     home.discard_task(task_id(1)).expect("moved");
     let mut restored = task(1);
     restored.title = model::names::Title::parse("Restored").expect("a title");
-    home.bring_back_task(&restored).expect("restored");
+    home.put_task(&restored).expect("restored");
     assert_eq!(home.read_tasks().expect("read").records, [restored]);
     assert_eq!(fs::read_to_string(home.layout.logs(task_id(1)).join("1.jsonl")).expect("there"), "log");
 }
@@ -128,7 +127,7 @@ fn a_mark_can_be_set_and_removed_twice() {
     let (_folder, home) = home();
     home.mark_removed(task_id(1)).expect_err("the task does not exist");
     home.unmark_removed(task_id(1)).expect("there is no mark");
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     home.discard_task(task_id(1)).expect("moved");
     for _ in 0..2 {
         home.mark_removed(task_id(1)).expect("marked");
@@ -145,29 +144,31 @@ fn a_mark_can_be_set_and_removed_twice() {
 #[test]
 fn a_restored_repository_keeps_its_mirror_and_secrets() {
     let (_folder, home) = home();
-    home.write_environment(&environment(3)).expect("written");
+    home.put_environment(&environment(3)).expect("written");
     fs::create_dir_all(home.layout.mirror(env_id(3)).join("objects")).expect("made");
     home.discard_environment(env_id(3)).expect("moved");
     assert!(home.read_environments().expect("read").records.is_empty());
-    home.bring_back_environment(env_id(3)).expect("restored");
-    assert_eq!(home.read_environments().expect("read").records, [environment(3)]);
+    let ready = EnvironmentRecord { status: EnvironmentStatus::Ready, ..environment(3) };
+    home.put_environment(&ready).expect("restored");
+    assert_eq!(home.read_environments().expect("read").records, [ready]);
+    assert!(kinds(&home).is_empty());
     assert!(home.layout.mirror(env_id(3)).join("objects").is_dir());
 }
 
 #[test]
-fn tidying_deletes_incomplete_clones_and_keeps_everything_else() {
+fn folders_with_a_record_are_no_leftovers() {
     let (_folder, home) = home();
     let in_trash = |n: u128, status: EnvironmentStatus| {
-        home.write_environment(&EnvironmentRecord { status, ..environment(n) }).expect("written");
+        home.put_environment(&EnvironmentRecord { status, ..environment(n) }).expect("written");
         home.discard_environment(env_id(n)).expect("moved");
     };
     in_trash(1, EnvironmentStatus::Cloning);
     in_trash(2, EnvironmentStatus::Ready);
-    home.write_environment(&EnvironmentRecord { status: EnvironmentStatus::Cloning, ..environment(3) }).expect("written");
-    home.create_task(&task(4), &[]).expect("written");
-    home.tidy().expect("tidied");
-    home.tidy().expect("tidying twice is harmless");
-    assert_eq!(kinds(&home), [(env_id(2).to_string(), "repository")]);
+    home.put_environment(&EnvironmentRecord { status: EnvironmentStatus::Cloning, ..environment(3) }).expect("written");
+    home.put_task(&task(4)).expect("written");
+    home.discard_folders_without_record(|_| false).expect("tidied");
+    home.discard_folders_without_record(|_| false).expect("tidying twice is harmless");
+    assert_eq!(kinds(&home).len(), 2, "the trash is unchanged");
     assert_eq!(home.read_environments().expect("read").records.len(), 1, "a clone that is not in the trash continues");
     assert_eq!(home.read_tasks().expect("read").records.len(), 1);
 }
@@ -178,10 +179,10 @@ fn folders_without_a_record_get_free_names_in_the_trash() {
     for n in 0..3 {
         fs::create_dir_all(home.layout.tasks().join("half")).expect("made");
         fs::write(home.layout.tasks().join("half/number"), n.to_string()).expect("written");
-        home.tidy().expect("tidied");
+        home.discard_folders_without_record(|_| false).expect("tidied");
     }
     fs::create_dir_all(home.layout.environments().join("half")).expect("made");
-    home.tidy().expect("tidied");
+    home.discard_folders_without_record(|_| false).expect("tidied");
     let names: Vec<_> = kinds(&home).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["found-half", "found-half-1", "found-half-2", "found-half-3"]);
     let second = home.layout.trash().join("found-half-1/number");
@@ -189,11 +190,25 @@ fn folders_without_a_record_get_free_names_in_the_trash() {
 }
 
 #[test]
+fn a_folder_with_a_known_name_is_no_leftover() {
+    let (_folder, home) = home();
+    for name in ["known", "unknown"] {
+        fs::create_dir_all(home.layout.tasks().join(name)).expect("made");
+    }
+    home.discard_folders_without_record(|name| name == "known").expect("tidied");
+    let names: Vec<_> = kinds(&home).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["found-unknown"]);
+    assert_eq!(home.names_in_trash().expect("read").len(), 1);
+    assert!(home.in_trash("found-unknown".as_ref()).expect("read").is_some());
+    assert!(home.in_trash("nothing".as_ref()).expect("read").is_none());
+}
+
+#[test]
 fn a_damaged_record_is_not_tidied_away() {
     let (_folder, home) = home();
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     fs::write(home.layout.meta(task_id(1)), "{").expect("written");
-    home.tidy().expect("tidied");
+    home.discard_folders_without_record(|_| false).expect("tidied");
     assert_eq!(fs::read_to_string(home.layout.meta(task_id(1))).expect("there"), "{");
 }
 
@@ -201,7 +216,7 @@ fn a_damaged_record_is_not_tidied_away() {
 fn the_folders_of_all_tasks_are_listed_with_their_repository_if_it_is_known() {
     let (_folder, home) = home();
     for n in 1..=3 {
-        home.create_task(&task(n), &[]).expect("written");
+        home.put_task(&task(n)).expect("written");
     }
     home.discard_task(task_id(2)).expect("moved");
     fs::write(home.layout.meta(task_id(3)), "{").expect("written");
@@ -220,13 +235,13 @@ fn the_folders_of_all_tasks_are_listed_with_their_repository_if_it_is_known() {
 #[test]
 fn a_task_that_is_moved_meanwhile_is_never_missing_from_the_folders() {
     let (_folder, home) = home();
-    home.create_task(&task(1), &[]).expect("written");
+    home.put_task(&task(1)).expect("written");
     let barrier = Barrier::new(2);
     for n in 0..100 {
         let folders = std::thread::scope(|scope| {
             scope.spawn(|| {
                 barrier.wait();
-                let moved = if n % 2 == 0 { home.discard_task(task_id(1)) } else { home.bring_back_task(&task(1)) };
+                let moved = if n % 2 == 0 { home.discard_task(task_id(1)) } else { home.put_task(&task(1)) };
                 moved.expect("moved");
             });
             barrier.wait();

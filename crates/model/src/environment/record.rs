@@ -1,7 +1,4 @@
-//! A repository that tasks start from. The code and the API call it an environment.
-//!
-//! On disk, the URL, the default branch and the secret values each have their own file, and everything else is in `env.json`.
-//! A failed clone leaves nothing on disk; only the record in memory shows the failure.
+//! The record of a repository.
 
 use std::collections::BTreeMap;
 

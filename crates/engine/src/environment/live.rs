@@ -1,0 +1,65 @@
+//! The state of a repository that exists only in memory: its open mirror, and the progress of its clone.
+
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use git::Mirror;
+use protocol::{FetchView, Progress};
+use tokio_util::sync::CancellationToken;
+
+use super::failures::fetch_failed;
+
+/// The state of a repository that exists only in memory.
+pub(crate) struct EnvironmentLive {
+    mirror: RwLock<Option<Mirror>>,
+    progress: Mutex<Option<Progress>>,
+    /// Why the mirror could not be opened the last time.
+    unusable: Mutex<Option<String>>,
+    /// Cancels the clone.
+    pub(super) cancel_clone: CancellationToken,
+    /// Locked while the clone runs.
+    pub(super) cloning: tokio::sync::Mutex<()>,
+}
+
+impl EnvironmentLive {
+    pub(super) fn new(parent: &CancellationToken) -> Self {
+        Self {
+            mirror: RwLock::default(),
+            progress: Mutex::default(),
+            unusable: Mutex::default(),
+            cancel_clone: parent.child_token(),
+            cloning: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Returns the mirror, once it is complete.
+    pub(crate) fn mirror(&self) -> Option<Mirror> {
+        self.mirror.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_mirror(&self, mirror: Mirror) {
+        *self.mirror.write().unwrap_or_else(PoisonError::into_inner) = Some(mirror);
+    }
+
+    /// Returns when the mirror was last fetched.
+    pub(crate) fn fetch(&self) -> FetchView {
+        let Some((running, last)) = self.mirror().map(|mirror| mirror.fetch_state()) else { return FetchView::default() };
+        let error = last.as_ref().and_then(|last| last.error.as_deref()).map(fetch_failed);
+        FetchView { running, ended_at: last.map(|last| last.at), error }
+    }
+
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_progress(&self, progress: Option<Progress>) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    /// Remembers why the mirror cannot be opened. Returns whether the reason is new.
+    pub(super) fn is_newly_unusable(&self, reason: String) -> bool {
+        let mut before = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = before.as_ref() != Some(&reason);
+        *before = Some(reason);
+        is_new
+    }
+}

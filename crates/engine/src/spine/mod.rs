@@ -1,0 +1,28 @@
+//! The spine: one mailbox for everything that has a record, events and effects.
+//!
+//! An event or a request arrives, the pure core decides, the record is written, and only then are the effects performed. Effects
+//! report back with events. Creation, restoration and removal are events like any other.
+//!
+//! * [`Recorded`], [`Aggregate`]: what a kind of thing must provide. Tasks and repositories are aggregates. A publication and a branch update
+//!   are parts of a task's record, so they use the task's mailbox.
+//! * [`Slot`]: one thing in memory, with its current record.
+//! * [`Table`]: all things of one kind.
+//! * [`Mailbox`]: processes the events and requests of a thing one at a time.
+//!
+//! Invariants: an effect is performed only after the record on disk accounts for it; only a mailbox writes records; and
+//! reconciliation, which runs at startup and on a timer, is the only recovery.
+
+mod aggregate;
+mod mailbox;
+mod recorded;
+mod slot;
+mod table;
+
+pub(crate) use aggregate::{Aggregate, Decided};
+pub(crate) use mailbox::Mailbox;
+pub(crate) use recorded::Recorded;
+pub(crate) use slot::{Existence, Slot};
+pub(crate) use table::{Age, Table};
+
+#[cfg(test)]
+mod tests;

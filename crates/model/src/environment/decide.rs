@@ -1,0 +1,303 @@
+//! Decides what follows from a request or an event about a repository.
+//!
+//! All functions are total and do no I/O. The caller writes the record first and then performs the effects.
+
+use jiff::Timestamp;
+
+use super::record::{EnvironmentRecord, EnvironmentStatus};
+use crate::decision::Decision;
+use crate::names::{BranchName, RepositoryUrl};
+use crate::run::RunError;
+
+/// An action to perform. Every action is idempotent: performing it twice is harmless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvironmentEffect {
+    /// Ensure that the repository is cloned. Results in `Cloned` or `CloneFailed`.
+    Clone,
+    /// Ensure that the mirror's default branch is the recorded one.
+    FollowDefaultBranch,
+    /// Ensure that the repository's tasks are removed and that its clone has ended. Results in `Vacated`.
+    Vacate,
+    /// Tell everybody that the repository is gone.
+    CleanUp,
+}
+
+/// Something that happened to a repository.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EnvironmentEvent {
+    /// Somebody added the repository.
+    Created(Box<EnvironmentRecord>),
+    /// Somebody restored the repository from the trash.
+    Restored(Box<EnvironmentRecord>),
+    /// The mirror is complete.
+    Cloned {
+        /// The branch that tasks start from.
+        default_branch: BranchName,
+    },
+    /// The clone failed. Nothing of it is left.
+    CloneFailed(RunError),
+    /// The server that was cloning the repository has ended.
+    CloneLost,
+    /// A removal was started but not finished.
+    RemovalLeft,
+    /// The tasks of the removed repository are gone, and nothing works on its mirror any more.
+    Vacated,
+}
+
+/// A request from a user.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EnvironmentRequest {
+    /// Replace the settings. The status, the error and the times of the given record are ignored.
+    Edit(Box<EnvironmentRecord>),
+    /// Allow submodules from these URLs.
+    AllowSources(Vec<RepositoryUrl>),
+    /// Retry a failed clone. Repeating the request is harmless.
+    Retry,
+    /// Remove the repository's tasks and then the repository. Repeating the request is harmless.
+    Remove,
+}
+
+/// A new record of a repository and the effects that follow from it.
+pub type EnvironmentDecision = Decision<EnvironmentRecord, EnvironmentEffect>;
+
+fn changed(record: EnvironmentRecord, now: Timestamp, effects: Vec<EnvironmentEffect>) -> EnvironmentDecision {
+    Decision::keep(EnvironmentRecord { updated_at: now, ..record }, effects)
+}
+
+/// Accepts a request, or returns `None` if the repository is being removed and the request does not fit.
+pub fn request(record: &EnvironmentRecord, asked: EnvironmentRequest, now: Timestamp) -> Option<EnvironmentDecision> {
+    let record = record.clone();
+    Some(match (asked, record.status) {
+        (EnvironmentRequest::Edit(edited), _) => {
+            let (status, error, created_at) = (record.status, record.error, record.created_at);
+            let edited = EnvironmentRecord { env_id: record.env_id, status, error, created_at, ..*edited };
+            changed(edited, now, vec![EnvironmentEffect::FollowDefaultBranch])
+        }
+        (EnvironmentRequest::AllowSources(urls), _) => {
+            let mut record = record;
+            record.sources.allow(&urls);
+            changed(record, now, vec![])
+        }
+        (EnvironmentRequest::Retry, EnvironmentStatus::Failed) => {
+            let record = EnvironmentRecord { status: EnvironmentStatus::Cloning, error: None, ..record };
+            changed(record, now, vec![EnvironmentEffect::Clone])
+        }
+        (EnvironmentRequest::Retry, EnvironmentStatus::Cloning | EnvironmentStatus::Ready) => Decision::keep(record, vec![]),
+        (EnvironmentRequest::Retry, EnvironmentStatus::Removing) => return None,
+        (EnvironmentRequest::Remove, EnvironmentStatus::Removing) => Decision::keep(record, vec![EnvironmentEffect::Vacate]),
+        // A repository that was never cloned has no tasks and nothing on disk.
+        (EnvironmentRequest::Remove, EnvironmentStatus::Failed) => {
+            let record = EnvironmentRecord { status: EnvironmentStatus::Removing, updated_at: now, ..record };
+            Decision::trash(record, vec![EnvironmentEffect::CleanUp])
+        }
+        (EnvironmentRequest::Remove, EnvironmentStatus::Cloning | EnvironmentStatus::Ready) => {
+            let record = EnvironmentRecord { status: EnvironmentStatus::Removing, ..record };
+            changed(record, now, vec![EnvironmentEffect::Vacate])
+        }
+    })
+}
+
+/// Decides what follows from an event about a repository that does not exist: it is added or restored, or nothing happens.
+pub fn begin(event: EnvironmentEvent, now: Timestamp) -> Option<EnvironmentDecision> {
+    match event {
+        EnvironmentEvent::Created(record) => Some(Decision::keep(*record, vec![EnvironmentEffect::Clone])),
+        EnvironmentEvent::Restored(record) => {
+            let record = EnvironmentRecord { status: EnvironmentStatus::Ready, error: None, ..*record };
+            Some(changed(record, now, vec![EnvironmentEffect::FollowDefaultBranch]))
+        }
+        EnvironmentEvent::Cloned { .. }
+        | EnvironmentEvent::CloneFailed(_)
+        | EnvironmentEvent::CloneLost
+        | EnvironmentEvent::RemovalLeft
+        | EnvironmentEvent::Vacated => None,
+    }
+}
+
+/// Decides what follows from an event. An event that no longer fits changes nothing.
+pub fn decide(record: &EnvironmentRecord, event: EnvironmentEvent, now: Timestamp) -> EnvironmentDecision {
+    let record = record.clone();
+    match (event, record.status) {
+        (EnvironmentEvent::Cloned { default_branch }, EnvironmentStatus::Cloning) => {
+            let default_branch = Some(default_branch);
+            changed(EnvironmentRecord { status: EnvironmentStatus::Ready, error: None, default_branch, ..record }, now, vec![])
+        }
+        (EnvironmentEvent::CloneFailed(error), EnvironmentStatus::Cloning) => {
+            changed(EnvironmentRecord { status: EnvironmentStatus::Failed, error: Some(error), ..record }, now, vec![])
+        }
+        (EnvironmentEvent::CloneLost, EnvironmentStatus::Cloning) => Decision::keep(record, vec![EnvironmentEffect::Clone]),
+        (EnvironmentEvent::RemovalLeft, EnvironmentStatus::Removing) => Decision::keep(record, vec![EnvironmentEffect::Vacate]),
+        (EnvironmentEvent::Vacated, EnvironmentStatus::Removing) => Decision::trash(record, vec![EnvironmentEffect::CleanUp]),
+        (
+            EnvironmentEvent::Created(_)
+            | EnvironmentEvent::Restored(_)
+            | EnvironmentEvent::Cloned { .. }
+            | EnvironmentEvent::CloneFailed(_)
+            | EnvironmentEvent::CloneLost
+            | EnvironmentEvent::RemovalLeft
+            | EnvironmentEvent::Vacated,
+            _,
+        ) => Decision::keep(record, vec![]),
+    }
+}
+
+/// Whether something about a repository may be unfinished.
+pub fn is_unfinished(record: &EnvironmentRecord) -> bool {
+    matches!(record.status, EnvironmentStatus::Cloning | EnvironmentStatus::Removing)
+}
+
+/// Returns the events that must have happened if this process does not work on the repository.
+pub fn reconcile(record: &EnvironmentRecord) -> Vec<EnvironmentEvent> {
+    match record.status {
+        EnvironmentStatus::Cloning => vec![EnvironmentEvent::CloneLost],
+        EnvironmentStatus::Removing => vec![EnvironmentEvent::RemovalLeft],
+        EnvironmentStatus::Ready | EnvironmentStatus::Failed => vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::decision::Retention;
+    use crate::error_code::ErrorCode;
+    use crate::ids::EnvironmentId;
+    use crate::names::Title;
+
+    const ALL: [EnvironmentStatus; 4] =
+        [EnvironmentStatus::Cloning, EnvironmentStatus::Ready, EnvironmentStatus::Failed, EnvironmentStatus::Removing];
+
+    fn now() -> Timestamp {
+        "2026-01-02T03:04:05Z".parse().expect("the time is valid")
+    }
+
+    fn failure() -> RunError {
+        RunError::new(ErrorCode::CloneFailed, "no answer")
+    }
+
+    fn main() -> BranchName {
+        BranchName::parse("main").expect("the branch is valid")
+    }
+
+    fn record(status: EnvironmentStatus) -> EnvironmentRecord {
+        EnvironmentRecord {
+            env_id: EnvironmentId::from_uuid(uuid::Uuid::from_u128(7)),
+            name: Title::parse("app").expect("the name is valid"),
+            repo_url: RepositoryUrl::parse("/srv/repo").expect("the URL is valid"),
+            default_branch: None,
+            status,
+            error: Some(failure()).filter(|_| status == EnvironmentStatus::Failed),
+            variables: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            former_secrets: vec![],
+            container: crate::container::ContainerSettings::default(),
+            runs: crate::policy::RunPolicy::default(),
+            forge: crate::forge::ForgeSettings::default(),
+            sources: crate::sources::SourceSettings::default(),
+            forge_token: None,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+            extra: serde_json::Map::new(),
+        }
+    }
+
+    fn after(status: EnvironmentStatus, event: EnvironmentEvent) -> EnvironmentDecision {
+        decide(&record(status), event, now())
+    }
+
+    fn asked(status: EnvironmentStatus, asked: EnvironmentRequest) -> Option<EnvironmentDecision> {
+        request(&record(status), asked, now())
+    }
+
+    #[test]
+    fn a_repository_is_cloned_and_then_ready() {
+        let created =
+            begin(EnvironmentEvent::Created(Box::new(record(EnvironmentStatus::Cloning))), now()).expect("it exists now");
+        assert_eq!(created.effects, [EnvironmentEffect::Clone]);
+        let ready = decide(&created.record, EnvironmentEvent::Cloned { default_branch: main() }, now());
+        assert_eq!((ready.record.status, ready.record.default_branch), (EnvironmentStatus::Ready, Some(main())));
+        assert_eq!((ready.effects, ready.record.updated_at), (vec![], now()));
+    }
+
+    #[test]
+    fn a_failed_clone_is_retried_on_request_and_its_error_goes() {
+        let failed = after(EnvironmentStatus::Cloning, EnvironmentEvent::CloneFailed(failure()));
+        assert_eq!((failed.record.status, &failed.record.error), (EnvironmentStatus::Failed, &Some(failure())));
+        let again = request(&failed.record, EnvironmentRequest::Retry, now()).expect("the request is accepted");
+        assert_eq!((again.record.status, again.record.error), (EnvironmentStatus::Cloning, None));
+        assert_eq!(again.effects, [EnvironmentEffect::Clone]);
+        for harmless in [EnvironmentStatus::Cloning, EnvironmentStatus::Ready] {
+            assert_eq!(asked(harmless, EnvironmentRequest::Retry), Some(Decision::keep(record(harmless), vec![])));
+        }
+        assert_eq!(asked(EnvironmentStatus::Removing, EnvironmentRequest::Retry), None);
+    }
+
+    #[test]
+    fn a_removal_ends_in_the_trash_after_everything_has_left() {
+        for status in [EnvironmentStatus::Cloning, EnvironmentStatus::Ready] {
+            let removing = asked(status, EnvironmentRequest::Remove).expect("the request is accepted");
+            assert_eq!((removing.record.status, removing.retention), (EnvironmentStatus::Removing, Retention::Keep));
+            assert_eq!(removing.effects, [EnvironmentEffect::Vacate]);
+            let gone = decide(&removing.record, EnvironmentEvent::Vacated, now());
+            assert_eq!((gone.retention, gone.effects), (Retention::Trash, vec![EnvironmentEffect::CleanUp]));
+        }
+        let never_cloned = asked(EnvironmentStatus::Failed, EnvironmentRequest::Remove).expect("the request is accepted");
+        assert_eq!(never_cloned.retention, Retention::Trash);
+        let twice = asked(EnvironmentStatus::Removing, EnvironmentRequest::Remove).expect("the request is accepted");
+        assert_eq!((twice.record, twice.effects), (record(EnvironmentStatus::Removing), vec![EnvironmentEffect::Vacate]));
+    }
+
+    #[test]
+    fn a_restored_repository_is_ready_again() {
+        let restored = begin(EnvironmentEvent::Restored(Box::new(record(EnvironmentStatus::Removing))), now());
+        assert_eq!(restored.map(|decision| decision.record.status), Some(EnvironmentStatus::Ready));
+        for event in [EnvironmentEvent::CloneLost, EnvironmentEvent::Vacated, EnvironmentEvent::RemovalLeft] {
+            assert_eq!(begin(event, now()), None, "a repository that does not exist");
+        }
+    }
+
+    #[test]
+    fn an_edit_changes_settings_and_nothing_else() {
+        for status in ALL {
+            let name = Title::parse("other").expect("the name is valid");
+            let edited = EnvironmentRecord { name: name.clone(), created_at: now(), ..record(EnvironmentStatus::Ready) };
+            let decision = asked(status, EnvironmentRequest::Edit(Box::new(edited))).expect("the request is accepted");
+            assert_eq!((decision.record.status, decision.record.name), (status, name));
+            assert_eq!((decision.record.error, decision.record.created_at), (record(status).error, Timestamp::UNIX_EPOCH));
+        }
+        let urls = vec![RepositoryUrl::parse("/srv/other").expect("the URL is valid")];
+        let decision = asked(EnvironmentStatus::Ready, EnvironmentRequest::AllowSources(urls)).expect("the request is accepted");
+        assert_ne!(decision.record.sources, record(EnvironmentStatus::Ready).sources);
+    }
+
+    #[test]
+    fn an_event_that_does_not_fit_changes_nothing() {
+        for status in ALL {
+            for event in [
+                EnvironmentEvent::Cloned { default_branch: main() },
+                EnvironmentEvent::CloneFailed(failure()),
+                EnvironmentEvent::CloneLost,
+                EnvironmentEvent::RemovalLeft,
+                EnvironmentEvent::Vacated,
+            ] {
+                let fits = match &event {
+                    EnvironmentEvent::Vacated | EnvironmentEvent::RemovalLeft => status == EnvironmentStatus::Removing,
+                    _ => status == EnvironmentStatus::Cloning,
+                };
+                let is_nothing = after(status, event.clone()) == Decision::keep(record(status), vec![]);
+                assert_eq!(is_nothing, !fits, "{status:?} {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_dead_server_left_is_found_in_every_state() {
+        for status in ALL {
+            let events = reconcile(&record(status));
+            assert_eq!(events.is_empty(), !is_unfinished(&record(status)));
+            for event in events {
+                assert_ne!(after(status, event).effects, [], "{status:?}");
+            }
+        }
+    }
+}
