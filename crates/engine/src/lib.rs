@@ -6,6 +6,7 @@
 
 mod admission;
 mod built_images;
+mod caller;
 mod counters;
 mod engine;
 mod environment;
@@ -24,9 +25,12 @@ mod spine;
 mod task;
 mod times;
 mod trash;
+mod user;
 
+pub use caller::Caller;
 pub use durable::crash::CrashPoint;
-pub use engine::{Engine, LogFile, LogWindow, RunDefaults, RunLine, StartError, TaskUpdate};
+pub use engine::{Engine, StartError};
 pub use sessions::SessionView;
 pub use task::{Changes, PictureSide, Review, ReviewPart, ReviewState};
 pub use times::{LineTime, LineTimes};
+pub use user::{LogFile, LogWindow, RunDefaults, RunLine, TaskUpdate, User};

@@ -37,9 +37,10 @@ impl Token {
     }
 }
 
-/// Rejects requests without the token.
-pub(crate) async fn require(State(token): State<Token>, request: Request, next: Next) -> Response {
+/// Rejects requests without the token, and adds the caller to the others.
+pub(crate) async fn require(State(token): State<Token>, mut request: Request, next: Next) -> Response {
     if token.admits(request.headers()) {
+        request.extensions_mut().insert(engine::Caller::Token);
         return next.run(request).await;
     }
     let problem = Problem::new(ErrorCode::Unauthenticated, "authentication required")

@@ -9,6 +9,7 @@
 mod api;
 mod auth;
 mod body;
+mod caller;
 mod connection;
 mod exact;
 mod extract;

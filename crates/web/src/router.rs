@@ -3,9 +3,10 @@
 //!
 //! The layers also apply to unknown paths, so that unauthenticated clients cannot find out which paths exist.
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::{Extension, Router};
+use engine::Caller;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
@@ -97,11 +98,11 @@ fn guarded(open: Router, closed: Router, token: Token, guard: Guard, work: TaskT
     layered(open.method_not_allowed_fallback(problem::no_method).merge(closed), guard, work)
 }
 
-/// Adds the token check over TCP, and the responses to unknown paths and methods.
+/// Adds the caller, with a token check over TCP, and the responses to unknown paths and methods.
 fn checked(closed: Router, token: Token, guard: &Guard) -> Router {
     let closed = closed.fallback(problem::no_route).method_not_allowed_fallback(problem::no_method);
     match guard.endpoint() {
-        Endpoint::Unix => closed,
+        Endpoint::Unix => closed.layer(Extension(Caller::Socket)),
         Endpoint::Tcp(_) => closed.layer(from_fn_with_state(token, auth::require)),
     }
 }

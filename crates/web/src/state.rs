@@ -18,3 +18,13 @@ pub(crate) struct Api {
     /// The `OpenAPI` document as JSON, which is rendered when it is first needed.
     pub(crate) openapi: &'static LazyLock<String>,
 }
+
+#[cfg(test)]
+impl Api {
+    /// Returns the state of handlers that use this engine.
+    pub(crate) fn for_tests(engine: Engine) -> Self {
+        static NO_DOCUMENT: LazyLock<String> = LazyLock::new(String::new);
+        let (closing, work) = (CancellationToken::new(), TaskTracker::new());
+        Self { engine, closing, work, openapi: &NO_DOCUMENT }
+    }
+}

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum as _;
 use config::{Config, Overrides};
-use engine::Engine;
+use engine::{Caller, Engine};
 use model::ErrorCode;
 use model::problem::Problem;
 use protocol::ProblemView;
@@ -145,7 +145,7 @@ fn stop_on_signals(shutdown: &CancellationToken) -> Result<(), Problem> {
 
 /// Logs the server's address and worker. Returns the address.
 fn announce(engine: &Engine) -> String {
-    let status = engine.status();
+    let status = engine.as_user(Caller::Program).status();
     let listen = status.listen.as_deref().map_or_else(|| "the socket only".to_owned(), |address| format!("http://{address}"));
     match &status.worker.problem {
         None => tracing::info!(listen, home = status.home, worker = status.worker.name, "serving"),

@@ -22,9 +22,9 @@ use tokio::io::AsyncReadExt as _;
 
 use super::window::{Reach, Window};
 use crate::counters::COUNTED;
-use crate::engine::{LogFile, LogWindow, RunLine};
 use crate::inner::{Inner, TaskSlot};
 use crate::spine::Existence;
+use crate::user::{LogFile, LogWindow, RunLine};
 
 /// How much of a log is masked at once, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;

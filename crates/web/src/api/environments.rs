@@ -3,15 +3,14 @@
 //! One function per route. The engine makes every decision.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use protocol::{CreateEnvironment, EditEnvironment, EnvironmentView, Page, ProblemView, RefsQuery, RefsView};
 
 use super::operation::{BadBody, BadQuery, EnvPath, NotThere, Refused};
+use crate::caller::AsUser;
 use crate::extract::{JsonBody, PathOf, QueryOf};
 use crate::problem::ProblemResponse;
-use crate::state::Api;
 
 /// Add a repository
 ///
@@ -24,10 +23,10 @@ use crate::state::Api;
         Refused, BadBody,
     ))]
 pub(crate) async fn create(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     JsonBody(new): JsonBody<CreateEnvironment>,
 ) -> Result<impl IntoResponse, ProblemResponse> {
-    let view = api.engine.create_environment(new).await?;
+    let view = user.create_environment(new).await?;
     let location = format!("/api/v1/envs/{}", view.env_id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)))
 }
@@ -37,16 +36,16 @@ pub(crate) async fn create(
 /// Returns all repositories on one page, newest first.
 #[utoipa::path(get, path = "/envs", operation_id = "list_environments", tag = "environments",
     responses((status = 200, description = "All repositories", body = Page<EnvironmentView>), Refused))]
-pub(crate) async fn list(State(api): State<Api>) -> Json<Page<EnvironmentView>> {
-    Json(api.engine.environments())
+pub(crate) async fn list(AsUser(user): AsUser) -> Json<Page<EnvironmentView>> {
+    Json(user.environments())
 }
 
 /// Get a repository
 #[utoipa::path(get, path = "/envs/{env_id}", operation_id = "show_environment", tag = "environments",
     params(EnvPath),
     responses((status = 200, description = "The repository", body = EnvironmentView), Refused, NotThere))]
-pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<EnvironmentView>, ProblemResponse> {
-    Ok(Json(api.engine.environment(&id)?))
+pub(crate) async fn show(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Json<EnvironmentView>, ProblemResponse> {
+    Ok(Json(user.environment(&id)?))
 }
 
 /// Change a repository
@@ -61,11 +60,11 @@ pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> 
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn edit(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf(id): PathOf<String>,
     JsonBody(edit): JsonBody<EditEnvironment>,
 ) -> Result<Json<EnvironmentView>, ProblemResponse> {
-    Ok(Json(api.engine.edit_environment(&id, edit).await?))
+    Ok(Json(user.edit_environment(&id, edit).await?))
 }
 
 /// Remove a repository
@@ -74,8 +73,8 @@ pub(crate) async fn edit(
 #[utoipa::path(delete, path = "/envs/{env_id}", operation_id = "remove_environment", tag = "environments",
     params(EnvPath),
     responses((status = 204, description = "The repository was removed"), Refused, NotThere))]
-pub(crate) async fn remove(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<StatusCode, ProblemResponse> {
-    api.engine.remove_environment(&id).await?;
+pub(crate) async fn remove(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<StatusCode, ProblemResponse> {
+    user.remove_environment(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -91,8 +90,8 @@ pub(crate) async fn remove(State(api): State<Api>, PathOf(id): PathOf<String>) -
             content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
-pub(crate) async fn fetch(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<EnvironmentView>, ProblemResponse> {
-    Ok(Json(api.engine.fetch_environment(&id).await?))
+pub(crate) async fn fetch(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Json<EnvironmentView>, ProblemResponse> {
+    Ok(Json(user.fetch_environment(&id).await?))
 }
 
 /// Clone again
@@ -105,8 +104,8 @@ pub(crate) async fn fetch(State(api): State<Api>, PathOf(id): PathOf<String>) ->
         (status = 409, description = "The repository is being removed", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
-pub(crate) async fn retry(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<EnvironmentView>, ProblemResponse> {
-    Ok(Json(api.engine.retry_environment(&id).await?))
+pub(crate) async fn retry(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Json<EnvironmentView>, ProblemResponse> {
+    Ok(Json(user.retry_environment(&id).await?))
 }
 
 /// List branches and tags
@@ -120,9 +119,9 @@ pub(crate) async fn retry(State(api): State<Api>, PathOf(id): PathOf<String>) ->
         Refused, BadQuery, NotThere,
     ))]
 pub(crate) async fn refs(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf(id): PathOf<String>,
     QueryOf(query): QueryOf<RefsQuery>,
 ) -> Result<Json<RefsView>, ProblemResponse> {
-    Ok(Json(api.engine.refs(&id, &query).await?))
+    Ok(Json(user.refs(&id, &query).await?))
 }

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use protocol::FeedQuery;
 
 use super::operation::{BadQuery, LastEventId, Refused};
+use crate::caller::AsUser;
 use crate::extract::{QueryOf, resume_point};
 use crate::problem::ProblemResponse;
 use crate::sse::{self, json_event};
@@ -29,10 +30,11 @@ use crate::state::Api;
     ))]
 pub(crate) async fn events(
     State(api): State<Api>,
+    AsUser(user): AsUser,
     QueryOf(query): QueryOf<FeedQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ProblemResponse> {
     let after = resume_point(&headers, query.after)?;
-    let changes = api.engine.feed(after).map(|(number, change)| json_event(&change).id(number.to_string()));
+    let changes = user.feed(after).map(|(number, change)| json_event(&change).id(number.to_string()));
     Ok(sse::answer(changes, api.closing))
 }

@@ -3,15 +3,14 @@
 //! One function per route. The engine makes every decision.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use protocol::{ProblemView, PublicationView, PublishTask, TaskView};
 
 use super::operation::{BadBody, NotThere, Refused, TaskPath};
+use crate::caller::AsUser;
 use crate::extract::{JsonBody, PathOf};
 use crate::problem::ProblemResponse;
-use crate::state::Api;
 
 /// Push a task
 ///
@@ -27,11 +26,11 @@ use crate::state::Api;
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn push(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf(id): PathOf<String>,
     JsonBody(asked): JsonBody<PublishTask>,
 ) -> Result<impl IntoResponse, ProblemResponse> {
-    Ok((StatusCode::ACCEPTED, Json(api.engine.publish_task(&id, asked).await?)))
+    Ok((StatusCode::ACCEPTED, Json(user.publish_task(&id, asked).await?)))
 }
 
 /// Get the pull request of a task
@@ -41,8 +40,8 @@ pub(crate) async fn push(
 #[utoipa::path(get, path = "/tasks/{task_id}/publication", operation_id = "show_publication", tag = "publish",
     params(TaskPath),
     responses((status = 200, description = "The pull request, and a preview of the next one", body = PublicationView), Refused, NotThere))]
-pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<PublicationView>, ProblemResponse> {
-    Ok(Json(api.engine.publication(&id).await?))
+pub(crate) async fn show(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Json<PublicationView>, ProblemResponse> {
+    Ok(Json(user.publication(&id).await?))
 }
 
 /// Send feedback to Codex
@@ -58,6 +57,6 @@ pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> 
             content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
-pub(crate) async fn feedback(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<impl IntoResponse, ProblemResponse> {
-    Ok((StatusCode::CREATED, Json(api.engine.send_feedback(&id).await?)))
+pub(crate) async fn feedback(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<impl IntoResponse, ProblemResponse> {
+    Ok((StatusCode::CREATED, Json(user.send_feedback(&id).await?)))
 }

@@ -3,23 +3,22 @@
 //! One function per route. The engine makes every decision.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use protocol::{ProblemView, QueueView, ResumeTask, TaskView};
 
 use super::operation::{BadBody, FollowUpPath, IdempotencyHeader, NotThere, Refused, TaskPath};
+use crate::caller::AsUser;
 use crate::extract::{IdempotencyKey, JsonBody, PathOf};
 use crate::problem::ProblemResponse;
-use crate::state::Api;
 
 /// Get the queue
 ///
 /// Returns the waiting runs in the order in which they will start, and what each of them waits for.
 #[utoipa::path(get, path = "/queue", operation_id = "show_queue", tag = "queue",
     responses((status = 200, description = "The queue", body = QueueView), Refused))]
-pub(crate) async fn show(State(api): State<Api>) -> Json<QueueView> {
-    Json(api.engine.queue())
+pub(crate) async fn show(AsUser(user): AsUser) -> Json<QueueView> {
+    Json(user.queue())
 }
 
 /// Add a follow-up
@@ -37,12 +36,12 @@ pub(crate) async fn show(State(api): State<Api>) -> Json<QueueView> {
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn add_follow_up(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf(id): PathOf<String>,
     IdempotencyKey(key): IdempotencyKey,
     JsonBody(asked): JsonBody<ResumeTask>,
 ) -> Result<impl IntoResponse, ProblemResponse> {
-    Ok((StatusCode::CREATED, Json(api.engine.add_follow_up(&id, asked, key).await?)))
+    Ok((StatusCode::CREATED, Json(user.add_follow_up(&id, asked, key).await?)))
 }
 
 /// Replace a follow-up
@@ -57,11 +56,11 @@ pub(crate) async fn add_follow_up(
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn replace_follow_up(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf((id, number)): PathOf<(String, u32)>,
     JsonBody(asked): JsonBody<ResumeTask>,
 ) -> Result<Json<TaskView>, ProblemResponse> {
-    Ok(Json(api.engine.edit_follow_up(&id, number, asked).await?))
+    Ok(Json(user.edit_follow_up(&id, number, asked).await?))
 }
 
 /// Remove a follow-up
@@ -71,10 +70,10 @@ pub(crate) async fn replace_follow_up(
     params(FollowUpPath),
     responses((status = 200, description = "The changed task", body = TaskView), Refused, NotThere))]
 pub(crate) async fn remove_follow_up(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf((id, number)): PathOf<(String, u32)>,
 ) -> Result<Json<TaskView>, ProblemResponse> {
-    Ok(Json(api.engine.remove_follow_up(&id, number).await?))
+    Ok(Json(user.remove_follow_up(&id, number).await?))
 }
 
 /// Start the next follow-up
@@ -89,8 +88,8 @@ pub(crate) async fn remove_follow_up(
         Refused, NotThere,
     ))]
 pub(crate) async fn continue_task(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf(id): PathOf<String>,
 ) -> Result<impl IntoResponse, ProblemResponse> {
-    Ok((StatusCode::CREATED, Json(api.engine.continue_task(&id).await?)))
+    Ok((StatusCode::CREATED, Json(user.continue_task(&id).await?)))
 }

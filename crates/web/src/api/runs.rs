@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use super::operation::{BadQuery, LastEventId, NotThere, Refused, RunPath};
+use crate::caller::AsUser;
 use crate::extract::{PathOf, QueryOf, resume_point, run_number};
 use crate::problem::ProblemResponse;
 use crate::sse::{self, line_event, named_event};
@@ -48,17 +49,17 @@ const CHUNK: usize = 64 << 10;
         Refused, BadQuery, NotThere,
     ))]
 pub(crate) async fn log(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf((id, run)): PathOf<(String, String)>,
     QueryOf(query): QueryOf<LogQuery>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ProblemResponse> {
     if query.masked {
-        let body = Body::from_stream(api.engine.masked_log(&id, run_number(&run)?).await?);
+        let body = Body::from_stream(user.masked_log(&id, run_number(&run)?).await?);
         return Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response());
     }
-    let log = api.engine.log(&id, run_number(&run)?).await?;
+    let log = user.log(&id, run_number(&run)?).await?;
     send(log, asked_range(&method, &headers)).await
 }
 
@@ -125,12 +126,13 @@ fn content_range(range: &str, length: u64) -> HeaderValue {
     ))]
 pub(crate) async fn events(
     State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf((id, run)): PathOf<(String, String)>,
     QueryOf(query): QueryOf<FollowQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ProblemResponse> {
     let offset = resume_point(&headers, query.offset)?.unwrap_or(0);
-    let lines = api.engine.follow(&id, run_number(&run)?, offset)?;
+    let lines = user.follow(&id, run_number(&run)?, offset)?;
     Ok(sse::answer(line_events(lines), api.closing))
 }
 

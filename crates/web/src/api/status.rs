@@ -11,6 +11,7 @@ use model::problem::Problem;
 use protocol::{Finding, Page, ProblemView, ServerStatus};
 
 use super::operation::Refused;
+use crate::caller::AsUser;
 use crate::problem::ProblemResponse;
 use crate::state::Api;
 
@@ -30,8 +31,8 @@ pub(crate) async fn healthz() -> &'static str {
         (status = 503, description = "Tasks cannot start. The error contains every reason", body = ProblemView, content_type = "application/problem+json"),
         Refused,
     ))]
-pub(crate) async fn readyz(State(api): State<Api>) -> Result<&'static str, ProblemResponse> {
-    readiness(&api.engine.fresh_status().await).map_err(ProblemResponse::from)
+pub(crate) async fn readyz(AsUser(user): AsUser) -> Result<&'static str, ProblemResponse> {
+    readiness(&user.fresh_status().await).map_err(ProblemResponse::from)
 }
 
 /// Returns an error with all reasons why tasks cannot start.
@@ -52,15 +53,15 @@ fn readiness(status: &ServerStatus) -> Result<&'static str, Problem> {
 /// Returns metrics in the `OpenMetrics` text format, which Prometheus reads.
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "server",
     responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"), Refused))]
-pub(crate) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, ProblemResponse> {
-    Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], api.engine.metrics()?))
+pub(crate) async fn metrics(AsUser(user): AsUser) -> Result<impl IntoResponse, ProblemResponse> {
+    Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], user.metrics()?))
 }
 
 /// Get the server's status
 #[utoipa::path(get, path = "/status", operation_id = "show_status", tag = "server",
     responses((status = 200, description = "The status of the server", body = ServerStatus), Refused))]
-pub(crate) async fn status(State(api): State<Api>) -> Json<ServerStatus> {
-    Json(api.engine.status())
+pub(crate) async fn status(AsUser(user): AsUser) -> Json<ServerStatus> {
+    Json(user.status())
 }
 
 /// Run all checks
@@ -68,8 +69,8 @@ pub(crate) async fn status(State(api): State<Api>) -> Json<ServerStatus> {
 /// Checks git, the home, the disk, the worker and the login, with the settings and the environment of the server. Takes up to a minute.
 #[utoipa::path(get, path = "/doctor", operation_id = "run_doctor", tag = "server",
     responses((status = 200, description = "One finding per check, on one page", body = Page<Finding>), Refused))]
-pub(crate) async fn doctor(State(api): State<Api>) -> Json<Page<Finding>> {
-    Json(Page { items: api.engine.doctor().await, next_cursor: None, damaged: vec![] })
+pub(crate) async fn doctor(AsUser(user): AsUser) -> Json<Page<Finding>> {
+    Json(Page { items: user.doctor().await, next_cursor: None, damaged: vec![] })
 }
 
 /// Get this document

@@ -3,7 +3,6 @@
 //! Bundles and patches are streamed as git writes them.
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use protocol::ProblemView;
@@ -11,9 +10,9 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
 
 use super::operation::{NotThere, Refused, TaskPath};
+use crate::caller::AsUser;
 use crate::extract::PathOf;
 use crate::problem::ProblemResponse;
-use crate::state::Api;
 
 /// A file that is not text.
 struct Binary;
@@ -38,8 +37,8 @@ impl utoipa::ToSchema for Binary {}
         (status = 409, description = "The task has no commits", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
-pub(crate) async fn bundle(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Response, ProblemResponse> {
-    let body = Body::from_stream(api.engine.bundle(&id).await?);
+pub(crate) async fn bundle(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Response, ProblemResponse> {
+    let body = Body::from_stream(user.bundle(&id).await?);
     Ok(attachment("application/x-git-bundle", &format!("codex-{id}.bundle"), body))
 }
 
@@ -54,8 +53,8 @@ pub(crate) async fn bundle(State(api): State<Api>, PathOf(id): PathOf<String>) -
         (status = 409, description = "The task has no commits", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
-pub(crate) async fn patches(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Response, ProblemResponse> {
-    let body = Body::from_stream(api.engine.patches(&id).await?);
+pub(crate) async fn patches(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Response, ProblemResponse> {
+    let body = Body::from_stream(user.patches(&id).await?);
     Ok(attachment("application/mbox", &format!("codex-{id}.mbox"), body))
 }
 

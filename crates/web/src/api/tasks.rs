@@ -3,7 +3,6 @@
 //! One function per route. The engine makes every decision.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::Changes;
@@ -11,9 +10,9 @@ use model::diff::Diff;
 use protocol::{AnswerTask, CreateTask, DiffFormat, DiffQuery, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
 
 use super::operation::{BadBody, BadQuery, IdempotencyHeader, NotThere, Refused, TaskPath};
+use crate::caller::AsUser;
 use crate::extract::{IdempotencyKey, JsonBody, PathOf, QueryOf, run_number};
 use crate::problem::ProblemResponse;
-use crate::state::Api;
 
 /// Create a task
 ///
@@ -31,11 +30,11 @@ use crate::state::Api;
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn create(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     IdempotencyKey(key): IdempotencyKey,
     JsonBody(new): JsonBody<CreateTask>,
 ) -> Result<impl IntoResponse, ProblemResponse> {
-    let (view, created) = api.engine.create_task(new, key).await?;
+    let (view, created) = user.create_task(new, key).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let location = format!("/api/v1/tasks/{}", view.task_id);
     Ok((status, [(header::LOCATION, location)], Json(view)))
@@ -51,18 +50,18 @@ pub(crate) async fn create(
         Refused, BadQuery,
     ))]
 pub(crate) async fn list(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     QueryOf(query): QueryOf<TaskQuery>,
 ) -> Result<Json<Page<TaskView>>, ProblemResponse> {
-    Ok(Json(api.engine.tasks(&query)?))
+    Ok(Json(user.tasks(&query)?))
 }
 
 /// Get a task
 #[utoipa::path(get, path = "/tasks/{task_id}", operation_id = "show_task", tag = "tasks",
     params(TaskPath),
     responses((status = 200, description = "The task with its runs", body = TaskView), Refused, NotThere))]
-pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
-    Ok(Json(api.engine.task(&id)?))
+pub(crate) async fn show(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
+    Ok(Json(user.task(&id)?))
 }
 
 /// Remove a task
@@ -71,8 +70,8 @@ pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> 
 #[utoipa::path(delete, path = "/tasks/{task_id}", operation_id = "remove_task", tag = "tasks",
     params(TaskPath),
     responses((status = 204, description = "The task was removed"), Refused, NotThere))]
-pub(crate) async fn remove(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<StatusCode, ProblemResponse> {
-    api.engine.remove_task(&id).await?;
+pub(crate) async fn remove(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<StatusCode, ProblemResponse> {
+    user.remove_task(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -90,12 +89,12 @@ pub(crate) async fn remove(State(api): State<Api>, PathOf(id): PathOf<String>) -
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn resume(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf(id): PathOf<String>,
     IdempotencyKey(key): IdempotencyKey,
     JsonBody(asked): JsonBody<ResumeTask>,
 ) -> Result<impl IntoResponse, ProblemResponse> {
-    Ok((StatusCode::CREATED, Json(api.engine.resume_task(&id, asked, key).await?)))
+    Ok((StatusCode::CREATED, Json(user.resume_task(&id, asked, key).await?)))
 }
 
 /// Retry a task
@@ -113,11 +112,11 @@ pub(crate) async fn resume(
         Refused, NotThere,
     ))]
 pub(crate) async fn retry(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf(id): PathOf<String>,
     IdempotencyKey(key): IdempotencyKey,
 ) -> Result<impl IntoResponse, ProblemResponse> {
-    Ok((StatusCode::CREATED, Json(api.engine.retry_task(&id, key).await?)))
+    Ok((StatusCode::CREATED, Json(user.retry_task(&id, key).await?)))
 }
 
 /// Answer the question of a task
@@ -133,11 +132,11 @@ pub(crate) async fn retry(
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn answer(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf(id): PathOf<String>,
     JsonBody(asked): JsonBody<AnswerTask>,
 ) -> Result<Json<TaskView>, ProblemResponse> {
-    Ok(Json(api.engine.answer_task(&id, &asked).await?))
+    Ok(Json(user.answer_task(&id, &asked).await?))
 }
 
 /// Stop a task
@@ -146,8 +145,8 @@ pub(crate) async fn answer(
 #[utoipa::path(post, path = "/tasks/{task_id}/stop", operation_id = "stop_task", tag = "tasks",
     params(TaskPath),
     responses((status = 200, description = "The changed task", body = TaskView), Refused, NotThere))]
-pub(crate) async fn stop(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
-    Ok(Json(api.engine.stop_task(&id).await?))
+pub(crate) async fn stop(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
+    Ok(Json(user.stop_task(&id).await?))
 }
 
 /// Archive a task
@@ -160,8 +159,8 @@ pub(crate) async fn stop(State(api): State<Api>, PathOf(id): PathOf<String>) -> 
         (status = 409, description = "A run is active", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
-pub(crate) async fn archive(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
-    Ok(Json(api.engine.archive_task(&id).await?))
+pub(crate) async fn archive(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
+    Ok(Json(user.archive_task(&id).await?))
 }
 
 /// Unarchive a task
@@ -170,8 +169,8 @@ pub(crate) async fn archive(State(api): State<Api>, PathOf(id): PathOf<String>) 
 #[utoipa::path(post, path = "/tasks/{task_id}/unarchive", operation_id = "unarchive_task", tag = "tasks",
     params(TaskPath),
     responses((status = 200, description = "The changed task", body = TaskView), Refused, NotThere))]
-pub(crate) async fn unarchive(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
-    Ok(Json(api.engine.unarchive_task(&id).await?))
+pub(crate) async fn unarchive(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
+    Ok(Json(user.unarchive_task(&id).await?))
 }
 
 /// Get a diff
@@ -188,16 +187,16 @@ pub(crate) async fn unarchive(State(api): State<Api>, PathOf(id): PathOf<String>
         Refused, BadQuery, NotThere,
     ))]
 pub(crate) async fn diff(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf(id): PathOf<String>,
     QueryOf(query): QueryOf<DiffQuery>,
 ) -> Result<Response, ProblemResponse> {
     let run = query.run.as_deref().map(run_number).transpose()?.map(Changes::Run);
     let changes = run.unwrap_or(if query.since_viewed { Changes::SinceViewed } else { Changes::All });
     Ok(match query.format {
-        DiffFormat::Json => Json(api.engine.diff(&id, changes).await?).into_response(),
+        DiffFormat::Json => Json(user.diff(&id, changes).await?).into_response(),
         DiffFormat::Patch => {
-            let patch = api.engine.patch(&id, changes).await?;
+            let patch = user.patch(&id, changes).await?;
             ([(header::CONTENT_TYPE, "text/x-diff; charset=utf-8")], patch).into_response()
         }
     })

@@ -5,13 +5,12 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use protocol::{CollectGarbage, DiskView, EnvironmentView, GarbageCollected, Page, ProblemView, TaskView, TrashItem};
 
 use super::operation::{BadBody, EnvPath, NotThere, Refused, TaskPath};
+use crate::caller::AsUser;
 use crate::extract::{JsonBody, PathOf};
 use crate::problem::ProblemResponse;
-use crate::state::Api;
 
 /// How long a request waits for mirrors to be repacked.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Returns removed items that can be restored, on one page, newest first.
 #[utoipa::path(get, path = "/trash", operation_id = "list_trash", tag = "trash",
     responses((status = 200, description = "The items in the trash", body = Page<TrashItem>), Refused))]
-pub(crate) async fn list(State(api): State<Api>) -> Result<Json<Page<TrashItem>>, ProblemResponse> {
-    Ok(Json(Page { items: api.engine.trash().await?, next_cursor: None, damaged: vec![] }))
+pub(crate) async fn list(AsUser(user): AsUser) -> Result<Json<Page<TrashItem>>, ProblemResponse> {
+    Ok(Json(Page { items: user.trash().await?, next_cursor: None, damaged: vec![] }))
 }
 
 /// Restore a task
@@ -35,8 +34,8 @@ pub(crate) async fn list(State(api): State<Api>) -> Result<Json<Page<TrashItem>>
         (status = 409, description = "The repository of the task was removed", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
-pub(crate) async fn restore_task(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
-    Ok(Json(api.engine.restore_task(&id).await?))
+pub(crate) async fn restore_task(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
+    Ok(Json(user.restore_task(&id).await?))
 }
 
 /// Restore a repository
@@ -46,10 +45,10 @@ pub(crate) async fn restore_task(State(api): State<Api>, PathOf(id): PathOf<Stri
     params(EnvPath),
     responses((status = 200, description = "The restored repository", body = EnvironmentView), Refused, NotThere))]
 pub(crate) async fn restore_environment(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf(id): PathOf<String>,
 ) -> Result<Json<EnvironmentView>, ProblemResponse> {
-    Ok(Json(api.engine.restore_environment(&id).await?))
+    Ok(Json(user.restore_environment(&id).await?))
 }
 
 /// Free disk space
@@ -60,10 +59,10 @@ pub(crate) async fn restore_environment(
     request_body = CollectGarbage,
     responses((status = 200, description = "What was deleted, repacked and removed, or what would be", body = GarbageCollected), Refused, BadBody))]
 pub(crate) async fn collect(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     JsonBody(asked): JsonBody<CollectGarbage>,
 ) -> Result<Json<GarbageCollected>, ProblemResponse> {
-    Ok(Json(api.engine.collect_garbage(&asked, PATIENCE).await?))
+    Ok(Json(user.collect_garbage(&asked, PATIENCE).await?))
 }
 
 /// Get disk usage
@@ -71,6 +70,6 @@ pub(crate) async fn collect(
 /// Returns disk usage in bytes. This reads the whole home, so it can take a while.
 #[utoipa::path(get, path = "/disk", operation_id = "show_disk", tag = "trash",
     responses((status = 200, description = "Disk usage by kind, repository and task", body = DiskView), Refused))]
-pub(crate) async fn disk(State(api): State<Api>) -> Json<DiskView> {
-    Json(api.engine.disk().await)
+pub(crate) async fn disk(AsUser(user): AsUser) -> Json<DiskView> {
+    Json(user.disk().await)
 }

@@ -3,16 +3,15 @@
 //! One function per route. The engine makes every decision.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::TaskUpdate;
 use protocol::{ConflictsQuery, ConflictsView, ProblemView, UpdateConflicts, UpdateTask, UpdateView};
 
 use super::operation::{BadBody, BadQuery, NotThere, Refused, TaskPath};
+use crate::caller::AsUser;
 use crate::extract::{JsonBody, PathOf, QueryOf};
 use crate::problem::{PROBLEM_JSON, ProblemResponse};
-use crate::state::Api;
 
 /// Update a task from its base branch
 ///
@@ -32,11 +31,11 @@ use crate::state::Api;
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn update(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf(id): PathOf<String>,
     JsonBody(asked): JsonBody<UpdateTask>,
 ) -> Result<Response, ProblemResponse> {
-    Ok(match api.engine.update_task(&id, asked).await? {
+    Ok(match user.update_task(&id, asked).await? {
         TaskUpdate::Accepted(view) => Json(view).into_response(),
         TaskUpdate::Conflicts(conflicts) => {
             let mut response = (StatusCode::CONFLICT, Json(conflicts)).into_response();
@@ -59,9 +58,9 @@ pub(crate) async fn update(
         Refused, BadQuery, NotThere,
     ))]
 pub(crate) async fn conflicts(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     PathOf(id): PathOf<String>,
     QueryOf(query): QueryOf<ConflictsQuery>,
 ) -> Result<Json<ConflictsView>, ProblemResponse> {
-    Ok(Json(api.engine.conflicts(&id, &query).await?))
+    Ok(Json(user.conflicts(&id, &query).await?))
 }

@@ -45,7 +45,7 @@ pub(super) fn page_of(path: &str) -> String {
 }
 
 /// Redirects a browser to the sign-in page, and then to the requested page or the page that contains the form.
-pub(super) fn to_sign_in(method: &Method, uri: &Uri) -> Response {
+pub(crate) fn to_sign_in(method: &Method, uri: &Uri) -> Response {
     let asked = match (method, uri.path()) {
         (&Method::GET | &Method::HEAD, path) => uri.path_and_query().map_or(path, |asked| asked.as_str()).to_owned(),
         // The browser has saved a draft of the new task.

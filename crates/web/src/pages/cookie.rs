@@ -35,9 +35,7 @@ impl Holding {
         match site.kind {
             NameKind::Shared => Self::Nowhere,
             NameKind::Own => Self::Plain,
-            NameKind::Configured if is_public(api.engine.notifications().public_url().as_deref(), &site.host.name) => {
-                Self::OverHttps
-            }
+            NameKind::Configured if is_public(api.engine.public_url().as_deref(), &site.host.name) => Self::OverHttps,
             NameKind::Configured => Self::Either,
         }
     }

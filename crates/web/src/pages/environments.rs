@@ -1,9 +1,10 @@
 //! The pages of repositories: add, show, fetch, edit and remove them.
 //! Secrets can be set but are never shown. An empty secret field keeps the stored value.
 
+use engine::User;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 use model::environment::EnvironmentStatus;
@@ -21,7 +22,7 @@ use super::layout::{self, NavItem, age};
 use super::session::{Signed, SignedForm};
 use super::session::{button_form, form_token};
 use super::{live, refs};
-use crate::state::Api;
+use crate::caller::AsUser;
 
 /// The settings that the form for a new repository hides at first.
 const MORE: [&str; 3] = ["name", "variables", "image"];
@@ -29,13 +30,13 @@ const MORE: [&str; 3] = ["name", "variables", "image"];
 /// How long a request waits for a fetch before it shows that the fetch is in progress.
 const FETCH_PATIENCE: Duration = Duration::from_secs(3);
 
-pub(crate) async fn list(signed: Signed, State(api): State<Api>) -> Answer {
-    Ok(Page(list_page(&signed, &api, FormState { typed: &FormValues::default(), wrong: &FormErrors::default() })))
+pub(crate) async fn list(signed: Signed, AsUser(user): AsUser) -> Answer {
+    Ok(Page(list_page(&signed, &user, FormState { typed: &FormValues::default(), wrong: &FormErrors::default() })))
 }
 
-fn list_page(signed: &Signed, api: &Api, form: FormState<'_>) -> Markup {
-    let live = live::address(api);
-    let page = api.engine.environments();
+fn list_page(signed: &Signed, user: &User, form: FormState<'_>) -> Markup {
+    let live = live::address(user);
+    let page = user.environments();
     let body = html! {
         h1 { "Repositories" }
         div #list data-live=(live) {
@@ -91,7 +92,7 @@ fn status(environment: &EnvironmentView) -> Markup {
 }
 
 pub(crate) async fn add(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     SignedForm(signed, typed): SignedForm<FormValues>,
 ) -> Result<Response, PageProblem> {
     let mut wrong = FormErrors::default();
@@ -100,12 +101,12 @@ pub(crate) async fn add(
     let edit = environment_form::read_new(&typed, &keys, &mut wrong);
     let new = settings::create(typed.text("repo_url").to_owned(), edit);
     if wrong.is_empty() {
-        match api.engine.create_environment(new).await {
+        match user.create_environment(new).await {
             Ok(view) => return Ok(see(&format!("/environments/{}", view.env_id))),
             Err(problem) => note(&mut wrong, problem)?,
         }
     }
-    Ok(form::again(list_page(&signed, &api, FormState { typed: &typed, wrong: &wrong })))
+    Ok(form::again(list_page(&signed, &user, FormState { typed: &typed, wrong: &wrong })))
 }
 
 /// Shows an invalid value in the form. Other problems get a separate page.
@@ -117,18 +118,18 @@ fn note(wrong: &mut FormErrors, problem: Problem) -> Result<(), PageProblem> {
     Ok(())
 }
 
-pub(crate) async fn show(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
-    let live = live::address(&api);
-    let one = api.engine.environment(&id)?;
+pub(crate) async fn show(signed: Signed, AsUser(user): AsUser, Path(id): Path<String>) -> Answer {
+    let live = live::address(&user);
+    let one = user.environment(&id)?;
     let typed = environment_form::filled(&one);
-    Ok(Page(one_page(&signed, &api, &one, &live, FormState { typed: &typed, wrong: &FormErrors::default() }).await))
+    Ok(Page(one_page(&signed, &user, &one, &live, FormState { typed: &typed, wrong: &FormErrors::default() }).await))
 }
 
-async fn one_page(signed: &Signed, api: &Api, one: &EnvironmentView, live: &str, form: FormState<'_>) -> Markup {
+async fn one_page(signed: &Signed, user: &User, one: &EnvironmentView, live: &str, form: FormState<'_>) -> Markup {
     let id = one.env_id.to_string();
-    let defaults = Defaults::new(&api.engine.run_defaults(), &api.engine.status());
+    let defaults = Defaults::new(&user.run_defaults(), &user.status());
     let proposals = if one.status == EnvironmentStatus::Ready {
-        refs::proposals(api, &id).await
+        refs::proposals(user, &id).await
     } else {
         html! {}
     };
@@ -192,40 +193,40 @@ fn fetch_state(fetch: &FetchView) -> Markup {
 }
 
 pub(crate) async fn edit(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     SignedForm(signed, typed): SignedForm<FormValues>,
 ) -> Result<Response, PageProblem> {
     let mut wrong = FormErrors::default();
-    let live = live::address(&api);
-    let one = api.engine.environment(&id)?;
+    let live = live::address(&user);
+    let one = user.environment(&id)?;
     let edit = environment_form::read(&typed, &one, &mut wrong);
     if wrong.is_empty() {
-        match api.engine.edit_environment(&id, edit).await {
+        match user.edit_environment(&id, edit).await {
             Ok(_) => return Ok(see(&format!("/environments/{id}"))),
             Err(problem) => note(&mut wrong, problem)?,
         }
     }
-    Ok(form::again(one_page(&signed, &api, &one, &live, FormState { typed: &typed, wrong: &wrong }).await))
+    Ok(form::again(one_page(&signed, &user, &one, &live, FormState { typed: &typed, wrong: &wrong }).await))
 }
 
 /// Fetches from the remote. The repository's page shows the result.
-pub(crate) async fn fetch(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    let asked = tokio::time::timeout(FETCH_PATIENCE, api.engine.fetch_environment(&id)).await;
+pub(crate) async fn fetch(AsUser(user): AsUser, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    let asked = tokio::time::timeout(FETCH_PATIENCE, user.fetch_environment(&id)).await;
     match asked {
         // The next page shows a fetch that failed.
-        Ok(Err(problem)) if api.engine.environment(&id)?.fetch.error.is_none() => Err(problem.into()),
+        Ok(Err(problem)) if user.environment(&id)?.fetch.error.is_none() => Err(problem.into()),
         Ok(_) | Err(_) => Ok(see(&format!("/environments/{id}"))),
     }
 }
 
-pub(crate) async fn retry(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    api.engine.retry_environment(&id).await?;
+pub(crate) async fn retry(AsUser(user): AsUser, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    user.retry_environment(&id).await?;
     Ok(see(&format!("/environments/{id}")))
 }
 
-pub(crate) async fn ask_remove(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Result<Response, PageProblem> {
-    let one = api.engine.environment(&id)?;
+pub(crate) async fn ask_remove(signed: Signed, AsUser(user): AsUser, Path(id): Path<String>) -> Result<Response, PageProblem> {
+    let one = user.environment(&id)?;
     let title = format!("Remove {}?", printable_line(one.name.as_str(), 120));
     let question = Question {
         title: &title,
@@ -240,7 +241,7 @@ pub(crate) async fn ask_remove(signed: Signed, State(api): State<Api>, Path(id):
     Ok(Page(confirm::page(&signed, NavItem::Environments, &question)).into_response())
 }
 
-pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    api.engine.remove_environment(&id).await?;
+pub(crate) async fn remove(AsUser(user): AsUser, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    user.remove_environment(&id).await?;
     Ok(see("/environments"))
 }

@@ -3,7 +3,7 @@
 //! Files that are also valid as another type are harmless: each is sent with the type that was detected at upload, browsers must not
 //! guess the type, and its policy allows nothing. Only images that a record names are served.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -12,18 +12,18 @@ use printable::printable_line;
 
 use super::answer::PageProblem;
 use super::session::Signed;
-use crate::state::Api;
+use crate::caller::AsUser;
 
 /// The longest name in a page, in characters.
 const NAME_CHARS: usize = 120;
 
 pub(crate) async fn file(
     _: Signed,
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path((id, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, PageProblem> {
-    let image = api.engine.image(&id, &name).await?;
+    let image = user.image(&id, &name).await?;
     // The name of a file is derived from its content, so it also serves as its ETag.
     let tag = format!("\"{}\"", image.file.file);
     let always = [

@@ -10,7 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event;
-use engine::RunLine;
+use engine::{RunLine, User};
 use futures_util::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use maud::Markup;
@@ -25,6 +25,7 @@ use super::answer::PageProblem;
 use super::entry::{self, Entries, Whose};
 use super::session::Signed;
 use super::task;
+use crate::caller::AsUser;
 use crate::sse;
 use crate::state::Api;
 
@@ -43,18 +44,24 @@ pub(crate) struct After {
 }
 
 /// Returns the URL of the stream of changes from now on. Call it before reading what a page shows, so that no change is lost.
-pub(super) fn address(api: &Api) -> String {
-    format!("/live?after={}", api.engine.feed_position())
+pub(super) fn address(user: &User) -> String {
+    format!("/live?after={}", user.feed_position())
 }
 
 /// Streams the changes of a list since its page was rendered.
-pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(from): Query<After>, headers: HeaderMap) -> Response {
+pub(crate) async fn list(
+    signed: Signed,
+    State(api): State<Api>,
+    AsUser(user): AsUser,
+    Query(from): Query<After>,
+    headers: HeaderMap,
+) -> Response {
     let seen = headers.get("last-event-id").and_then(|value| event_id::position(value.to_str().ok()?));
     let after = seen.or(from.after);
-    let feed = api.engine.feed(after);
+    let feed = user.feed(after);
     let closing = api.closing.clone();
     let events = stream! {
-        yield server(&api);
+        yield server(&user);
         let mut feed = pin!(feed);
         while let Some((mut number, event)) = feed.next().await {
             if let FeedEvent::TaskActivity { task_id, activity } = event {
@@ -101,30 +108,31 @@ pub(crate) struct From {
 pub(crate) async fn task(
     signed: Signed,
     State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     Query(from): Query<From>,
     headers: HeaderMap,
 ) -> Result<Response, PageProblem> {
     let seen = headers.get("last-event-id").and_then(|value| event_id::run_and_offset(value.to_str().ok()?));
     let (run, offset) = seen.unwrap_or((from.run.max(1), from.offset));
-    let view = api.engine.task(&id)?;
+    let view = user.task(&id)?;
     let closing = api.closing.clone();
-    Ok(sse::answer(followed(api, signed, view, run, offset), closing))
+    Ok(sse::answer(followed(api, user, signed, view, run, offset), closing))
 }
 
-fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> impl Stream<Item = Event> + Send {
+fn followed(api: Api, user: User, signed: Signed, view: TaskView, run: u32, offset: u64) -> impl Stream<Item = Event> + Send {
     stream! {
         let id = view.task_id;
         let name = id.to_string();
-        let mut feed = pin!(api.engine.feed(None));
+        let mut feed = pin!(user.feed(None));
         let (mut run, mut offset) = (run, offset);
-        yield server(&api);
+        yield server(&user);
         yield state(&view, &signed);
         loop {
-            let Ok(lines) = api.engine.follow(&name, RunNumber(run), offset) else { return };
+            let Ok(lines) = user.follow(&name, RunNumber(run), offset) else { return };
             // Lines that were written together are sent in one event, so that a burst does not overload the page.
             let mut lines = pin!(lines.ready_chunks(BATCH_LINES));
-            let Ok(mut timing) = task::timing_at(&api, &name, run, offset).await else { return };
+            let Ok(mut timing) = task::timing_at(&user, &name, run, offset).await else { return };
             let mut ended = false;
             'run: loop {
                 tokio::select! {
@@ -149,7 +157,7 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
                                     if !entries.is_empty() {
                                         yield batch(&std::mem::take(&mut entries), run, offset);
                                     }
-                                    if let Ok(view) = api.engine.task(&name) {
+                                    if let Ok(view) = user.task(&name) {
                                         if let Some(found) = view.runs.iter().find(|found| found.number.0 == run) {
                                             yield with_html("entry", &entry::run_end(found)).id(format!("{run}:{offset}"));
                                         }
@@ -182,7 +190,7 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
                         if !is_ours {
                             continue;
                         }
-                        let Ok(view) = api.engine.task(&name) else { return };
+                        let Ok(view) = user.task(&name) else { return };
                         yield state(&view, &signed);
                         if ended && let Some(next) = next_run(&view, run) {
                             yield with_html("entry", &entry::run_head(&name, next));
@@ -207,8 +215,8 @@ fn doing(number: u64, task: &str, activity: &str) -> Event {
 }
 
 /// Returns an event that identifies this server process, so that a page detects a restart.
-fn server(api: &Api) -> Event {
-    Event::default().event("server").data(api.engine.status().started_at.to_string())
+fn server(user: &User) -> Event {
+    Event::default().event("server").data(user.status().started_at.to_string())
 }
 
 fn next_run(view: &TaskView, run: u32) -> Option<&protocol::RunView> {

@@ -16,7 +16,7 @@
 
 pub(crate) mod answer;
 mod assets;
-mod back;
+pub(crate) mod back;
 mod browser;
 mod confirm;
 mod cookie;

@@ -1,8 +1,9 @@
 //! The page that creates a task: repository, prompt, images and options.
 //! The form contains a key, so that a double tap creates one task. Invalid forms are shown again with their values.
 
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use axum::response::Response;
+use engine::User;
 use maud::{Markup, html};
 use model::ErrorCode;
 use model::environment::EnvironmentStatus;
@@ -17,7 +18,7 @@ use super::session::Signed;
 use super::session::form_token;
 use super::upload::{self, SignedUpload};
 use super::{assets, refs};
-use crate::state::Api;
+use crate::caller::AsUser;
 
 /// The number of recent tasks that are searched for model names.
 const LOOKED_THROUGH: usize = 200;
@@ -33,21 +34,21 @@ pub(crate) struct Preset {
     env: Option<String>,
 }
 
-pub(crate) async fn page(signed: Signed, State(api): State<Api>, Query(preset): Query<Preset>) -> Answer {
+pub(crate) async fn page(signed: Signed, AsUser(user): AsUser, Query(preset): Query<Preset>) -> Answer {
     let mut typed = FormValues::default();
     typed.set("env_id", preset.env.unwrap_or_default());
     typed.set("key", form::new_key());
-    Ok(Page(with_form(&signed, &api, FormState { typed: &typed, wrong: &FormErrors::default() }).await))
+    Ok(Page(with_form(&signed, &user, FormState { typed: &typed, wrong: &FormErrors::default() }).await))
 }
 
-async fn with_form(signed: &Signed, api: &Api, form: FormState<'_>) -> Markup {
-    let environments = api.engine.environments();
+async fn with_form(signed: &Signed, user: &User, form: FormState<'_>) -> Markup {
+    let environments = user.environments();
     let ready: Vec<_> = environments.items.iter().filter(|one| one.status == EnvironmentStatus::Ready).collect();
     let asked = form.typed.text("env_id");
     // Browsers select the first option by default.
     let chosen = ready.iter().find(|one| one.env_id.to_string() == asked).or_else(|| ready.first());
     let proposals = if let Some(one) = chosen {
-        refs::proposals(api, &one.env_id.to_string()).await
+        refs::proposals(user, &one.env_id.to_string()).await
     } else {
         html! {}
     };
@@ -71,7 +72,7 @@ async fn with_form(signed: &Signed, api: &Api, form: FormState<'_>) -> Markup {
                     summary { "More options" }
                     (form.field(Field::new("title", "Title", TextKind::Words).empty("Default: the first line of the prompt")))
                     (form.field(Field::new("model", "Model", TextKind::Code).empty("Default: from the repository or Codex").list("models")))
-                    datalist #models { @for model in models(api) { option value=(model) {} } }
+                    datalist #models { @for model in models(user) { option value=(model) {} } }
                     (form.choice("effort", "Reasoning effort", "",
                         &[("", "Default: from the repository or Codex"), ("low", "Low"), ("medium", "Medium"), ("high", "High"), ("xhigh", "Extra high")]))
                     (form.choice("priority", "Queue priority", "", &[("", "Normal"), ("high", "High"), ("low", "Low")]))
@@ -88,10 +89,10 @@ async fn with_form(signed: &Signed, api: &Api, form: FormState<'_>) -> Markup {
 }
 
 /// Returns the models that recent tasks asked for, without duplicates.
-fn models(api: &Api) -> Vec<String> {
+fn models(user: &User) -> Vec<String> {
     let query = TaskQuery { limit: Some(LOOKED_THROUGH), ..TaskQuery::default() };
     let mut models: Vec<String> = vec![];
-    for task in api.engine.tasks(&query).map(|page| page.items).unwrap_or_default() {
+    for task in user.tasks(&query).map(|page| page.items).unwrap_or_default() {
         for model in task.runs.iter().rev().filter_map(|run| run.model.as_ref()) {
             if models.len() < MOST_MODELS && !models.iter().any(|known| known == model.as_str()) {
                 models.push(model.as_str().to_owned());
@@ -102,7 +103,7 @@ fn models(api: &Api) -> Vec<String> {
 }
 
 pub(crate) async fn create(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     SignedUpload(signed, typed, images): SignedUpload<FormValues>,
 ) -> Result<Response, PageProblem> {
     let had_images = !images.is_empty();
@@ -117,7 +118,7 @@ pub(crate) async fn create(
         priority: typed.given("priority"),
     };
     let key = form::request_key(typed.text("key"), &new)?;
-    match create_from(&api, new, key).await {
+    match create_from(&user, new, key).await {
         Ok(path) => Ok(see_sent(&path, "new")),
         Err(problem) if problem.kind == ProblemKind::Unusable => {
             let mut wrong = FormErrors::default();
@@ -126,18 +127,18 @@ pub(crate) async fn create(
                 field,
                 if had_images { problem.hint("choose the images again, because browsers do not keep them") } else { problem },
             );
-            Ok(form::again(with_form(&signed, &api, FormState { typed: &typed, wrong: &wrong }).await))
+            Ok(form::again(with_form(&signed, &user, FormState { typed: &typed, wrong: &wrong }).await))
         }
         Err(problem) => Err(problem.into()),
     }
 }
 
-async fn create_from(api: &Api, new: CreateTask, key: Option<String>) -> Result<String, Problem> {
+async fn create_from(user: &User, new: CreateTask, key: Option<String>) -> Result<String, Problem> {
     if let Some(name) = &new.git_ref {
         // Report an unknown ref now, while the user can still correct it.
-        api.engine.check_ref(&new.env_id, name).await?;
+        user.check_ref(&new.env_id, name).await?;
     }
-    let (view, _) = api.engine.create_task(new, key).await?;
+    let (view, _) = user.create_task(new, key).await?;
     Ok(format!("/tasks/{}", view.task_id))
 }
 

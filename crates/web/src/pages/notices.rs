@@ -1,6 +1,7 @@
 //! The page of notifications: devices, receivers, tests and settings.
 //! Settings in `config.toml` are shown but cannot be changed here. The webhook secret can be set but is never shown.
 
+use engine::User;
 use std::collections::BTreeSet;
 
 use axum::extract::{Path, State};
@@ -19,12 +20,13 @@ use super::layout::{self, NavItem, age};
 use super::session::{Signed, SignedForm};
 use super::session::{button_form, form_token};
 use super::{assets, browser};
+use crate::caller::AsUser;
 use crate::state::Api;
 
 const PAGE: &str = "/settings/notices";
 
-pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
-    let view = api.engine.notifications().view();
+pub(crate) async fn page(signed: Signed, State(api): State<Api>, AsUser(user): AsUser) -> Answer {
+    let view = user.notifications().view();
     let body = html! {
         p { a href="/settings" { "← Settings" } }
         h1 { "Notifications" }
@@ -37,7 +39,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
             p.facts { "Notifications are paused until " (layout::moment(until)) ". " (view.held) " held." }
         }
         h2 #devices { "Devices" }
-        (devices(&signed, &api, &view)?)
+        (devices(&signed, &api, &user, &view)?)
         h2 #receivers { "Other receivers" }
         ul.plain {
             li { (receiver(&signed, &view, "ntfy", &NoticeTarget::Ntfy, view.settings.ntfy_url.as_deref())) }
@@ -49,7 +51,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
     Ok(Page(layout::page_with_scripts(&[assets::notices_script()], "Notifications", NavItem::Settings, &body)))
 }
 
-fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Problem> {
+fn devices(signed: &Signed, api: &Api, user: &User, view: &NoticesView) -> Result<Markup, Problem> {
     let own = signed.id(api);
     let has_own = view.devices.iter().any(|device| device.session == own);
     let is_known = |id: &str| view.devices.iter().any(|device| device.id == id);
@@ -62,7 +64,7 @@ fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Pro
         }
         form #subscribe method="post" action="/settings/notices/devices" {
             (form_token(signed))
-            input type="hidden" name="server_key" value=(api.engine.notifications().push_key()?);
+            input type="hidden" name="server_key" value=(user.notifications().push_key()?);
             @for name in ["endpoint", "p256dh", "auth"] { input type="hidden" name=(name); }
             button.primary[!has_own] type="submit" hidden {
                 @if has_own { "Subscribe this device again" } @else { "Turn on notifications for this device" }
@@ -261,18 +263,14 @@ impl SettingsForm {
     }
 }
 
-pub(crate) async fn save(State(api): State<Api>, SignedForm(_, form): SignedForm<SettingsForm>) -> Result<Response, PageProblem> {
-    let fixed = api.engine.notifications().view().fixed;
+pub(crate) async fn save(AsUser(user): AsUser, SignedForm(_, form): SignedForm<SettingsForm>) -> Result<Response, PageProblem> {
+    let fixed = user.notifications().view().fixed;
     let hours = form.quiet_hours()?;
-    api.engine.notifications().edit(|known| form.over(hours, known, &fixed))?;
+    user.notifications().edit(|known| form.over(hours, known, &fixed))?;
     Ok(see(PAGE))
 }
 
-pub(crate) async fn test(
-    State(api): State<Api>,
-    Path(receiver): Path<String>,
-    _: SignedForm<()>,
-) -> Result<Response, PageProblem> {
+pub(crate) async fn test(AsUser(user): AsUser, Path(receiver): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
     let target = match receiver.as_str() {
         "ntfy" => NoticeTarget::Ntfy,
         "webhook" => NoticeTarget::Webhook,
@@ -282,21 +280,21 @@ pub(crate) async fn test(
                 .into());
         }
     };
-    api.engine.notifications().send_test(target).await?;
+    user.notifications().send_test(target).await?;
     Ok(see("/settings/notices#receivers"))
 }
 
 pub(crate) async fn test_device(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     _: SignedForm<()>,
 ) -> Result<Response, PageProblem> {
-    api.engine.notifications().send_test(NoticeTarget::Device(id)).await?;
+    user.notifications().send_test(NoticeTarget::Device(id)).await?;
     Ok(see("/settings/notices#devices"))
 }
 
-pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    api.engine.notifications().forget_device(&id)?;
+pub(crate) async fn remove(AsUser(user): AsUser, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    user.notifications().forget_device(&id)?;
     Ok(see("/settings/notices#devices"))
 }
 
@@ -310,12 +308,13 @@ pub(crate) struct DeviceForm {
 
 pub(crate) async fn subscribe(
     State(api): State<Api>,
+    AsUser(user): AsUser,
     headers: HeaderMap,
     SignedForm(signed, form): SignedForm<DeviceForm>,
 ) -> Result<Response, PageProblem> {
     let DeviceForm { endpoint, p256dh, auth, server_key } = form;
     let label = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("Unknown browser").to_owned();
-    signed.subscribe(&api, PushSubscription { endpoint, p256dh, auth, server_key, label })?;
+    signed.subscribe(&api, &user, PushSubscription { endpoint, p256dh, auth, server_key, label })?;
     Ok(see("/settings/notices#devices"))
 }
 

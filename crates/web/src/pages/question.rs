@@ -1,7 +1,7 @@
 //! The question that a task asks before its run starts, and the form with its two answers.
 //! The URLs come from an untrusted branch, so hidden characters in them are made visible.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::Response;
 use maud::{Markup, html};
 use model::ErrorCode;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::answer::{PageProblem, see};
 use super::session::form_token;
 use super::session::{Signed, SignedForm};
-use crate::state::Api;
+use crate::caller::AsUser;
 
 /// Renders the open question of a task, if it has one.
 pub(super) fn question(view: &TaskView, signed: &Signed) -> Markup {
@@ -48,7 +48,7 @@ pub(crate) struct AnswerForm {
 }
 
 pub(crate) async fn answer(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     SignedForm(_, form): SignedForm<AnswerForm>,
 ) -> Result<Response, PageProblem> {
@@ -57,6 +57,6 @@ pub(crate) async fn answer(
     };
     let question = form.question.parse().map_err(unreadable)?;
     let asked = AnswerTask { answer: Answer::parse(&form.answer)?, question: Some(question) };
-    api.engine.answer_task(&id, &asked).await?;
+    user.answer_task(&id, &asked).await?;
     Ok(see(&format!("/tasks/{id}")))
 }

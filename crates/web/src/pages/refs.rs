@@ -1,7 +1,8 @@
 //! Suggestions for the base of a task: the branches and tags of a repository, newest first.
 //! Names with hidden characters are not suggested, but users can still type them.
 
-use axum::extract::{Query, State};
+use axum::extract::Query;
+use engine::User;
 use maud::{Markup, html};
 use printable::printable_line;
 use protocol::{RefItem, RefKind, RefsQuery, RefsView};
@@ -9,7 +10,7 @@ use serde::Deserialize;
 
 use super::answer::{Answer, Page};
 use super::session::Signed;
-use crate::state::Api;
+use crate::caller::AsUser;
 
 /// The longest name that is suggested.
 const LONGEST: usize = 200;
@@ -21,13 +22,13 @@ pub(crate) struct Of {
 }
 
 /// Responds with the suggestions for the selected repository.
-pub(crate) async fn list(_: Signed, State(api): State<Api>, Query(Of { env_id }): Query<Of>) -> Answer {
-    Ok(Page(proposals(&api, &env_id).await))
+pub(crate) async fn list(_: Signed, AsUser(user): AsUser, Query(Of { env_id }): Query<Of>) -> Answer {
+    Ok(Page(proposals(&user, &env_id).await))
 }
 
 /// Renders the list of suggestions for a field. The list is empty if the repository cannot be read.
-pub(super) async fn proposals(api: &Api, env_id: &str) -> Markup {
-    let found = api.engine.refs(env_id, &RefsQuery::default()).await;
+pub(super) async fn proposals(user: &User, env_id: &str) -> Markup {
+    let found = user.refs(env_id, &RefsQuery::default()).await;
     if let Err(problem) = &found {
         tracing::debug!(environment = env_id, %problem, "could not list branches to suggest");
     }

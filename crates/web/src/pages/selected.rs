@@ -1,8 +1,8 @@
 //! Actions on several tasks at once: archive, unarchive, stop, remove.
 //! Stopping and removing need a confirmation. If an action fails for one task, it continues with the others.
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use engine::User;
 use maud::{Markup, html};
 use model::problem::Problem;
 use printable::printable_line;
@@ -11,7 +11,7 @@ use super::answer::{Page, PageProblem, see};
 use super::layout::{self, NavItem};
 use super::session::form_token;
 use super::session::{Signed, SignedFields};
-use crate::state::Api;
+use crate::caller::AsUser;
 
 /// The most tasks per request, more than a page of the list has.
 const MOST: usize = 500;
@@ -103,20 +103,20 @@ pub(super) fn bar(signed: &Signed, actions: SelectionActions) -> Markup {
     }
 }
 
-pub(crate) async fn act(State(api): State<Api>, SignedFields(signed, fields): SignedFields) -> Result<Response, PageProblem> {
+pub(crate) async fn act(AsUser(user): AsUser, SignedFields(signed, fields): SignedFields) -> Result<Response, PageProblem> {
     let selection = Selection::of(fields);
     let Some(deed) = selection.deed.filter(|_| !selection.tasks.is_empty()) else { return Ok(see("/")) };
     let tasks = &selection.tasks[..selection.tasks.len().min(MOST)];
     if let Some(question) = deed.question().filter(|_| !selection.is_sure) {
-        return Ok(ask(&api, &signed, deed, question, tasks).into_response());
+        return Ok(ask(&user, &signed, deed, question, tasks).into_response());
     }
     let mut refused = vec![];
     for id in tasks {
         let done = match deed {
-            SelectionAction::Archive => api.engine.archive_task(id).await.map(drop),
-            SelectionAction::Unarchive => api.engine.unarchive_task(id).await.map(drop),
-            SelectionAction::Stop => api.engine.stop_task(id).await.map(drop),
-            SelectionAction::Remove => api.engine.remove_task(id).await,
+            SelectionAction::Archive => user.archive_task(id).await.map(drop),
+            SelectionAction::Unarchive => user.unarchive_task(id).await.map(drop),
+            SelectionAction::Stop => user.stop_task(id).await.map(drop),
+            SelectionAction::Remove => user.remove_task(id).await,
         };
         if let Err(problem) = done {
             refused.push((id, problem));
@@ -125,21 +125,21 @@ pub(crate) async fn act(State(api): State<Api>, SignedFields(signed, fields): Si
     if refused.is_empty() {
         return Ok(see(if deed == SelectionAction::Unarchive { "/?archived=only" } else { "/" }));
     }
-    Ok(told(&api, deed, tasks.len(), &refused).into_response())
+    Ok(told(&user, deed, tasks.len(), &refused).into_response())
 }
 
 fn counted(tasks: usize) -> String {
     if tasks == 1 { "1 task".to_owned() } else { format!("{tasks} tasks") }
 }
 
-fn title(api: &Api, id: &str) -> String {
-    api.engine.task(id).map_or_else(|_| printable_line(id, 60), |view| printable_line(view.title.as_str(), 120))
+fn title(user: &User, id: &str) -> String {
+    user.task(id).map_or_else(|_| printable_line(id, 60), |view| printable_line(view.title.as_str(), 120))
 }
 
-fn ask(api: &Api, signed: &Signed, deed: SelectionAction, question: &str, tasks: &[String]) -> Page {
+fn ask(user: &User, signed: &Signed, deed: SelectionAction, question: &str, tasks: &[String]) -> Page {
     let body = html! {
         h1 { (question) }
-        ul { @for id in tasks { li { (title(api, id)) } } }
+        ul { @for id in tasks { li { (title(user, id)) } } }
         form method="post" action="/tasks/selected" {
             (form_token(signed))
             input type="hidden" name="deed" value=(deed.name());
@@ -154,12 +154,12 @@ fn ask(api: &Api, signed: &Signed, deed: SelectionAction, question: &str, tasks:
     Page(layout::page(question, NavItem::Tasks, &body))
 }
 
-fn told(api: &Api, deed: SelectionAction, all: usize, refused: &[(&String, Problem)]) -> Page {
+fn told(user: &User, deed: SelectionAction, all: usize, refused: &[(&String, Problem)]) -> Page {
     let body = html! {
         h1 { "Could not " (deed.name()) " " (refused.len()) " of " (counted(all)) }
         ul {
             @for (id, problem) in refused {
-                li { a href={ "/tasks/" (id) } { (title(api, id)) } ": " (problem.report.message) }
+                li { a href={ "/tasks/" (id) } { (title(user, id)) } ": " (problem.report.message) }
             }
         }
         p { a.button href="/" { "Go to tasks" } }

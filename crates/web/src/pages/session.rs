@@ -7,6 +7,7 @@ use axum::extract::{Form, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 use axum::response::{IntoResponse, Response};
+use engine::User;
 use maud::{Markup, html};
 use model::ErrorCode;
 use model::problem::{Problem, ProblemKind};
@@ -66,8 +67,8 @@ impl Signed {
     }
 
     /// Subscribes this browser to push notifications.
-    pub(crate) fn subscribe(&self, api: &Api, wish: PushSubscription) -> Result<(), Problem> {
-        api.engine.notifications().subscribe(api.engine.session_id(&self.secret), wish)
+    pub(crate) fn subscribe(&self, api: &Api, user: &User, wish: PushSubscription) -> Result<(), Problem> {
+        user.notifications().subscribe(api.engine.session_id(&self.secret), wish)
     }
 }
 

@@ -4,6 +4,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use doctor::{Finding, Level};
+use engine::User;
 use maud::{Markup, html};
 use printable::printable_line;
 use protocol::{DiskView, ImageUse};
@@ -13,24 +14,25 @@ use super::browser;
 use super::layout::{self, NavItem, age, size};
 use super::session::button_form;
 use super::session::{Signed, SignedForm};
+use crate::caller::AsUser;
 use crate::state::Api;
 
 /// The number of tasks in the list of the largest ones.
 const LARGEST: usize = 10;
 
-pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
-    whole(&signed, &api, None).await
+pub(crate) async fn page(signed: Signed, State(api): State<Api>, AsUser(user): AsUser) -> Answer {
+    whole(&signed, &api, &user, None).await
 }
 
 /// Shows the settings page with the results of all checks of `doctor`.
-pub(crate) async fn check(signed: Signed, State(api): State<Api>) -> Answer {
-    let findings = api.engine.doctor().await;
-    whole(&signed, &api, Some(&findings)).await
+pub(crate) async fn check(signed: Signed, State(api): State<Api>, AsUser(user): AsUser) -> Answer {
+    let findings = user.doctor().await;
+    whole(&signed, &api, &user, Some(&findings)).await
 }
 
-async fn whole(signed: &Signed, api: &Api, findings: Option<&[Finding]>) -> Answer {
-    let status = api.engine.fresh_status().await;
-    let disk = api.engine.disk().await;
+async fn whole(signed: &Signed, api: &Api, user: &User, findings: Option<&[Finding]>) -> Answer {
+    let status = user.fresh_status().await;
+    let disk = user.disk().await;
     let own = signed.id(api);
     let body = html! {
         h1 { "Settings" }
@@ -57,17 +59,17 @@ async fn whole(signed: &Signed, api: &Api, findings: Option<&[Finding]>) -> Answ
         h2 { "Disk usage" }
         (usage(&disk))
         h2 { "Notifications" }
-        @for damaged in api.engine.notifications().view().damaged {
+        @for damaged in user.notifications().view().damaged {
             p.warning role="alert" { (layout::damaged(&damaged)) }
         }
         p {
-            @if api.engine.notifications().has_receivers() { "Notifications are on. " }
+            @if user.notifications().has_receivers() { "Notifications are on. " }
             @else { "Notifications are off. " }
             a href="/settings/notices" { "Notification settings" }
         }
         h2 { "Signed-in browsers" }
         ul.plain {
-            @for session in api.engine.sessions() {
+            @for session in user.sessions() {
                 li {
                     span title=(session.label) { (browser::name(&session.label)) } " · " (age(session.created_at))
                     @if session.id == own {
@@ -164,7 +166,7 @@ fn usage(disk: &DiskView) -> Markup {
     }
 }
 
-pub(crate) async fn revoke(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    api.engine.sign_out(&id)?;
+pub(crate) async fn revoke(AsUser(user): AsUser, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    user.sign_out(&id)?;
     Ok(see("/settings"))
 }

@@ -16,8 +16,10 @@ use serde::Deserialize;
 use super::answer::{POLICY, Page, PageProblem, see};
 use super::session::SignedForm;
 use super::{back, cookie, layout};
+use crate::caller::AsUser;
 use crate::host::{NameKind, Site};
 use crate::state::Api;
+use engine::Caller;
 
 /// The largest form of the sign-in page, which anyone can send.
 pub(super) const FORM_LIMIT: usize = 8 << 10;
@@ -150,7 +152,12 @@ pub(crate) async fn sign_in(
     let host = &site.host.name;
     let secret = match site.kind {
         NameKind::Shared if has_password => {
-            return Ok(to_own_name(&api, &site, &api.engine.sign_in_code(), next.as_deref().map(back::local)));
+            return Ok(to_own_name(
+                &api,
+                &site,
+                &api.engine.as_user(Caller::Password).sign_in_code(),
+                next.as_deref().map(back::local),
+            ));
         }
         NameKind::Shared if api.engine.is_sign_in_code(&code) => {
             return Ok(to_own_name(&api, &site, &code, next.as_deref().map(back::local)));
@@ -167,10 +174,11 @@ pub(crate) async fn sign_in(
 
 pub(crate) async fn sign_out(
     State(api): State<Api>,
+    AsUser(user): AsUser,
     Extension(site): Extension<Site>,
     SignedForm(signed, ()): SignedForm<()>,
 ) -> Result<Response, PageProblem> {
-    api.engine.sign_out(&signed.id(&api))?;
+    user.sign_out(&signed.id(&api))?;
     Ok(with_cookies(see("/"), cookie::taken(&api, &site)))
 }
 

@@ -2,11 +2,11 @@
 //! It shows the end of the transcript first and loads earlier parts on request.
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use engine::TaskUpdate;
+use engine::{TaskUpdate, User};
 use markup::text;
 use maud::{Markup, html};
 use model::codex::{CodexEvent, Item, ItemKind, LINE_CAP_BYTES, transcribe};
@@ -30,7 +30,7 @@ use super::session::{button_form, form_token};
 use super::timing::Timing;
 use super::upload::{self, SignedUpload};
 use super::{assets, question, steps};
-use crate::state::Api;
+use crate::caller::AsUser;
 
 /// The approximate size of the part of a log that a page shows at first and loads with each step back, in bytes.
 const WINDOW_BYTES: u64 = 256 * 1024;
@@ -41,10 +41,10 @@ const PART_BYTES: usize = 1024 * 1024;
 /// The size of an output that fits on one page.
 const OUTPUT_BYTES: usize = 256 * 1024;
 
-pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
-    let view = api.engine.mark_seen(&id).await?;
+pub(crate) async fn page(signed: Signed, AsUser(user): AsUser, Path(id): Path<String>) -> Answer {
+    let view = user.mark_seen(&id).await?;
     let last = view.runs.last().map_or(1, |run| run.number.0);
-    let (entries, end) = transcript(&api, &view, last).await?;
+    let (entries, end) = transcript(&user, &view, last).await?;
     let title = printable_line(view.title.as_str(), 120);
     let live = format!("/tasks/{id}/live?run={last}&offset={end}");
     let body = html! {
@@ -74,10 +74,10 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<
 }
 
 /// Returns the end of a run's transcript, and the log offset after it.
-async fn transcript(api: &Api, view: &TaskView, run: u32) -> Result<(Markup, u64), Problem> {
+async fn transcript(user: &User, view: &TaskView, run: u32) -> Result<(Markup, u64), Problem> {
     let id = view.task_id.to_string();
     let found = view.runs.iter().find(|found| found.number.0 == run);
-    let TranscriptPart { entries, start, end, unfinished } = part(api, &id, run, None).await?;
+    let TranscriptPart { entries, start, end, unfinished } = part(user, &id, run, None).await?;
     let html = html! {
         @if let Some(found) = found { (entry::run_head(&id, found)) }
         @if start > 0 { (older_link(&id, run, start)) }
@@ -96,10 +96,10 @@ fn older_link(id: &str, run: u32, before: u64) -> Markup {
 }
 
 /// Returns the timing state at an offset of a run's log: which items were in progress, and when they started.
-pub(super) async fn timing_at(api: &Api, id: &str, run: u32, offset: u64) -> Result<Timing, Problem> {
-    let mut timing = Timing::new(api.engine.line_times(id, RunNumber(run)).await?);
+pub(super) async fn timing_at(user: &User, id: &str, run: u32, offset: u64) -> Result<Timing, Problem> {
+    let mut timing = Timing::new(user.line_times(id, RunNumber(run)).await?);
     if offset > 0 {
-        for (offset, line) in &api.engine.log_window(id, RunNumber(run), Some(offset), WINDOW_BYTES).await?.lines {
+        for (offset, line) in &user.log_window(id, RunNumber(run), Some(offset), WINDOW_BYTES).await?.lines {
             timing.took(*offset, &CodexEvent::parse(line), None);
         }
     }
@@ -138,9 +138,9 @@ async fn entries_of(
     made.await.map_err(Problem::internal)
 }
 
-async fn part(api: &Api, id: &str, run: u32, before: Option<u64>) -> Result<TranscriptPart, Problem> {
-    let window = api.engine.log_window(id, RunNumber(run), before, WINDOW_BYTES).await?;
-    let timing = Timing::new(api.engine.line_times(id, RunNumber(run)).await?);
+async fn part(user: &User, id: &str, run: u32, before: Option<u64>) -> Result<TranscriptPart, Problem> {
+    let window = user.log_window(id, RunNumber(run), before, WINDOW_BYTES).await?;
+    let timing = Timing::new(user.line_times(id, RunNumber(run)).await?);
     let (found, timing) = entries_of(window.lines, id, run, timing).await?;
     let mut entries = Entries::default();
     for found in found {
@@ -151,7 +151,7 @@ async fn part(api: &Api, id: &str, run: u32, before: Option<u64>) -> Result<Tran
     if let Some(before) = before
         && entries.has_open()
     {
-        let next = api.engine.log_window(id, RunNumber(run), Some(before.saturating_add(WINDOW_BYTES)), WINDOW_BYTES).await?;
+        let next = user.log_window(id, RunNumber(run), Some(before.saturating_add(WINDOW_BYTES)), WINDOW_BYTES).await?;
         let lines = next.lines.into_iter().filter(|(offset, _)| *offset > before).collect();
         let (found, _) = entries_of(lines, id, run, timing).await?;
         for found in found {
@@ -169,12 +169,12 @@ pub(crate) struct Before {
 /// Returns the entries before an offset: as a fragment for htmx, or as a page.
 pub(crate) async fn older(
     _: Signed,
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path((id, run)): Path<(String, u32)>,
     Query(Before { before }): Query<Before>,
     headers: HeaderMap,
 ) -> Answer {
-    let TranscriptPart { entries, start, .. } = part(&api, &id, run, before).await?;
+    let TranscriptPart { entries, start, .. } = part(&user, &id, run, before).await?;
     let entries = html! { @if start > 0 { (older_link(&id, run, start)) } (entries) };
     if headers.contains_key("hx-request") {
         return Ok(Page(entries));
@@ -197,11 +197,11 @@ pub(crate) struct At {
 /// Shows the complete output of a command, or a complete message, one page at a time.
 pub(crate) async fn output(
     _: Signed,
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path((id, run)): Path<(String, u32)>,
     Query(At { at, from }): Query<At>,
 ) -> Answer {
-    let window = api.engine.log_window(&id, RunNumber(run), Some(at), 1).await?;
+    let window = user.log_window(&id, RunNumber(run), Some(at), 1).await?;
     let event = window.lines.last().map(|(_, line)| CodexEvent::parse(line));
     let more = |left: usize, next: usize| {
         html! {
@@ -232,12 +232,8 @@ pub(crate) async fn output(
 }
 
 /// Sends a run's log byte for byte.
-pub(crate) async fn log(
-    _: Signed,
-    State(api): State<Api>,
-    Path((id, run)): Path<(String, u32)>,
-) -> Result<Response, PageProblem> {
-    let log = api.engine.log(&id, RunNumber(run)).await?;
+pub(crate) async fn log(_: Signed, AsUser(user): AsUser, Path((id, run)): Path<(String, u32)>) -> Result<Response, PageProblem> {
+    let log = user.log(&id, RunNumber(run)).await?;
     let body = Body::from_stream(ReaderStream::new(log.file.take(log.length)));
     let name = format!("attachment; filename=\"run-{run:03}.jsonl\"");
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson".to_owned()), (header::CONTENT_DISPOSITION, name)];
@@ -410,18 +406,18 @@ pub(crate) struct Say {
 
 /// Adds a follow-up. It starts now, or after the current run completes.
 pub(crate) async fn say(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     SignedUpload(_, Say { prompt, key }, images): SignedUpload<Say>,
 ) -> Result<Response, PageProblem> {
     let asked = ResumeTask { prompt: prompt.replace("\r\n", "\n"), images, ..ResumeTask::default() };
     let key = form::request_key(&key, &asked)?;
-    api.engine.add_follow_up(&id, asked, key).await?;
+    user.add_follow_up(&id, asked, key).await?;
     Ok(see_sent(&format!("/tasks/{id}"), &id))
 }
 
-pub(crate) async fn ask_stop(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
-    let view = api.engine.task(&id)?;
+pub(crate) async fn ask_stop(signed: Signed, AsUser(user): AsUser, Path(id): Path<String>) -> Answer {
+    let view = user.task(&id)?;
     let (action, back) = (format!("/tasks/{}/stop", view.task_id), format!("/tasks/{}", view.task_id));
     let follows = html! {
         p { (printable_line(view.title.as_str(), 120)) }
@@ -431,8 +427,8 @@ pub(crate) async fn ask_stop(signed: Signed, State(api): State<Api>, Path(id): P
     Ok(Page(confirm::page(&signed, NavItem::Tasks, &question)))
 }
 
-pub(crate) async fn ask_remove(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
-    let view = api.engine.task(&id)?;
+pub(crate) async fn ask_remove(signed: Signed, AsUser(user): AsUser, Path(id): Path<String>) -> Answer {
+    let view = user.task(&id)?;
     let (action, back) = (format!("/tasks/{}/remove", view.task_id), format!("/tasks/{}", view.task_id));
     let follows = html! {
         p { (printable_line(view.title.as_str(), 120)) }
@@ -442,13 +438,13 @@ pub(crate) async fn ask_remove(signed: Signed, State(api): State<Api>, Path(id):
     Ok(Page(confirm::page(&signed, NavItem::Tasks, &question)))
 }
 
-pub(crate) async fn stop(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    api.engine.stop_task(&id).await?;
+pub(crate) async fn stop(AsUser(user): AsUser, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    user.stop_task(&id).await?;
     Ok(see(&format!("/tasks/{id}")))
 }
 
-pub(crate) async fn go_on(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    api.engine.continue_task(&id).await?;
+pub(crate) async fn go_on(AsUser(user): AsUser, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    user.continue_task(&id).await?;
     Ok(see(&format!("/tasks/{id}")))
 }
 
@@ -459,46 +455,46 @@ pub(crate) struct RetryForm {
 }
 
 pub(crate) async fn retry(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     SignedForm(_, RetryForm { key }): SignedForm<RetryForm>,
 ) -> Result<Response, PageProblem> {
     let key = form::request_key(&key, &"retry")?;
-    api.engine.retry_task(&id, key).await?;
+    user.retry_task(&id, key).await?;
     Ok(see(&format!("/tasks/{id}")))
 }
 
 /// Changes the prompt of a follow-up. Its images and settings stay.
 pub(crate) async fn edit(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path((id, number)): Path<(String, u32)>,
     SignedForm(_, Say { prompt, .. }): SignedForm<Say>,
 ) -> Result<Response, PageProblem> {
-    api.engine.reword_follow_up(&id, number, &prompt.replace("\r\n", "\n")).await?;
+    user.reword_follow_up(&id, number, &prompt.replace("\r\n", "\n")).await?;
     Ok(see(&format!("/tasks/{id}")))
 }
 
 pub(crate) async fn forget(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path((id, number)): Path<(String, u32)>,
     _: SignedForm<()>,
 ) -> Result<Response, PageProblem> {
-    api.engine.remove_follow_up(&id, number).await?;
+    user.remove_follow_up(&id, number).await?;
     Ok(see(&format!("/tasks/{id}")))
 }
 
 /// Archives a task, or unarchives it.
-pub(crate) async fn archive(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    if api.engine.task(&id)?.archived_at.is_some() {
-        api.engine.unarchive_task(&id).await?;
+pub(crate) async fn archive(AsUser(user): AsUser, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    if user.task(&id)?.archived_at.is_some() {
+        user.unarchive_task(&id).await?;
         return Ok(see(&format!("/tasks/{id}")));
     }
-    api.engine.archive_task(&id).await?;
+    user.archive_task(&id).await?;
     Ok(see("/"))
 }
 
-pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    api.engine.remove_task(&id).await?;
+pub(crate) async fn remove(AsUser(user): AsUser, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    user.remove_task(&id).await?;
     Ok(see("/"))
 }
 
@@ -517,7 +513,7 @@ pub(crate) struct PushForm {
 }
 
 pub(crate) async fn push(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     SignedForm(_, form): SignedForm<PushForm>,
 ) -> Result<Response, PageProblem> {
@@ -530,7 +526,7 @@ pub(crate) async fn push(
         draft: pull_request && !form.draft.is_empty(),
         force_with_lease: !form.force.is_empty(),
     };
-    api.engine.publish_task(&id, asked).await?;
+    user.publish_task(&id, asked).await?;
     Ok(see(&format!("/tasks/{id}")))
 }
 
@@ -542,12 +538,12 @@ pub(crate) struct UpdateForm {
 
 /// Updates a task's branch from its base. If the branches conflict, nothing changes and the page lists the conflicts.
 pub(crate) async fn update(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     SignedForm(signed, form): SignedForm<UpdateForm>,
 ) -> Result<Response, PageProblem> {
     let asked = UpdateTask { hand_over: !form.hand_over.is_empty(), ..UpdateTask::default() };
-    let found = match api.engine.update_task(&id, asked).await? {
+    let found = match user.update_task(&id, asked).await? {
         TaskUpdate::Accepted(_) => return Ok(see(&format!("/tasks/{id}"))),
         TaskUpdate::Conflicts(conflicts) => conflicts,
     };
@@ -567,7 +563,7 @@ pub(crate) async fn update(
     Ok(Page(layout::page("Conflicts", NavItem::Tasks, &body)).into_response())
 }
 
-pub(crate) async fn feedback(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    api.engine.send_feedback(&id).await?;
+pub(crate) async fn feedback(AsUser(user): AsUser, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    user.send_feedback(&id).await?;
     Ok(see(&format!("/tasks/{id}")).into_response())
 }

@@ -1,7 +1,7 @@
 //! The list of tasks in groups: tasks that need attention first, then running, queued and finished ones.
 //! Filters, groups and pages are in the URL, so that you can bookmark and share them.
 
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use markup::text;
 use maud::{Markup, html};
 use model::problem::Problem;
@@ -15,7 +15,7 @@ use super::layout::{self, NavItem};
 use super::live;
 use super::selected::{self, SelectionActions};
 use super::session::Signed;
-use crate::state::Api;
+use crate::caller::AsUser;
 
 /// The number of tasks of a group on one page.
 const PAGE: usize = 50;
@@ -91,13 +91,13 @@ impl TaskFilters {
     }
 }
 
-pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Query<TaskFilters>) -> Answer {
+pub(crate) async fn list(signed: Signed, AsUser(user): AsUser, Query(asked): Query<TaskFilters>) -> Answer {
     // Read the position of the stream first, so that no change is lost between the page and its stream.
-    let live = live::address(&api);
-    let parts = asked.groups().into_iter().map(|group| Ok((group, api.engine.tasks(&asked.query(group))?)));
+    let live = live::address(&user);
+    let parts = asked.groups().into_iter().map(|group| Ok((group, user.tasks(&asked.query(group))?)));
     let parts = parts.collect::<Result<Vec<_>, Problem>>()?;
-    let environments = api.engine.environments();
-    let troubles = api.engine.status().troubles;
+    let environments = user.environments();
+    let troubles = user.status().troubles;
     let actions = if asked.archived == "only" { SelectionActions::Archived } else { SelectionActions::Listed };
     let body = html! {
         h1 { "Tasks" }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::response::Response;
 use maud::{Markup, html};
 use model::ErrorCode;
@@ -17,13 +17,13 @@ use super::confirm::{self, Question};
 use super::layout::{self, NavItem, age, size};
 use super::session::button_form;
 use super::session::{Signed, SignedForm};
-use crate::state::Api;
+use crate::caller::AsUser;
 
 /// How long a request waits for mirrors to be repacked. The rest continues in the background.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
-    let items = api.engine.trash().await?;
+pub(crate) async fn page(signed: Signed, AsUser(user): AsUser) -> Answer {
+    let items = user.trash().await?;
     let body = html! {
         p { a href="/settings" { "← Settings" } }
         h1 { "Trash" }
@@ -75,20 +75,20 @@ fn word(kind: TrashKind) -> &'static str {
 }
 
 pub(crate) async fn restore_task(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     _: SignedForm<()>,
 ) -> Result<Response, PageProblem> {
-    api.engine.restore_task(&id).await?;
+    user.restore_task(&id).await?;
     Ok(see(&format!("/tasks/{id}")))
 }
 
 pub(crate) async fn restore_environment(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     _: SignedForm<()>,
 ) -> Result<Response, PageProblem> {
-    api.engine.restore_environment(&id).await?;
+    user.restore_environment(&id).await?;
     Ok(see(&format!("/environments/{id}")))
 }
 
@@ -98,8 +98,8 @@ pub(crate) struct TrashQuery {
     id: Option<String>,
 }
 
-pub(crate) async fn ask_delete(signed: Signed, State(api): State<Api>, Query(TrashQuery { id }): Query<TrashQuery>) -> Answer {
-    let mut items = api.engine.trash().await?;
+pub(crate) async fn ask_delete(signed: Signed, AsUser(user): AsUser, Query(TrashQuery { id }): Query<TrashQuery>) -> Answer {
+    let mut items = user.trash().await?;
     if let Some(id) = &id {
         items.retain(|item| item.id == *id);
     }
@@ -119,11 +119,11 @@ pub(crate) async fn ask_delete(signed: Signed, State(api): State<Api>, Query(Tra
 }
 
 pub(crate) async fn delete(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Query(TrashQuery { id }): Query<TrashQuery>,
     _: SignedForm<()>,
 ) -> Result<Response, PageProblem> {
     let asked = CollectGarbage { older_than_days: Some(0), id, dry_run: false };
-    api.engine.collect_garbage(&asked, PATIENCE).await?;
+    user.collect_garbage(&asked, PATIENCE).await?;
     Ok(see("/trash"))
 }

@@ -6,10 +6,10 @@ mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use engine::{Changes, PictureSide, Review, ReviewPart, ReviewState};
+use engine::{Changes, PictureSide, Review, ReviewPart, ReviewState, User};
 use git::{Binary, Reading, Standing, Whitespace};
 use markup::hunks::{RemainingLimits, View};
 use markup::visible;
@@ -29,7 +29,7 @@ use super::layout::{self, NavItem};
 use super::session::form_token;
 use super::session::{Signed, SignedFields, SignedForm};
 use super::{assets, form};
-use crate::state::Api;
+use crate::caller::AsUser;
 
 /// Files with more changed lines than this load when they are opened.
 const FOLDED_LINES: u64 = 400;
@@ -122,40 +122,40 @@ impl ShownChanges {
         format!("/tasks/{}/changes{below}?{}", self.task, query.finish())
     }
 
-    async fn review(&self, api: &Api, part: &ReviewPart, binary: Binary) -> Result<Review, Problem> {
+    async fn review(&self, user: &User, part: &ReviewPart, binary: Binary) -> Result<Review, Problem> {
         let whitespace = if self.ignores_space { Whitespace::Ignored } else { Whitespace::Counts };
-        api.engine.review(&self.task, self.changes, part, Reading { whitespace, binary }).await
+        user.review(&self.task, self.changes, part, Reading { whitespace, binary }).await
     }
 
     /// Returns the images of the changes, if these files contain any.
-    async fn images(&self, api: &Api, files: &[FileDiff]) -> Result<Pictures, Problem> {
+    async fn images(&self, user: &User, files: &[FileDiff]) -> Result<Pictures, Problem> {
         if files.iter().all(|file| PictureKind::of_name(file.path()).is_none()) {
             return Ok(Pictures::new());
         }
-        let images = api.engine.changed_pictures(&self.task, self.changes).await?;
+        let images = user.changed_pictures(&self.task, self.changes).await?;
         Ok(images.into_iter().map(|image| (image.path.clone(), image)).collect())
     }
 }
 
 pub(crate) async fn page(
     signed: Signed,
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     Query(which): Query<ReviewQuery>,
     headers: HeaderMap,
 ) -> Answer {
-    let view = api.engine.task(&id)?;
+    let view = user.task(&id)?;
     let asked = ShownChanges::new(&id, &which, &headers);
-    let state = api.engine.review_state(&id).await?;
+    let state = user.review_state(&id).await?;
     let part = match &which.path {
         Some(path) => ReviewPart::PageOf(path.clone()),
         None => ReviewPart::Page(which.page.unwrap_or(1).saturating_sub(1)),
     };
-    let mut review = asked.review(&api, &part, Binary::IfText).await?;
+    let mut review = asked.review(&user, &part, Binary::IfText).await?;
     if let Some(path) = &which.path {
         review.diff.files.retain(|file| file.key() == *path);
     }
-    let images = asked.images(&api, &review.diff.files).await?;
+    let images = asked.images(&user, &review.diff.files).await?;
     let is_last = which.path.is_none() && review.page + 1 >= review.pages;
     let head = html! {
         (head(&view, &asked, &state, &review))
@@ -333,7 +333,7 @@ fn note(sides: View) -> Markup {
 /// Responds with the lines of a file: as a fragment for htmx, or as a page.
 pub(crate) async fn part(
     _: Signed,
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     Query(which): Query<ReviewQuery>,
     headers: HeaderMap,
@@ -347,10 +347,10 @@ pub(crate) async fn part(
     if !headers.contains_key("hx-request") {
         return Ok(see(&asked.address("", &[("path", &path)])));
     }
-    let view = api.engine.task(&id)?;
-    let mut diff = asked.review(&api, &part, binary).await?.diff;
+    let view = user.task(&id)?;
+    let mut diff = asked.review(&user, &part, binary).await?.diff;
     diff.files.retain(|file| file.key() == path);
-    let images = asked.images(&api, &diff.files).await?;
+    let images = asked.images(&user, &diff.files).await?;
     let changes = asked.changes;
     let lines = aside(
         move || html! { @for file in &diff.files { (file::lines(file, &images, &asked, &RemainingLimits::new(MOST_LINES))) } },
@@ -367,14 +367,14 @@ pub(crate) async fn part(
 /// Sends an image of a diff. Its type comes from its first bytes, and its policy allows nothing even if the image is opened directly.
 pub(crate) async fn image(
     _: Signed,
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     Query(which): Query<ReviewQuery>,
     headers: HeaderMap,
 ) -> Result<Response, PageProblem> {
     let asked = ShownChanges::new(&id, &which, &headers);
     let side = if which.side.as_deref() == Some("old") { PictureSide::Old } else { PictureSide::New };
-    let (kind, bytes) = api.engine.changed_picture(&id, asked.changes, &which.path.unwrap_or_default(), side).await?;
+    let (kind, bytes) = user.changed_picture(&id, asked.changes, &which.path.unwrap_or_default(), side).await?;
     let mut response = bytes.into_response();
     let fixed = [
         (header::CONTENT_TYPE, kind.media_type()),
@@ -394,17 +394,17 @@ pub(crate) struct ViewedForm {
 
 /// Marks the changes of a page as viewed.
 pub(crate) async fn viewed(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     SignedForm(_, ViewedForm { head }): SignedForm<ViewedForm>,
 ) -> Result<Response, PageProblem> {
-    api.engine.mark_viewed(&id, &head).await?;
+    user.mark_viewed(&id, &head).await?;
     Ok(see(&format!("/tasks/{id}/changes")))
 }
 
 /// Sends all comments as one follow-up, and marks the changes as viewed.
 pub(crate) async fn comment(
-    State(api): State<Api>,
+    AsUser(user): AsUser,
     Path(id): Path<String>,
     Query(which): Query<ReviewQuery>,
     headers: HeaderMap,
@@ -413,13 +413,13 @@ pub(crate) async fn comment(
     let value = |name: &str| fields.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.as_str());
     let asked = ShownChanges::new(&id, &which, &headers);
     let comments = comments::comments(&fields);
-    let diff = commented(&api, &asked, &comments).await?;
+    let diff = commented(&user, &asked, &comments).await?;
     let prompt = comments::prompt(&diff, &comments, value("comments"));
     let follow_up = ResumeTask { prompt, ..ResumeTask::default() };
     let key = form::request_key(value("key"), &follow_up)?;
-    api.engine.add_follow_up(&id, follow_up, key).await?;
+    user.add_follow_up(&id, follow_up, key).await?;
     if !matches!(asked.changes, Changes::Run(_))
-        && let Err(problem) = api.engine.mark_viewed(&id, value("head")).await
+        && let Err(problem) = user.mark_viewed(&id, value("head")).await
     {
         tracing::warn!(task = id, %problem, "could not record that a task's changes were viewed");
     }
@@ -427,12 +427,12 @@ pub(crate) async fn comment(
 }
 
 /// Returns a diff that includes the files of the comments.
-async fn commented(api: &Api, asked: &ShownChanges, comments: &[comments::Comment]) -> Result<Diff, Problem> {
+async fn commented(user: &User, asked: &ShownChanges, comments: &[comments::Comment]) -> Result<Diff, Problem> {
     let mut diff = Diff::default();
     let mut found = BTreeSet::new();
     for _ in 0..COMMENTED_PAGES {
         let Some(comment) = comments.iter().find(|comment| !found.contains(comment.path())) else { break };
-        let review = asked.review(api, &ReviewPart::PageOf(comment.path().to_owned()), Binary::IfText).await?;
+        let review = asked.review(user, &ReviewPart::PageOf(comment.path().to_owned()), Binary::IfText).await?;
         found.insert(comment.path().to_owned());
         found.extend(review.diff.files.iter().map(FileDiff::key));
         diff.files.extend(review.diff.files);

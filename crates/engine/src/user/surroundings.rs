@@ -1,11 +1,11 @@
-//! The part of the facade about refs of a repository, default settings of runs, and the state of this machine. IDs are parsed
+//! The operations of a user on refs of a repository, default settings of runs, and the state of this machine. IDs are parsed
 //! here; `environment` does the work.
 
 use doctor::Finding;
 use model::problem::Problem;
 use protocol::{EnvironmentView, RefsQuery, RefsView};
 
-use super::Engine;
+use super::User;
 
 /// The server's settings for runs whose repository does not override them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct RunDefaults {
     pub resume_interrupted: bool,
 }
 
-impl Engine {
+impl User {
     /// Fetches from a repository's remote and waits for the result. The fetch continues even if the caller stops waiting.
     pub async fn fetch_environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
         let slot = self.environment_slot(id)?;

@@ -1,4 +1,4 @@
-//! The part of the facade about branches: exporting a task's commits, and updating its branch. Texts are parsed here; `task`
+//! The operations of a user on branches: exporting a task's commits, and updating its branch. Texts are parsed here; `task`
 //! does the work.
 
 use std::io;
@@ -9,7 +9,7 @@ use model::problem::Problem;
 use model::task::{TaskRequest, hand_over_prompt};
 use protocol::{ConflictsQuery, ConflictsView, ResumeTask, UpdateConflicts, UpdateOutcome, UpdateTask, UpdateView};
 
-use super::{Engine, new_run};
+use super::{User, new_run};
 use crate::spine::Mailbox as _;
 use crate::task::{UpdateTarget, Updated};
 
@@ -22,7 +22,7 @@ pub enum TaskUpdate {
     Conflicts(Box<UpdateConflicts>),
 }
 
-impl Engine {
+impl User {
     /// Returns the task's branch with its own commits, as a git bundle.
     pub async fn bundle(&self, id: &str) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
         self.inner.bundle(self.task_slot(id)?.as_ref()).await

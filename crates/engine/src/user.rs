@@ -1,0 +1,496 @@
+//! What a user can do: one method for every operation of the API and the pages.
+//!
+//! The methods parse the texts of a request and return views. They store no state; see `inner`.
+
+mod branches;
+mod surroundings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use git::Reading;
+use model::ErrorCode;
+use model::diff::{Diff, Picture, PictureKind};
+use model::ids::{EnvironmentId, IdError, RunNumber, TaskId};
+use model::image::{self, Image};
+use model::names::{Prompt, Setting};
+use model::problem::Problem;
+use model::queue::Priority;
+use model::secret::Secret;
+use model::task::{NewRun, TaskRequest};
+use notifications::Notifications;
+use protocol::{
+    AnswerTask, CollectGarbage, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView, FeedEvent,
+    GarbageCollected, Page, PublicationView, PublishTask, QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery, TaskView,
+    TrashItem,
+};
+
+use crate::caller::Caller;
+use crate::environment::EnvironmentSlot;
+use crate::inner::{Inner, TaskSlot};
+use crate::sessions::SessionView;
+use crate::spine::Mailbox as _;
+use crate::task::{Changes, PictureSide, Reach, Review, ReviewPart, ReviewState};
+use crate::times::LineTimes;
+pub use branches::TaskUpdate;
+pub use surroundings::RunDefaults;
+
+/// How long to wait for a removal: longer than it takes to stop a run.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(90);
+
+/// A caller who uses the engine. Cheap to clone.
+#[derive(Clone)]
+pub struct User {
+    inner: Arc<Inner>,
+    caller: Caller,
+}
+
+/// The raw log of a run on disk.
+#[derive(Debug)]
+pub struct LogFile {
+    /// The open file, positioned at its start.
+    pub file: tokio::fs::File,
+    /// The current length of the file in bytes.
+    pub length: u64,
+    /// Whether the run may still write to it.
+    pub active: bool,
+}
+
+/// A part of a run's log, for readers.
+#[derive(Debug)]
+pub struct LogWindow {
+    /// The byte offset of its first line.
+    pub start: u64,
+    /// The byte offset after its last line, from which to follow the log.
+    pub end: u64,
+    /// The complete lines, each with the offset after it. Secrets are masked.
+    pub lines: Vec<(u64, bytes::Bytes)>,
+    /// The number of bytes of an incomplete line between the last complete line and the requested offset.
+    pub unfinished: u64,
+}
+
+/// An item that a follower of a run receives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunLine {
+    /// A complete line without its newline, and the offset after the newline.
+    Line {
+        /// The byte offset after the line, from which to resume.
+        offset: u64,
+        /// The line as the worker wrote it, with secrets masked.
+        text: bytes::Bytes,
+    },
+    /// The run has ended, and every complete line was sent.
+    Ended(RunEnded),
+}
+
+impl User {
+    pub(crate) fn new(inner: Arc<Inner>, caller: Caller) -> Self {
+        Self { inner, caller }
+    }
+
+    /// Returns who calls.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Returns the status of this server.
+    pub fn status(&self) -> ServerStatus {
+        self.inner.status()
+    }
+
+    /// Checks whether the worker can run tasks now, and returns the status of this server.
+    pub async fn fresh_status(&self) -> ServerStatus {
+        self.inner.hear().await;
+        self.inner.look_for_troubles().await;
+        self.inner.status()
+    }
+
+    /// Records a repository and starts its clone.
+    pub async fn create_environment(&self, new: CreateEnvironment) -> Result<EnvironmentView, Problem> {
+        let slot = self.inner.environments.add(new).await?;
+        Ok(self.inner.environment_view(&slot))
+    }
+
+    /// Returns all repositories, newest first.
+    pub fn environments(&self) -> Page<EnvironmentView> {
+        let items = self.inner.environments.all().iter().map(|slot| self.inner.environment_view(slot)).collect();
+        Page { items, next_cursor: None, damaged: self.inner.environments.damaged.clone() }
+    }
+
+    /// Returns a repository.
+    pub fn environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
+        Ok(self.inner.environment_view(self.environment_slot(id)?.as_ref()))
+    }
+
+    /// Changes the settings of a repository.
+    pub async fn edit_environment(&self, id: &str, edit: EditEnvironment) -> Result<EnvironmentView, Problem> {
+        let slot = self.environment_slot(id)?;
+        self.inner.environments.edit(&slot, edit).await?;
+        Ok(self.inner.environment_view(&slot))
+    }
+
+    /// Removes a repository's tasks and then the repository, and waits until they are gone. Removing it twice is harmless, as
+    /// long as this server remembers that the repository existed.
+    pub async fn remove_environment(&self, id: &str) -> Result<(), Problem> {
+        if id.parse().is_ok_and(|id| self.inner.environments.was_removed(id)) {
+            return Ok(());
+        }
+        let slot = self.environment_slot(id)?;
+        self.inner.environments.remove(&slot, self.inner.tasks.count_of_environment(slot.id)).await
+    }
+
+    /// Records a task and starts its first run. Repeating the request with the same key returns the same task. The flag is
+    /// true if this call created the task.
+    pub async fn create_task(&self, new: CreateTask, key: Option<String>) -> Result<(TaskView, bool), Problem> {
+        let (slot, created) = self.inner.create_task(new, key).await?;
+        Ok((self.inner.task_view(&slot), created))
+    }
+
+    /// Returns a page of tasks, newest first. The group `queued` is in the order of the queue.
+    pub fn tasks(&self, query: &TaskQuery) -> Result<Page<TaskView>, Problem> {
+        let mut page = self.inner.tasks.page(query, &self.inner.queue.order(), |slot| self.inner.task_view(slot))?;
+        if query.cursor.is_none() {
+            page.damaged.clone_from(&self.inner.damaged_tasks);
+        }
+        Ok(page)
+    }
+
+    /// Returns a task.
+    pub fn task(&self, id: &str) -> Result<TaskView, Problem> {
+        Ok(self.inner.task_view(self.task_slot(id)?.as_ref()))
+    }
+
+    /// Returns a task and marks the result of its last run as seen. The task is still returned if this cannot be recorded, e.g.
+    /// on a full disk.
+    pub async fn mark_seen(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        if let Err(problem) = self.inner.ask(&slot, TaskRequest::See).await {
+            tracing::warn!(task = %slot.id, %problem, "could not record that a task was viewed");
+        }
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Archives a task. Doing it twice is harmless.
+    pub async fn archive_task(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::Archive).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Unarchives a task. Doing it twice is harmless.
+    pub async fn unarchive_task(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::Unarchive).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Continues the task's thread. Repeating the request with the same key has no further effect.
+    pub async fn resume_task(&self, id: &str, asked: ResumeTask, key: Option<String>) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        let (run, images) = new_run(asked, key)?;
+        self.ready_to_go_on(&slot).await?;
+        self.inner.ask_with_images(&slot, TaskRequest::Resume(run), images).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Adds a prompt that runs once the runs before it have completed, or immediately if none is active. Repeating the request
+    /// with the same key has no further effect.
+    pub async fn add_follow_up(&self, id: &str, asked: ResumeTask, key: Option<String>) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        let (run, images) = new_run(asked, key)?;
+        self.ready_to_go_on(&slot).await?;
+        self.inner.ask_with_images(&slot, TaskRequest::FollowUp(run), images).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Replaces a waiting follow-up.
+    pub async fn edit_follow_up(&self, id: &str, number: u32, asked: ResumeTask) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        let (run, images) = new_run(asked, None)?;
+        self.inner.ask_with_images(&slot, TaskRequest::EditFollowUp(number, run), images).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Changes the prompt of a follow-up and keeps everything else.
+    pub async fn reword_follow_up(&self, id: &str, number: u32, prompt: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::RewordFollowUp(number, Prompt::parse(prompt)?)).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Removes a follow-up. Doing it twice is harmless. A follow-up that has started is a run, which continues.
+    pub async fn remove_follow_up(&self, id: &str, number: u32) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::RemoveFollowUp(number)).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Starts the next follow-up of a task whose last run did not complete.
+    pub async fn continue_task(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.ready_to_go_on(&slot).await?;
+        self.inner.ask(&slot, TaskRequest::Continue).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Answers the question of a task.
+    pub async fn answer_task(&self, id: &str, asked: &AnswerTask) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.answer(&slot, asked.question, asked.answer).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Retries a failed or interrupted run. Repeating the request with the same key has no further effect.
+    pub async fn retry_task(&self, id: &str, key: Option<String>) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.ready_to_go_on(&slot).await?;
+        self.inner.ask(&slot, TaskRequest::Retry(key)).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Pushes the task's branch, and creates or updates its pull request if requested. Returns immediately; the task shows the
+    /// progress. Repeating the request is harmless.
+    pub async fn publish_task(&self, id: &str, asked: PublishTask) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask_to_publish(&slot, asked).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Returns the current state of the task's publication, and the text of a new pull request.
+    pub async fn publication(&self, id: &str) -> Result<PublicationView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.publication(&slot).await
+    }
+
+    /// Sends open comments and failed checks of the task's pull request to the agent, as a follow-up.
+    pub async fn send_feedback(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.ready_to_go_on(&slot).await?;
+        self.inner.send_feedback(&slot).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Returns the metrics of this server in the `OpenMetrics` text format.
+    pub fn metrics(&self) -> Result<String, Problem> {
+        self.inner.exposition().map_err(Problem::internal)
+    }
+
+    /// Returns the waiting runs, and what they wait for.
+    pub fn queue(&self) -> QueueView {
+        self.inner.queue_view()
+    }
+
+    /// Stops the active run. Returns immediately, usually with the status `stopping`.
+    pub async fn stop_task(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::Stop).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Removes a task after ending its run, and waits until it is gone. Removing it twice is harmless, as long as this server
+    /// remembers that the task existed.
+    pub async fn remove_task(&self, id: &str) -> Result<(), Problem> {
+        if id.parse().is_ok_and(|id| self.inner.tasks.was_removed(id)) {
+            return Ok(());
+        }
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::Remove).await?;
+        tokio::time::timeout(REMOVAL_PATIENCE, slot.until_gone()).await.map_err(|_| {
+            Problem::new(ErrorCode::RemovalUnfinished, format!("the task {} is still being removed", slot.id))
+                .hint("the removal continues automatically; see the server's log for what blocks it")
+        })
+    }
+
+    /// Returns the items in the trash, newest first.
+    pub async fn trash(&self) -> Result<Vec<TrashItem>, Problem> {
+        self.inner.trash().await
+    }
+
+    /// Restores a removed task. Doing it twice is harmless.
+    pub async fn restore_task(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.inner.restore_task(id.parse().map_err(|error| malformed(&error))?).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Restores a removed repository, with the tasks that were removed together with it. Doing it twice is harmless.
+    pub async fn restore_environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
+        self.inner.restore_environment(id.parse().map_err(|error| malformed(&error))?).await?;
+        self.environment(id)
+    }
+
+    /// Permanently deletes items that have been in the trash for longer than requested or configured, repacks mirrors, and
+    /// removes images that no repository uses. Returns after `patience` even if mirrors are still being repacked.
+    pub async fn collect_garbage(&self, asked: &CollectGarbage, patience: Duration) -> Result<GarbageCollected, Problem> {
+        self.inner.free_space(asked, patience).await
+    }
+
+    /// Returns the disk usage. Reads the whole home.
+    pub async fn disk(&self) -> DiskView {
+        self.inner.disk().await
+    }
+
+    /// Returns the changes of a task, or of a part of its work.
+    pub async fn diff(&self, id: &str, changes: Changes) -> Result<Diff, Problem> {
+        self.inner.diff(self.task_slot(id)?.as_ref(), changes).await
+    }
+
+    /// Returns a page of the changes of a task, or of a part of its work.
+    pub async fn review(&self, id: &str, changes: Changes, part: &ReviewPart, reading: Reading) -> Result<Review, Problem> {
+        self.inner.review(self.task_slot(id)?.as_ref(), changes, part, reading).await
+    }
+
+    /// Returns all changes as a patch that `git apply` accepts.
+    pub async fn patch(&self, id: &str, changes: Changes) -> Result<Vec<u8>, Problem> {
+        self.inner.patch(self.task_slot(id)?.as_ref(), changes).await
+    }
+
+    /// Returns how much of the task's changes has been reviewed.
+    pub async fn review_state(&self, id: &str) -> Result<ReviewState, Problem> {
+        self.inner.review_state(self.task_slot(id)?.as_ref()).await
+    }
+
+    /// Records that everything up to a commit of the task's branch has been reviewed.
+    pub async fn mark_viewed(&self, id: &str, commit: &str) -> Result<(), Problem> {
+        self.inner.mark_viewed(self.task_slot(id)?.as_ref(), commit).await
+    }
+
+    /// Returns the images among these changes.
+    pub async fn changed_pictures(&self, id: &str, changes: Changes) -> Result<Vec<Picture>, Problem> {
+        self.inner.changed_pictures(self.task_slot(id)?.as_ref(), changes).await
+    }
+
+    /// Returns a changed image.
+    pub async fn changed_picture(
+        &self,
+        id: &str,
+        changes: Changes,
+        path: &str,
+        side: PictureSide,
+    ) -> Result<(PictureKind, Vec<u8>), Problem> {
+        self.inner.changed_picture(self.task_slot(id)?.as_ref(), changes, path, side).await
+    }
+
+    /// Returns an image of one of the task's prompts, by its file name.
+    pub async fn image(&self, id: &str, name: &str) -> Result<Image, Problem> {
+        self.inner.image(self.task_slot(id)?.as_ref(), name).await
+    }
+
+    /// Returns the raw log of a run.
+    pub async fn log(&self, id: &str, run: RunNumber) -> Result<LogFile, Problem> {
+        self.inner.log(self.task_slot(id)?.as_ref(), run).await
+    }
+
+    /// Returns a run's log so far, with secrets masked. The raw log has the exact bytes.
+    pub async fn masked_log(
+        &self,
+        id: &str,
+        run: RunNumber,
+    ) -> Result<impl Stream<Item = std::io::Result<bytes::Bytes>> + Send + use<>, Problem> {
+        self.inner.masked_log(self.task_slot(id)?.as_ref(), run).await
+    }
+
+    /// Follows the log from a byte offset until the run has ended. Secrets are masked.
+    pub fn follow(
+        &self,
+        id: &str,
+        run: RunNumber,
+        offset: u64,
+    ) -> Result<impl Stream<Item = Result<RunLine, Problem>> + Send + use<>, Problem> {
+        self.inner.follow_run(&self.task_slot(id)?, run, offset)
+    }
+
+    /// Returns the last complete lines of a run's log before an offset, or before its end: as many as fit in `limit` bytes, and
+    /// at least one.
+    pub async fn log_window(&self, id: &str, run: RunNumber, before: Option<u64>, limit: u64) -> Result<LogWindow, Problem> {
+        self.inner.log_window(self.task_slot(id)?.as_ref(), run, before, limit, Reach::Line).await
+    }
+
+    /// Returns when the lines of a run's log were written, as far as a server observed it.
+    pub async fn line_times(&self, id: &str, run: RunNumber) -> Result<LineTimes, Problem> {
+        let slot = self.task_slot(id)?;
+        LineTimes::read(&self.inner.home.layout.times(slot.id), run).await.map_err(Problem::internal)
+    }
+
+    /// Returns a one-time code that signs in a browser within ten minutes.
+    pub fn sign_in_code(&self) -> String {
+        self.inner.sessions.code()
+    }
+
+    /// Sets or removes the sign-in password. Existing sessions stay valid.
+    pub async fn set_password(&self, password: Option<Secret>) -> Result<(), Problem> {
+        self.inner.password.set(&self.inner.home, password).await
+    }
+
+    /// Returns the signed-in browsers, newest first.
+    pub fn sessions(&self) -> Vec<SessionView> {
+        self.inner.sessions.list()
+    }
+
+    /// Signs out a browser and stops its notifications. Doing it twice is harmless.
+    pub fn sign_out(&self, id: &str) -> Result<(), Problem> {
+        self.inner.sessions.revoke(&self.inner.home, id)?;
+        self.inner.notifications.forget_signed_out_devices()
+    }
+
+    /// Returns the notifications: their receivers and settings.
+    pub fn notifications(&self) -> &Notifications {
+        &self.inner.notifications
+    }
+
+    /// Streams numbered state changes after the given number, or from now on.
+    pub fn feed(&self, after: Option<u64>) -> impl Stream<Item = (u64, FeedEvent)> + Send + use<> {
+        self.inner.feed.after(after)
+    }
+
+    /// Returns the number of the newest change. A client that then reads the state and follows from this number misses no
+    /// change.
+    pub fn feed_position(&self) -> u64 {
+        self.inner.feed.last()
+    }
+
+    /// Fails if no worker could run the task.
+    async fn ready_to_go_on(&self, slot: &TaskSlot) -> Result<(), Problem> {
+        let environment = self.inner.environments.get(slot.env_id).map(|environment| environment.record());
+        self.inner.able_worker(environment.as_deref()).await.map(drop)
+    }
+
+    fn task_slot(&self, id: &str) -> Result<Arc<TaskSlot>, Problem> {
+        let id: TaskId = id.parse().map_err(|error| malformed(&error))?;
+        if let Some(damaged) = self.inner.damaged_tasks.iter().find(|damaged| damaged.id == id.to_string()) {
+            return Err(damaged_problem(damaged));
+        }
+        self.inner.tasks.get(id).ok_or_else(|| Problem::no_task(id))
+    }
+
+    fn environment_slot(&self, id: &str) -> Result<Arc<EnvironmentSlot>, Problem> {
+        let id: EnvironmentId = id.parse().map_err(|error| malformed(&error))?;
+        if let Some(damaged) = self.inner.environments.damaged.iter().find(|damaged| damaged.id == id.to_string()) {
+            return Err(damaged_problem(damaged));
+        }
+        self.inner.environments.get(id).ok_or_else(|| Problem::no_environment(id))
+    }
+}
+
+fn new_run(asked: ResumeTask, idempotency_key: Option<String>) -> Result<(NewRun, Vec<Image>), Problem> {
+    let images = image::parse_all(asked.images)?;
+    let run = NewRun {
+        prompt: Prompt::parse(&asked.prompt)?,
+        images: image::files(&images),
+        model: asked.model.as_deref().map(Setting::parse).transpose()?,
+        effort: asked.effort.as_deref().map(Setting::parse).transpose()?,
+        priority: asked.priority.as_deref().map(Priority::parse).transpose()?.unwrap_or_default(),
+        idempotency_key,
+    };
+    Ok((run, images))
+}
+
+fn malformed(error: &IdError) -> Problem {
+    Problem::new(ErrorCode::MalformedId, error.to_string()).hint("IDs have 36 characters and are shown in lists")
+}
+
+fn damaged_problem(damaged: &protocol::Damaged) -> Problem {
+    let detail = format!("cannot read `{}`: {}", damaged.path, damaged.reason);
+    let problem = Problem::new(ErrorCode::Damaged, detail);
+    damaged.hints.iter().fold(problem, |problem, hint| problem.hint(hint.clone()))
+}
