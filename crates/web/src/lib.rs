@@ -27,7 +27,7 @@ mod settings_reference;
 mod sse;
 mod state;
 
-pub use listen::{BindError, Listeners, SocketPath, bind};
+pub use listen::{BindError, Listeners, bind};
 pub use openapi::openapi;
 pub use server::{ServeOptions, serve};
 pub use settings_reference::settings_reference;

@@ -5,15 +5,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tokio::fs::{self, File};
+use socket_path::SocketPath;
+use tokio::fs;
 use tokio::net::{TcpListener, UnixListener};
-
-/// The longest path of a unix socket that the system accepts, in bytes.
-const LONGEST_SOCKET_PATH: usize = 107;
 
 /// The number of attempts to find a free port.
 const TRIES: u8 = 16;
@@ -167,35 +164,6 @@ async fn remove_stale(path: &Path) -> Result<(), BindError> {
         Ok(_) => Err(BindError::InTheWay { path: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(error)),
-    }
-}
-
-/// A path to a unix socket that is short enough for the system.
-///
-/// Long paths are replaced by a path through their open folder, which is valid only in this process and while this value exists.
-#[derive(Debug)]
-pub struct SocketPath {
-    path: PathBuf,
-    _folder: Option<File>,
-}
-
-impl SocketPath {
-    /// Returns a usable path to `socket`. Its folder must exist.
-    pub async fn open(socket: &Path) -> io::Result<Self> {
-        if socket.as_os_str().len() <= LONGEST_SOCKET_PATH {
-            return Ok(Self { path: socket.to_owned(), _folder: None });
-        }
-        let (Some(folder), Some(name)) = (socket.parent(), socket.file_name()) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name"));
-        };
-        let folder = File::open(folder).await?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
-        Ok(Self { path, _folder: Some(folder) })
-    }
-
-    /// Returns the path to bind or connect to.
-    pub fn as_path(&self) -> &Path {
-        &self.path
     }
 }
 

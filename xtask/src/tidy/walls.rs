@@ -36,6 +36,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("durable", &["model", "process", "reqwest"]),
     ("process", &["durable", "model", "reqwest", "store"]),
     ("git", &["config", "forge", "reqwest", "runner", "store"]),
+    ("socket-path", &["fs-err", "model", "reqwest", "rustix"]),
     ("protocol", &["fs-err", "process", "reqwest", "rustix", "store", "tokio"]),
     ("store", &["config", "forge", "git", "protocol", "reqwest", "runner"]),
     ("forge", &["config", "durable", "fs-err", "git", "process", "rustix", "store", "tokio"]),

@@ -15,8 +15,8 @@ use protocol::ProblemView;
 use reqwest::{RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use socket_path::SocketPath;
 use store::Layout;
-use web::SocketPath;
 
 /// How long to wait for an answer to `/healthz`. A suspended server accepts connections but never answers.
 const PATIENCE: Duration = Duration::from_secs(10);
