@@ -1,20 +1,19 @@
 //! Follows a run: prints its transcript as Codex writes it, and returns its outcome as an exit code.
 //! It never stops a run. If the connection breaks, it resumes after the last line that was shown.
 
-use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use client::{Client, RunEvent};
 use model::ErrorCode;
 use model::codex::{CodexEvent, transcribe};
+use model::ids::{RunNumber, TaskId};
 use model::problem::Problem;
 use model::run::RunStatus;
 use printable::printable;
-use protocol::{FollowQuery, ProblemView, RunEnded};
+use protocol::{FollowQuery, RunEnded};
 
-use crate::client::{Client, lost};
-use crate::{printer, progress, sse};
+use crate::{printer, progress};
 
 /// The exit code of a run that was stopped by a person or a signal.
 pub(crate) const STOPPED: u8 = 130;
@@ -35,7 +34,7 @@ pub(crate) enum RunFormat {
 }
 
 /// Prints a run from start to end. Ctrl-C stops following; the run keeps going.
-pub(crate) async fn run(client: &Client, task: &str, run: u32, form: RunFormat) -> Result<ExitCode, Problem> {
+pub(crate) async fn run(client: &Client, task: TaskId, run: RunNumber, form: RunFormat) -> Result<ExitCode, Problem> {
     tokio::select! {
         ended = to_the_end(client, task, run, form) => ended,
         _ = tokio::signal::ctrl_c() => {
@@ -46,7 +45,7 @@ pub(crate) async fn run(client: &Client, task: &str, run: u32, form: RunFormat) 
 }
 
 /// Prints a run from start to end, without handling signals. Prints the error if the run failed.
-pub(crate) async fn to_the_end(client: &Client, task: &str, run: u32, form: RunFormat) -> Result<ExitCode, Problem> {
+pub(crate) async fn to_the_end(client: &Client, task: TaskId, run: RunNumber, form: RunFormat) -> Result<ExitCode, Problem> {
     progress::until_begun(client, task, run).await?;
     let mut seen = FollowQuery::default();
     loop {
@@ -71,26 +70,24 @@ async fn until_back(client: &Client) {
 }
 
 /// Prints the log lines after the last one that was seen, until the run has ended.
-async fn lines(client: &Client, task: &str, run: u32, seen: &mut FollowQuery, form: RunFormat) -> Result<RunEnded, Problem> {
-    let answer = client.follow_run(task, run, seen).await?;
-    let mut events = pin!(sse::events(answer.bytes_stream()));
-    while let Some(event) = events.next().await {
-        let event = event?;
-        match event.name.as_str() {
-            "end" => return serde_json::from_str(&event.data).map_err(Problem::internal),
-            "problem" => {
-                let view: ProblemView = serde_json::from_str(&event.data).map_err(Problem::internal)?;
-                return Err(view.into());
-            }
-            // A line of the log, or an event that only later versions of the server send.
-            _ => match form {
-                RunFormat::Raw => printer::line(&event.data),
-                RunFormat::Transcript => show(&CodexEvent::parse(event.data.as_bytes())),
+async fn lines(
+    client: &Client,
+    task: TaskId,
+    run: RunNumber,
+    seen: &mut FollowQuery,
+    form: RunFormat,
+) -> Result<RunEnded, Problem> {
+    let mut stream = client.follow_run(task, run, seen).await?;
+    loop {
+        match stream.next().await? {
+            RunEvent::Ended(ended) => return Ok(ended),
+            RunEvent::Line(line) => match form {
+                RunFormat::Raw => printer::line(line.raw()),
+                RunFormat::Transcript => show(&line.event()),
             },
         }
-        seen.offset = event.id.and_then(|id| id.parse().ok());
+        *seen = stream.position();
     }
-    Err(lost(&"it closed the stream before the run ended"))
 }
 
 /// Prints the transcript entry of a log line, if it has one.

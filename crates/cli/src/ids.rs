@@ -1,12 +1,14 @@
 //! Finds a task or repository by a unique prefix of its ID (at least four characters), or a repository by its name.
 //! Invariant: an ambiguous prefix is an error that lists the matches, never a guess.
 
+use std::fmt::Display;
+
+use client::Client;
 use model::ErrorCode;
+use model::ids::{EnvironmentId, TaskId};
 use model::near::near;
 use model::problem::Problem;
 use protocol::{EnvironmentView, TaskQuery};
-
-use crate::client::Client;
 
 /// The minimum length of a prefix.
 const SHORTEST: usize = 4;
@@ -15,10 +17,10 @@ const SHORTEST: usize = 4;
 /// unique when tasks are added.
 const SHOWN: usize = 13;
 
-/// Returns the full ID of a task.
-pub(crate) async fn task(client: &Client, text: &str) -> Result<String, Problem> {
-    if is_id(text) {
-        return Ok(text.to_owned());
+/// Returns the ID of a task. A complete ID is returned without a request.
+pub(crate) async fn task(client: &Client, text: &str) -> Result<TaskId, Problem> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
     }
     let mut found = vec![];
     // Send no request for text that cannot be the start of an ID.
@@ -27,31 +29,27 @@ pub(crate) async fn task(client: &Client, text: &str) -> Result<String, Problem>
     let mut query = is_prefix(text).then(all);
     while let Some(asked) = query {
         let page = client.list_tasks(&asked).await?;
-        found.extend(page.items.iter().map(|task| task.task_id.to_string()).filter(|id| id.starts_with(text)));
+        found.extend(page.items.iter().map(|task| task.task_id).filter(|id| id.to_string().starts_with(text)));
         query = page.next_cursor.map(|next| TaskQuery { cursor: Some(next), ..all() });
     }
     only("task", text, found)?.ok_or_else(|| unknown_task(text))
 }
 
-/// Returns the full ID of a repository.
-pub(crate) async fn environment(client: &Client, text: &str) -> Result<String, Problem> {
+/// Returns the ID of a repository.
+pub(crate) async fn environment(client: &Client, text: &str) -> Result<EnvironmentId, Problem> {
     let page = client.list_environments().await?;
-    let ids = |is_meant: &dyn Fn(&EnvironmentView) -> bool| -> Vec<String> {
-        page.items.iter().filter(|env| is_meant(env)).map(|env| env.env_id.to_string()).collect()
+    let ids = |is_meant: &dyn Fn(&EnvironmentView) -> bool| -> Vec<EnvironmentId> {
+        page.items.iter().filter(|env| is_meant(env)).map(|env| env.env_id).collect()
     };
     if let Some(named) = only("repository", text, ids(&|env| env.name.as_str() == text))? {
         return Ok(named);
     }
-    if is_id(text) {
-        return Ok(text.to_owned());
+    if let Ok(id) = text.parse() {
+        return Ok(id);
     }
     let found = if is_prefix(text) { ids(&|env| env.env_id.to_string().starts_with(text)) } else { vec![] };
     let names: Vec<_> = page.items.iter().map(|env| env.name.as_str()).collect();
     only("repository", text, found)?.ok_or_else(|| unknown_environment(text, &names))
-}
-
-fn is_id(text: &str) -> bool {
-    text.len() == 36 && is_prefix(text)
 }
 
 /// Whether an ID can start with this text.
@@ -90,12 +88,12 @@ fn short(text: &str, problem: Problem) -> Problem {
 }
 
 /// Returns the only match, if any. Several matches are an error that lists them.
-fn only(what: &str, text: &str, mut found: Vec<String>) -> Result<Option<String>, Problem> {
+fn only<T: Display>(what: &str, text: &str, mut found: Vec<T>) -> Result<Option<T>, Problem> {
     if found.len() > 1 {
         let several = if what == "repository" { "repositories" } else { "tasks" };
         let detail = format!("`{text}` matches {} {several}", found.len());
         let problem = Problem::new(ErrorCode::AmbiguousId, detail).hint("use more characters of one of these IDs:");
-        return Err(found.iter().take(5).fold(problem, |problem, id| problem.hint(id.clone())));
+        return Err(found.iter().take(5).fold(problem, |problem, id| problem.hint(id.to_string())));
     }
     Ok(found.pop())
 }
@@ -117,8 +115,7 @@ mod tests {
         for text in ["", "abc", "../etc", "ABCD", "zzzz", "01a2\n", &"a".repeat(37)] {
             assert!(!is_prefix(text), "{text:?}");
         }
-        assert!(is_prefix("01a2") && !is_id("01a2"));
-        assert!(is_id("01a20685-f510-7660-94a2-000000000000"));
+        assert!(is_prefix("01a2") && is_prefix("01a20685-f510-7660-94a2-000000000000"));
     }
 
     #[test]
@@ -129,7 +126,7 @@ mod tests {
             (Some(ErrorCode::AmbiguousId), "`01a2` matches 2 tasks")
         );
         assert!(problem.report.hints.contains(&"01a2c".to_owned()), "{problem:?}");
-        assert_eq!(only("task", "01a2", vec![]), Ok(None));
+        assert_eq!(only::<TaskId>("task", "01a2", vec![]), Ok(None));
     }
 
     #[test]

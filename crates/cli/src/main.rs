@@ -5,7 +5,6 @@
 //! `codex-docker` are also part of this binary. They are dispatched first, so that they use little memory.
 
 mod args;
-mod client;
 mod commands;
 mod diff_lines;
 mod follow;
@@ -19,7 +18,6 @@ mod reference;
 #[cfg(test)]
 mod samples;
 mod server;
-mod sse;
 mod supervisor;
 
 use std::ffi::OsString;

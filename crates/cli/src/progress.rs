@@ -3,19 +3,18 @@
 
 use std::cell::RefCell;
 use std::io::IsTerminal as _;
-use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use client::Client;
 use indicatif::{ProgressBar, ProgressStyle};
+use model::ids::{RunNumber, TaskId};
 use model::problem::Problem;
 use model::queue::{QueuePlace, WaitsFor};
 use model::run::RunStatus;
 use protocol::{FeedQuery, Progress, TaskView};
 
-use crate::client::Client;
 use crate::commands::task_answer;
-use crate::{printer, sse};
+use crate::printer;
 
 /// A progress display.
 pub(crate) struct Meter {
@@ -56,13 +55,12 @@ impl Drop for Meter {
 }
 
 /// Shows the progress of creating a run's worktree until the run has started or ended.
-pub(crate) async fn until_begun(client: &Client, task: &str, run: u32) -> Result<(), Problem> {
+pub(crate) async fn until_begun(client: &Client, task: TaskId, run: RunNumber) -> Result<(), Problem> {
     if !is_waiting(&client.show_task(task).await?, run) {
         return Ok(());
     }
     // Subscribe before reading the state again, so that no change is missed.
-    let answer = client.follow_changes(&FeedQuery::default()).await?;
-    let mut changes = pin!(sse::events(answer.bytes_stream()));
+    let mut feed = client.follow_changes(&FeedQuery::default()).await?;
     let meter = Meter::new();
     let mut asked = None;
     loop {
@@ -75,15 +73,15 @@ pub(crate) async fn until_begun(client: &Client, task: &str, run: u32) -> Result
             task_answer::lines(question, task).iter().for_each(printer::remark);
         }
         now.progress.iter().for_each(|progress| meter.show(progress));
-        if !matches!(changes.next().await, Some(Ok(_))) {
+        if feed.next().await.is_err() {
             // Only the progress display stops. The caller notices if the server is gone.
             return Ok(());
         }
     }
 }
 
-fn is_waiting(task: &TaskView, run: u32) -> bool {
-    let found = task.runs.iter().find(|found| found.number.0 == run);
+fn is_waiting(task: &TaskView, run: RunNumber) -> bool {
+    let found = task.runs.iter().find(|found| found.number == run);
     found.is_some_and(|run| match run.status {
         RunStatus::Queued | RunStatus::Preparing => true,
         RunStatus::Running

@@ -1,6 +1,7 @@
 //! Sample responses of the API for tests of the output, one for each state that a user can see.
 //! They are written in JSON, as the API returns them.
 
+use model::ids::TaskId;
 use protocol::TaskView;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -10,6 +11,11 @@ pub(crate) const TASK: &str = "0192f3a0-1111-7000-8000-000000000001";
 
 /// The ID of the sample repository.
 pub(crate) const ENV: &str = "0192f3a0-0000-7000-8000-00000000000e";
+
+/// Returns the ID of the sample task.
+pub(crate) fn task_id() -> TaskId {
+    TASK.parse().expect("the sample is an ID")
+}
 
 /// Parses JSON in the format of the API.
 pub(crate) fn from<T: DeserializeOwned>(json: Value) -> T {

@@ -11,17 +11,17 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use client::Client;
 use config::{Config, Overrides};
 use model::ErrorCode;
 use model::problem::Problem;
 use process::{ProcessIdentity, Signal};
 use protocol::ProblemView;
-use store::holder;
+use store::{Layout, holder};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::args::Arguments;
-use crate::client::Client;
 
 /// How long a server may take to start. It reads all records first.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -46,9 +46,14 @@ pub(crate) fn config(arguments: &Arguments) -> Result<Config, Problem> {
     Config::load(&Overrides { home: arguments.home.clone(), ..Overrides::default() })
 }
 
+/// Returns a client of the home directory's server, whether or not the server is running.
+pub(crate) async fn client_of(home: &Path) -> Result<Client, Problem> {
+    Client::at(&Layout::new(home).socket()).await
+}
+
 /// Returns a client of the home directory's server, and whether the server had to be started.
 pub(crate) async fn ensure(config: &Config) -> Result<(Client, bool), Problem> {
-    let client = Client::of(&config.home).await?;
+    let client = client_of(&config.home).await?;
     if client.answers().await {
         return Ok((client, false));
     }
@@ -56,12 +61,12 @@ pub(crate) async fn ensure(config: &Config) -> Result<(Client, bool), Problem> {
     let mut refused = None;
     for _ in 0..TRIES {
         // Another command may have created the home directory or started the server in the meantime.
-        let client = Client::of(&config.home).await?;
+        let client = client_of(&config.home).await?;
         if client.answers().await {
             return Ok((client, false));
         }
         match start(&config.home, &[]).await {
-            Ok(()) => return Ok((Client::of(&config.home).await?, true)),
+            Ok(()) => return Ok((client_of(&config.home).await?, true)),
             Err(problem) if problem.report.code == ErrorCode::HomeInUse => {
                 holder_settles(&config.home, &client).await.map_err(|_| problem.clone())?;
                 refused = Some(problem);
@@ -177,8 +182,6 @@ fn without_a_word(log: &Path, from: u64, status: std::process::ExitStatus) -> Pr
 mod tests {
     use std::os::unix::process::ExitStatusExt as _;
 
-    use store::Layout;
-
     use super::*;
 
     #[test]
@@ -224,7 +227,7 @@ mod tests {
         let mut gone = std::process::Command::new("true").spawn().expect("a process");
         gone.wait().expect("it ends");
         std::fs::write(Layout::new(folder.path()).lock(), format!("process {}\n", gone.id())).expect("written");
-        let client = Client::of(folder.path()).await.expect("a client");
+        let client = client_of(folder.path()).await.expect("a client");
         holder_settles(folder.path(), &client).await.expect("no server is left to wait for");
     }
 

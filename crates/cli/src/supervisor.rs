@@ -15,7 +15,7 @@ use protocol::ServerStatus;
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::Client;
+use crate::server;
 
 /// A connection to the supervisor, if there is one.
 #[derive(Debug, Default)]
@@ -81,7 +81,7 @@ impl Supervisor {
 
 /// Opens a new connection, to test that the server still accepts connections.
 async fn ask(home: &Path) -> Result<ServerStatus, Problem> {
-    Client::of(home).await?.show_status().await
+    server::client_of(home).await?.show_status().await
 }
 
 /// Connects to a socket. A name that starts with `@` is in the abstract namespace.

@@ -8,6 +8,7 @@ pub mod chaos;
 pub mod codex;
 pub mod contract;
 pub mod docker;
+pub mod fake_server;
 pub mod forge;
 mod home;
 pub mod lfs_server;

@@ -37,7 +37,8 @@ const WALLS: &[(&str, &[&str])] = &[
     ("process", &["durable", "model", "reqwest", "store"]),
     ("git", &["config", "forge", "reqwest", "runner", "store"]),
     ("socket-path", &["fs-err", "model", "reqwest", "rustix"]),
-    ("protocol", &["fs-err", "process", "reqwest", "rustix", "store", "tokio"]),
+    ("client", &["clap", "config", "durable", "forge", "fs-err", "git", "process", "runner", "rustix", "store"]),
+    ("protocol", &["client", "fs-err", "process", "reqwest", "rustix", "store", "tokio"]),
     ("store", &["config", "forge", "git", "protocol", "reqwest", "runner"]),
     ("forge", &["config", "durable", "fs-err", "git", "process", "rustix", "store", "tokio"]),
     ("notifications", &["config", "forge", "git", "process", "protocol", "runner"]),
@@ -53,6 +54,7 @@ const WALLS: &[(&str, &[&str])] = &[
 /// The crates that may use each of these. All other crates of the product must not.
 const TOPS: &[(&str, &[&str])] = &[
     ("codex-orchestrator", &[]),
+    ("client", &["codex-orchestrator"]),
     ("web", &["codex-orchestrator"]),
     ("codex-docker", &["codex-orchestrator"]),
     ("engine", &["codex-orchestrator", "web"]),

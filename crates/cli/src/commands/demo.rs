@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use client::Client;
 use config::Config;
+use model::ids::RunNumber;
 use model::problem::Problem;
 use process::ProcessIdentity;
 use process::{CommandSpec, Tool};
@@ -17,7 +19,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{demo_codex, env, task, task_diff};
 use crate::args::{Arguments, DemoArguments};
-use crate::client::Client;
 use crate::follow::{self, RunFormat};
 use crate::output::Output;
 use crate::{printer, server};
@@ -79,7 +80,7 @@ async fn play(config: &Config, home: &Path) -> Result<ExitCode, Problem> {
     step(3, "Start a separate server whose Codex CLI uses the scripted model");
     let model = ScriptedModel::start(script()).map_err(Problem::internal)?;
     start_server(config, home, &bin, &model).await?;
-    show(&Client::of(home).await?, &sample).await
+    show(&server::client_of(home).await?, &sample).await
 }
 
 fn farewell(home: &Path, took: Duration) -> Output {
@@ -213,8 +214,8 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
     printer::line(format!("> {FIRST}"));
     let new = CreateTask { env_id: environment.env_id.to_string(), prompt: FIRST.to_owned(), ..CreateTask::default() };
     let task = client.create_task(&new).await?;
-    let id = task.task_id.to_string();
-    let first = follow::to_the_end(client, &id, 1, RunFormat::Transcript).await?;
+    let id = task.task_id;
+    let first = follow::to_the_end(client, id, RunNumber(1), RunFormat::Transcript).await?;
     if first != ExitCode::SUCCESS {
         return Ok(first);
     }
@@ -222,21 +223,21 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
     step(6, "task resume: continue the same thread with a new prompt");
     printer::line(format!("> {SECOND}"));
     let asked = ResumeTask { prompt: SECOND.to_owned(), ..ResumeTask::default() };
-    let resumed = client.resume_task(&id, &asked).await?;
-    let second = follow::to_the_end(client, &id, 2, RunFormat::Transcript).await?;
+    let resumed = client.resume_task(id, &asked).await?;
+    let second = follow::to_the_end(client, id, RunNumber(2), RunFormat::Transcript).await?;
     if second != ExitCode::SUCCESS {
         return Ok(second);
     }
 
     step(7, "task diff: show the changes; each run is one commit on the task's branch");
-    task_diff::patch(client, &id, DiffQuery::default()).await?;
+    task_diff::patch(client, id, &DiffQuery::default()).await?;
     printer::line(format!("\nThe commits are on the branch {} in the mirror, ready to push.", resumed.branch));
     Ok(second)
 }
 
 /// Stops the runs of a demo and then its server, if it is running.
 async fn clear_away(home: &Path) -> Result<(), Problem> {
-    let client = Client::of(home).await?;
+    let client = server::client_of(home).await?;
     // Wait for a server that is still starting, so that it is stopped too.
     if !client.answers().await && (server::holder_settles(home, &client).await.is_err() || !client.answers().await) {
         return Ok(());
@@ -244,7 +245,7 @@ async fn clear_away(home: &Path) -> Result<(), Problem> {
     let statuses = "queued,preparing,running,stopping".to_owned();
     let active = client.list_tasks(&TaskQuery { status: Some(statuses), ..TaskQuery::default() }).await?;
     for left in active.items {
-        task::stopped(&client, &left.task_id.to_string()).await?;
+        task::stopped(&client, left.task_id).await?;
     }
     let status = client.show_status().await?;
     if let Some(identity) = ProcessIdentity::of(status.pid).map_err(Problem::internal)? {

@@ -11,9 +11,8 @@ use model::ErrorCode;
 use model::problem::Problem;
 use owo_colors::OwoColorize as _;
 
-use crate::client::Client;
 use crate::output::{Output, OutputFormat};
-use crate::printer;
+use crate::{printer, server};
 
 pub(crate) async fn run(config: &Config, format: OutputFormat) -> Result<ExitCode, Problem> {
     let findings = checked(config).await?;
@@ -27,7 +26,7 @@ pub(crate) async fn run(config: &Config, format: OutputFormat) -> Result<ExitCod
 }
 
 async fn checked(config: &Config) -> Result<Vec<Finding>, Problem> {
-    let client = Client::of(&config.home).await?;
+    let client = server::client_of(&config.home).await?;
     let server = if client.answers().await {
         match client.run_doctor().await {
             Ok(page) => return Ok(page.items),

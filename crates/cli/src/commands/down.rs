@@ -14,7 +14,6 @@ use serde::Serialize;
 use store::holder;
 
 use super::service;
-use crate::client::Client;
 use crate::output::OutputFormat;
 use crate::printer::plural;
 use crate::{printer, server};
@@ -47,7 +46,7 @@ pub(crate) async fn run(config: &Config, format: OutputFormat) -> Result<ExitCod
 }
 
 async fn stop(config: &Config) -> Result<Outcome, Problem> {
-    let client = Client::of(&config.home).await?;
+    let client = server::client_of(&config.home).await?;
     let server = holder(&config.home).map_err(|error| unknown_holder(&error))?;
     let status = match &server {
         Some(_) => tokio::time::timeout(STATUS_PATIENCE, client.show_status()).await.ok(),

@@ -4,7 +4,7 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use futures_util::StreamExt as _;
+use client::Client;
 use model::ErrorCode;
 use model::environment::EnvironmentStatus;
 use model::policy::EditRunPolicy;
@@ -15,11 +15,10 @@ use protocol::{CreateEnvironment, EditEnvironment, EnvironmentView, FeedQuery, R
 
 use super::{env_config, env_values, trash};
 use crate::args::EnvCommand;
-use crate::client::Client;
 use crate::output::OutputFormat;
 use crate::printer::{Cell, plural};
 use crate::progress::Meter;
-use crate::{ids, printer, sse};
+use crate::{ids, printer};
 
 pub(crate) async fn run(client: &Client, command: &EnvCommand, format: OutputFormat) -> Result<ExitCode, Problem> {
     match command {
@@ -37,7 +36,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, format: OutputFor
         EnvCommand::List => list(client, format).await?,
         EnvCommand::Show { env } => {
             let id = ids::environment(client, &env.env).await?;
-            show(&client.show_environment(&id).await?, format)?;
+            show(&client.show_environment(id).await?, format)?;
         }
         EnvCommand::Config(arguments) => env_config::run(client, arguments, format).await?,
         EnvCommand::Edit { env, settings, secrets, forgotten, token } => {
@@ -46,11 +45,11 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, format: OutputFor
             edit.secrets.extend(forgotten.iter().map(|name| (name.clone(), None)));
             env_values::set_secrets(&mut edit, secrets)?;
             env_values::set_token(&mut edit, token)?;
-            show(&client.edit_environment(&id, &edit).await?, format)?;
+            show(&client.edit_environment(id, &edit).await?, format)?;
         }
         EnvCommand::Fetch { env } => {
             let id = ids::environment(client, &env.env).await?;
-            let fetched = client.fetch_environment(&id).await?;
+            let fetched = client.fetch_environment(id).await?;
             if format.is_json() {
                 printer::json(&fetched)?;
             } else {
@@ -59,7 +58,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, format: OutputFor
         }
         EnvCommand::Retry { env } => {
             let id = ids::environment(client, &env.env).await?;
-            show(&client.retry_environment(&id).await?, format)?;
+            show(&client.retry_environment(id).await?, format)?;
         }
         EnvCommand::Refs { env, text } => refs(client, &env.env, text.as_deref(), format).await?,
         EnvCommand::Restore { env } => trash::restore_environment(client, &env.env, format).await?,
@@ -78,7 +77,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, format: OutputFor
 
 async fn refs(client: &Client, env: &str, text: Option<&str>, format: OutputFormat) -> Result<(), Problem> {
     let id = ids::environment(client, env).await?;
-    let found = client.list_refs(&id, &RefsQuery { q: text.map(str::to_owned), tasks: false }).await?;
+    let found = client.list_refs(id, &RefsQuery { q: text.map(str::to_owned), tasks: false }).await?;
     if format.is_json() {
         return printer::json(&found);
     }
@@ -102,7 +101,7 @@ async fn refs(client: &Client, env: &str, text: Option<&str>, format: OutputForm
 async fn edit_runs(client: &Client, env: &str, runs: EditRunPolicy, format: OutputFormat) -> Result<(), Problem> {
     let id = ids::environment(client, env).await?;
     let edit = EditEnvironment { runs: Some(runs), ..EditEnvironment::default() };
-    show(&client.edit_environment(&id, &edit).await?, format)
+    show(&client.edit_environment(id, &edit).await?, format)
 }
 
 /// Resolves a relative path against the current directory of this command, not of the server.
@@ -115,8 +114,7 @@ fn absolute(url: &str) -> String {
 /// Adds a repository and waits until it is cloned.
 pub(crate) async fn add(client: &Client, new: &CreateEnvironment) -> Result<EnvironmentView, Problem> {
     // Subscribe before the clone starts, so that no event is missed.
-    let answer = client.follow_changes(&FeedQuery::default()).await?;
-    let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
+    let mut feed = client.follow_changes(&FeedQuery::default()).await?;
     let created = client.create_environment(new).await?;
     let meter = Meter::new();
     loop {
@@ -126,7 +124,7 @@ pub(crate) async fn add(client: &Client, new: &CreateEnvironment) -> Result<Envi
             EnvironmentStatus::Ready => return Ok(now),
             EnvironmentStatus::Failed | EnvironmentStatus::Removing => return Err(failed(&now)),
         }
-        events.next().await.ok_or_else(|| crate::client::lost(&"the event stream ended"))??;
+        feed.next().await?;
     }
 }
 
@@ -218,12 +216,12 @@ enum Confirmation {
 
 async fn remove(client: &Client, env: &str, confirmation: Confirmation) -> Result<(), Problem> {
     let id = ids::environment(client, env).await?;
-    let view = client.show_environment(&id).await?;
+    let view = client.show_environment(id).await?;
     if confirmation == Confirmation::Required && view.tasks > 0 && std::io::stdin().is_terminal() && !confirmed(&view)? {
         printer::remark("Nothing was removed.");
         return Ok(());
     }
-    client.remove_environment(&id).await?;
+    client.remove_environment(id).await?;
     printer::line(format!("Removed {} and {}", view.name, plural(view.tasks, "task")));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `env config`: lists, shows and changes the settings of a repository by their keys.
 //! The keys, defaults and descriptions come from the table in [`protocol::settings`].
 
+use client::Client;
 use model::ErrorCode;
 use model::near::near;
 use model::problem::Problem;
@@ -12,7 +13,6 @@ use serde_json::Value;
 
 use super::env_values;
 use crate::args::ConfigArguments;
-use crate::client::Client;
 use crate::output::OutputFormat;
 use crate::{ids, printer};
 
@@ -38,14 +38,14 @@ pub(super) async fn run(client: &Client, arguments: &ConfigArguments, format: Ou
     if let Some(setting) = change {
         let mut edit = EditEnvironment::default();
         env_values::change(&mut edit, setting, &arguments.values)?;
-        let view = client.edit_environment(&id, &edit).await?;
+        let view = client.edit_environment(id, &edit).await?;
         if format.is_json() {
             return printer::json(&view);
         }
         list(&view, [setting]).iter().for_each(printer::line);
         return Ok(());
     }
-    let view = client.show_environment(&id).await?;
+    let view = client.show_environment(id).await?;
     match setting {
         Some(setting) if format.is_json() => printer::json(&described(&view, setting)?),
         Some(setting) => {

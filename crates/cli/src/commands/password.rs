@@ -3,13 +3,13 @@
 
 use std::process::ExitCode;
 
+use client::Client;
 use model::ErrorCode;
 use model::problem::Problem;
 use model::secret::Secret;
 use protocol::SetPassword;
 
 use crate::args::PasswordCommand;
-use crate::client::Client;
 use crate::{hidden, printer};
 
 /// The maximum number of bytes to read, which is more than any password has.

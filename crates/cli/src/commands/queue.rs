@@ -3,13 +3,13 @@
 
 use std::process::ExitCode;
 
+use client::Client;
 use model::problem::Problem;
 use printable::printable_line;
 use protocol::{QueueView, TaskView};
 
 use super::task_prompt::{asked, begun};
 use crate::args::{AfterStart, FollowUpArgument, FollowUpCommand};
-use crate::client::Client;
 use crate::output::{Output, OutputFormat};
 use crate::printer::{Cell, plural};
 use crate::progress::reason;
@@ -59,7 +59,7 @@ pub(crate) async fn follow_up(client: &Client, command: &FollowUpCommand, format
     match command {
         FollowUpCommand::Add { task, run } => {
             let id = ids::task(client, &task.task).await?;
-            let added = client.add_follow_up(&id, &asked(run)?).await?;
+            let added = client.add_follow_up(id, &asked(run)?).await?;
             match added.follow_ups.last() {
                 Some(last) if !run.follow && !format.is_json() => {
                     printer::line(format!("Follow-up {} starts when run {} completes", last.number, added.runs.len()));
@@ -70,17 +70,17 @@ pub(crate) async fn follow_up(client: &Client, command: &FollowUpCommand, format
         }
         FollowUpCommand::Replace { follow_up: FollowUpArgument { task, number }, run } => {
             let id = ids::task(client, &task.task).await?;
-            let view = client.replace_follow_up(&id, number, &asked(run)?).await?;
+            let view = client.replace_follow_up(id, *number, &asked(run)?).await?;
             done(&view, format, &format!("Replaced follow-up {number}"))
         }
         FollowUpCommand::Remove { follow_up: FollowUpArgument { task, number } } => {
             let id = ids::task(client, &task.task).await?;
-            let view = client.remove_follow_up(&id, number).await?;
+            let view = client.remove_follow_up(id, *number).await?;
             done(&view, format, &format!("Removed follow-up {number}"))
         }
         FollowUpCommand::Start { task } => {
             let id = ids::task(client, &task.task).await?;
-            let view = client.continue_task(&id).await?;
+            let view = client.continue_task(id).await?;
             begun(client, &view, AfterStart::Return, format).await
         }
     }

@@ -4,13 +4,13 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use client::Client;
 use model::ErrorCode;
 use model::problem::Problem;
 use protocol::SignInLink;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
-use crate::client::Client;
 use crate::output::{Output, OutputFormat};
 use crate::printer;
 

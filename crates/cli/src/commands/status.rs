@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use client::Client;
 use config::Config;
 use model::ErrorCode;
 use model::problem::Problem;
@@ -10,7 +11,6 @@ use model::queue::Blocker;
 use protocol::{ServerStatus, WorkerStatus};
 
 use super::image;
-use crate::client::Client;
 use crate::output::{Output, OutputFormat};
 use crate::printer;
 use crate::server::ensure;

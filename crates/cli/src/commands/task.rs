@@ -3,8 +3,9 @@
 
 use std::process::ExitCode;
 
-use futures_util::StreamExt as _;
+use client::Client;
 use model::codex::{CodexEvent, LineSplitter};
+use model::ids::{RunNumber, TaskId};
 use model::problem::Problem;
 use model::task::UpdateStrategy;
 use protocol::{Archived, ConflictsQuery, CreateTask, DiffQuery, FeedQuery, LogQuery, TaskQuery, TaskView, UpdateTask};
@@ -13,16 +14,15 @@ use store::Layout;
 use super::task_prompt::{asked, begun, last_run, prompt};
 use super::{queue, task_answer, task_diff, task_home, task_publish, task_show, task_update, trash};
 use crate::args::{AfterStart, TaskArguments, TaskCommand};
-use crate::client::{Client, lost};
 use crate::follow::{self, RunFormat};
 use crate::output::OutputFormat;
-use crate::{ids, images, printer, sse};
+use crate::{ids, images, printer};
 
 pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFormat) -> Result<ExitCode, Problem> {
     match command {
         TaskCommand::Create { env, git_ref, title, run } => {
             let new = CreateTask {
-                env_id: ids::environment(client, env).await?,
+                env_id: ids::environment(client, env).await?.to_string(),
                 prompt: prompt(run)?,
                 images: images::read(&run.images)?,
                 git_ref: git_ref.clone(),
@@ -36,18 +36,18 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
         }
         TaskCommand::Resume { task, run } => {
             let id = ids::task(client, &task.task).await?;
-            let resumed = client.resume_task(&id, &asked(run)?).await?;
+            let resumed = client.resume_task(id, &asked(run)?).await?;
             begun(client, &resumed, run.after_start(), format).await
         }
         TaskCommand::Retry { task, follow } => {
             let id = ids::task(client, &task.task).await?;
-            let retried = client.retry_task(&id).await?;
+            let retried = client.retry_task(id).await?;
             let next = if *follow { AfterStart::Follow } else { AfterStart::Return };
             begun(client, &retried, next, format).await
         }
         TaskCommand::List { env, status, group, archived, query, limit } => {
             let env = match env {
-                Some(env) => Some(ids::environment(client, env).await?),
+                Some(env) => Some(ids::environment(client, env).await?.to_string()),
                 None => None,
             };
             let statuses = status.join(",");
@@ -63,16 +63,16 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
             task_show::list(client, &asked, format).await
         }
         TaskCommand::Show { task } => {
-            let task = client.show_task(&ids::task(client, &task.task).await?).await?;
+            let task = client.show_task(ids::task(client, &task.task).await?).await?;
             let status = client.show_status().await?;
             task_show::show(&task, &Layout::new(status.home).mirror(task.env_id), format)
         }
         TaskCommand::Logs { task, run, follow, raw } => {
             let form = if *raw || format.is_json() { RunFormat::Raw } else { RunFormat::Transcript };
             let id = ids::task(client, &task.task).await?;
-            let task = client.show_task(&id).await?;
-            let number = run.unwrap_or_else(|| last_run(&task));
-            if *follow { follow::run(client, &id, number, form).await } else { logs(client, &task, number, form).await }
+            let task = client.show_task(id).await?;
+            let number = run.map_or_else(|| last_run(&task), RunNumber);
+            if *follow { follow::run(client, id, number, form).await } else { logs(client, &task, number, form).await }
         }
         TaskCommand::FollowUp(command) => queue::follow_up(client, command, format).await,
         TaskCommand::Answer(asked) => task_answer::answer(client, asked, format).await,
@@ -87,7 +87,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
             };
             let run = run.map(|run| run.to_string());
             let part = DiffQuery { since_viewed: run.is_none() && *since_viewed, run, ..DiffQuery::default() };
-            task_diff::run(client, &task.task, part, form).await
+            task_diff::run(client, &task.task, &part, form).await
         }
         TaskCommand::Push(asked) => task_publish::push(client, asked, format).await,
         TaskCommand::PullRequest { task } => task_publish::pull_request(client, &task.task, format).await,
@@ -106,7 +106,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
         TaskCommand::Restore { task } => trash::restore_task(client, &task.task, format).await,
         TaskCommand::Remove { task } => {
             let id = ids::task(client, &task.task).await?;
-            client.remove_task(&id).await?;
+            client.remove_task(id).await?;
             printer::line(format!("Removed {id}"));
             printer::remark(format!("restore it: codex-orchestrator task restore {id}"));
             Ok(ExitCode::SUCCESS)
@@ -115,13 +115,11 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
 }
 
 /// Prints what a run has logged so far.
-async fn logs(client: &Client, task: &TaskView, number: u32, form: RunFormat) -> Result<ExitCode, Problem> {
+async fn logs(client: &Client, task: &TaskView, number: RunNumber, form: RunFormat) -> Result<ExitCode, Problem> {
     let query = LogQuery { masked: form != RunFormat::Raw };
-    let answer = client.read_log(&task.task_id.to_string(), number, &query).await?;
-    let mut body = answer.bytes_stream();
+    let mut log = client.read_log(task.task_id, number, &query).await?;
     let mut lines = LineSplitter::new();
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| lost(&error))?;
+    while let Some(chunk) = log.chunk().await? {
         match form {
             RunFormat::Raw => printer::bytes(&chunk),
             RunFormat::Transcript => lines.feed(&chunk, |line| follow::show(&line.event())),
@@ -137,14 +135,14 @@ async fn logs(client: &Client, task: &TaskView, number: u32, form: RunFormat) ->
 
 async fn stop(client: &Client, task: &str, format: OutputFormat) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let before = client.show_task(&id).await?;
-    let now = stopped(client, &id).await?;
+    let before = client.show_task(id).await?;
+    let now = stopped(client, id).await?;
     if format.is_json() {
         printer::json(&now)?;
     } else if before.active {
-        printer::line(format!("Run {} of {id}: {}", last_run(&now), now.status.as_str()));
+        printer::line(format!("Run {} of {id}: {}", last_run(&now).0, now.status.as_str()));
     } else {
-        printer::line(format!("Nothing to stop. Run {} of {id} has already ended: {}", last_run(&now), now.status.as_str()));
+        printer::line(format!("Nothing to stop. Run {} of {id} has already ended: {}", last_run(&now).0, now.status.as_str()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -154,7 +152,7 @@ async fn archive(client: &Client, tasks: &[String], action: &'static str, format
     let mut now = vec![];
     for task in tasks {
         let id = ids::task(client, task).await?;
-        let answer = if action == "archive" { client.archive_task(&id).await } else { client.unarchive_task(&id).await };
+        let answer = if action == "archive" { client.archive_task(id).await } else { client.unarchive_task(id).await };
         let view = answer.map_err(|problem| {
             let message = format!("{id}: {}", problem.report.message);
             problem.with_message(message)
@@ -171,13 +169,12 @@ async fn archive(client: &Client, tasks: &[String], action: &'static str, format
 }
 
 /// Stops a task's run and waits until it has ended.
-pub(super) async fn stopped(client: &Client, id: &str) -> Result<TaskView, Problem> {
+pub(super) async fn stopped(client: &Client, id: TaskId) -> Result<TaskView, Problem> {
     // Subscribe before sending the request, so that the end of the run is not missed.
-    let answer = client.follow_changes(&FeedQuery::default()).await?;
-    let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
+    let mut feed = client.follow_changes(&FeedQuery::default()).await?;
     let mut now = client.stop_task(id).await?;
     while now.active {
-        events.next().await.ok_or_else(|| lost(&"it closed the event stream"))??;
+        feed.next().await?;
         now = client.show_task(id).await?;
     }
     Ok(now)

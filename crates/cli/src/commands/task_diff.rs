@@ -3,12 +3,13 @@
 
 use std::process::ExitCode;
 
+use client::Client;
 use model::diff::{Diff, DiffStats, FileDiff, FileStatus};
+use model::ids::TaskId;
 use model::problem::Problem;
 use model::visible::Visible;
-use protocol::{DiffFormat, DiffQuery};
+use protocol::DiffQuery;
 
-use crate::client::{Client, lost};
 use crate::diff_lines::notes;
 use crate::output::Output;
 use crate::printer::{Cell, plural};
@@ -26,28 +27,27 @@ pub(super) enum DiffOutput {
 }
 
 /// Prints the changes of a task, or the part of them that the query selects.
-pub(super) async fn run(client: &Client, task: &str, part: DiffQuery, form: DiffOutput) -> Result<ExitCode, Problem> {
+pub(super) async fn run(client: &Client, task: &str, part: &DiffQuery, form: DiffOutput) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
     match form {
-        DiffOutput::Patch => patch(client, &id, part).await?,
-        DiffOutput::Stat => stat(&client.show_diff(&id, &part).await?).print(),
-        DiffOutput::Json => printer::json(&client.show_diff(&id, &part).await?)?,
+        DiffOutput::Patch => patch(client, id, part).await?,
+        DiffOutput::Stat => stat(&client.show_diff(id, part).await?).print(),
+        DiffOutput::Json => printer::json(&client.show_diff(id, part).await?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the changes in a readable form if stdout is a terminal, and as a patch otherwise.
-pub(super) async fn patch(client: &Client, id: &str, part: DiffQuery) -> Result<(), Problem> {
+pub(super) async fn patch(client: &Client, id: TaskId, part: &DiffQuery) -> Result<(), Problem> {
     if printer::is_for_people() {
-        let diff = client.show_diff(id, &part).await?;
+        let diff = client.show_diff(id, part).await?;
         if diff.files.is_empty() {
             printer::remark("no changes");
         }
         printer::diff(&diff);
         return Ok(());
     }
-    let answer = client.show_patch(id, &DiffQuery { format: DiffFormat::Patch, ..part }).await?;
-    let patch = answer.bytes().await.map_err(|error| lost(&error))?;
+    let patch = client.show_patch(id, part).await?.bytes().await?;
     if patch.is_empty() {
         printer::remark("no changes");
     }

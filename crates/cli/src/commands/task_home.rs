@@ -7,13 +7,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use futures_util::StreamExt as _;
+use client::{Client, Download};
 use model::ErrorCode;
 use model::problem::Problem;
-use reqwest::Response;
 use tempfile::NamedTempFile;
 
-use crate::client::{Client, lost};
 use crate::{ids, printer};
 
 pub(super) async fn bundle(client: &Client, task: &str, output: Option<&Path>) -> Result<ExitCode, Problem> {
@@ -22,7 +20,7 @@ pub(super) async fn bundle(client: &Client, task: &str, output: Option<&Path>) -
         return Err(Problem::new(ErrorCode::Usage, "cannot write a bundle to a terminal")
             .hint(format!("write it to a file: codex-orchestrator task bundle {id} -o task.bundle")));
     }
-    export(client.task_bundle(&id).await?, output).await?;
+    export(client.task_bundle(id).await?, output).await?;
     if let Some(file) = output {
         printer::remark(format!("import it into your repository: git fetch {} codex/{id}", file.display()));
     }
@@ -31,20 +29,18 @@ pub(super) async fn bundle(client: &Client, task: &str, output: Option<&Path>) -
 
 pub(super) async fn patch(client: &Client, task: &str, output: Option<&Path>) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    export(client.task_patches(&id).await?, output).await?;
+    export(client.task_patches(id).await?, output).await?;
     if let Some(file) = output {
         printer::remark(format!("apply the commits to your branch: git am --keep-cr --keep-non-patch {}", file.display()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn export(answer: Response, output: Option<&Path>) -> Result<(), Problem> {
+async fn export(mut download: Download, output: Option<&Path>) -> Result<(), Problem> {
     let unwritable =
         |error: std::io::Error| Problem::new(ErrorCode::FileNotWritable, format!("could not write the file: {error}"));
-    let mut body = answer.bytes_stream();
     let mut into = output.map_or(Ok(Target::Stdout), Target::open).map_err(unwritable)?;
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| lost(&error))?;
+    while let Some(chunk) = download.chunk().await? {
         match &mut into {
             Target::Stdout => printer::bytes(&chunk),
             Target::New(file, _) => file.write_all(&chunk).map_err(unwritable)?,

@@ -3,19 +3,20 @@
 use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
+use client::Client;
 use model::ErrorCode;
+use model::ids::RunNumber;
 use model::problem::Problem;
 use protocol::{ResumeTask, TaskView};
 
 use crate::args::{AfterStart, PromptArguments};
-use crate::client::Client;
 use crate::follow::{self, RunFormat};
 use crate::output::OutputFormat;
 use crate::{images, printer, progress};
 
 /// Returns the number of a task's last run.
-pub(super) fn last_run(task: &TaskView) -> u32 {
-    task.runs.last().map_or(1, |run| run.number.0)
+pub(super) fn last_run(task: &TaskView) -> RunNumber {
+    task.runs.last().map_or(RunNumber::FIRST, |run| run.number)
 }
 
 /// Returns the request for another run of a task.
@@ -31,21 +32,21 @@ pub(super) fn asked(run: &PromptArguments) -> Result<ResumeTask, Problem> {
 
 /// Prints a new run and how to follow it, or follows it.
 pub(super) async fn begun(client: &Client, task: &TaskView, next: AfterStart, format: OutputFormat) -> Result<ExitCode, Problem> {
-    let id = task.task_id.to_string();
+    let id = task.task_id;
     if next == AfterStart::Return {
         if format.is_json() {
             printer::json(task)?;
             return Ok(ExitCode::SUCCESS);
         }
-        printer::line(&id);
+        printer::line(id.to_string());
         if let Some(place) = &task.queue {
             printer::remark(format!("number {} in the queue, waiting for {}", place.position, progress::reason(place)));
         }
         printer::remark(format!("follow it: codex-orchestrator task logs --follow {id}"));
         return Ok(ExitCode::SUCCESS);
     }
-    printer::remark(format!("task {id}, run {}", last_run(task)));
-    follow::run(client, &id, last_run(task), if format.is_json() { RunFormat::Raw } else { RunFormat::Transcript }).await
+    printer::remark(format!("task {id}, run {}", last_run(task).0));
+    follow::run(client, id, last_run(task), if format.is_json() { RunFormat::Raw } else { RunFormat::Transcript }).await
 }
 
 /// Reads the prompt from the command line, a file or stdin.

@@ -5,17 +5,17 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use futures_util::StreamExt as _;
+use client::Client;
 use model::ErrorCode;
+use model::ids::TaskId;
 use model::problem::{Problem, ProblemKind};
 use model::publication::{Publication, PublicationStatus, PullRequest};
 use printable::{printable, printable_line};
 use protocol::{FeedQuery, PublicationView, PublishTask, TaskView};
 
 use crate::args::PushArguments;
-use crate::client::{Client, lost};
 use crate::output::{Output, OutputFormat};
-use crate::{ids, printer, sse};
+use crate::{ids, printer};
 
 /// Pushes the branch and opens the pull request if requested. Waits until both are done.
 pub(super) async fn push(client: &Client, asked: &PushArguments, format: OutputFormat) -> Result<ExitCode, Problem> {
@@ -31,9 +31,8 @@ pub(super) async fn push(client: &Client, asked: &PushArguments, format: OutputF
         force_with_lease: asked.force_with_lease,
     };
     // Subscribe before sending the request, so that the end of the push is not missed.
-    let answer = client.follow_changes(&FeedQuery::default()).await?;
-    let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
-    let mut now = client.push_task(&id, &publish).await?;
+    let mut feed = client.follow_changes(&FeedQuery::default()).await?;
+    let mut now = client.push_task(id, &publish).await?;
     loop {
         let Some(publication) = now.publication.as_deref() else {
             return Err(Problem::internal("the server has no record of the push"));
@@ -46,8 +45,8 @@ pub(super) async fn push(client: &Client, asked: &PushArguments, format: OutputF
             }
             return outcome(publication, format);
         }
-        events.next().await.ok_or_else(|| lost(&"it closed the event stream"))??;
-        now = client.show_task(&id).await?;
+        feed.next().await?;
+        now = client.show_task(id).await?;
     }
 }
 
@@ -89,16 +88,16 @@ fn body(file: &Path) -> Result<String, Problem> {
 /// Refreshes and shows the pull request, or previews it before it is opened.
 pub(super) async fn pull_request(client: &Client, task: &str, format: OutputFormat) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let view = client.show_publication(&id).await?;
+    let view = client.show_publication(id).await?;
     if format.is_json() {
         printer::json(&view)?;
         return Ok(ExitCode::SUCCESS);
     }
-    shown(&view, &id).print();
+    shown(&view, id).print();
     Ok(ExitCode::SUCCESS)
 }
 
-fn shown(view: &PublicationView, id: &str) -> Output {
+fn shown(view: &PublicationView, id: TaskId) -> Output {
     let mut out = Output::default();
     if let Some(pull_request) = view.publication.as_ref().and_then(|publication| publication.pull_request.as_ref()) {
         lines(pull_request).for_each(|(name, value)| out.line(format!("{name:<12} {value}")));
@@ -148,7 +147,7 @@ pub(super) fn lines(pull_request: &PullRequest) -> impl Iterator<Item = (&'stati
 /// Sends review comments and failed checks to the agent.
 pub(super) async fn feedback(client: &Client, task: &str, format: OutputFormat) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let now = client.send_feedback(&id).await?;
+    let now = client.send_feedback(id).await?;
     if format.is_json() {
         printer::json(&now)?;
     } else {
@@ -176,11 +175,11 @@ mod tests {
     fn a_pull_request_is_shown_or_previewed() {
         insta::assert_snapshot!(
             "task-pull-request",
-            shown(&view(Some(&publication()), &json!(null), None), samples::TASK).plain()
+            shown(&view(Some(&publication()), &json!(null), None), samples::task_id()).plain()
         );
-        insta::assert_snapshot!("task-pull-request-preview", shown(&view(None, &json!(null), None), samples::TASK).plain());
+        insta::assert_snapshot!("task-pull-request-preview", shown(&view(None, &json!(null), None), samples::task_id()).plain());
         let why = Some("no token is set for github.com");
-        insta::assert_snapshot!("task-pull-request-by-hand", shown(&view(None, &json!(null), why), samples::TASK).plain());
+        insta::assert_snapshot!("task-pull-request-by-hand", shown(&view(None, &json!(null), why), samples::task_id()).plain());
     }
 
     #[test]

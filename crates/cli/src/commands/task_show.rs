@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use client::Client;
 use model::problem::Problem;
 use model::publication::{Checks, Publication};
 use model::task::UpdateStrategy;
@@ -11,7 +12,6 @@ use printable::{printable, printable_line};
 use protocol::RunView;
 use protocol::{Page, TaskQuery, TaskView};
 
-use crate::client::Client;
 use crate::output::{Output, OutputFormat};
 use crate::printer::Cell;
 use crate::{ids, printer, progress};
@@ -106,7 +106,7 @@ fn shown(task: &TaskView, mirror: &Path) -> Output {
         out.line(format!("{:<8} {word} from {from} to {to} after run {}", "updated", update.after_run.0));
     }
     if let Some(question) = &meta.question {
-        for text in super::task_answer::lines(question, &id.to_string()) {
+        for text in super::task_answer::lines(question, id) {
             out.line(text);
         }
     } else if let Some(place) = &task.queue {

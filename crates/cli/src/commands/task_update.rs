@@ -3,13 +3,13 @@
 
 use std::process::ExitCode;
 
+use client::Client;
 use model::merge::FileConflict;
 use model::problem::Problem;
 use model::visible::Visible;
 use printable::printable_line;
 use protocol::{ConflictsQuery, ConflictsView, UpdateOutcome, UpdateTask, UpdateView};
 
-use crate::client::Client;
 use crate::output::{Output, OutputFormat};
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
@@ -22,7 +22,7 @@ const TITLE: usize = 40;
 
 pub(super) async fn update(client: &Client, task: &str, asked: UpdateTask, format: OutputFormat) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let view = client.update_task(&id, &asked).await?;
+    let view = client.update_task(id, &asked).await?;
     if format.is_json() {
         printer::json(&view)?;
         return Ok(ExitCode::SUCCESS);
@@ -59,7 +59,7 @@ pub(super) async fn conflicts(
     format: OutputFormat,
 ) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let view = client.task_conflicts(&id, query).await?;
+    let view = client.task_conflicts(id, query).await?;
     if format.is_json() {
         printer::json(&view)?;
         return Ok(ExitCode::SUCCESS);

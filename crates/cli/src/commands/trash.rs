@@ -1,9 +1,13 @@
 //! `trash`, `gc`, `disk`, `task restore` and `env restore`: manage the trash and disk usage.
 //! These commands use only the API and the terminal, never files in the home directory.
 
+use std::fmt::Display;
 use std::process::ExitCode;
+use std::str::FromStr;
 
+use client::Client;
 use model::ErrorCode;
+use model::ids::{EnvironmentId, TaskId};
 use model::near::near;
 use model::problem::Problem;
 use model::size::bytes as size;
@@ -13,7 +17,6 @@ use protocol::{
 };
 
 use crate::args::GcArguments;
-use crate::client::Client;
 use crate::output::{Output, OutputFormat};
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
@@ -73,33 +76,48 @@ fn kind(kind: TrashKind) -> &'static str {
     }
 }
 
-/// Finds an item in the trash by its name or a prefix of its ID. Returns its ID.
-async fn find(client: &Client, wanted: &str, kind: TrashKind) -> Result<String, Problem> {
-    let items = trash(client).await?.items;
+/// Finds an item among these by its name or a prefix of its ID. Returns its ID, or `None` if there is no such item.
+fn find<T: FromStr>(items: &[TrashItem], wanted: &str, kind: TrashKind) -> Result<Option<T>, Problem>
+where
+    T::Err: Display,
+{
     let mut found = items.iter().filter(|item| item.kind == kind && (item.id.starts_with(wanted) || item.name == wanted));
     match (found.next(), found.next()) {
-        (Some(only), None) => Ok(only.id.clone()),
+        (Some(only), None) => only.id.parse().map(Some).map_err(Problem::internal),
         (Some(_), Some(_)) => Err(Problem::new(ErrorCode::AmbiguousId, format!("`{wanted}` matches several items in the trash"))
             .hint("use more characters of the ID")
             .hint("list the trash: codex-orchestrator trash")),
-        (None, _) => restored_already(client, wanted, kind, &items).await,
+        (None, _) => Ok(None),
     }
 }
 
-/// Looks for an item outside the trash. It may have been restored already, which is not an error.
-async fn restored_already(client: &Client, wanted: &str, kind: TrashKind, items: &[TrashItem]) -> Result<String, Problem> {
-    let found = if kind == TrashKind::Task { ids::task(client, wanted).await } else { ids::environment(client, wanted).await };
-    found.map_err(|mut problem| {
-        let names =
-            items.iter().filter(|item| item.kind == kind && kind == TrashKind::Environment).map(|item| item.name.as_str());
-        problem.report.hints = near(wanted, names, 1).into_iter().map(|name| format!("did you mean `{name}`?")).collect();
-        problem.hint("list what can be restored: codex-orchestrator trash")
-    })
+/// Returns the error for an item that is neither in the trash nor outside it. `names` are those in the trash that could be meant.
+fn not_restored<'a>(mut problem: Problem, wanted: &str, names: impl Iterator<Item = &'a str>) -> Problem {
+    problem.report.hints = near(wanted, names, 1).into_iter().map(|name| format!("did you mean `{name}`?")).collect();
+    problem.hint("list what can be restored: codex-orchestrator trash")
+}
+
+async fn removed_task(client: &Client, wanted: &str) -> Result<TaskId, Problem> {
+    if let Some(id) = find(&trash(client).await?.items, wanted, TrashKind::Task)? {
+        return Ok(id);
+    }
+    // The task may have been restored already, which is not an error.
+    ids::task(client, wanted).await.map_err(|problem| not_restored(problem, wanted, std::iter::empty()))
+}
+
+async fn removed_environment(client: &Client, wanted: &str) -> Result<EnvironmentId, Problem> {
+    let items = trash(client).await?.items;
+    if let Some(id) = find(&items, wanted, TrashKind::Environment)? {
+        return Ok(id);
+    }
+    let names = items.iter().filter(|item| item.kind == TrashKind::Environment).map(|item| item.name.as_str());
+    // The repository may have been restored already, which is not an error.
+    ids::environment(client, wanted).await.map_err(|problem| not_restored(problem, wanted, names))
 }
 
 pub(crate) async fn restore_task(client: &Client, wanted: &str, format: OutputFormat) -> Result<ExitCode, Problem> {
-    let id = find(client, wanted, TrashKind::Task).await?;
-    let view = client.restore_task(&id).await?;
+    let id = removed_task(client, wanted).await?;
+    let view = client.restore_task(id).await?;
     if format.is_json() {
         printer::json(&view)?;
     } else {
@@ -109,8 +127,8 @@ pub(crate) async fn restore_task(client: &Client, wanted: &str, format: OutputFo
 }
 
 pub(crate) async fn restore_environment(client: &Client, wanted: &str, format: OutputFormat) -> Result<(), Problem> {
-    let id = find(client, wanted, TrashKind::Environment).await?;
-    let view = client.restore_environment(&id).await?;
+    let id = removed_environment(client, wanted).await?;
+    let view = client.restore_environment(id).await?;
     if format.is_json() {
         return printer::json(&view);
     }

@@ -21,7 +21,6 @@ use tokio::process::Command;
 use self::systemd::{Manager, Systemd, UnitState};
 use self::unit::{NAME, Scope, Unit};
 use crate::args::{Arguments, InstallArguments, ServiceCommand};
-use crate::client::Client;
 use crate::output::{Output, OutputFormat};
 use crate::printer;
 use crate::server;
@@ -158,7 +157,7 @@ async fn installed(systemd: &Systemd, unit: &Unit) -> Result<bool, Problem> {
 
 /// Stops a server that runs in the background with the same home directory. Its runs continue, and the service takes them over.
 async fn end_background_server(home: &Path) -> Result<(), Problem> {
-    let client = Client::of(home).await?;
+    let client = server::client_of(home).await?;
     if !client.answers().await {
         return Ok(());
     }
