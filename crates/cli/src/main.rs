@@ -15,10 +15,10 @@ mod output;
 mod printer;
 mod progress;
 mod reference;
-#[cfg(test)]
-mod samples;
 mod server;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -70,28 +70,4 @@ fn for_codex_docker(mut all: Vec<OsString>) -> Option<Vec<OsString>> {
 fn fail(problem: &Problem) -> ExitCode {
     printer::problem(problem);
     ExitCode::from(problem.report.code.known().map_or(1, ErrorCode::exit_code))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn dispatched(words: &[&str]) -> Option<Vec<String>> {
-        let arguments = for_codex_docker(words.iter().map(OsString::from).collect())?;
-        Some(arguments.into_iter().map(|word| word.into_string().expect("text")).collect())
-    }
-
-    #[test]
-    fn one_program_answers_to_two_names() {
-        for words in
-            [&["codex-docker", "exec", "-"][..], &["/usr/bin/codex-docker", "exec", "-"], &["orch", "codex-docker", "exec", "-"]]
-        {
-            assert_eq!(dispatched(words).expect("the name is codex-docker"), ["exec", "-"]);
-        }
-        assert_eq!(dispatched(&["codex-docker"]).expect("codex-docker needs no arguments"), Vec::<String>::new());
-        assert_eq!(dispatched(&["codex-docker", "codex-docker"]).expect("the second word is an argument"), ["codex-docker"]);
-        for words in [&["orch"][..], &["orch", "status"], &["orch", "task", "codex-docker"], &[]] {
-            assert_eq!(dispatched(words), None, "{words:?}");
-        }
-    }
 }

@@ -20,24 +20,62 @@ use crate::diff_lines::{self, Colours};
 /// The number of spaces between columns.
 const GAP: usize = 2;
 
-/// Prints a line on stdout. It is not an error if the reader has closed the pipe.
-pub(crate) fn line(text: impl AsRef<str>) {
-    let mut out = anstream::stdout().lock();
-    if writeln!(out, "{}", text.as_ref()).is_err() {
-        tracing::debug!("stdout is closed");
+/// One of the two outputs of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    /// Prints a line. It is not an error if the reader has closed the pipe.
+    fn line(self, text: &str) {
+        #[cfg(test)]
+        if captured::keep_line(self, text) {
+            return;
+        }
+        match self {
+            Self::Stdout => {
+                if writeln!(anstream::stdout().lock(), "{text}").is_err() {
+                    tracing::debug!("stdout is closed");
+                }
+            }
+            Self::Stderr => {
+                if writeln!(anstream::stderr().lock(), "{text}").is_err() {
+                    tracing::debug!("stderr is closed");
+                }
+            }
+        }
     }
+
+    fn is_terminal(self) -> bool {
+        #[cfg(test)]
+        if let Some(reader) = captured::reader() {
+            return reader == captured::Reader::Terminal;
+        }
+        match self {
+            Self::Stdout => std::io::stdout().is_terminal(),
+            Self::Stderr => std::io::stderr().is_terminal(),
+        }
+    }
+}
+
+/// Prints a line on stdout.
+pub(crate) fn line(text: impl AsRef<str>) {
+    Stream::Stdout.line(text.as_ref());
 }
 
 /// Prints a line on stderr: progress or a remark.
 pub(crate) fn remark(text: impl AsRef<str>) {
-    let mut out = anstream::stderr().lock();
-    if writeln!(out, "{}", text.as_ref()).is_err() {
-        tracing::debug!("stderr is closed");
-    }
+    Stream::Stderr.line(text.as_ref());
 }
 
 /// Prints bytes on stdout without changing them.
 pub(crate) fn bytes(bytes: &[u8]) {
+    #[cfg(test)]
+    if captured::keep(Stream::Stdout, bytes) {
+        return;
+    }
     let mut out = std::io::stdout().lock();
     if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
         tracing::debug!("stdout is closed");
@@ -78,7 +116,12 @@ pub(crate) fn hint(text: &str) {
 
 /// Whether stdout is a terminal, where control characters must be escaped.
 pub(crate) fn is_for_people() -> bool {
-    std::io::stdout().is_terminal()
+    Stream::Stdout.is_terminal()
+}
+
+/// Whether stderr is a terminal, which can show a progress bar.
+pub(crate) fn shows_progress() -> bool {
+    Stream::Stderr.is_terminal()
 }
 
 /// Prints a diff for people.
@@ -161,6 +204,69 @@ pub(crate) fn entry(entry: &TranscriptEntry) {
     line(format!("{mark} {}", entry.title));
     for text in entry.body.lines() {
         line(format!("  {}", text.dimmed()));
+    }
+}
+
+/// Keeps what a test prints, instead of printing it.
+#[cfg(test)]
+pub(crate) mod captured {
+    use std::cell::RefCell;
+
+    use super::Stream;
+
+    /// The reader of the output.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Reader {
+        /// A program, which gets no colours.
+        Pipe,
+        /// A person.
+        Terminal,
+    }
+
+    /// The kept output.
+    #[derive(Debug)]
+    pub(crate) struct Captured {
+        reader: Reader,
+        pub(crate) stdout: Vec<u8>,
+        pub(crate) stderr: Vec<u8>,
+    }
+
+    thread_local! {
+        static CAPTURED: RefCell<Option<Captured>> = const { RefCell::new(None) };
+    }
+
+    /// Returns the output of a future and what it prints on this thread.
+    pub(crate) async fn during<F: Future>(reader: Reader, future: F) -> (F::Output, Captured) {
+        CAPTURED.set(Some(Captured { reader, stdout: vec![], stderr: vec![] }));
+        let output = future.await;
+        (output, CAPTURED.take().expect("only one future at a time is captured"))
+    }
+
+    pub(super) fn reader() -> Option<Reader> {
+        CAPTURED.with_borrow(|captured| captured.as_ref().map(|captured| captured.reader))
+    }
+
+    /// Returns whether the line was kept. As in [`anstream`], colours are only for terminals.
+    pub(super) fn keep_line(stream: Stream, text: &str) -> bool {
+        reader().is_some_and(|reader| {
+            let text = match reader {
+                Reader::Pipe => anstream::adapter::strip_str(text).to_string(),
+                Reader::Terminal => text.to_owned(),
+            };
+            keep(stream, format!("{text}\n").as_bytes())
+        })
+    }
+
+    /// Returns whether the bytes were kept.
+    pub(super) fn keep(stream: Stream, bytes: &[u8]) -> bool {
+        CAPTURED.with_borrow_mut(|captured| {
+            let Some(captured) = captured else { return false };
+            match stream {
+                Stream::Stdout => captured.stdout.extend_from_slice(bytes),
+                Stream::Stderr => captured.stderr.extend_from_slice(bytes),
+            }
+            true
+        })
     }
 }
 

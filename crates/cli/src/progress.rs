@@ -2,7 +2,6 @@
 //! The bar disappears when the operation ends.
 
 use std::cell::RefCell;
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use client::Client;
@@ -24,7 +23,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = printer::shows_progress().then(|| {
             let bar = ProgressBar::new(100);
             if let Ok(style) = ProgressStyle::with_template("{msg:<24} [{bar:32}] {pos:>3}%") {
                 bar.set_style(style.progress_chars("=> "));

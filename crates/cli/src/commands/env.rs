@@ -1,7 +1,7 @@
 //! `env`: manages repositories. `env add` waits for the clone and shows its progress.
 //! These commands use only the API and the terminal, never the files of the server.
 
-use std::io::IsTerminal as _;
+use std::io::{BufRead, IsTerminal as _};
 use std::process::ExitCode;
 
 use client::Client;
@@ -217,7 +217,11 @@ enum Confirmation {
 async fn remove(client: &Client, env: &str, confirmation: Confirmation) -> Result<(), Problem> {
     let id = ids::environment(client, env).await?;
     let view = client.show_environment(id).await?;
-    if confirmation == Confirmation::Required && view.tasks > 0 && std::io::stdin().is_terminal() && !confirmed(&view)? {
+    if confirmation == Confirmation::Required
+        && view.tasks > 0
+        && std::io::stdin().is_terminal()
+        && !confirmed(&view, std::io::stdin().lock())?
+    {
         printer::remark("Nothing was removed.");
         return Ok(());
     }
@@ -226,14 +230,15 @@ async fn remove(client: &Client, env: &str, confirmation: Confirmation) -> Resul
     Ok(())
 }
 
-fn confirmed(view: &EnvironmentView) -> Result<bool, Problem> {
+/// Asks for the repository's name and reads the answer. An empty answer is not a confirmation.
+fn confirmed(view: &EnvironmentView, mut answers: impl BufRead) -> Result<bool, Problem> {
     printer::remark(format!(
         "This moves {} and {} to the trash. Enter the repository's name to confirm:",
         view.name,
         plural(view.tasks, "task")
     ));
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(Problem::internal)?;
+    answers.read_line(&mut answer).map_err(Problem::internal)?;
     Ok(answer.trim() == view.name.as_str())
 }
 

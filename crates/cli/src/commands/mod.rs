@@ -45,6 +45,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
         return serve::run(&arguments, serve).await;
     }
     log_plainly();
+    Box::pin(answer(&arguments)).await
+}
+
+/// Runs any command except `serve`.
+pub(crate) async fn answer(arguments: &Arguments) -> Result<ExitCode, Problem> {
     match &arguments.command {
         Command::Completions { shell } => {
             let mut script = vec![];
@@ -57,24 +62,24 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
             printer::bytes(config::sample().as_bytes());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Demo(demo) => demo::run(&arguments, demo).await,
-        Command::Down => down::run(&config(&arguments)?, arguments.format()).await,
-        Command::Doctor => doctor::run(&config(&arguments)?, arguments.format()).await,
-        Command::Login(login) => login::login(&config(&arguments)?, login, arguments.format()).await,
-        Command::Logout => login::logout(&config(&arguments)?, arguments.format()),
-        Command::Service(command) => service::run(&arguments, command).await,
+        Command::Demo(demo) => demo::run(arguments, demo).await,
+        Command::Down => down::run(&config(arguments)?, arguments.format()).await,
+        Command::Doctor => doctor::run(&config(arguments)?, arguments.format()).await,
+        Command::Login(login) => login::login(&config(arguments)?, login, arguments.format()).await,
+        Command::Logout => login::logout(&config(arguments)?, arguments.format()),
+        Command::Service(command) => service::run(arguments, command).await,
         Command::SignIn { address } => {
-            sign_in::run(&ensure(&config(&arguments)?).await?.0, address.as_deref(), arguments.format()).await
+            sign_in::run(&ensure(&config(arguments)?).await?.0, address.as_deref(), arguments.format()).await
         }
-        Command::Password(command) => password::run(&ensure(&config(&arguments)?).await?.0, command).await,
-        Command::Up => status::up(&config(&arguments)?, arguments.format()).await,
-        Command::Status => status::status(&ensure(&config(&arguments)?).await?.0, arguments.format()).await,
-        Command::Env(command) => env::run(&ensure(&config(&arguments)?).await?.0, command, arguments.format()).await,
-        Command::Task(command) => task::run(&ensure(&config(&arguments)?).await?.0, command, arguments.format()).await,
-        Command::Trash => trash::list(&ensure(&config(&arguments)?).await?.0, arguments.format()).await,
-        Command::Gc(gc) => trash::collect(&ensure(&config(&arguments)?).await?.0, gc, arguments.format()).await,
-        Command::Disk => trash::disk(&ensure(&config(&arguments)?).await?.0, arguments.format()).await,
-        Command::Queue => queue::run(&ensure(&config(&arguments)?).await?.0, arguments.format()).await,
+        Command::Password(command) => password::run(&ensure(&config(arguments)?).await?.0, command).await,
+        Command::Up => status::up(&config(arguments)?, arguments.format()).await,
+        Command::Status => status::status(&ensure(&config(arguments)?).await?.0, arguments.format()).await,
+        Command::Env(command) => env::run(&ensure(&config(arguments)?).await?.0, command, arguments.format()).await,
+        Command::Task(command) => task::run(&ensure(&config(arguments)?).await?.0, command, arguments.format()).await,
+        Command::Trash => trash::list(&ensure(&config(arguments)?).await?.0, arguments.format()).await,
+        Command::Gc(gc) => trash::collect(&ensure(&config(arguments)?).await?.0, gc, arguments.format()).await,
+        Command::Disk => trash::disk(&ensure(&config(arguments)?).await?.0, arguments.format()).await,
+        Command::Queue => queue::run(&ensure(&config(arguments)?).await?.0, arguments.format()).await,
         // `serve` is handled above, and `codex-docker` in `main`.
         Command::Serve(_) | Command::CodexDocker { .. } => Ok(ExitCode::SUCCESS),
     }

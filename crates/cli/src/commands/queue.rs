@@ -100,7 +100,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::samples;
+    use crate::tests::samples;
 
     #[test]
     fn the_queue_says_why_runs_wait() {

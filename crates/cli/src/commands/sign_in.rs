@@ -1,7 +1,6 @@
 //! `sign-in`: prints a link that signs in one browser, and its QR code for a phone.
 //! The link works once.
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use client::Client;
@@ -22,7 +21,7 @@ pub(super) async fn run(client: &Client, address: Option<&str>, format: OutputFo
         return Ok(ExitCode::SUCCESS);
     }
     let url = url(&link, address)?;
-    if std::io::stdout().is_terminal() {
+    if printer::is_for_people() {
         printer::line(qr_code(&url)?);
     }
     shown(&url, &link, address).print();

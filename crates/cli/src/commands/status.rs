@@ -127,7 +127,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::samples;
+    use crate::tests::samples;
 
     fn status(worker: &Value, more: &Value) -> ServerStatus {
         let mut status = json!({

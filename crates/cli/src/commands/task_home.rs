@@ -2,7 +2,7 @@
 //! The data from the server is not changed, and a file gets its name only when it is complete.
 
 use std::fs::File;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::{ids, printer};
 
 pub(super) async fn bundle(client: &Client, task: &str, output: Option<&Path>) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    if output.is_none() && std::io::stdout().is_terminal() {
+    if output.is_none() && printer::is_for_people() {
         return Err(Problem::new(ErrorCode::Usage, "cannot write a bundle to a terminal")
             .hint(format!("write it to a file: codex-orchestrator task bundle {id} -o task.bundle")));
     }

@@ -162,7 +162,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::samples::{self, completed_run, publication, task};
+    use crate::tests::samples::{self, completed_run, publication, task};
 
     fn view(publication: Option<&serde_json::Value>, forge: &serde_json::Value, by_hand: Option<&str>) -> PublicationView {
         samples::from(json!({

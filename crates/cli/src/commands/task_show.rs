@@ -204,7 +204,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::samples::{self, completed_run, publication, run, task, thread};
+    use crate::tests::samples::{self, completed_run, publication, run, task, thread};
 
     fn text(task: &TaskView) -> String {
         shown(task, Path::new("/home/me/.codex-orchestrator/envs/e/mirror")).plain()

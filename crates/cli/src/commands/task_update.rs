@@ -110,7 +110,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::samples::{self, completed_run, task};
+    use crate::tests::samples::{self, completed_run, task};
 
     #[test]
     fn an_update_says_what_happened_to_the_branch() {

@@ -275,7 +275,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::samples;
+    use crate::tests::samples;
 
     fn item(kind: &str) -> Value {
         json!({

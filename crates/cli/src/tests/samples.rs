@@ -53,6 +53,11 @@ pub(crate) fn completed_run() -> Value {
 
 /// Returns a task with these runs. The given fields are added to the task or replace its fields.
 pub(crate) fn task(runs: &[Value], fields: Value) -> TaskView {
+    from(task_json(runs, fields))
+}
+
+/// Returns a task as the API sends it.
+pub(crate) fn task_json(runs: &[Value], fields: Value) -> Value {
     let status = runs.last().and_then(|run| run["status"].as_str()).unwrap_or("queued").to_owned();
     let active = matches!(status.as_str(), "queued" | "preparing" | "running" | "stopping");
     let task = json!({
@@ -61,7 +66,27 @@ pub(crate) fn task(runs: &[Value], fields: Value) -> TaskView {
         "thread_id": null, "status": status, "created_at": "2026-03-01T12:00:00Z", "updated_at": "2026-03-01T12:00:00Z",
         "runs": runs, "env_name": "app", "group": "running", "active": active, "progress": null,
     });
-    from(merged(task, fields))
+    merged(task, fields)
+}
+
+/// Returns a repository that is ready, as the API sends it. The given fields are added to the repository or replace its fields.
+pub(crate) fn environment(fields: Value) -> Value {
+    let environment = json!({
+        "env_id": ENV, "name": "app", "repo_url": "https://github.com/me/app.git", "default_branch": "main", "status": "ready",
+        "error": null, "progress": null, "variables": {}, "tasks": 2, "created_at": "2026-01-02T03:04:05Z",
+        "updated_at": "2026-01-02T03:04:05Z",
+    });
+    merged(environment, fields)
+}
+
+/// Returns a page with these items.
+pub(crate) fn page(items: &[Value]) -> Value {
+    json!({ "items": items, "next_cursor": null })
+}
+
+/// Returns an event of the feed that says that the queue changed.
+pub(crate) fn change(number: u64) -> String {
+    format!("id: {number}\ndata: {{\"type\":\"queue\",\"waiting\":0}}\n\n")
 }
 
 /// Returns the field that contains the ID of the task's thread.
