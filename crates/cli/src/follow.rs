@@ -82,7 +82,7 @@ async fn lines(
         match stream.next().await? {
             RunEvent::Ended(ended) => return Ok(ended),
             RunEvent::Line(line) => match form {
-                RunFormat::Raw => printer::line(line.raw()),
+                RunFormat::Raw => printer::bytes(format!("{}\n", line.raw()).as_bytes()),
                 RunFormat::Transcript => show(&line.event()),
             },
         }

@@ -1,6 +1,8 @@
 //! The output of a command as a value: its answer on stdout, remarks and hints on stderr.
 //! Functions that build an output print nothing, so that tests can compare the whole text.
 
+use printable::printable;
+
 use crate::printer::{self, Cell};
 
 /// The format in which a command prints its answer.
@@ -34,8 +36,13 @@ enum Line {
 }
 
 impl Output {
-    /// Adds a line to the answer on stdout.
+    /// Adds a line to the answer on stdout. Control characters are removed.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) {
+        self.styled(printable(text.as_ref()));
+    }
+
+    /// Adds a line with our own styles to the answer. All other text in it must already be printable.
+    pub(crate) fn styled(&mut self, text: impl AsRef<str>) {
         self.0.push(Line::Answer(text.as_ref().to_owned()));
     }
 
@@ -58,7 +65,7 @@ impl Output {
     pub(crate) fn print(&self) {
         for line in &self.0 {
             match line {
-                Line::Answer(text) => printer::line(text),
+                Line::Answer(text) => printer::styled(text),
                 Line::Remark(text) => printer::remark(text),
                 Line::Hint(text) => printer::hint(text),
             }
@@ -70,9 +77,9 @@ impl Output {
     pub(crate) fn plain(&self) -> String {
         let lines = self.0.iter().flat_map(|line| match line {
             Line::Answer(text) => text.split('\n').map(str::to_owned).collect::<Vec<_>>(),
-            Line::Remark(text) => text.split('\n').map(|text| format!("stderr| {text}")).collect(),
+            Line::Remark(text) => printable(text).split('\n').map(|text| format!("stderr| {text}")).collect(),
             Line::Hint(text) => vec![format!("stderr| hint:  {text}")],
         });
-        lines.map(|line| printable::printable(&line).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+        lines.map(|line| printable(&line).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
     }
 }

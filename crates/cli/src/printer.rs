@@ -1,7 +1,7 @@
 //! Prints text for people: aligned tables and short summaries. Colours appear only in a terminal, and not if `NO_COLOR` is set.
 //!
-//! Invariant: control characters in text from agents, remotes and files never reach a terminal. In JSON they are escaped.
-//! A patch that is written to a pipe is not changed.
+//! Invariant: control characters in text from agents, remotes and files never reach a terminal, because [`line`] and [`remark`] remove
+//! them. In JSON they are escaped. Only [`styled`] and [`bytes`] print text as it is: text with our own styles, patches and raw logs.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -62,12 +62,17 @@ impl Stream {
 
 /// Prints a line on stdout.
 pub(crate) fn line(text: impl AsRef<str>) {
+    Stream::Stdout.line(&printable(text.as_ref()));
+}
+
+/// Prints a line with our own styles on stdout. All other text in it must already be printable.
+pub(crate) fn styled(text: impl AsRef<str>) {
     Stream::Stdout.line(text.as_ref());
 }
 
 /// Prints a line on stderr: progress or a remark.
 pub(crate) fn remark(text: impl AsRef<str>) {
-    Stream::Stderr.line(text.as_ref());
+    Stream::Stderr.line(&printable(text.as_ref()));
 }
 
 /// Prints bytes on stdout without changing them.
@@ -84,7 +89,7 @@ pub(crate) fn bytes(bytes: &[u8]) {
 
 /// Prints a value of the API as JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Problem> {
-    line(harmless(&serde_json::to_string_pretty(value).map_err(Problem::internal)?));
+    styled(harmless(&serde_json::to_string_pretty(value).map_err(Problem::internal)?));
     Ok(())
 }
 
@@ -103,7 +108,7 @@ fn harmless(json: &str) -> String {
 
 /// Prints an error and its hints.
 pub(crate) fn problem(problem: &Problem) {
-    remark(format!("{} {}", "error:".red().bold(), printable(&problem.report.message)));
+    Stream::Stderr.line(&format!("{} {}", "error:".red().bold(), printable(&problem.report.message)));
     for hint in &problem.report.hints {
         self::hint(hint);
     }
@@ -111,7 +116,7 @@ pub(crate) fn problem(problem: &Problem) {
 
 /// Prints a hint.
 pub(crate) fn hint(text: &str) {
-    remark(format!("{}  {}", "hint:".cyan().bold(), printable(text)));
+    Stream::Stderr.line(&format!("{}  {}", "hint:".cyan().bold(), printable(text)));
 }
 
 /// Whether stdout is a terminal, where control characters must be escaped.
@@ -127,7 +132,7 @@ pub(crate) fn shows_progress() -> bool {
 /// Prints a diff for people.
 pub(crate) fn diff(diff: &Diff) {
     let has_colours = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
-    diff_lines::lines(diff, if has_colours { Colours::Shown } else { Colours::None }).for_each(line);
+    diff_lines::lines(diff, if has_colours { Colours::Shown } else { Colours::None }).for_each(styled);
 }
 
 /// A cell of a table, as plain text to measure its width and as coloured text to print.
@@ -137,8 +142,9 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    pub(crate) fn plain(text: impl Into<String>) -> Self {
-        let plain = text.into();
+    /// Creates a cell with any text. Control characters are removed, and line breaks become spaces.
+    pub(crate) fn plain(text: impl AsRef<str>) -> Self {
+        let plain = printable(text.as_ref()).replace(['\n', '\t'], " ");
         Self { shown: plain.clone(), plain }
     }
 
@@ -149,7 +155,7 @@ impl Cell {
 
 /// Prints a table with aligned columns.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<Cell>]) {
-    aligned(heading, rows).iter().for_each(line);
+    aligned(heading, rows).iter().for_each(styled);
 }
 
 /// Returns the lines of a table with aligned columns.
@@ -201,9 +207,9 @@ pub(crate) fn entry(entry: &TranscriptEntry) {
         EntryKind::Error => "✗".red().bold().to_string(),
         EntryKind::Note | EntryKind::Lifecycle => "·".dimmed().to_string(),
     };
-    line(format!("{mark} {}", entry.title));
+    styled(format!("{mark} {}", entry.title));
     for text in entry.body.lines() {
-        line(format!("  {}", text.dimmed()));
+        styled(format!("  {}", text.dimmed()));
     }
 }
 

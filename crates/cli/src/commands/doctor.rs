@@ -10,6 +10,7 @@ use doctor::{Finding, Level, findings};
 use model::ErrorCode;
 use model::problem::Problem;
 use owo_colors::OwoColorize as _;
+use printable::printable;
 
 use crate::output::{Output, OutputFormat};
 use crate::{printer, server};
@@ -55,7 +56,7 @@ fn show(out: &mut Output, finding: &Finding) {
         Level::Warning => "warning".yellow().to_string(),
         Level::Failure => "failure".red().to_string(),
     };
-    out.line(format!("{level}  {:<7} {}", finding.check, finding.found));
+    out.styled(format!("{level}  {:<7} {}", printable(&finding.check), printable(&finding.found)));
     for hint in &finding.hints {
         out.line(format!("                 → {hint}"));
     }

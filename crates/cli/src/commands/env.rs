@@ -176,7 +176,7 @@ fn show(env: &EnvironmentView, format: OutputFormat) -> Result<(), Problem> {
     if format.is_json() {
         return printer::json(env);
     }
-    lines(env).iter().for_each(printer::line);
+    lines(env).iter().for_each(printer::styled);
     Ok(())
 }
 
@@ -185,7 +185,7 @@ fn lines(env: &EnvironmentView) -> Vec<String> {
     let mut rows = vec![
         ("id", env.env_id.to_string()),
         ("name", env.name.to_string()),
-        ("status", printer::status(env.status.as_str())),
+        ("status", env.status.as_str().to_owned()),
         ("repository", env.repo_url.to_string()),
         ("branch", branch.to_owned()),
         ("tasks", env.tasks.to_string()),
@@ -204,7 +204,8 @@ fn lines(env: &EnvironmentView) -> Vec<String> {
         rows.extend(error.hints.iter().map(|hint| ("hint", hint.clone())));
     }
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    rows.into_iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect()
+    let styled = |name: &str, value: &str| if name == "status" { printer::status(value) } else { printable(value).into_owned() };
+    rows.into_iter().map(|(name, value)| format!("{name:<width$}  {}", styled(name, &value))).collect()
 }
 
 /// Whether the user has already confirmed a removal.

@@ -85,10 +85,10 @@ fn shown(task: &TaskView, mirror: &Path) -> Output {
     let meta = task;
     let id = meta.task_id;
     let name = task.env_name.as_ref().map_or("-", |name| name.as_str());
+    out.line(format!("{:<8} {id}", "task"));
+    out.line(format!("{:<8} {}", "title", printable_line(meta.title.as_str(), 200)));
+    out.styled(format!("{:<8} {}", "status", printer::status(meta.status.as_str())));
     for (label, value) in [
-        ("task", id.to_string()),
-        ("title", printable_line(meta.title.as_str(), 200)),
-        ("status", printer::status(meta.status.as_str())),
         ("env", format!("{name} ({})", meta.env_id)),
         ("branch", meta.branch.to_string()),
         ("base", format!("{} ({})", meta.base_sha.as_ref().map_or("-", |sha| sha.short()), meta.git_ref)),
@@ -153,7 +153,7 @@ fn shown(task: &TaskView, mirror: &Path) -> Output {
 
 fn show_publication(out: &mut Output, publication: &Publication) {
     let sha = publication.pushed_sha.as_ref().map_or("-", |sha| sha.short());
-    out.line(format!("\npushed   {}  {sha}", printer::status(publication.status.as_str())));
+    out.styled(format!("\npushed   {}  {sha}", printer::status(publication.status.as_str())));
     let mut field = |name: &str, value: String| out.line(format!("  {name:<12} {value}"));
     for (name, value) in publication.pull_request.iter().flat_map(super::task_publish::lines) {
         field(name, value);
@@ -173,7 +173,7 @@ fn shell_word(path: &Path) -> String {
 
 fn show_run(out: &mut Output, run: &RunView) {
     let status = serde_json::to_value(run.status).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
-    out.line(format!("\nrun {}    {}  {}", run.number.0, printer::status(&status), printable_line(run.prompt.as_str(), TITLE)));
+    out.styled(format!("\nrun {}    {}  {}", run.number.0, printer::status(&status), printable_line(run.prompt.as_str(), TITLE)));
     let mut field = |name: &str, value: String| out.line(format!("  {name:<9} {value}"));
     for image in &run.images {
         field("image", format!("{} (images/{})", printable_line(&image.name, TITLE), image.file));

@@ -4,6 +4,7 @@
 
 mod exports;
 mod following;
+mod hostile;
 mod lookups;
 mod repositories;
 pub(crate) mod samples;
