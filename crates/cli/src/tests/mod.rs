@@ -2,9 +2,11 @@
 //!
 //! Tests of single functions are in the files that contain them.
 
+mod arguments;
 mod exports;
 mod following;
 mod hostile;
+mod housekeeping;
 mod lookups;
 mod repositories;
 pub(crate) mod samples;
