@@ -200,4 +200,66 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn every_way_to_change_a_file_has_its_heading() {
+        let check = |patch: &str, expect: &[&str]| assert_eq!(shown(patch.as_bytes(), Colours::None), expect, "{patch}");
+        check(
+            "diff --git a/x b/x\nnew file mode 100755\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+x\n",
+            &["file x", "new, mode 100755", "@@ -0,0 +1,1 @@ ", "+x"],
+        );
+        check(
+            "diff --git a/x b/x\ndeleted file mode 100644\n--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n",
+            &["file x", "deleted, mode 100644", "@@ -1,1 +0,0 @@ ", "-x"],
+        );
+        check("diff --git a/x b/x\nold mode 100644\nnew mode 100755\n", &["file x", "mode 100644 → 100755"]);
+        check("diff --git a/x b/y\nsimilarity index 100%\ncopy from x\ncopy to y\n", &["file y", "copied from x"]);
+        check(
+            "diff --git a/l b/l\ndeleted file mode 100644\n--- a/l\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\ndiff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+target\n\\ No newline at end of file\n",
+            &[
+                "file l",
+                "mode 100644 → 120000",
+                "@@ -1,1 +0,0 @@ ",
+                "-x",
+                "@@ -0,0 +1,1 @@ ",
+                "+target",
+                "\\ No newline at end of file",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_missing_newline_at_the_end_is_shown_for_both_sides() {
+        let patch = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\n\\ No newline at end of file\n";
+        let marker = "\\ No newline at end of file";
+        assert_eq!(shown(patch, Colours::None)[2..], ["-a", marker, "+b", marker]);
+    }
+
+    #[test]
+    fn a_heading_of_a_hunk_and_wide_text_are_kept() {
+        let patch = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -10,2 +10,2 @@ fn main() \u{1b}[2J{\n-日本\n+e\u{301} 🦀\n";
+        let lines = shown(patch.as_bytes(), Colours::None);
+        assert_eq!(lines[1], "@@ -10,2 +10,2 @@ fn main() ␛[2J{");
+        assert_eq!(lines[2..], ["-日本", "+e\u{301} 🦀"]);
+    }
+
+    #[test]
+    fn a_very_long_line_is_complete() {
+        let long = "x".repeat(100_000);
+        let lines = shown(&added(&[long.as_bytes()]), Colours::Shown);
+        assert_eq!(lines.last().map(|line| line.matches('x').count()), Some(100_000));
+    }
+
+    #[test]
+    fn nothing_is_printed_for_no_changes() {
+        assert_eq!(shown(b"", Colours::Shown), [""; 0]);
+    }
+
+    #[test]
+    fn a_name_cannot_forge_a_heading() {
+        let patch = b"diff --git \"a/x\\nfile other\" \"b/x\\nfile other\"\n--- \"a/x\\nfile other\"\n+++ \"b/x\\nfile other\"\n@@ -1 +1 @@\n-a\n+b\n";
+        let lines = shown(patch, Colours::None);
+        assert_eq!(lines.iter().filter(|line| line.starts_with("file ")).count(), 1, "{lines:?}");
+        assert!(lines[0].contains('␊') && lines[1] == "! its name contains control or invisible characters", "{lines:?}");
+    }
 }

@@ -131,4 +131,11 @@ mod tests {
             assert_eq!(code_of(status), 1);
         }
     }
+
+    #[test]
+    fn a_run_that_is_still_active_is_not_a_success() {
+        for status in [RunStatus::Queued, RunStatus::Preparing, RunStatus::Running, RunStatus::Stopping] {
+            assert_eq!(code_of(status), 1);
+        }
+    }
 }

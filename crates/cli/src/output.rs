@@ -83,3 +83,31 @@ impl Output {
         lines.map(|line| printable(&line).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::printer::captured::{self, Reader};
+
+    #[tokio::test]
+    async fn answers_and_remarks_go_to_their_own_streams_in_order() {
+        let mut out = Output::default();
+        out.line("one\ntwo");
+        out.remark("a remark\u{1b}[2J");
+        out.styled("\u{1b}[32mgreen\u{1b}[39m");
+        out.table(&["a", "b"], &[vec![Cell::plain("1"), Cell::plain("2")]]);
+        out.hint("a hint\u{7}");
+        let ((), captured) = captured::during(Reader::Pipe, async { out.print() }).await;
+        assert_eq!(captured.stdout, b"one\ntwo\ngreen\nA  B\n1  2\n");
+        assert_eq!(captured.stderr, b"a remark\nhint:  a hint\n");
+        assert_eq!(out.plain(), "one\ntwo\nstderr| a remark\ngreen\nA  B\n1  2\nstderr| hint:  a hint");
+    }
+
+    #[test]
+    fn text_in_an_answer_cannot_forge_a_style() {
+        let mut out = Output::default();
+        out.line("\u{1b}[8mhidden\u{1b}[0m \u{202e}reversed");
+        let Output(lines) = out;
+        assert!(matches!(lines.as_slice(), [Line::Answer(text)] if text == "hidden reversed"), "{lines:?}");
+    }
+}

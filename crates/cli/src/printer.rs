@@ -278,6 +278,7 @@ pub(crate) mod captured {
 
 #[cfg(test)]
 mod tests {
+    use super::captured::Reader;
     use super::*;
 
     fn plain(lines: &[String]) -> Vec<String> {
@@ -310,5 +311,115 @@ mod tests {
     #[test]
     fn counts_have_a_plural() {
         assert_eq!([plural(0, "task"), plural(1, "task"), plural(2, "task")], ["0 tasks", "1 task", "2 tasks"]);
+    }
+
+    async fn printed(reader: Reader, print: impl FnOnce()) -> (String, String) {
+        let ((), captured) = captured::during(reader, async { print() }).await;
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (text(captured.stdout), text(captured.stderr))
+    }
+
+    #[tokio::test]
+    async fn every_line_is_printable() {
+        let evil = "\u{1b}[2Jone\u{1b}]0;title\u{7}\u{202e}two\u{9b}5m\rthree\tfour";
+        for reader in [Reader::Pipe, Reader::Terminal] {
+            let (stdout, stderr) = printed(reader, || {
+                line(evil);
+                remark(evil);
+            })
+            .await;
+            assert_eq!((stdout.as_str(), stderr.as_str()), ("onetwo\nthree\tfour\n", "onetwo\nthree\tfour\n"));
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_terminal_gets_colours() {
+        let refused = Problem::new(model::ErrorCode::Usage, "no prompt given").hint("pass it in quotes");
+        let print = || {
+            styled(status("failed"));
+            problem(&refused);
+        };
+        let (stdout, stderr) = printed(Reader::Pipe, print).await;
+        assert_eq!((stdout.as_str(), stderr.as_str()), ("failed\n", "error: no prompt given\nhint:  pass it in quotes\n"));
+        let (stdout, stderr) = printed(Reader::Terminal, print).await;
+        assert_eq!(stdout, "\u{1b}[31mfailed\u{1b}[39m\n");
+        assert!(stderr.starts_with("\u{1b}[1m\u{1b}[31merror:") && stderr.contains("\u{1b}[36mhint:"), "{stderr:?}");
+    }
+
+    #[tokio::test]
+    async fn bytes_are_not_changed() {
+        let patch = "+\u{1b}[31mred\u{202e}\r\n";
+        for reader in [Reader::Pipe, Reader::Terminal] {
+            assert_eq!(printed(reader, || bytes(patch.as_bytes())).await.0, patch);
+        }
+    }
+
+    #[tokio::test]
+    async fn each_kind_of_entry_has_a_mark_and_an_indented_body() {
+        let kinds = [
+            (EntryKind::Agent, '●'),
+            (EntryKind::Reasoning, '…'),
+            (EntryKind::Command { ok: Some(false) }, '✗'),
+            (EntryKind::Command { ok: Some(true) }, '$'),
+            (EntryKind::Command { ok: None }, '$'),
+            (EntryKind::Files, '±'),
+            (EntryKind::Tool, '⚙'),
+            (EntryKind::Search, '⚙'),
+            (EntryKind::Plan, '☰'),
+            (EntryKind::Warning, '!'),
+            (EntryKind::Error, '✗'),
+            (EntryKind::Note, '·'),
+            (EntryKind::Lifecycle, '·'),
+        ];
+        for (kind, mark) in kinds {
+            let shown = TranscriptEntry { kind, title: "title".to_owned(), body: "one\n\ntwo".to_owned() };
+            let (stdout, _) = printed(Reader::Pipe, || entry(&shown)).await;
+            assert_eq!(stdout, format!("{mark} title\n  one\n  \n  two\n"), "{kind:?}");
+        }
+        let (marks, _) = printed(Reader::Terminal, || {
+            for ok in [Some(false), Some(true), None] {
+                entry(&TranscriptEntry { kind: EntryKind::Command { ok }, title: String::new(), body: String::new() });
+            }
+        })
+        .await;
+        let distinct: std::collections::BTreeSet<_> = marks.lines().collect();
+        assert_eq!(distinct.len(), 3, "a command that runs, succeeded or failed looks different: {marks:?}");
+    }
+
+    #[test]
+    fn a_cell_is_one_line_without_control_characters() {
+        let rows =
+            [vec![Cell::plain("a\u{1b}[2J\nforged\tcell\r\u{202e}"), Cell::plain("b")], vec![Cell::plain("c"), Cell::plain("d")]];
+        assert_eq!(aligned(&["one", "two"], &rows), ["ONE             TWO", "a forged cell   b", "c               d"]);
+    }
+
+    #[test]
+    fn a_table_has_no_trailing_spaces_and_copes_with_missing_cells() {
+        assert_eq!(aligned(&["a", "b"], &[]), ["A  B"]);
+        let rows =
+            [vec![Cell::plain(""), Cell::plain("x")], vec![Cell::plain("only one")], vec![Cell::plain("long"), Cell::plain("")]];
+        assert_eq!(aligned(&["a", "b"], &rows), ["A         B", "          x", "only one", "long      "]);
+    }
+
+    #[test]
+    fn combining_and_invisible_characters_use_no_column() {
+        let row = |name: &str| vec![Cell::plain(name), Cell::plain("|")];
+        let lines = aligned(&["n", ""], &[row("e\u{301}e\u{301}"), row("a\u{200b}b"), row("🦀"), row("ab")]);
+        assert_eq!(lines[1..], ["e\u{301}e\u{301}  |", "a\u{200b}b  |", "🦀  |", "ab  |"]);
+    }
+
+    #[test]
+    fn each_status_has_its_colour() {
+        let colour = |word: &str| status(word).split('m').next().unwrap_or_default().to_owned();
+        for (words, code) in [
+            (&["completed", "ready"][..], "\u{1b}[32"),
+            (&["failed", "interrupted"], "\u{1b}[31"),
+            (&["stopped", "removing"], "\u{1b}[33"),
+            (&["queued", "running", "cloning", "a later status"], "\u{1b}[36"),
+        ] {
+            for word in words {
+                assert_eq!((colour(word).as_str(), status(word).contains(word)), (code, true), "{word}");
+            }
+        }
     }
 }

@@ -133,4 +133,39 @@ mod tests {
         assert_eq!(reason(&place(WaitsFor::Hold)), "no room");
         assert!(reason(&place(WaitsFor::EnvironmentPaused)).contains("paused"));
     }
+
+    #[test]
+    fn every_reason_is_said_in_words() {
+        let place = |waits_for| QueuePlace { position: 1, waits_for, not_before: None, hold: None };
+        for (waits_for, expect) in [
+            (WaitsFor::Answer, "your answer"),
+            (WaitsFor::Turn, "its turn"),
+            (WaitsFor::EnvironmentLimit, "another run of its repository"),
+            (WaitsFor::EnvironmentPaused, "its repository, which is paused"),
+            (WaitsFor::Time, "its start time"),
+            (WaitsFor::Hold, "the server"),
+        ] {
+            assert_eq!(reason(&place(waits_for)), expect);
+        }
+    }
+
+    #[test]
+    fn only_a_run_that_has_not_started_is_waited_for() {
+        let with = |status: &str| {
+            crate::tests::samples::task(&[crate::tests::samples::run(1, status, serde_json::json!({}))], serde_json::json!({}))
+        };
+        for (status, expect) in [
+            ("queued", true),
+            ("preparing", true),
+            ("running", false),
+            ("stopping", false),
+            ("completed", false),
+            ("failed", false),
+            ("stopped", false),
+            ("interrupted", false),
+        ] {
+            assert_eq!(is_waiting(&with(status), RunNumber::FIRST), expect, "{status}");
+        }
+        assert!(!is_waiting(&with("queued"), RunNumber(2)), "a run that does not exist is not waited for");
+    }
 }

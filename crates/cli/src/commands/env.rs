@@ -307,4 +307,35 @@ mod tests {
         second["default_branch"] = Value::Null;
         insta::assert_snapshot!(plain(&printer::aligned(&LIST_HEADING, &rows(&[view(sample()), view(second)], 13))));
     }
+
+    #[test]
+    fn only_the_exact_name_confirms_a_removal() {
+        let app = view(sample());
+        for (answer, expect) in
+            [("app\n", true), ("  app \r\n", true), ("app", true), ("APP\n", false), ("\n", false), ("", false), ("y\n", false)]
+        {
+            assert_eq!(confirmed(&app, answer.as_bytes()).expect("the answer can be read"), expect, "{answer:?}");
+        }
+        confirmed(&app, &b"\xff\n"[..]).expect_err("the answer is not text");
+    }
+
+    #[test]
+    fn only_a_folder_that_exists_becomes_absolute() {
+        let here = std::env::current_dir().expect("a folder").canonicalize().expect("it exists");
+        assert_eq!(absolute("."), here.to_str().expect("text"));
+        assert_eq!(absolute("src/commands"), here.join("src/commands").to_str().expect("text"));
+        for url in ["https://example.com/a.git", "git@example.com:me/app", "file:///srv/a", "/srv/a", "-x", "no/such/folder"] {
+            assert_eq!(absolute(url), url);
+        }
+    }
+
+    #[test]
+    fn a_clone_that_failed_keeps_the_hints_of_its_error() {
+        let mut value = sample();
+        value["error"] =
+            json!({ "code": "clone_failed", "message": "could not resolve host", "hints": ["check the URL", "retry"] });
+        let problem = failed(&view(value));
+        assert_eq!((problem.report.code.known(), problem.report.hints.len()), (Some(ErrorCode::CloneFailed), 2));
+        assert_eq!(failed(&view(sample())).report.code, ErrorCode::Removed, "without an error, the repository was removed");
+    }
 }

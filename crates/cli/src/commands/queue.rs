@@ -127,4 +127,22 @@ mod tests {
         let empty = samples::from(json!({ "max_parallel_runs": 4, "running": 0, "hold": null, "items": [] }));
         insta::assert_snapshot!("queue-empty", waiting(&empty).plain());
     }
+
+    #[test]
+    fn long_and_hostile_titles_keep_the_table_in_shape() {
+        let item = |number: u32, title: &str| {
+            json!({
+                "task_id": format!("0192f3a0-1111-7000-8000-00000000000{number}"), "title": title, "env_id": samples::ENV,
+                "env_name": null, "run": 12, "priority": "high", "queued_at": "2026-03-01T12:00:00Z", "position": number,
+                "waits_for": "turn",
+            })
+        };
+        let items = json!([item(1, &"x".repeat(200)), item(2, "a\u{202e}b"), item(3, "日本")]);
+        let text = waiting(&samples::from(json!({ "max_parallel_runs": 4, "running": 4, "hold": null, "items": items }))).plain();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "4 active runs (limit 4)");
+        let titles: Vec<_> = lines[2..].iter().map(|line| line.rsplit("its turn   ").next().unwrap_or_default()).collect();
+        assert_eq!(titles, [format!("{}…", "x".repeat(TITLE - 1)).as_str(), "ab", "日本"], "{text}");
+        assert!(lines[2..].iter().all(|line| line.contains("  -           12   ")), "{text}");
+    }
 }

@@ -128,4 +128,49 @@ mod tests {
         diff.files[0].omitted = Some(model::diff::Omitted::TooLarge);
         insta::assert_snapshot!("task-diff-notes", stat(&diff).plain());
     }
+
+    /// Returns the statistics of a patch as lines.
+    fn stats(patch: &[u8]) -> Vec<String> {
+        stat(&Diff::parse(patch)).plain().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn files_without_lines_have_no_counts() {
+        let patch = b"diff --git a/i b/i\nnew file mode 100644\nBinary files /dev/null and b/i differ\n\
+            diff --git a/m b/m\nold mode 100644\nnew mode 100755\n";
+        let lines = stats(patch);
+        assert_eq!(
+            lines[..3],
+            ["FILE  CHANGE        ADDED  REMOVED", "i     added         -      -", "m     mode changed  +0     -0"]
+        );
+        assert!(lines.iter().any(|line| line == "2 files changed: +0 -0"), "{lines:?}");
+    }
+
+    #[test]
+    fn long_and_hostile_names_keep_the_table_in_shape() {
+        let long = "d/".repeat(100);
+        let patch = format!(
+            "diff --git a/{long}x b/{long}x\n--- a/{long}x\n+++ b/{long}x\n@@ -1 +1 @@\n-a\n+b\n\
+             diff --git \"a/\\033[2J\\342\\200\\256n\" \"b/\\033[2J\\342\\200\\256n\"\n--- /dev/null\n+++ /dev/null\n@@ -1 +1 @@\n-a\n+b\n"
+        );
+        let lines = stats(patch.as_bytes());
+        assert!(lines[1].contains('…') && lines[1].chars().count() < 200, "{lines:?}");
+        assert!(lines[2].starts_with("␛[2J<U+202E>n "), "{lines:?}");
+        let columns: Vec<_> = lines[..3]
+            .iter()
+            .map(|line| unicode_width::UnicodeWidthStr::width(line.split("  modified").next().unwrap_or_default()))
+            .collect();
+        assert!(columns[1] > 90 && lines[1].contains("  modified  +1     -1"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_copy_names_its_source() {
+        let diff = Diff::parse(b"diff --git a/x b/y\nsimilarity index 100%\ncopy from x\ncopy to y\n");
+        assert_eq!(diff.files.iter().map(word).collect::<Vec<_>>(), ["copied from x"]);
+    }
+
+    #[test]
+    fn the_sum_has_a_singular() {
+        assert_eq!(sum(&DiffStats { files: 1, additions: 0, deletions: 3 }), "\n1 file changed: +0 -3");
+    }
 }

@@ -194,4 +194,64 @@ mod tests {
         only_pushed["compare_url"] = json!("https://github.com/me/app/compare/main...codex/1?expand=1");
         insta::assert_snapshot!("task-push", format!("{}\n\n{}", with(publication()), with(only_pushed)));
     }
+
+    #[test]
+    fn a_pull_request_shows_only_what_is_known() {
+        let mut view = publication();
+        for field in ["checks", "reviews", "mergeable"] {
+            view["pull_request"][field] = serde_json::Value::Null;
+        }
+        view["pull_request"]["draft"] = json!(false);
+        let of = |view: &serde_json::Value| -> Vec<(&'static str, String)> {
+            let publication: Publication = samples::from(view.clone());
+            lines(publication.pull_request.as_ref().expect("a pull request")).collect()
+        };
+        let known = of(&view);
+        assert_eq!(
+            known.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            ["pull request", "title", "state", "into", "mergeable"]
+        );
+        assert_eq!((known[2].1.as_str(), known[4].1.as_str()), ("open", "unknown"));
+        view["pull_request"]["mergeable"] = json!(false);
+        view["pull_request"]["reviews"] = json!({ "approved": [], "changes_requested": [] });
+        let known = of(&view);
+        assert_eq!(known[4].1, "no, it has conflicts");
+        assert_eq!(known.last().map(|(name, value)| (*name, value.as_str())), Some(("reviews", "none")));
+    }
+
+    #[test]
+    fn long_lists_of_checks_and_reviewers_are_cut() {
+        let mut view = publication();
+        let names: Vec<_> = (0..200).map(|number| format!("check {number}")).collect();
+        view["pull_request"]["checks"]["failed"] = json!(names);
+        view["pull_request"]["reviews"]["approved"] = json!(names);
+        let publication: Publication = samples::from(view);
+        let lines: Vec<_> = lines(publication.pull_request.as_ref().expect("a pull request")).collect();
+        for name in ["failed", "reviews"] {
+            let value = lines.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str()).expect(name);
+            assert!(value.chars().count() <= 300 && value.ends_with('…'), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_push_that_failed_is_an_error_only_for_people() {
+        let mut failed = publication();
+        failed["error"] = json!({ "code": "push_rejected", "message": "no", "hints": ["pull"] });
+        let failed: Publication = samples::from(failed);
+        let problem = outcome(&failed, OutputFormat::Text).expect_err("people read the error");
+        assert_eq!((problem.kind, problem.report.hints.as_slice()), (ProblemKind::WrongState, &["pull".to_owned()][..]));
+        assert_eq!(outcome(&failed, OutputFormat::Json), Ok(ExitCode::FAILURE));
+        assert_eq!(outcome(&samples::from(publication()), OutputFormat::Text), Ok(ExitCode::SUCCESS));
+    }
+
+    #[test]
+    fn a_note_replaces_the_link_to_open_a_pull_request() {
+        let mut only_pushed = publication();
+        only_pushed["pull_request"] = json!(null);
+        only_pushed["compare_url"] = json!("https://github.com/me/app/compare/x");
+        only_pushed["note"] = json!("no token is set");
+        let view = task(&[completed_run()], json!({ "publication": only_pushed }));
+        let text = pushed(&view, view.publication.as_deref().expect("a publication")).plain();
+        assert!(text.ends_with("\nstderr| no token is set") && !text.contains("compare"), "{text}");
+    }
 }

@@ -274,4 +274,88 @@ mod tests {
         assert_eq!(shell_word(Path::new("/a b/it's")), r#""/a b/it's""#);
         assert_eq!(shell_word(Path::new("/it's $5")), r#""/it's "'$5'"#);
     }
+
+    #[test]
+    fn long_and_wide_titles_are_cut_and_aligned() {
+        let long = task(&[run(1, "running", json!({}))], json!({ "title": "日本語 ".repeat(20) }));
+        let short = task(&[run(1, "queued", json!({})), run(2, "queued", json!({}))], json!({ "env_name": null, "title": "x" }));
+        let text = listed(&samples::from(json!({ "items": [long, short], "next_cursor": null }))).plain();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[1].ends_with('…') && lines[1].contains("日本語 日本語"), "{text}");
+        let start = |line: &str, word: &str| line.find(word).expect("the column exists");
+        assert_eq!(start(lines[0], "TITLE"), start(lines[2], "x"), "{text}");
+        assert!(lines[2].contains("  -           2     "), "a removed repository has no name: {text}");
+        assert!(!text.contains("PULL REQUEST"), "no task has one: {text}");
+    }
+
+    #[test]
+    fn a_task_that_asks_needs_an_answer() {
+        let question = json!({ "number": 1, "urls": ["https://example.com/lib.git"], "asked_at": "2026-03-01T12:00:01Z" });
+        let asks = task(&[run(1, "queued", json!({}))], json!({ "question": question }));
+        let text = listed(&samples::from(json!({ "items": [asks], "next_cursor": null }))).plain();
+        assert!(text.lines().nth(1).is_some_and(|line| line.contains("  needs answer  ")), "{text}");
+    }
+
+    #[test]
+    fn a_pull_request_without_checks_is_only_its_state() {
+        let with = |checks: serde_json::Value| {
+            let mut publication = publication();
+            publication["pull_request"]["checks"] = checks;
+            pull(&task(&[completed_run()], json!({ "publication": publication })))
+        };
+        assert_eq!(with(json!(null)).as_deref(), Some("#7 open"));
+        assert_eq!(with(json!({ "passed": 0, "failed": [], "pending": 0 })).as_deref(), Some("#7 open"));
+        assert_eq!(with(json!({ "passed": 2, "failed": [], "pending": 0 })).as_deref(), Some("#7 open, 2 passed"));
+        assert_eq!(pull(&task(&[completed_run()], json!({}))), None);
+    }
+
+    #[test]
+    fn a_message_of_several_lines_is_indented_and_cannot_forge_a_field() {
+        let message = "First line\n  commit    forged\u{1b}[2J\r\nlast";
+        let text = text(&task(&[run(1, "completed", json!({ "last_message": message }))], json!({})));
+        for line in ["  message   First line", "              commit    forged", "            last"] {
+            assert!(text.lines().any(|found| found == line), "{line:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_task_without_a_commit_has_nothing_to_fetch_or_push() {
+        let nothing = text(&task(&[run(1, "stopped", json!({}))], json!({})));
+        assert!(nothing.contains("diff:     codex-orchestrator task diff"), "{nothing}");
+        for line in ["fetch:", "push:", "continue:", "stop:"] {
+            assert!(!nothing.lines().any(|found| found.starts_with(line)), "{line} {nothing}");
+        }
+        let active = text(&task(&[run(1, "preparing", json!({}))], json!({})));
+        assert!(
+            active.contains("stop:     ") && !active.contains("add:      "),
+            "without a thread there is nothing to add to: {active}"
+        );
+    }
+
+    #[test]
+    fn a_merge_of_the_base_is_not_called_a_rebase() {
+        let update = json!({
+            "after_run": 2, "strategy": "merge", "from_base": samples::commit('a'), "to_base": samples::commit('b'),
+            "from_head": samples::commit('d'), "to_head": samples::commit('c'), "at": "2026-03-01T12:04:00Z",
+        });
+        let text = text(&task(&[completed_run()], json!({ "updates": [update] })));
+        assert!(text.contains("updated  base merged, from aaaaaaaaaaaa to bbbbbbbbbbbb after run 2"), "{text}");
+    }
+
+    #[test]
+    fn a_failed_push_shows_its_error_and_hints() {
+        let mut failed = publication();
+        failed["status"] = json!("failed");
+        failed["error"] =
+            json!({ "code": "push_rejected", "message": "the remote has newer commits", "hints": ["update first"] });
+        failed["note"] = json!("the pull request is still open");
+        let text = text(&task(&[completed_run()], json!({ "publication": failed })));
+        for line in [
+            "  error        push_rejected: the remote has newer commits",
+            "  hint         update first",
+            "  note         the pull request is still open",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line:?}: {text}");
+        }
+    }
 }

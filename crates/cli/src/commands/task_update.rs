@@ -136,4 +136,19 @@ mod tests {
         let texts = [some, none].map(|view| found(&samples::from(view)).plain());
         insta::assert_snapshot!("task-conflicts", texts.join("\n\n"));
     }
+
+    #[test]
+    fn hostile_and_long_paths_are_shown_with_marks() {
+        let base = json!({ "name": "ma\u{202e}in", "commit": samples::commit('b') });
+        let conflict = |path: &str| json!({ "path": path, "kind": "content" });
+        let view = json!({
+            "base": base, "behind": 0, "conflicts": [conflict("a\nb"), conflict("\u{1b}[2J"), conflict(&"d/".repeat(200))],
+            "tasks": [], "looked_at": 0, "left_out": 1,
+        });
+        let text = found(&samples::from(view)).plain();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "0 commits behind main (bbbbbbbbbbbb) as of the last fetch");
+        assert!(lines[2].ends_with("a␊b") && lines[3].ends_with("␛[2J") && lines[4].contains('…'), "{text}");
+        assert_eq!(lines[5..], ["stderr| checked 0 other tasks", "stderr| not checked: 1 older task with commits"]);
+    }
 }

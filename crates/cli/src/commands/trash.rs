@@ -340,4 +340,58 @@ mod tests {
         }));
         insta::assert_snapshot!("disk", usage(&disk).plain());
     }
+
+    #[test]
+    fn an_item_is_found_by_name_or_prefix_among_its_kind() {
+        let other = "0192f3a1-1111-7000-8000-000000000002";
+        let mut second = item("task");
+        second["id"] = json!(other);
+        second["name"] = json!("Other");
+        let items: Vec<TrashItem> = samples::from(json!([item("task"), second, item("environment"), item("other")]));
+        let task = |wanted: &str| find::<TaskId>(&items, wanted, TrashKind::Task).map(|found| found.map(|id| id.to_string()));
+        for (wanted, expect) in [
+            ("Other", Some(other)),
+            ("0192f3a1", Some(other)),
+            (samples::TASK, Some(samples::TASK)),
+            ("Oth", None),
+            ("nothing", None),
+        ] {
+            assert_eq!(task(wanted), Ok(expect.map(str::to_owned)), "{wanted}");
+        }
+        let ambiguous = task("0192").expect_err("two tasks start with it");
+        assert_eq!((ambiguous.report.code.known(), ambiguous.report.hints.len()), (Some(ErrorCode::AmbiguousId), 2));
+        assert_eq!(find::<EnvironmentId>(&items, "Other", TrashKind::Environment), Ok(None), "tasks are not repositories");
+    }
+
+    #[test]
+    fn an_unknown_item_suggests_a_similar_name() {
+        let problem = || Problem::new(ErrorCode::EnvironmentNotFound, "not found").hint("a hint about lists");
+        let hints = |names: &[&str]| not_restored(problem(), "webste", names.iter().copied()).report.hints;
+        assert_eq!(
+            hints(&["app", "website"]),
+            ["did you mean `website`?", "list what can be restored: codex-orchestrator trash"]
+        );
+        assert_eq!(hints(&["app"]), ["list what can be restored: codex-orchestrator trash"]);
+    }
+
+    #[test]
+    fn only_the_largest_tasks_are_listed() {
+        let task = |number: u64| {
+            json!({
+                "task_id": format!("0192f3a0-1111-7000-8000-{number:012}"), "env_id": samples::ENV, "title": "日本 ".repeat(25),
+                "bytes": number, "worktree": 0, "logs": 0,
+            })
+        };
+        let tasks: Vec<_> = (0..40).map(task).collect();
+        let disk = samples::from(json!({
+            "free": 1, "floor": 1, "mirrors": 0, "unreachable": 0, "worktrees": 0, "logs": 0, "other": 0, "trash": 0,
+            "environments": [], "images": [], "tasks": tasks,
+        }));
+        let text = usage(&disk).plain();
+        let listed: Vec<_> = text.lines().filter(|line| line.starts_with("0192")).collect();
+        assert_eq!(listed.len(), LARGEST);
+        assert!(listed.iter().all(|line| line.ends_with('…')), "long titles are cut: {text}");
+        let ids: std::collections::BTreeSet<_> = listed.iter().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(ids.len(), LARGEST, "each ID in the list is different: {text}");
+    }
 }
