@@ -164,4 +164,23 @@ mod tests {
         assert_eq!(shown_length(&ids(&["a", "b"])), 13);
         assert_eq!(shown_length(&[]), 13);
     }
+
+    #[test]
+    fn the_shown_part_of_an_id_can_be_typed_again() {
+        let ids: Vec<_> = (0..50).map(|number| format!("0192f3a0-1111-7000-8000-0000000000{number:02}")).collect();
+        let length = shown_length(&ids);
+        for id in &ids {
+            let shown = &id[..length];
+            assert!(is_prefix(shown) && ids.iter().filter(|other| other.starts_with(shown)).count() == 1, "{shown}");
+        }
+        assert_eq!(shown_length(&[ids[0].clone(), ids[0].clone()]), 36, "an ID that is listed twice is complete");
+    }
+
+    #[test]
+    fn long_text_in_an_error_is_cut() {
+        let problem = unknown_task(&"z".repeat(5000));
+        assert!(problem.report.message.len() < 150, "{problem}");
+        let problem = unknown_environment(&"z\n".repeat(5000), &["app"]);
+        assert!(problem.report.message.len() < 150 && !problem.report.message.contains('\n'), "{problem}");
+    }
 }

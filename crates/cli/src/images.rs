@@ -52,4 +52,22 @@ mod tests {
         let images = read(&[fixture("dot.png"), fixture("dot.gif")]).expect("images");
         assert_eq!(images.iter().map(|image| image.name.as_str()).collect::<Vec<_>>(), ["dot.png", "dot.gif"]);
     }
+
+    #[test]
+    fn too_many_images_are_refused_before_any_request() {
+        let dot = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/fixtures/dot.png");
+        let most = model::image::MOST_IMAGES;
+        assert_eq!(read(&vec![&dot; most]).map(|images| images.len()), Ok(most));
+        assert!(read(&vec![&dot; most + 1]).is_err());
+        assert_eq!(read(&[] as &[&Path]), Ok(vec![]));
+    }
+
+    #[test]
+    fn only_the_name_of_a_file_is_sent() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("my shot \u{202e}.png");
+        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/fixtures/dot.png"), &file).expect("copied");
+        let images = read(&[&file]).expect("an image");
+        assert_eq!(images[0].name, "my shot \u{202e}.png", "the folder is private");
+    }
 }

@@ -236,4 +236,41 @@ mod tests {
         let problem = take_turn(Path::new("/proc/nowhere")).await.expect_err("the folder cannot be created");
         assert!(problem.report.message.contains("/proc/nowhere") && problem.report.hints[0].contains("ORCH_HOME"), "{problem:?}");
     }
+
+    #[test]
+    fn the_home_directory_is_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = folder.path().join("a/b");
+        drop(open_log(&home).expect("the home directory can be created"));
+        let mode = |path: &Path| std::fs::metadata(path).expect("it exists").permissions().mode() & 0o777;
+        assert_eq!([mode(&folder.path().join("a")), mode(&home), mode(&home.join(LOG))], [0o700, 0o700, 0o600]);
+        std::fs::write(home.join(LOG), "kept\n").expect("written");
+        drop(open_log(&home).expect("the home directory exists"));
+        assert_eq!(std::fs::read_to_string(home.join(LOG)).expect("the log"), "kept\n", "an earlier log is kept");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_read_is_still_named() {
+        let problem = without_a_word(Path::new("/nowhere/server.log"), 0, std::process::ExitStatus::from_raw(256));
+        assert_eq!(problem.report.message, "the server did not start: it exited immediately (exit status: 1)");
+        assert_eq!(problem.report.hints, ["see /nowhere/server.log"]);
+    }
+
+    #[test]
+    fn a_log_that_was_replaced_by_a_shorter_one_has_no_last_words() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join(LOG);
+        std::fs::write(&log, "short\n").expect("written");
+        assert_eq!(without_a_word(&log, 1000, std::process::ExitStatus::from_raw(0)).report.hints.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_running_server_is_used_and_not_started() {
+        let stage = crate::tests::stage::Stage::new().await;
+        let config = Config::for_home(stage.server.socket().parent().expect("a folder"));
+        let (client, started) = ensure(&config).await.expect("the server answers");
+        assert!(!started && client.answers().await);
+        assert!(!config.home.join(LOG).exists(), "nothing was written");
+    }
 }

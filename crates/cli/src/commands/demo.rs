@@ -263,4 +263,60 @@ mod tests {
     fn the_demo_ends_with_the_next_steps() {
         insta::assert_snapshot!("demo-farewell", farewell(Path::new("/home/me/.codex-orchestrator/demo"), PACE * 100).plain());
     }
+
+    #[test]
+    fn starting_over_deletes_only_the_files_of_a_demo() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = folder.path().join("demo");
+        for name in ["envs/x", "tasks/y", "trash", "sample/.git", "codex-home", "tools", "lock"] {
+            std::fs::create_dir_all(home.join(name)).expect("made");
+        }
+        std::fs::write(home.join("server.log"), "old").expect("written");
+        for _ in 0..2 {
+            start_over(&home).expect("the files can be deleted");
+            let mut names: Vec<_> =
+                std::fs::read_dir(&home).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+            names.sort();
+            assert_eq!(names, ["lock", "sample", "tools"]);
+            assert_eq!(std::fs::read_dir(home.join("sample")).expect("a folder").count(), 0);
+        }
+    }
+
+    #[test]
+    fn later_commands_find_the_settings_of_the_demo() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let codex_home = folder.path().join("with \"quotes\" and \\ in its name");
+        remember(folder.path(), &codex_home).expect("written");
+        let overrides = config::Overrides { home: Some(folder.path().to_owned()), ..config::Overrides::default() };
+        let config = Config::load(&overrides).expect("the settings are valid");
+        assert_eq!(config.listen.map(|address| address.port()), Some(0), "the demo uses any free port");
+        assert_eq!(config.codex_home, Some(codex_home));
+    }
+
+    #[tokio::test]
+    async fn the_sample_has_a_test_that_fails_until_the_typo_is_fixed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("sample")).expect("made");
+        let mut config = Config::for_home(folder.path());
+        config.base_environment = process::BaseEnvironment::default().with("PATH", std::env::var_os("PATH").expect("a path"));
+        let (sample, _) =
+            crate::printer::captured::during(crate::printer::captured::Reader::Pipe, sample(&config, folder.path())).await;
+        let sample = sample.expect("git works");
+        let test = || {
+            let output = std::process::Command::new("sh").arg("test.sh").current_dir(&sample).output().expect("sh works");
+            (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        assert_eq!(test(), (false, "expected 'Hello, Ada!', found 'Helo, Ada!'\n".to_owned()));
+        std::fs::write(sample.join("greet.sh"), GREET.replace("Helo", "Hello")).expect("written");
+        assert_eq!(test(), (true, "ok\n".to_owned()));
+        let head = std::fs::read_to_string(sample.join(".git/HEAD")).expect("a repository");
+        assert_eq!(head, "ref: refs/heads/main\n", "the user's git configuration is ignored");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_cleared_away_if_no_demo_server_runs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        clear_away(&folder.path().join("demo")).await.expect("there is nothing to stop");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    }
 }

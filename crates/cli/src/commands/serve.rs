@@ -107,13 +107,18 @@ fn raise_open_files() -> usize {
     }
 }
 
-/// Returns the format in `ORCH_LOG_FORMAT`, or the default if it is unset or empty.
+/// Returns the format in `ORCH_LOG_FORMAT`.
 fn chosen_format() -> Result<LogFormat, Problem> {
-    match std::env::var("ORCH_LOG_FORMAT") {
-        Ok(text) if !text.is_empty() => LogFormat::from_str(&text, false).map_err(|_| {
-            Problem::new(ErrorCode::Usage, format!("invalid log format `{text}`")).hint("set ORCH_LOG_FORMAT to text or json")
+    format_of(std::env::var("ORCH_LOG_FORMAT").ok().as_deref())
+}
+
+/// Parses the name of a format. Without a name, returns the default.
+fn format_of(name: Option<&str>) -> Result<LogFormat, Problem> {
+    match name.filter(|name| !name.is_empty()) {
+        Some(name) => LogFormat::from_str(name, false).map_err(|_| {
+            Problem::new(ErrorCode::Usage, format!("invalid log format `{name}`")).hint("set ORCH_LOG_FORMAT to text or json")
         }),
-        Ok(_) | Err(_) => Ok(LogFormat::default()),
+        None => Ok(LogFormat::default()),
     }
 }
 
@@ -152,4 +157,38 @@ fn announce(engine: &Engine) -> String {
         Some(problem) => tracing::warn!(listen, home = status.home, problem, "serving, but tasks cannot start"),
     }
     listen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_log_format_is_a_usage_error() {
+        for (name, expect) in [
+            (None, LogFormat::Text),
+            (Some(""), LogFormat::Text),
+            (Some("text"), LogFormat::Text),
+            (Some("json"), LogFormat::Json),
+        ] {
+            assert_eq!(format_of(name), Ok(expect), "{name:?}");
+        }
+        for name in ["JSON", "xml", " text"] {
+            let problem = format_of(Some(name)).expect_err("unknown");
+            assert_eq!((problem.report.code.known(), problem.report.hints.len()), (Some(ErrorCode::Usage), 1), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_limit_on_open_files_is_raised_and_never_lowered() {
+        let before = getrlimit(Resource::Nofile);
+        let limit = raise_open_files();
+        let after = getrlimit(Resource::Nofile);
+        assert!(after.current >= before.current || after.current.is_none(), "{before:?} {after:?}");
+        assert_eq!(after.maximum, before.maximum);
+        assert_eq!(
+            after.current.map(|current| usize::try_from(current).expect("it fits")),
+            Some(limit).filter(|_| after.current.is_some())
+        );
+    }
 }

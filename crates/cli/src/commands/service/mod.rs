@@ -286,11 +286,11 @@ fn hint_about_logging_out(config: &Config) {
 mod tests {
     use std::os::unix::process::ExitStatusExt as _;
 
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use testkit::fake_server::{Answer, FakeServer};
 
     use super::fake_systemd::FakeSystemd;
     use super::*;
-    use crate::server::HOLDER_PATIENCE;
+    use crate::printer::captured::{self, Reader};
 
     const ACTIVE: &str =
         "case \"$*\" in *ActiveState*) printf 'ActiveState=active\\nUnitFileState=enabled\\nMainPID=42\\nNRestarts=2\\n';; esac";
@@ -341,36 +341,21 @@ mod tests {
         assert!(problem.report.hints.iter().any(|hint| hint.contains("journalctl --user")), "{problem:?}");
     }
 
-    /// Answers requests like a server with this process ID.
-    async fn serve_as(home: &Path, pid: u32) {
-        let status = format!(
-            r#"{{"version":"1","pid":{pid},"home":"/","worker":{{"name":"host","program":null,"problem":null,"hints":[]}},"git":"",
-            "started_at":"2026-01-01T00:00:00Z","listen":null,"environments":0,"tasks":0,"active_runs":0}}"#
-        );
-        let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{status}", status.len());
-        let listener = tokio::net::UnixListener::bind(home.join("orchestrator.sock")).expect("the path is free");
-        loop {
-            let (mut client, _) = listener.accept().await.expect("a client connects");
-            let mut request = vec![];
-            while !request.ends_with(b"\r\n\r\n") {
-                client.read_buf(&mut request).await.expect("a request");
-            }
-            client.write_all(answer.as_bytes()).await.expect("the client reads the answer");
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
+    #[tokio::test]
     async fn installing_stops_a_server_in_the_background() {
         let stage = FakeSystemd::new(INACTIVE);
         let mut server = Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("it starts");
-        let (home, pid) = (stage.home(), server.id().expect("it runs"));
-        let socket = tokio::spawn(async move { serve_as(&home, pid).await });
-        testkit::until(HOLDER_PATIENCE, "the socket exists", || stage.home().join("orchestrator.sock").exists());
+        let pid = server.id().expect("it runs");
+        let socket = FakeServer::start(&stage.home().join("orchestrator.sock")).await;
+        let status = serde_json::json!({
+            "version": "1", "pid": pid, "home": "/", "worker": { "name": "host", "program": null, "problem": null, "hints": [] },
+            "git": "", "started_at": "2026-01-01T00:00:00Z", "listen": null, "environments": 0, "tasks": 0, "active_runs": 0,
+        });
+        socket.on("GET /healthz", Answer::raw(200, "text/plain", "ok")).on("GET /api/v1/status", Answer::json(status));
         let unit = unit(stage.home());
         let (done, ended) = tokio::join!(installed(&stage.systemd, &unit), server.wait());
         assert!(done.expect("the service is installed"));
         assert_eq!(ended.expect("it ended").signal(), Some(15));
-        socket.abort();
     }
 
     #[tokio::test]
@@ -421,5 +406,83 @@ mod tests {
         states.push(UnitState { active: "failed".to_owned(), ..states[1].clone() });
         let all: Vec<_> = states.iter().map(|state| status(&systemd, state).plain()).collect();
         insta::assert_snapshot!("service-status", all.join("\n\n"));
+    }
+
+    /// Prints the state of the service, and returns its exit code with what was printed.
+    async fn printed(systemd: &Systemd, format: OutputFormat) -> (ExitCode, String, String) {
+        let (code, captured) = captured::during(Reader::Pipe, shown(systemd, format)).await;
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (code.expect("systemd answers"), text(captured.stdout), text(captured.stderr))
+    }
+
+    #[tokio::test]
+    async fn the_exit_code_of_the_status_says_whether_the_server_runs() {
+        for (script, active) in [(ACTIVE, true), (INACTIVE, false)] {
+            let stage = FakeSystemd::new(script);
+            let code = if active { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            let (found, stdout, stderr) = printed(&stage.systemd, OutputFormat::Text).await;
+            assert_eq!((found, stdout.as_str()), (code, "The service is not installed.\n"));
+            assert_eq!(stderr, "hint:  install it: codex-orchestrator service install\n");
+            installed(&stage.systemd, &unit(stage.home())).await.expect("the service is installed");
+            let (found, stdout, _) = printed(&stage.systemd, OutputFormat::Text).await;
+            assert_eq!(found, code);
+            assert!(stdout.starts_with("unit     ") && stdout.lines().count() == 3, "{stdout}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_status_in_json_has_the_state_of_the_unit() {
+        let stage = FakeSystemd::new(ACTIVE);
+        installed(&stage.systemd, &unit(stage.home())).await.expect("the service is installed");
+        let (_, stdout, _) = printed(&stage.systemd, OutputFormat::Json).await;
+        let status: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+        assert_eq!(status["unit"], stage.systemd.unit.to_str().expect("text"));
+        assert_eq!((&status["installed"], &status["pid"]), (&true.into(), &42.into()));
+    }
+
+    #[tokio::test]
+    async fn a_unit_of_another_program_is_neither_replaced_nor_removed() {
+        let stage = FakeSystemd::new(INACTIVE);
+        std::fs::create_dir_all(stage.systemd.unit.parent().expect("a folder")).expect("made");
+        std::fs::write(&stage.systemd.unit, "[Service]\nExecStart=/usr/bin/other\n").expect("written");
+        for problem in [
+            installed(&stage.systemd, &unit(stage.home())).await.expect_err("another unit"),
+            uninstalled(&stage.systemd).await.map(|_| true).expect_err("another unit"),
+        ] {
+            assert_eq!(problem.report.code, ErrorCode::ForeignUnit);
+        }
+        assert!(std::fs::read_to_string(&stage.systemd.unit).expect("the unit").contains("/usr/bin/other"));
+        assert_eq!(changes(&stage), [""; 0]);
+    }
+
+    #[test]
+    fn words_say_how_often_a_server_was_restarted() {
+        let state =
+            |pid, restarts, enabled: &str| UnitState { active: "active".to_owned(), enabled: enabled.to_owned(), pid, restarts };
+        assert_eq!(words(&state(Some(42), 0, "enabled")), "active (process 42), starts automatically");
+        assert_eq!(words(&state(None, 1, "disabled")), "active, restarted 1 time, does not start automatically");
+        assert_eq!(words(&state(Some(7), 3, "")), "active (process 7), restarted 3 times, does not start automatically");
+    }
+
+    #[tokio::test]
+    async fn a_planned_unit_is_printed_and_not_installed() {
+        let home = tempfile::tempdir().expect("a folder");
+        let words = ["service", "install", "--print", "--listen", "off", "--worker", "host"];
+        let (stdout, stderr) = crate::tests::stage::run(home.path(), &words, Reader::Pipe).await.ok();
+        let program = std::env::current_exe().expect("this program");
+        assert!(
+            stdout
+                .contains(&format!("ExecStart=\"{}\" \"serve\" \"--listen\" \"off\" \"--worker\" \"host\"\n", program.display()))
+        );
+        assert!(stdout.contains(&format!("Environment=\"ORCH_HOME={}\"\n", home.path().display())), "{stdout}");
+        assert_eq!((stderr.as_str(), std::fs::read_dir(home.path()).expect("a folder").count()), ("", 0));
+    }
+
+    #[tokio::test]
+    async fn a_system_service_needs_a_user_with_a_home_directory() {
+        assert_eq!(home_of("root").await, Ok(PathBuf::from("/root")));
+        for user in ["no-such-user-here", "-x", ""] {
+            assert_eq!(home_of(user).await.expect_err("the user is unknown").report.code, ErrorCode::NoSuchUser, "{user:?}");
+        }
     }
 }
