@@ -1,6 +1,6 @@
 //! Prints text for people: aligned tables and short summaries. Colours appear only in a terminal, and not if `NO_COLOR` is set.
 //!
-//! Invariant: control characters in text from agents, remotes and files never reach a terminal, because [`line`] and [`remark`] remove
+//! Invariant: control characters in text from agents, remotes and files never reach a terminal, because [`line()`] and [`remark`] remove
 //! them. In JSON they are escaped. Only [`styled`] and [`bytes`] print text as it is: text with our own styles, patches and raw logs.
 
 use std::fmt::Write as _;

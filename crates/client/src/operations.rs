@@ -254,6 +254,20 @@ mod tests {
     }
 
     #[test]
+    fn headers_that_no_method_sends_have_a_reason() {
+        const NOT_SENT: &[(&str, &str)] = &[
+            ("Idempotency-Key", "a method sends its request once; only its caller could send it again"),
+            ("Last-Event-ID", "the position in a stream is in the query"),
+            ("Range", "a download is read from its start to its end"),
+        ];
+        let contract = contract();
+        let paths = contract["paths"].as_object().expect("paths");
+        let operations = paths.values().flat_map(|item| item.as_object().expect("operations").values());
+        let headers: BTreeSet<_> = operations.flat_map(|operation| parameters(operation, "header")).collect();
+        assert_eq!(headers, NOT_SENT.iter().map(|(name, _)| *name).collect());
+    }
+
+    #[test]
     fn ids_in_paths_have_their_own_types() {
         for (name, kind) in ROWS.iter().flat_map(|row| row.parameters) {
             let expect = match *name {

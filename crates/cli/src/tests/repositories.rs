@@ -74,7 +74,7 @@ async fn a_local_repository_is_sent_with_its_absolute_path() {
         .on("GET /api/v1/events", Answer::events(&[], Ending::Open))
         .on("POST /api/v1/envs", Answer::json(environment(json!({}))));
     stage.on(&of_env("GET", ""), Answer::json(environment(json!({}))));
-    let here = std::env::current_dir().expect("a folder");
+    let here = std::env::current_dir().expect("a folder").canonicalize().expect("it exists");
     for (url, expect) in
         [(".", here.to_str().expect("text")), ("no/such/folder", "no/such/folder"), ("git@host:me/app", "git@host:me/app")]
     {

@@ -480,7 +480,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_system_service_needs_a_user_with_a_home_directory() {
-        assert_eq!(home_of("root").await, Ok(PathBuf::from("/root")));
+        assert!(home_of("root").await.is_ok_and(|home| home.is_absolute()));
         for user in ["no-such-user-here", "-x", ""] {
             assert_eq!(home_of(user).await.expect_err("the user is unknown").report.code, ErrorCode::NoSuchUser, "{user:?}");
         }
