@@ -6,4 +6,5 @@
 
 pub mod journal;
 pub mod keeper;
+pub mod spec;
 pub mod worker;
