@@ -59,7 +59,7 @@ impl Inner {
             }
         }
         let hold = if waiting.is_empty() { None } else { self.hold().await };
-        let room = Capacity { most: self.config.max_parallel_runs, running, limits: self.limits(), hold: hold.clone() };
+        let room = Capacity { most: self.most_runs(), running, limits: self.limits(), hold: hold.clone() };
         let now = Timestamp::now();
         let plan = plan(waiting, room, now);
         let was_held = self.queue.hold();
@@ -115,7 +115,7 @@ impl Inner {
             })
         });
         QueueView {
-            max_parallel_runs: self.config.max_parallel_runs,
+            max_parallel_runs: self.most_runs(),
             running: self.tasks.all().iter().filter(|slot| is_under_way(slot.record().last_run())).count(),
             hold: self.queue.hold(),
             items: items.collect(),

@@ -12,9 +12,7 @@ use model::container::ImageUsage;
 use model::environment::EnvironmentRecord;
 use model::ids::EnvironmentId;
 use model::problem::Problem;
-use process::Redactor;
 use protocol::{BuiltImage, ImageUse, TrashItem, TrashKind};
-use runner::worker::Housekeeping;
 use store::{BuiltImageRecord, StoreError, TrashedThing};
 
 use crate::inner::Inner;
@@ -61,7 +59,7 @@ impl Inner {
         let mut removed = vec![];
         for image in unused {
             let names = self.recorded().await?.into_iter().map(|record| record.name).collect::<BTreeSet<_>>();
-            match self.image_housekeeping().remove_image(&image.image_id, &names).await {
+            match self.runner.remove_image(&image.image_id, &names).await {
                 Ok(true) => removed.push(image),
                 // Something has started to use the image in the meantime.
                 Ok(false) => {}
@@ -90,10 +88,6 @@ impl Inner {
         blocking(move || home.read_built_images()).await
     }
 
-    fn image_housekeeping(&self) -> Housekeeping {
-        Housekeeping::new(&self.config, Redactor::default())
-    }
-
     /// Returns the images as if the repositories `deleted` were no longer in the trash.
     async fn images_without(&self, deleted: &BTreeSet<String>) -> Result<Vec<BuiltImage>, Problem> {
         let recorded = self.recorded().await?;
@@ -112,7 +106,7 @@ impl Inner {
             }
         }
         let ids: BTreeSet<_> = recorded.iter().map(|record| record.image_id.clone()).collect();
-        let usage = match self.image_housekeeping().image_usage(&ids).await {
+        let usage = match self.runner.image_usage(&ids).await {
             Ok(usage) => Some(usage),
             Err(error) => {
                 tracing::debug!(%error, "could not list the containers that use an image");

@@ -9,9 +9,10 @@ use std::time::Duration;
 use config::Config;
 use model::problem::Problem;
 use model::secret::Secret;
+use runner::Runner;
 
 use crate::caller::Caller;
-use crate::inner::Inner;
+use crate::inner::{ChosenRunner, Inner};
 use crate::sessions::Browser;
 use crate::user::User;
 
@@ -35,7 +36,16 @@ pub struct StartError {
 impl Engine {
     /// Locks the home, reads all records, and reconciles them with the actual state of files and processes.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let inner = Inner::start(config).await.map_err(|problem| StartError { problem })?;
+        Self::start_at(config, ChosenRunner::Local).await
+    }
+
+    /// Starts like [`Engine::start`], but runs execute at this runner instead of on this machine.
+    pub async fn start_with(config: Config, runner: Arc<dyn Runner>) -> Result<Self, StartError> {
+        Self::start_at(config, ChosenRunner::Other(runner)).await
+    }
+
+    async fn start_at(config: Config, runner: ChosenRunner) -> Result<Self, StartError> {
+        let inner = Inner::start(config, runner).await.map_err(|problem| StartError { problem })?;
         Ok(Self { inner })
     }
 

@@ -21,7 +21,8 @@ use process::Redactor;
 use process::{boot_id, pretend_boot};
 use protocol::{Damaged, EnvironmentView, ServerStatus, TaskView};
 use runner::journal::FolderWatch;
-use runner::worker::{ContainerChecks, Login, Worker, WorkerProblem};
+use runner::worker::Login;
+use runner::{LocalRunner, Runner};
 use store::{Boot, CodexHome, Home};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +32,7 @@ use crate::feed::Feed;
 use crate::following::Following;
 use crate::password::Password;
 use crate::queue::Queue;
+use crate::reach::Revisits;
 use crate::sessions::Sessions;
 use crate::spine::{Mailbox as _, Slot, Table};
 use crate::task::Removals;
@@ -44,13 +46,22 @@ pub(crate) type TaskSlot = Slot<Inner>;
 /// All tasks in memory.
 pub(crate) type TaskTable = Table<Inner>;
 
+/// Where runs execute.
+pub(crate) enum ChosenRunner {
+    /// On this machine.
+    Local,
+    /// Where this runner executes them.
+    Other(Arc<dyn Runner>),
+}
+
 /// The state that all mailboxes share.
 pub(crate) struct Inner {
     pub(crate) config: Arc<Config>,
     pub(crate) home: Arc<Home>,
     pub(crate) git: Git,
-    pub(crate) worker: Result<Worker, WorkerProblem>,
-    pub(crate) checks: ContainerChecks,
+    pub(crate) runner: Arc<dyn Runner>,
+    /// The tasks whose state is asked for again, because their runner did not answer.
+    pub(crate) revisits: Revisits,
     pub(crate) codex_home: CodexHome,
     /// Values that no reader of any repository may see.
     secrets: Vec<String>,
@@ -78,8 +89,6 @@ pub(crate) struct Inner {
     pub(crate) keys: tokio::sync::Mutex<()>,
     /// Allows one restore or deletion of items in the trash at a time.
     pub(crate) trash_turn: tokio::sync::Mutex<()>,
-    /// Allows one renewal of the login's tokens at a time.
-    pub(crate) login_turn: tokio::sync::Mutex<()>,
     /// Allows one repack at a time.
     pub(crate) repack_turn: tokio::sync::Mutex<()>,
     /// Allows one change of the list of built images at a time.
@@ -93,7 +102,7 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    pub(crate) async fn start(config: Config) -> Result<Arc<Self>, Problem> {
+    pub(crate) async fn start(config: Config, chosen: ChosenRunner) -> Result<Arc<Self>, Problem> {
         let path = config.home.clone();
         let variable = |name: &str| config.environment.get(std::ffi::OsStr::new(name))?.to_str().map(str::to_owned);
         crash::arm(variable);
@@ -107,14 +116,13 @@ impl Inner {
         let (environments, tasks) =
             blocking(move || Ok::<_, Problem>((reader.read_environments()?, reader.read_tasks()?))).await?;
         let started_at = Timestamp::now();
-        let worker = Worker::find(&config);
         let layout = home.layout.clone();
         let codex_home = blocking(move || CodexHome::open(&layout).and_then(|home| Self::adopt_login(&home).map(|()| home)));
         let codex_home = codex_home.await.map_err(|error| {
             Problem::new(ErrorCode::HomeUnusable, format!("could not create Codex's folder in the home directory: {error}"))
                 .hint("make the home directory writable for this user, or set ORCH_HOME to another folder")
         })?;
-        let (checks, secrets) = (ContainerChecks::new(&config), config.secret_values());
+        let (watch, secrets) = (FolderWatch::new(), config.secret_values());
         let (sessions, password) = (Arc::new(Sessions::open(&home)?), Password::open(&home)?);
         let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
         let signed_in = Arc::clone(&sessions);
@@ -138,11 +146,15 @@ impl Inner {
             cancel: cancel.clone(),
         };
         let environments = Environments::new(parts, environments.records, environments.damaged);
+        let runner = match chosen {
+            ChosenRunner::Local => Arc::new(LocalRunner::new(&config, Arc::clone(&home), codex_home.clone(), Arc::clone(&watch))),
+            ChosenRunner::Other(runner) => runner,
+        };
         let inner = Arc::new(Self {
             home,
             git,
-            worker,
-            checks,
+            runner,
+            revisits: Revisits::default(),
             codex_home,
             secrets,
             redactors: Mutex::default(),
@@ -158,12 +170,11 @@ impl Inner {
             sessions,
             password,
             notifications,
-            watch: FolderWatch::new(),
+            watch,
             tracker,
             cancel,
             keys: tokio::sync::Mutex::default(),
             trash_turn: tokio::sync::Mutex::default(),
-            login_turn: tokio::sync::Mutex::default(),
             repack_turn: tokio::sync::Mutex::default(),
             images_turn: tokio::sync::Mutex::default(),
             troubles: Mutex::default(),

@@ -17,6 +17,7 @@ mod inner;
 mod metrics;
 mod password;
 mod queue;
+mod reach;
 mod readiness;
 mod recovery;
 mod sessions;

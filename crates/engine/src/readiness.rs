@@ -12,7 +12,6 @@ use model::problem::Problem;
 use model::queue::Blocker;
 use model::{ErrorCode, Report};
 use protocol::WorkerStatus;
-use runner::worker::{Worker, WorkerKind, WorkerProblem, open_network_only, problem, told, unreachable_model};
 use store::free_bytes;
 
 use crate::inner::Inner;
@@ -21,33 +20,14 @@ use crate::inner::Inner;
 const START_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Inner {
-    /// Returns the image for a repository's runs: its own, or the server's. `None` means the pinned image.
-    pub(crate) fn image_of<'a>(&'a self, environment: &'a EnvironmentRecord) -> Option<&'a str> {
-        environment.container.image.as_deref().or(self.config.image.as_deref())
+    /// Fails if no worker could run a task of the repository now.
+    pub(crate) async fn able_worker(&self, environment: Option<&EnvironmentRecord>) -> Result<(), Problem> {
+        self.runner.ready(environment).await
     }
 
-    /// Returns the worker, if it could run a task of the repository now.
-    pub(crate) async fn able_worker(&self, environment: Option<&EnvironmentRecord>) -> Result<&Worker, Problem> {
-        let worker = self.worker.as_ref().map_err(WorkerProblem::to_problem)?;
-        match worker.kind() {
-            WorkerKind::Host | WorkerKind::Custom => return Ok(worker),
-            WorkerKind::Script => return environment.and_then(open_network_only).map_or(Ok(worker), Err),
-            WorkerKind::Container => {}
-        }
-        let image = environment.map_or(self.config.image.as_deref(), |environment| self.image_of(environment));
-        let check = self.checks.fresh(image).await;
-        // An image with the repository's own Dockerfile is built when a run needs it.
-        let builds = environment.is_some_and(|environment| environment.container.dockerfile.is_some());
-        match problem(&check) {
-            Some(problem) if !(builds && check.status.engine.is_some()) => return Err(problem),
-            Some(_) | None => {}
-        }
-        // The run reports a login that cannot be read.
-        let login = self.login().await.ok().flatten();
-        match environment.and_then(|environment| unreachable_model(environment, &self.config, login.as_ref())) {
-            Some(problem) => Err(problem),
-            None => Ok(worker),
-        }
+    /// Returns how many runs can be executed at the same time.
+    pub(crate) fn most_runs(&self) -> usize {
+        self.runner.capacity().most.map_or(self.config.max_parallel_runs, |most| most.min(self.config.max_parallel_runs))
     }
 
     /// Returns a problem if the home has less free space than required.
@@ -88,39 +68,16 @@ impl Inner {
 
     /// Returns the status of the last check for the API. Starts a new check in the background if the last one is old.
     pub(crate) fn worker_status(self: &Arc<Self>) -> WorkerStatus {
-        let worker = match &self.worker {
-            Ok(worker) => worker,
-            Err(problem) => {
-                let problem = problem.to_problem();
-                let name = self.config.worker.clone().unwrap_or_else(|| "none".to_owned());
-                return WorkerStatus {
-                    name,
-                    program: None,
-                    problem: Some(problem.report.message),
-                    hints: problem.report.hints,
-                    container: None,
-                };
-            }
-        };
-        match worker.kind() {
-            WorkerKind::Host | WorkerKind::Script | WorkerKind::Custom => worker.status(),
-            WorkerKind::Container => {
-                let last = self.checks.last(self.config.image.as_deref());
-                if !last.as_ref().is_some_and(|(_, fresh)| *fresh) {
-                    let inner = Arc::clone(self);
-                    self.tracker.spawn(async move { inner.hear().await });
-                }
-                told(worker.status(), last.map(|(check, _)| check))
-            }
+        if self.runner.is_stale() {
+            let inner = Arc::clone(self);
+            self.tracker.spawn(async move { inner.hear().await });
         }
+        self.runner.status()
     }
 
-    /// Checks the container engine, unless it was checked a moment ago.
+    /// Checks the status of the runner, unless it was checked a moment ago.
     pub(crate) async fn hear(&self) {
-        if self.worker.as_ref().is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
-            let asked = self.checks.fresh(self.config.image.as_deref());
-            self.cancel.run_until_cancelled(asked).await;
-        }
+        self.cancel.run_until_cancelled(self.runner.refresh()).await;
     }
 
     /// Checks the container engine when a server starts, and waits only briefly for the result.

@@ -2,17 +2,17 @@
 //!
 //! It needs no input and can run at any time. [`model::task::reconcile`] makes all decisions.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::task::{Holder, Observation, TaskRecord};
-use process::Redactor;
-use runner::keeper::{KeeperState, RunFiles, observe};
-use runner::worker::{Housekeeping, home_label};
+use runner::RunState;
 
 use crate::inner::{Inner, TaskSlot};
 use crate::spine::Mailbox as _;
+use crate::task::key_of;
 
 /// How often recovery runs: often enough for a person who waits.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -26,19 +26,21 @@ const TRASH_PERIOD: Duration = Duration::from_hours(1);
 
 impl Inner {
     /// Observes the actual state of a task's last run.
-    pub(crate) async fn observed(&self, slot: &TaskSlot, record: &TaskRecord) -> io::Result<Observation> {
+    pub(crate) async fn observed(self: &Arc<Self>, slot: &TaskSlot, record: &TaskRecord) -> io::Result<Observation> {
         let busy = slot.is_busy();
         let run = record.last_run();
         if busy || !run.is_active() {
             return Ok(Observation { busy, holder: Holder::Nobody });
         }
-        let files = RunFiles::new(&self.home.layout.logs(slot.id), run.number);
-        let attempt = run.attempt;
-        let state = durable::blocking(move || observe(&files, attempt)).await?;
-        let holder = match state {
-            KeeperState::NeverStarted => Holder::Nobody,
-            KeeperState::Alive(keeper) => Holder::Keeper { started_at: keeper.started_at },
-            KeeperState::Gone { .. } => Holder::Gone,
+        let holder = match self.runner.observe(key_of(record)).await {
+            RunState::Nobody => Holder::Nobody,
+            RunState::Held { started_at } => Holder::Keeper { started_at },
+            RunState::Ended { .. } => Holder::Gone,
+            RunState::Unreachable(error) => {
+                tracing::warn!(kind = "task", id = %slot.id, %error, "could not inspect the actual state; left it unchanged");
+                self.revisit(slot.id);
+                Holder::Unreachable
+            }
         };
         Ok(Observation { busy, holder })
     }
@@ -90,22 +92,19 @@ impl Inner {
 
     /// Removes what a killed server left and no record mentions. Runs at startup and on a timer.
     pub(crate) async fn sweep(self: &Arc<Self>) {
-        self.end_abandoned_containers();
+        self.sweep_runner();
         self.discard_leftovers().await;
         let inner = Arc::clone(self);
         durable::blocking(move || inner.remove_shared_login()).await;
     }
 
-    /// Ends abandoned containers of this home. The container of an active run is not abandoned.
-    fn end_abandoned_containers(self: &Arc<Self>) {
-        if !self.runs_containers() {
-            return;
-        }
+    /// Has the runner end what belongs to no active run, such as abandoned containers.
+    fn sweep_runner(self: &Arc<Self>) {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
-            let housekeeping = Housekeeping::new(&inner.config, Redactor::default());
-            let label = [home_label(inner.home.layout.home())];
-            let swept = housekeeping.reap(&label);
+            let active = inner.tasks.all().into_iter().map(|slot| slot.record()).filter(|task| task.last_run().is_active());
+            let active: BTreeSet<_> = active.map(|task| key_of(&task)).collect();
+            let swept = inner.runner.sweep(&active);
             if let Some(Err(error)) = inner.cancel.run_until_cancelled(swept).await {
                 tracing::warn!(%error, "could not look for orphaned containers");
             }

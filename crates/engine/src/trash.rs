@@ -15,9 +15,7 @@ use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
 use model::problem::Problem;
 use model::task::TaskEvent;
-use process::Redactor;
 use protocol::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, NotDeleted, TaskDisk, TrashItem, TrashKind};
-use runner::worker::{Housekeeping, Worker, home_label};
 use store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
 
 use crate::inner::{Inner, TaskSlot};
@@ -192,11 +190,8 @@ impl Inner {
             }
         }
         match self.delete_folder(&found).await {
-            Err(error) if error.is_permission_denied() && self.runs_containers() => {
-                // A container's root user may still own folders, because of an older version or an interrupted export.
-                let (image, label) = (self.config.image.as_deref(), home_label(self.home.layout.home()));
-                let housekeeping = Housekeeping::new(&self.config, Redactor::default());
-                if let Err(error) = housekeeping.give_back(&found.path, image, &label).await {
+            Err(error) if error.is_permission_denied() => {
+                if let Err(error) = self.runner.reclaim(&found.path).await {
                     tracing::warn!(id = found.id(), %error, "could not change the owner of a container's files");
                 }
                 self.delete_folder(&found).await
@@ -208,11 +203,6 @@ impl Inner {
     async fn delete_folder(&self, found: &Trashed) -> Result<(), StoreError> {
         let (home, path) = (Arc::clone(&self.home), found.path.clone());
         blocking(move || home.delete_trashed(&path)).await
-    }
-
-    /// Whether runs of this server are in containers.
-    pub(crate) fn runs_containers(&self) -> bool {
-        self.worker.as_ref().is_ok_and(Worker::uses_containers)
     }
 
     /// Deletes items that have been in the trash for the configured time.

@@ -452,7 +452,7 @@ impl User {
     /// Fails if no worker could run the task.
     async fn ready_to_go_on(&self, slot: &TaskSlot) -> Result<(), Problem> {
         let environment = self.inner.environments.get(slot.env_id).map(|environment| environment.record());
-        self.inner.able_worker(environment.as_deref()).await.map(drop)
+        self.inner.able_worker(environment.as_deref()).await
     }
 
     fn task_slot(&self, id: &str) -> Result<Arc<TaskSlot>, Problem> {

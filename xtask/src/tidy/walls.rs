@@ -43,7 +43,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("forge", &["config", "durable", "fs-err", "git", "process", "rustix", "store", "tokio"]),
     ("notifications", &["config", "forge", "git", "process", "protocol", "runner"]),
     ("config", &["durable", "forge", "git", "reqwest", "store", "tokio"]),
-    ("runner", &["axum", "bollard", "forge", "git", "notifications", "reqwest"]),
+    ("runner", &["axum", "bollard", "forge", "notifications", "reqwest"]),
     ("doctor", &["engine", "forge", "notifications", "reqwest"]),
     ("engine", &["axum", "bollard", "clap", "hyper", "maud", "notify", "reqwest", "rustix", "scripted-model"]),
     ("web", &["bollard", "clap", "fs-err", "runner", "rustix", "scripted-model", "store"]),

@@ -6,14 +6,14 @@ use std::process::Stdio;
 
 use config::Config;
 use model::container::ContainerCheck;
-use runner::worker::{Worker, WorkerKind, check, engine_environment};
+use runner::worker::{Worker, check, engine_environment};
 use tokio::process::Command;
 
 use crate::printer;
 
 /// Builds the image if runs use containers and the image is missing.
 pub(super) async fn ensure(config: &Config) {
-    if !Worker::find(config).is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
+    if !Worker::find(config).is_ok_and(|worker| worker.needs_container_engine()) {
         return;
     }
     let found = check(config).await;

@@ -10,7 +10,7 @@ use std::process::{ExitCode, ExitStatus};
 use config::Config;
 use model::ErrorCode;
 use model::problem::Problem;
-use runner::worker::{Login, Worker, WorkerKind, WorkerProblem, engine_environment};
+use runner::worker::{Login, LoginCommand, Worker, WorkerProblem, engine_environment};
 use serde_json::json;
 use store::{CodexHome, Layout, read_plain_file};
 use tokio::process::Command;
@@ -92,17 +92,7 @@ fn logged_in(kind: &str, key: Key) -> Output {
 
 /// Returns an error if the worker uses its own Codex home or login.
 fn refuse_what_has_no_effect(config: &Config, worker: &Result<Worker, WorkerProblem>) -> Result<(), Problem> {
-    let unused = |detail: String| Problem::new(ErrorCode::LoginNotUsed, detail);
-    match (worker.as_ref().map(Worker::kind), &config.codex_home) {
-        (Ok(WorkerKind::Host), Some(home)) => Err(unused(format!("the worker `host` uses the Codex home {}", home.display()))
-            .hint(format!("log in there: CODEX_HOME={} codex login", home.display()))
-            .hint("or unset CODEX_HOME and `codex_home` to use the orchestrator's own Codex home")),
-        (Ok(WorkerKind::Script | WorkerKind::Custom), _) => {
-            Err(unused("the worker is a custom program that has its own login".to_owned())
-                .hint("log in with that program, or set CODEX_API_KEY in the server's environment"))
-        }
-        (Ok(WorkerKind::Host | WorkerKind::Container) | Err(_), _) => Ok(()),
-    }
+    worker.as_ref().ok().and_then(|worker| worker.login_obstacle(config)).map_or(Ok(()), Err)
 }
 
 fn codex_home(config: &Config) -> Result<CodexHome, Problem> {
@@ -141,21 +131,9 @@ async fn with_a_code(config: &Config, worker: &Worker, home: &CodexHome) -> Resu
     for path in [&codex, &work] {
         crate::server::private_folder(path).map_err(Problem::internal)?;
     }
-    let mut command = match worker.kind() {
-        WorkerKind::Container => {
-            let (program, prefix) =
-                config.container_program.split_first().ok_or_else(|| Problem::internal("no container program is set"))?;
-            let mut command = Command::new(program);
-            command.args(prefix).env_clear();
-            command.env("CODEX_DOCKER_USER", "caller").env("CODEX_PASSTHROUGH_ENV", "TERM");
-            command
-        }
-        WorkerKind::Host | WorkerKind::Script | WorkerKind::Custom => {
-            let mut command = Command::new(worker.program());
-            command.env_clear();
-            command
-        }
-    };
+    let LoginCommand { program, args, environment } = worker.login_command();
+    let mut command = Command::new(program);
+    command.args(args).env_clear().envs(environment);
     command.args(["login", "--device-auth"]).envs(engine_environment(config)).env("CODEX_HOME", &codex).current_dir(&work);
     let ended = wait_for(command).await.map_err(|error| not_logged_in(&format!("could not start Codex: {error}")))?;
     match read_plain_file(&codex.join("auth.json")) {

@@ -82,9 +82,16 @@ pub(crate) trait Mailbox: Aggregate {
     fn reconcile_all(self: &Arc<Self>) -> impl Future<Output = ()> + Send {
         async move {
             for slot in self.table().all() {
-                if self.is_unfinished(&slot) {
-                    reconcile(self, &slot).await;
-                }
+                self.reconcile_one(&slot).await;
+            }
+        }
+    }
+
+    /// Reconciles a thing with its actual state if it is unfinished.
+    fn reconcile_one(self: &Arc<Self>, slot: &Arc<Slot<Self>>) -> impl Future<Output = ()> + Send {
+        async move {
+            if self.is_unfinished(slot) {
+                reconcile(self, slot).await;
             }
         }
     }

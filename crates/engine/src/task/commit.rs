@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use git::{CommitMessage, RunTrailers, Snapshot};
 use model::ErrorCode;
+use model::ids::{EnvironmentId, TaskId};
 use model::run::{RunError, RunPhase, RunRecord};
 use model::task::TaskRecord;
+use runner::WorkLocation;
 use tokio_util::sync::CancellationToken;
 
-use super::contained::WorkLocation;
+use super::export::Work;
 use crate::inner::Inner;
 
 /// The time limit for the commit of a run.
@@ -34,8 +36,8 @@ pub(super) enum Committed {
     Done(Result<Snapshot, RunError>),
     /// Somebody stopped the run in the meantime.
     Stopped,
-    /// The server is stopping. The next one commits the work.
-    ServerStops,
+    /// The server is stopping, or the runner did not answer. The work is committed later.
+    Later,
 }
 
 impl Inner {
@@ -50,15 +52,16 @@ impl Inner {
         let run = task.last_run();
         let limit = limit_of(task, run);
         let within = cancel.child_token();
-        let mut work = pin!(self.snapshot(task, run, last_message, location, &within));
+        let mut work = pin!(self.snapshot(task, run, last_message, &within));
         let is_late = tokio::select! {
             done = &mut work => {
+                let Some(done) = done else { return self.cut_off() };
                 // An interrupted call fails, but that does not mean that the work cannot be committed.
                 if done.is_ok() || !cancel.is_cancelled() {
                     return Committed::Done(done);
                 }
-                if location == WorkLocation::AgentRepository {
-                    self.reap_later(task);
+                if location == WorkLocation::AtRunner {
+                    self.clear_later(task);
                 }
                 return self.cut_off();
             }
@@ -66,13 +69,14 @@ impl Inner {
             () = tokio::time::sleep(limit) => true,
         };
         within.cancel();
-        if location == WorkLocation::AgentRepository {
+        if location == WorkLocation::AtRunner {
             // Wait until the container is removed, so that it does not work on the same files as the next container.
-            let ended = tokio::time::timeout(ENDING, work).await;
-            if let Ok(Ok(snapshot)) = ended {
-                return Committed::Done(Ok(snapshot));
+            match tokio::time::timeout(ENDING, work).await {
+                Ok(Some(Ok(snapshot))) => return Committed::Done(Ok(snapshot)),
+                // The time limit of the commit does not apply to a runner that cannot be reached.
+                Ok(None) if is_late => return Committed::Later,
+                Ok(Some(Err(_)) | None) | Err(_) => self.clear_later(task),
             }
-            self.reap_later(task);
         }
         if is_late && !self.cancel.is_cancelled() {
             let message = format!("the commit took more than {} seconds", limit.as_secs());
@@ -81,14 +85,21 @@ impl Inner {
         self.cut_off()
     }
 
-    fn reap_later(self: &Arc<Self>, task: &TaskRecord) {
+    fn clear_later(self: &Arc<Self>, task: &TaskRecord) {
         let (inner, id, env_id) = (Arc::clone(self), task.task_id, task.env_id);
-        self.tracker.spawn(async move { inner.reap_containers(id, env_id).await });
+        self.tracker.spawn(async move { inner.clear_task(id, env_id).await });
+    }
+
+    /// Ends everything of a task that is left outside of its runs, such as the container of an export.
+    pub(super) async fn clear_task(&self, task: TaskId, env_id: EnvironmentId) {
+        if let Err(error) = self.runner.clear_task(task, self.redactor(env_id)).await {
+            tracing::warn!(%task, %error, "could not look for containers of a task during its removal");
+        }
     }
 
     /// Returns why the commit was interrupted.
     fn cut_off(&self) -> Committed {
-        if self.cancel.is_cancelled() { Committed::ServerStops } else { Committed::Stopped }
+        if self.cancel.is_cancelled() { Committed::Later } else { Committed::Stopped }
     }
 
     async fn snapshot(
@@ -96,10 +107,12 @@ impl Inner {
         task: &TaskRecord,
         run: &RunRecord,
         last_message: Option<&str>,
-        location: WorkLocation,
         cancel: &CancellationToken,
-    ) -> Result<Snapshot, RunError> {
-        let mirror = self.mirror_of(task.env_id)?;
+    ) -> Option<Result<Snapshot, RunError>> {
+        let mirror = match self.mirror_of(task.env_id) {
+            Ok(mirror) => mirror,
+            Err(error) => return Some(Err(error)),
+        };
         let thread = run.thread_id.or(task.thread_id).map(|thread| thread.to_string());
         let message = CommitMessage {
             subject: &run.prompt.first_line(72),
@@ -110,10 +123,7 @@ impl Inner {
                 thread_id: thread.as_deref(),
             },
         };
-        if location == WorkLocation::AgentRepository {
-            return self.harvest_run(&mirror, task, message, cancel).await;
-        }
-        self.commit_run(&mirror, task, message).await
+        self.commit_work(Work { mirror: &mirror, task, message, cancel }).await
     }
 }
 

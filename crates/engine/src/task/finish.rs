@@ -1,10 +1,8 @@
-//! Finishes a run: determines its outcome from the log and the keeper's exit record, commits its work, and records the result.
+//! Finishes a run: determines its outcome from the log and the runner's exit record, commits its work, and records the result.
 //!
 //! The code is the same for a run that has just ended and for one that ended while no server was running. Finishing a
 //! run twice creates only one commit.
 
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,21 +17,20 @@ use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
 use model::task::{TaskEvent, TaskRecord};
 use printable::printable_line;
 use process::Redactor;
+use runner::Integrity;
 use runner::journal::Tail;
-use runner::keeper::{self, ExitRecord, KeeperState, RunFiles};
-use runner::worker::engine_environment;
+use runner::keeper::{ExitRecord, RunFiles};
 use tokio_util::sync::CancellationToken;
 
 use super::commit::Committed;
-use super::contained::{WorkLocation, refusals, work_location};
 use super::follow::event_of;
+use super::journal_copy::cut_zeros;
 use super::session::NEW_THREAD;
+use super::spec::key_of;
 use crate::counters::COUNTED;
 use crate::inner::{Inner, TaskSlot};
+use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
-
-/// How much of stderr's end is searched for the reason of a failure, in bytes.
-const STDERR_TAIL_BYTES: u64 = 16 * 1024;
 
 /// The time limit for counting the changes of a task.
 const COUNT_LIMIT: Duration = Duration::from_secs(20);
@@ -43,23 +40,24 @@ const NOTE_LENGTH: usize = 300;
 
 impl Inner {
     pub(super) async fn finish(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
-        let number = slot.record().last_run().number;
-        let files = RunFiles::new(&self.home.layout.logs(slot.id), number);
+        let key = key_of(&slot.record());
+        let files = RunFiles::new(&self.home.layout.logs(slot.id), key.run);
         let cancel = slot.begin_work(attempt, &self.cancel);
         match self.finished(slot, attempt, &files, &cancel).await {
-            // The server is stopping, and the next one finishes the run.
-            Ok(None) => {}
+            // The server is stopping, and the next one finishes the run. Otherwise, the runner did not answer.
+            Ok(None) => self.revisit(slot.id),
             Ok(Some(end)) => {
                 let log_bytes = fs_err::metadata(files.journal()).map_or(0, |found| found.len());
                 COUNTED.run(&end, log_bytes);
                 self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end) }).await;
+                until_reached(&self.cancel, || self.runner.forget(key)).await;
             }
             // Leave the run as it is: recovery finishes it as soon as the disk is readable again.
             Err(error) => tracing::error!(task = %slot.id, %error, "could not finish a run; recovery retries"),
         }
     }
 
-    /// Returns the result of the run, or `None` if the server stops before its work is committed.
+    /// Returns the result of the run, or `None` if this is cancelled before its work is committed.
     async fn finished(
         self: &Arc<Self>,
         slot: &Arc<TaskSlot>,
@@ -67,32 +65,33 @@ impl Inner {
         files: &RunFiles,
         cancel: &CancellationToken,
     ) -> std::io::Result<Option<RunEnd>> {
-        let exit = self.end_of(files, attempt).await?;
-        crash::point(CrashPoint::RunEnded);
+        let spec = self.started_spec(&slot.record()).map_err(|error| std::io::Error::other(error.message))?;
+        let Some(remains) = until_reached(cancel, || self.runner.ensure_ended(&spec, self.as_ref())).await else {
+            return Ok(None);
+        };
+        if self.complete_journal(slot, spec.key, cancel).await.is_none() {
+            return Ok(None);
+        }
+        let exit = remains.exit.as_ref();
         let (summary, news) = summarize(files, attempt).await?;
         for event in news {
             self.post(slot, event).await;
         }
         let task = slot.record();
         let run = task.last_run();
-        let stderr = tail_of(files.stderr()).await?;
         let redactor = self.redactor(task.env_id);
-        let outcome = judge(run, exit.as_ref(), &summary, &stderr, &redactor);
+        let outcome = judge(run, exit, &summary, &remains.stderr, &redactor);
         let last_message = summary.last_message.as_deref().map(|message| redactor.mask(message).into_owned());
-        let location = work_location(files).await?;
-        let is_torn = is_from_another_boot(files, exit.as_ref()).await?;
+        let is_torn = remains.integrity == Integrity::Torn;
         if is_torn {
             let journal = files.journal();
             durable::blocking(move || cut_zeros(&journal)).await?;
         }
         let outcome = if is_torn { without_power(outcome) } else { outcome };
-        let login = self.take_login_back(&task).await;
-        let refused = if location == WorkLocation::AgentRepository { refusals(files, &redactor).await? } else { vec![] };
         let checked = if is_torn { cancel.run_until_cancelled(self.check_cut_off(&task)).await } else { None };
         let checked = checked.unwrap_or_default();
-        let of_worker = self.notes_on_worker(files, location, &redactor).await?;
-        let commit = self.commit_in_time(&task, last_message.as_deref(), location, cancel).await;
-        if matches!(commit, Committed::ServerStops) {
+        let commit = self.commit_in_time(&task, last_message.as_deref(), remains.work, cancel).await;
+        if matches!(commit, Committed::Later) {
             return Ok(None);
         }
         crash::point(CrashPoint::Committed);
@@ -102,20 +101,20 @@ impl Inner {
         let report = summary.usage();
         let mut end = RunEnd {
             outcome,
-            started_at: exit.as_ref().and_then(|exit| exit.started_at),
-            finished_at: exit.as_ref().map_or_else(Timestamp::now, |exit| exit.finished_at),
-            exit_code: exit.as_ref().and_then(ExitRecord::code),
+            started_at: exit.and_then(|exit| exit.started_at),
+            finished_at: exit.map_or_else(Timestamp::now, |exit| exit.finished_at),
+            exit_code: exit.and_then(ExitRecord::code),
             commit: None,
             usage: report.map(|report| report.of_run(&before.unwrap_or_default())),
             usage_total: report.map(|report| report.total_after(&before.unwrap_or_default())).or(before),
             last_message,
-            notes: [self.notes_on_worktree(&task), new_thread(run), of_worker, login, refused, checked, session].concat(),
+            notes: [self.notes_on_worktree(&task), new_thread(run), remains.notes, checked, session].concat(),
             changes: None,
         };
         match commit {
             Committed::Done(Ok(snapshot)) => committed(&task, &mut end, &snapshot),
             Committed::Done(Err(error)) => uncommitted(&mut end, error),
-            Committed::Stopped | Committed::ServerStops => stopped_uncommitted(&mut end),
+            Committed::Stopped | Committed::Later => stopped_uncommitted(&mut end),
         }
         if end.outcome == RunOutcome::Completed && end.commit.is_none() {
             end.notes.extend(self.note_on_sandbox(slot).await);
@@ -165,19 +164,6 @@ impl Inner {
             worktree.notes().unwrap_or_else(|error| vec![format!("could not read the notes about the worktree: {error}")])
         })
     }
-
-    /// Returns the exit record. If the keeper left none, the remaining processes of its run are ended first.
-    async fn end_of(&self, files: &RunFiles, attempt: Attempt) -> std::io::Result<Option<ExitRecord>> {
-        let seen = files.clone();
-        let state = durable::blocking(move || keeper::observe(&seen, attempt)).await?;
-        match state {
-            KeeperState::Gone { exit: Some(exit), .. } => Ok(Some(exit)),
-            KeeperState::Gone { exit: None, .. } | KeeperState::NeverStarted | KeeperState::Alive(_) => {
-                keeper::end_leftovers(files, attempt, &engine_environment(&self.config)).await?;
-                Ok(None)
-            }
-        }
-    }
 }
 
 fn judge(run: &RunRecord, exit: Option<&ExitRecord>, summary: &JournalSummary, stderr: &str, redactor: &Redactor) -> RunOutcome {
@@ -196,39 +182,6 @@ fn judge(run: &RunRecord, exit: Option<&ExitRecord>, summary: &JournalSummary, s
         Verdict::Failed(report) => RunOutcome::Failed(redacted(report)),
         Verdict::Interrupted(report) => RunOutcome::Interrupted(redacted(report)),
     }
-}
-
-/// Whether the run ended or was interrupted in an earlier boot, so that its work may not be on the disk.
-async fn is_from_another_boot(files: &RunFiles, exit: Option<&ExitRecord>) -> std::io::Result<bool> {
-    if exit.is_some_and(|exit| exit.work_on_disk) {
-        return Ok(false);
-    }
-    let files = files.clone();
-    durable::blocking(move || keeper::is_of_another_boot(&files)).await
-}
-
-/// Removes zeros at the end of a log. A file system may extend a file before it writes the content, so a power cut can leave
-/// zeros. Readers ignore an incomplete line.
-fn cut_zeros(journal: &Path) -> std::io::Result<()> {
-    let log = match fs_err::OpenOptions::new().read(true).write(true).open(journal) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        log => log?.into_parts().0,
-    };
-    let length = log.metadata()?.len();
-    let mut kept = length;
-    let mut piece = vec![0; 64 << 10];
-    // Read in pieces, starting at the end, because a log can be larger than the memory.
-    while kept > 0 {
-        let start = kept.saturating_sub(piece.len() as u64);
-        let read = &mut piece[..usize::try_from(kept - start).map_err(std::io::Error::other)?];
-        log.read_exact_at(read, start)?;
-        if let Some(last) = read.iter().rposition(|&byte| byte != 0) {
-            kept = start + last as u64 + 1;
-            break;
-        }
-        kept = start;
-    }
-    if kept < length { log.set_len(kept) } else { Ok(()) }
 }
 
 /// Adjusts the outcome of a run that may have reported its end before its work was on the disk.
@@ -294,44 +247,4 @@ async fn summarize(files: &RunFiles, attempt: Attempt) -> std::io::Result<(Journ
         .await?
     {}
     Ok((summary, news))
-}
-
-async fn tail_of(path: std::path::PathBuf) -> std::io::Result<String> {
-    use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-    let mut file = match tokio::fs::File::open(&path).await {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
-        Err(error) => return Err(error),
-    };
-    let length = file.metadata().await?.len();
-    file.seek(std::io::SeekFrom::Start(length.saturating_sub(STDERR_TAIL_BYTES))).await?;
-    let mut bytes = vec![];
-    file.take(STDERR_TAIL_BYTES).read_to_end(&mut bytes).await?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_zeros_at_the_end_of_a_log_are_cut_off() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let journal = folder.path().join("log");
-        cut_zeros(&journal).expect("a missing log is not an error");
-        let long = vec![b'x'; 100_000];
-        for (before, after) in [
-            (&b"one\n"[..], &b"one\n"[..]),
-            (b"one\n{\"t", b"one\n{\"t"),
-            (b"one\n\0\0\0", b"one\n"),
-            (b"one\n\0\0two\n\0", b"one\n\0\0two\n"),
-            (b"\0\0", b""),
-            (b"", b""),
-            (&[long.clone(), vec![0; 200_000]].concat(), &long),
-        ] {
-            fs_err::write(&journal, before).expect("written");
-            cut_zeros(&journal).expect("cut");
-            assert_eq!(fs_err::read(&journal).expect("there"), after);
-        }
-    }
 }

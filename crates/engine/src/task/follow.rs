@@ -1,61 +1,81 @@
-//! Follows a run: gets its thread, its turn and the times of its lines from the log, and its end from the keeper.
+//! Follows a run: gets its thread, its turn and the times of its lines from the log, and its end from its runner.
 //!
-//! The thread ID is recorded as soon as its line is written to the log. Following a run does not affect the run.
+//! The thread ID is recorded as soon as its line is in the log. If the connection to the runner is lost, it continues at the end of
+//! the server's copy of the log. Following a run does not affect the run.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use model::codex::CodexEvent;
 use model::ids::{Attempt, ThreadId};
 use model::task::TaskEvent;
+use runner::JournalNews;
 use runner::journal::Tail;
-use runner::keeper::{self, RunFiles};
+use runner::keeper::RunFiles;
 
 use super::activity::ReadTimer;
+use super::journal_copy::JournalCopy;
+use super::spec::key_of;
 use crate::inner::{Inner, TaskSlot};
+use crate::reach::Backoff;
 use crate::spine::Mailbox as _;
 use crate::times::MarkWriter;
 
 impl Inner {
     pub(super) async fn follow(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
-        let logs = self.home.layout.logs(slot.id);
-        let (run, began) = {
+        let (key, began) = {
             let record = slot.record();
-            (record.last_run().number, record.last_run().started_at)
+            (key_of(&record), record.last_run().started_at)
         };
-        let files = RunFiles::new(&logs, run);
-        let mut interest = self.watch.watch(&logs);
-        let mut tail = Tail::from(files.journal(), 0);
-        let mut marks = MarkWriter::begin(&self.home.layout.times(slot.id), run, length(&files), began).await;
+        let path = self.journal_path(slot);
+        let mut tail = Tail::from(path.clone(), 0);
+        let mut copy = JournalCopy::new(path, self.integrity_of_copies());
+        let mut marks = MarkWriter::begin(&self.home.layout.times(slot.id), key.run, copy.length(), began).await;
         let mut glance = ReadTimer::new();
+        let mut backoff = Backoff::new();
         slot.set_activity(None);
-        let gone = keeper::until_gone(&files, attempt);
-        let login = self.keep_login_current(slot);
-        tokio::pin!(gone, login);
+        let mut news = self.runner.journal(key, copy.length());
         loop {
             self.read_on(slot, attempt, &mut tail).await;
-            tokio::select! {
+            let received = tokio::select! {
                 () = self.cancel.cancelled() => return,
-                () = &mut login => {}
-                result = &mut gone => {
-                    if let Err(error) = result {
-                        tracing::warn!(task = %slot.id, %error, "could not wait for a keeper; recovery checks again");
-                        return;
-                    }
-                    break;
-                }
-                () = interest.changed() => {
-                    marks.reached(length(&files)).await;
-                    glance.news();
-                }
+                received = news.next() => received,
                 () = glance.due() => {
-                    self.glance(slot, run).await;
+                    self.glance(slot, key.run).await;
                     glance.looked();
+                    continue;
                 }
+            };
+            let lost = match received {
+                Some(Ok(JournalNews::Ended)) => break,
+                Some(Ok(JournalNews::InPlace { .. })) => None,
+                Some(Ok(JournalNews::Bytes(bytes))) => {
+                    backoff.reset();
+                    copy.append(&bytes).await.err().map(|error| error.to_string())
+                }
+                Some(Err(unreachable)) => Some(unreachable.reason),
+                None => Some("the connection was closed".to_owned()),
+            };
+            if let Some(reason) = lost {
+                tracing::warn!(task = %slot.id, reason, "could not follow a run; connecting again");
+                if self.cancel.run_until_cancelled(tokio::time::sleep(backoff.longer())).await.is_none() {
+                    return;
+                }
+                news = self.runner.journal(key, copy.length());
+            } else {
+                marks.reached(copy.length()).await;
+                glance.news();
             }
         }
-        marks.reached(length(&files)).await;
+        marks.reached(copy.length()).await;
         self.read_on(slot, attempt, &mut tail).await;
         self.post(slot, TaskEvent::KeeperGone { attempt }).await;
+    }
+
+    /// Returns the server's copy of the log of a task's last run.
+    pub(super) fn journal_path(&self, slot: &TaskSlot) -> PathBuf {
+        RunFiles::new(&self.home.layout.logs(slot.id), slot.record().last_run().number).journal()
     }
 
     /// Posts the events about the thread and turn from the next complete lines.
@@ -81,11 +101,6 @@ impl Inner {
             }
         }
     }
-}
-
-/// Returns the current length of the log, or 0 if it does not exist yet.
-fn length(files: &RunFiles) -> u64 {
-    fs_err::metadata(files.journal()).map_or(0, |found| found.len())
 }
 
 /// Returns the task event for an event in the log, if there is one.

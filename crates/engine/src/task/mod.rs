@@ -6,6 +6,7 @@
 //! * [`create`], [`list`], [`read`], [`take_home`]: other requests of the API.
 //! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`notify`], [`remove`]: the effects. Each can be repeated safely, and
 //!   results come back as events.
+//! * [`spec`]: what a runner learns about a run; [`journal_copy`], [`export`]: what the runner delivers.
 //! * [`answer`]: questions of a task before its run can start, and their answers.
 //! * [`update`]: updates of the branch to its base, between two runs.
 //!
@@ -15,10 +16,11 @@ mod activity;
 mod aggregate;
 mod answer;
 mod commit;
-mod contained;
 mod create;
+mod export;
 mod finish;
 mod follow;
+mod journal_copy;
 mod launch;
 mod list;
 mod live;
@@ -29,8 +31,9 @@ mod publish;
 mod read;
 mod remove;
 mod review;
-mod script;
+mod revisit;
 mod session;
+mod spec;
 mod take_home;
 mod unclean;
 mod update;
@@ -38,5 +41,6 @@ mod window;
 
 pub(crate) use remove::Removals;
 pub use review::{Changes, PictureSide, Review, ReviewPart, ReviewState};
+pub(crate) use spec::key_of;
 pub(crate) use update::{UpdateTarget, Updated};
 pub(crate) use window::Reach;

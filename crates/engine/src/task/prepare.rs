@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
-use git::{self, CommitMessage, Mirror, Signature, Snapshot, SnapshotRequest, WorktreeSpec};
+use futures_util::future::FutureExt as _;
+use git::{self, Mirror, WorktreeSpec};
 use model::ErrorCode;
 use model::ids::{Attempt, ObjectId};
 use model::names::{BranchName, RepositoryUrl};
@@ -17,15 +18,18 @@ use model::run::RunError;
 use model::submodule::{Sources, canonical};
 use model::task::{TaskEvent, TaskRecord, with_summary};
 use protocol::{FeedEvent, Progress};
+use runner::Preparation;
 use runner::keeper::RunFiles;
 use tokio_util::sync::CancellationToken;
 
+use super::launch::answered;
 use crate::environment::fetch_failed;
 use crate::inner::{Inner, TaskSlot};
+use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 
 /// The result of a preparation.
-enum Preparation {
+enum Prepared {
     /// The worktree is at this commit.
     Ready(ObjectId),
     /// The commit has submodules from URLs that are not trusted yet.
@@ -43,14 +47,14 @@ impl Inner {
         }
         crash::point(CrashPoint::Prepared);
         let event = match prepared {
-            Ok(Preparation::Ready(base_sha)) => TaskEvent::Prepared { attempt, base_sha },
-            Ok(Preparation::Asks(urls)) => TaskEvent::Asked { attempt, urls },
+            Ok(Prepared::Ready(base_sha)) => TaskEvent::Prepared { attempt, base_sha },
+            Ok(Prepared::Asks(urls)) => TaskEvent::Asked { attempt, urls },
             Err(error) => TaskEvent::PreparationFailed { attempt, error },
         };
         self.post(slot, event).await;
     }
 
-    async fn prepared(self: &Arc<Self>, slot: &Arc<TaskSlot>, cancel: &CancellationToken) -> Result<Preparation, RunError> {
+    async fn prepared(self: &Arc<Self>, slot: &Arc<TaskSlot>, cancel: &CancellationToken) -> Result<Prepared, RunError> {
         let mirror = self.mirror_of(slot.env_id)?;
         self.check_ended(slot).await;
         self.finish_update(slot).await?;
@@ -78,23 +82,23 @@ impl Inner {
             let mut urls = mirror.untrusted_urls(&base, &sources).await.map_err(|error| unreadable(&error))?;
             urls.retain(|url| !task.skipped_urls.iter().any(|skipped| canonical(skipped) == canonical(url)));
             if !urls.is_empty() {
-                return Ok(Preparation::Asks(urls));
+                return Ok(Prepared::Asks(urls));
             }
         }
         let worktree = mirror.ensure_worktree(spec, &sources, &progress, cancel.clone()).await.map_err(|error| {
             RunError::new(ErrorCode::WorktreeFailed, format!("could not create the worktree: {error}"))
                 .hint("check that the home directory is writable and has free space, then create the task again")
         })?;
-        if let Some(worker) = self.worker.as_ref().ok().filter(|worker| worker.uses_containers()) {
-            match worker.script() {
-                Some(script) => self.prepare_script(script, &task, &worktree, cancel).await?,
-                None => self.prepare_container(&task, &worktree, cancel).await?,
-            }
-        }
+        let spec = self.run_spec(&task, &base);
+        let prepare = || {
+            let preparation = Preparation { spec: &spec, worktree: &worktree, cancel };
+            self.runner.prepare(preparation, self.as_ref()).map(answered).boxed()
+        };
+        until_reached(cancel, prepare).await.ok_or_else(stopped)??;
         self.check_images(&task).await?;
         self.write_prompt(&task).await?;
         mirror.sync().await.map_err(|error| not_synced(&error))?;
-        Ok(Preparation::Ready(base))
+        Ok(Prepared::Ready(base))
     }
 
     /// Returns the URLs that submodules are fetched from without asking, according to the repository's settings and mirror.
@@ -122,7 +126,7 @@ impl Inner {
         loop {
             tokio::select! {
                 fetched = &mut fetch => break fetched.map_err(|error| fetch_failed(&error))?,
-                () = cancel.cancelled() => return Err(RunError::new(ErrorCode::Cancelled, "stopped before the worktree was created")),
+                () = cancel.cancelled() => return Err(stopped()),
                 Ok(()) = steps.changed() => {
                     let step = *steps.borrow_and_update();
                     if let Some(step) = step.filter(|step| std::mem::replace(&mut last, step.percent) != step.percent) {
@@ -160,19 +164,10 @@ impl Inner {
         let written = blocking(move || durable::write_atomically(&path, prompt.as_bytes())).await;
         written.map_err(|error| RunError::new(ErrorCode::HomeNotWritable, format!("could not write the prompt: {error}")))
     }
+}
 
-    /// Commits the changes in a run's worktree to the task's branch.
-    pub(super) async fn commit_run(
-        &self,
-        mirror: &Mirror,
-        task: &TaskRecord,
-        message: CommitMessage<'_>,
-    ) -> Result<Snapshot, RunError> {
-        let failed = |error: &dyn std::fmt::Display| RunError::new(ErrorCode::CommitFailed, error.to_string());
-        let worktree = self.worktree_of(mirror, task).await?.ok_or_else(|| failed(&"worktree not found"))?;
-        let request = SnapshotRequest { message, author: &Signature::default() };
-        worktree.snapshot(request).await.map_err(|error| failed(&error))
-    }
+fn stopped() -> RunError {
+    RunError::new(ErrorCode::Cancelled, "stopped before the worktree was created")
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> RunError {

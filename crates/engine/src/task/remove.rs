@@ -16,7 +16,6 @@ use model::names::BranchName;
 use model::problem::Problem;
 use model::task::{TaskEvent, TaskRequest, UpdateEvent};
 use protocol::FeedEvent;
-use runner::worker::Worker;
 use store::{Trashed, TrashedThing};
 
 use crate::environment::Tenants;
@@ -110,9 +109,7 @@ impl Inner {
 
     /// Ensures that nothing outside of the trash refers to a removed task.
     pub(crate) async fn finish_removal(&self, id: TaskId, env_id: EnvironmentId) {
-        if self.worker.as_ref().is_ok_and(Worker::uses_containers) {
-            self.reap_containers(id, env_id).await;
-        }
+        self.clear_task(id, env_id).await;
         let (branch, folder) = (BranchName::of_task(id), self.home.trashed_task(id));
         let retired = Retired { branch: branch.as_str(), keep_as: &id.to_string(), folder: &folder };
         if let Some(mirror) = self.environments.get(env_id).and_then(|environment| environment.mirror()) {

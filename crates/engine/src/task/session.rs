@@ -19,11 +19,14 @@ use crate::spine::Mailbox as _;
 pub(super) const NEW_THREAD: &str =
     "the Codex session of this task was missing, so this run started a new thread with a summary of the earlier runs";
 
+/// A note for a run whose agent could not write.
+const READ_ONLY: &str = "Codex ran in a read-only sandbox, so the agent could not change any files; set `sandbox_mode = \
+     \"danger-full-access\"` in the `config.toml` that the worker's containers use";
+
 impl Inner {
-    /// Returns where Codex stores the sessions of a task, or `None` if only the worker knows this.
+    /// Returns where Codex stores the sessions of a task, or `None` if only the runner knows this.
     pub(super) fn sessions_of(&self, slot: &TaskSlot) -> Option<SessionFolder> {
-        let of_task = self.home.layout.sessions(slot.id);
-        self.worker.as_ref().ok()?.sessions(Some(&of_task))
+        self.runner.sessions(slot.id)
     }
 
     /// Makes sure that the run can resume its thread, or records that it cannot.
@@ -68,6 +71,19 @@ impl Inner {
             tracing::warn!(task = %slot.id, %error, "could not read a task's Codex sessions");
             vec![]
         })
+    }
+
+    /// Returns a note if a run changed nothing because its sandbox was read-only.
+    pub(super) async fn note_on_sandbox(&self, slot: &TaskSlot) -> Option<String> {
+        let task = slot.record();
+        let thread = task.last_run().thread_id.or(task.thread_id)?;
+        match self.runner.was_read_only(slot.id, thread).await {
+            Ok(was_read_only) => was_read_only.then(|| READ_ONLY.to_owned()),
+            Err(error) => {
+                tracing::debug!(task = %slot.id, %error, "could not read a run's Codex session");
+                None
+            }
+        }
     }
 
     /// Syncs the session of a run that has ended.

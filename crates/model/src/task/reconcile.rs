@@ -24,6 +24,8 @@ pub enum Holder {
     },
     /// A keeper started and has ended, with or without an exit record.
     Gone,
+    /// The runner did not answer, so nothing is known about the keeper.
+    Unreachable,
 }
 
 /// What was observed about a task.
@@ -71,7 +73,9 @@ fn of_the_run(task: &TaskRecord, holder: Holder) -> Vec<TaskEvent> {
             }
         }
         // The queue starts the run.
-        (RunPhase::Queued, Holder::Nobody) => vec![],
+        (RunPhase::Queued, Holder::Nobody)
+        // Nothing is concluded without an answer.
+        | (RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping, Holder::Unreachable) => vec![],
         (RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping, Holder::Keeper { started_at }) => {
             vec![TaskEvent::Launched { attempt, started_at }]
         }
@@ -111,6 +115,15 @@ mod tests {
             assert_eq!(seen(&task, Holder::Gone), vec![TaskEvent::KeeperGone { attempt: FIRST }]);
         }
         assert_eq!(seen(&samples::running(), Holder::Nobody), vec![TaskEvent::KeeperGone { attempt: FIRST }]);
+    }
+
+    #[test]
+    fn nothing_is_concluded_from_a_runner_that_does_not_answer() {
+        let mut ran = samples::stopping();
+        ran.runs[0].started_at = Some(samples::now());
+        for task in [samples::queued(), samples::preparing(), samples::running(), samples::stopping(), ran] {
+            assert_eq!(seen(&task, Holder::Unreachable), vec![]);
+        }
     }
 
     #[test]

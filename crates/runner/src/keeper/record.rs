@@ -5,9 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use config::Config;
 use durable::write_atomically;
 use jiff::Timestamp;
 use model::codex::Exit;
@@ -16,6 +14,7 @@ use process::ProcessIdentity;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::spec::{Limits, RunKey};
 use crate::worker::{Cleanup, SessionFolder, WorkerCall};
 
 /// Instructions for a keeper.
@@ -52,24 +51,20 @@ pub struct KeeperOrder {
     pub notes: Vec<String>,
 }
 
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl KeeperOrder {
     /// Creates the order for an attempt of a run.
-    pub fn new(task_id: TaskId, run: RunNumber, attempt: Attempt, call: &WorkerCall, directory: &Path, config: &Config) -> Self {
+    pub fn new(key: RunKey, limits: Limits, call: &WorkerCall, directory: &Path) -> Self {
         Self {
             schema: model::SCHEMA,
-            task_id,
-            run,
-            attempt,
+            task_id: key.task,
+            run: key.run,
+            attempt: key.attempt,
             program: call.program.clone(),
             args: call.args.clone(),
             directory: directory.to_owned(),
-            time_limit_ms: milliseconds(config.run_time_limit),
-            turn_end_grace_ms: milliseconds(config.turn_end_grace),
-            stop_grace_ms: milliseconds(config.stop_grace),
+            time_limit_ms: limits.run_ms,
+            turn_end_grace_ms: limits.turn_end_grace_ms,
+            stop_grace_ms: limits.stop_grace_ms,
             sessions: call.sessions.clone(),
             cleanup: call.cleanup.clone(),
             notes: call.notes.clone(),

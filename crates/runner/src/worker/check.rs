@@ -117,7 +117,7 @@ pub async fn check(config: &Config) -> ContainerCheck {
 }
 
 /// Checks the image that exports the work of the public script.
-pub async fn check_for_harvest(config: &Config, script: &Script) -> ContainerCheck {
+pub(super) async fn check_for_harvest(config: &Config, script: &Script) -> ContainerCheck {
     let checks = ContainerChecks::new(config);
     let used = checks.fresh(config.image.as_deref().or(script.default_image())).await;
     if used.usable { used } else { Some(checks.fresh(None).await).filter(|check| check.usable).unwrap_or(used) }

@@ -12,12 +12,14 @@ use model::ErrorCode;
 use model::container::{ContainerNetwork, HostPattern};
 use model::environment::EnvironmentRecord;
 use model::ids::TaskId;
+use model::names::VariableName;
 use model::problem::Problem;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::login::Login;
 use super::request::{ContainerRun, RunCall, ToRead};
 use super::variables::API_KEY;
+use crate::spec::RunSpec;
 
 /// The variable that names the folder with a run's copy of the login.
 pub const LOGIN_FOLDER: &str = "CODEX_DOCKER_AUTH";
@@ -43,19 +45,49 @@ pub fn task_labels(home: &Path, task: TaskId) -> [String; 2] {
     [home_label(home), format!("task={task}")]
 }
 
+/// What decides whether runs of a repository can reach the model.
+#[derive(Debug, Clone)]
+pub(super) struct NetworkNeeds<'a> {
+    /// The name of the repository.
+    pub(super) repository: &'a str,
+    /// The network of its runs.
+    pub(super) network: ContainerNetwork,
+    /// The names of its variables.
+    names: Vec<&'a VariableName>,
+}
+
+impl<'a> NetworkNeeds<'a> {
+    /// Returns the needs of a repository.
+    pub(super) fn of_repository(repository: &'a EnvironmentRecord) -> Self {
+        Self {
+            repository: repository.name.as_str(),
+            network: repository.container.network,
+            names: repository.variables.keys().chain(repository.secrets.keys()).collect(),
+        }
+    }
+
+    /// Returns the needs of a run.
+    pub(super) fn of_run(spec: &'a RunSpec) -> Self {
+        Self {
+            repository: &spec.source.name,
+            network: spec.sandbox.container().map(|container| container.settings.network).unwrap_or_default(),
+            names: spec.variables.keys().chain(spec.secrets.keys()).collect(),
+        }
+    }
+}
+
 /// Returns why runs of a repository cannot reach the model, or `None` if they can.
-pub fn unreachable_model(environment: &EnvironmentRecord, config: &Config, login: Option<&Login>) -> Option<Problem> {
-    let mut own = environment.variables.keys().chain(environment.secrets.keys());
+pub(super) fn unreachable_model(needs: &NetworkNeeds<'_>, config: &Config, login: Option<&Login>) -> Option<Problem> {
     let has_key = config.environment.contains_key(&OsString::from(API_KEY))
-        || own.any(|name| name.as_str() == API_KEY)
+        || needs.names.iter().any(|name| name.as_str() == API_KEY)
         || matches!(login, Some(Login::ApiKey(_)));
     let needs_key = |why: &str| {
-        let detail = format!("the network of `{}` is `none`, but {why}", environment.name);
+        let detail = format!("the network of `{}` is `none`, but {why}", needs.repository);
         Problem::new(ErrorCode::NetworkNeedsKey, detail)
             .hint("store an API key, so that a broker can reach the model provider: codex-orchestrator login --with-api-key")
             .hint("or set the repository's network to `allow` or `open`")
     };
-    match (environment.container.network, has_key, config.broker) {
+    match (needs.network, has_key, config.broker) {
         (ContainerNetwork::Open | ContainerNetwork::Allow, _, _) | (ContainerNetwork::None, true, Broker::On) => None,
         (ContainerNetwork::None, false, _) => {
             Some(needs_key("without an API key, Codex must connect to the model provider itself"))

@@ -1,29 +1,33 @@
 //! Finds the worker that runs tasks: the built-in worker with containers, unless another worker is configured. This module only
 //! searches PATH and folders, and starts no program. Whether containers can be created is checked elsewhere, periodically.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use config::Config;
 use model::ErrorCode;
+use model::environment::EnvironmentRecord;
+use model::ids::{EnvironmentId, TaskId};
 use model::problem::Problem;
-use process::{BaseEnvironment, RunProgramError, Tool};
-use protocol::WorkerStatus;
-use store::Layout;
+use model::run::RunError;
+use process::{Redactor, Tool};
+use protocol::{Finding, WorkerStatus};
+use store::{Layout, LoginCopy};
 
-use super::kind::WorkerKind;
+use super::kind::{BuiltIn, Custom, FoundWorker, Host, LoginCommand, PrepareRequest, PublicScript, Site, WorkerKind};
 use super::script::Script;
+use super::session::SessionFolder;
+use crate::keeper::RunFiles;
+use crate::spec::{ContainerSandbox, Sandbox};
 
 /// The program that runs Codex.
 #[derive(Debug, Clone)]
 pub struct Worker {
-    pub(super) kind: WorkerKind,
+    pub(super) kind: Arc<dyn WorkerKind>,
     pub(super) program: PathBuf,
-    /// The arguments that precede those of the contract.
-    pub(super) prefix: Vec<String>,
-    pub(super) codex_home: Option<PathBuf>,
     pub(super) passed: Vec<(std::ffi::OsString, std::ffi::OsString)>,
     pub(super) passed_names: Vec<String>,
-    pub(super) script: Option<Script>,
     name: String,
 }
 
@@ -57,69 +61,120 @@ impl Worker {
     /// Finds the configured worker.
     pub fn find(config: &Config) -> Result<Self, WorkerProblem> {
         let find = |name: &str| Tool::find(name, &config.base_environment).map(|tool| tool.path().to_owned());
-        let mut script = None;
-        let (kind, name, program, prefix) = match config.worker.as_deref() {
+        let (kind, name, program): (Arc<dyn WorkerKind>, _, _) = match config.worker.as_deref() {
             None | Some("codex-docker") => {
                 let (program, prefix) = config.container_program.split_first().ok_or(WorkerProblem::NotFound(String::new()))?;
-                (WorkerKind::Container, "codex-docker", PathBuf::from(program), prefix.to_vec())
+                let program = PathBuf::from(program);
+                (Arc::new(BuiltIn { program: program.clone(), prefix: prefix.to_vec() }), "codex-docker", program)
             }
             Some("host") => {
                 let codex = find("codex").map_err(|_| WorkerProblem::NoCodex)?;
-                (WorkerKind::Host, "host", native_binary(&codex).unwrap_or(codex), vec![])
+                // By default, this is not the home that the machine's owner uses for Codex.
+                let codex_home = config.codex_home.clone().unwrap_or_else(|| Layout::new(&config.home).codex());
+                (Arc::new(Host { codex_home }), "host", native_binary(&codex).unwrap_or(codex))
             }
             Some(asked) => {
                 let program = find(asked).map_err(|_| WorkerProblem::NotFound(asked.to_owned()))?;
-                script = Script::recognize(&program, config);
-                (if script.is_some() { WorkerKind::Script } else { WorkerKind::Custom }, asked, program, vec![])
+                match Script::recognize(&program, config) {
+                    Some(script) => (Arc::new(PublicScript { script }), asked, program),
+                    None => (Arc::new(Custom { codex_home: config.codex_home.clone() }), asked, program),
+                }
             }
         };
-        let codex_home = match kind {
-            // The run's own home is created in the container.
-            WorkerKind::Container | WorkerKind::Script => None,
-            // By default, this is not the home that the machine's owner uses for Codex.
-            WorkerKind::Host => Some(config.codex_home.clone().unwrap_or_else(|| Layout::new(&config.home).codex())),
-            WorkerKind::Custom => config.codex_home.clone(),
-        };
-        let (passed, passed_names) = super::variables::passed(config, kind);
-        Ok(Self { kind, program, prefix, codex_home, passed, passed_names, script, name: name.to_owned() })
-    }
-
-    /// Returns the kind.
-    pub fn kind(&self) -> WorkerKind {
-        self.kind
+        let (passed, passed_names) = super::variables::passed(config, kind.server_variables());
+        Ok(Self { kind, program, passed, passed_names, name: name.to_owned() })
     }
 
     /// Whether the worker's runs are in containers, with an agent repository from which the work is exported.
-    pub fn uses_containers(&self) -> bool {
-        matches!(self.kind, WorkerKind::Container | WorkerKind::Script)
+    pub fn uses_agent_repository(&self) -> bool {
+        self.kind.uses_agent_repository()
     }
 
-    /// Returns the details of the public script, if it is the worker.
-    pub fn script(&self) -> Option<&Script> {
-        self.script.as_ref()
+    /// Whether runs can start only if this server can create containers.
+    pub fn needs_container_engine(&self) -> bool {
+        self.kind.needs_container_engine()
     }
 
-    /// Returns the program.
-    pub fn program(&self) -> &Path {
-        &self.program
+    /// Returns what Codex runs in.
+    pub fn sandbox(&self, container: ContainerSandbox) -> Sandbox {
+        self.kind.sandbox(container)
     }
 
     /// Returns the status for the API.
     pub fn status(&self) -> WorkerStatus {
-        let program = Some(self.program.display().to_string()).filter(|_| self.kind != WorkerKind::Container);
+        let program = Some(self.program.display().to_string()).filter(|_| self.kind.names_its_program());
         WorkerStatus { name: self.name.clone(), program, problem: None, hints: vec![], container: None }
     }
 
-    /// Returns the first line of Codex's version, if Codex is a program on this machine.
-    pub async fn codex_version(&self) -> Result<Option<String>, RunProgramError> {
-        match self.kind {
-            WorkerKind::Host => {
-                let base = BaseEnvironment::pick(self.passed.iter().cloned());
-                let tool = Tool::at(&self.program).ask_version(&["--version"], &base).await?;
-                Ok(tool.version().map(str::to_owned))
-            }
-            WorkerKind::Container | WorkerKind::Script | WorkerKind::Custom => Ok(None),
-        }
+    /// Checks the worker for `doctor`.
+    pub async fn findings(&self, config: &Config) -> Vec<Finding> {
+        let worker = FoundWorker { name: &self.name, program: &self.program, environment: &self.passed };
+        self.kind.findings(worker, config).await
+    }
+
+    /// Returns the command with which somebody logs in to Codex.
+    pub fn login_command(&self) -> LoginCommand {
+        self.kind.login_command(&self.program)
+    }
+
+    /// Returns why a login that this server stores would have no effect.
+    pub fn login_obstacle(&self, config: &Config) -> Option<Problem> {
+        self.kind.login_obstacle(config)
+    }
+
+    /// Returns where Codex stores the sessions of a task: for containers, in `of_task`. Returns `None` for a custom worker.
+    pub fn sessions(&self, of_task: Option<&Path>) -> Option<SessionFolder> {
+        self.kind.sessions(of_task)
+    }
+
+    /// Returns the folder with the sessions of a task, even if other programs also use it. Use the folder only for reading.
+    pub fn session_folder(&self, of_task: &Path) -> Option<PathBuf> {
+        self.kind.session_folder(of_task)
+    }
+
+    /// Returns notes about settings that the worker does not apply.
+    pub(crate) fn notes(&self, sandbox: &Sandbox) -> Vec<String> {
+        self.kind.notes(sandbox)
+    }
+
+    /// Returns the image for a container, or `None` for the pinned image.
+    pub(crate) fn image(&self, site: Site<'_>, container: &ContainerSandbox, repository: EnvironmentId) -> Option<String> {
+        self.kind.image(site, container, repository)
+    }
+
+    /// Returns why no run of a repository could start now.
+    pub(crate) async fn ready(&self, site: Site<'_>, repository: Option<&EnvironmentRecord>) -> Result<(), Problem> {
+        self.kind.ready(site, repository).await
+    }
+
+    /// Checks the settings of a run, and creates its image.
+    pub(crate) async fn prepare(&self, site: Site<'_>, request: PrepareRequest<'_>) -> Result<(), RunError> {
+        self.kind.prepare(site, request).await
+    }
+
+    /// Writes the files that are mounted over those of a worktree.
+    pub(crate) async fn write_overlays(&self, site: Site<'_>, task: TaskId) -> Result<(), RunError> {
+        self.kind.write_overlays(site, task).await
+    }
+
+    /// Returns the image that exports the work, or `None` for the pinned image. The error says why there is no usable image.
+    pub(crate) async fn export_image(
+        &self,
+        site: Site<'_>,
+        container: &ContainerSandbox,
+        repository: EnvironmentId,
+    ) -> Result<Option<String>, Problem> {
+        self.kind.export_image(site, container, repository).await
+    }
+
+    /// Returns what the worker reported on stderr for people.
+    pub(crate) async fn remarks(&self, files: &RunFiles, redactor: &Redactor) -> io::Result<Vec<String>> {
+        self.kind.remarks(files, redactor).await
+    }
+
+    /// Returns the place of a run's copy of the login, or `None` if the worker has its own login.
+    pub(crate) fn login_copy(&self, site: Site<'_>, task: TaskId) -> Option<LoginCopy> {
+        self.kind.login_copy(site, task)
     }
 }
 
@@ -144,7 +199,14 @@ fn native_binary(codex: &Path) -> Option<PathBuf> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+    use process::BaseEnvironment;
+
     use super::*;
+
+    /// Whether the worker's runs are in containers that this server creates.
+    fn is_container(worker: &Worker) -> bool {
+        matches!(worker.sandbox(ContainerSandbox::default()), Sandbox::Container(_))
+    }
 
     fn program(path: &Path) {
         fs_err::create_dir_all(path.parent().expect("a parent")).expect("made");
@@ -164,14 +226,15 @@ mod tests {
         program(&bin.path().join("codex-docker"));
         for asked in [None, Some("codex-docker")] {
             let found = Worker::find(&config(bin.path(), asked)).expect("the built-in worker exists");
-            assert_eq!((found.kind, found.program.to_str()), (WorkerKind::Container, Some("/proc/self/exe")));
-            assert_eq!((found.prefix, found.codex_home), (vec!["codex-docker".to_owned()], None));
+            assert_eq!(found.program.to_str(), Some("/proc/self/exe"));
+            assert_eq!((found.kind.prefix(), is_container(&found)), (&["codex-docker".to_owned()][..], true));
         }
         let by_path = bin.path().join("codex-docker").display().to_string();
-        for (text, kind) in [("#!/bin/sh\n", WorkerKind::Custom), ("#!/bin/bash\n: $CODEX_MOUNT_MAPS\n", WorkerKind::Script)] {
+        for (text, is_script) in [("#!/bin/sh\n", false), ("#!/bin/bash\n: $CODEX_MOUNT_MAPS\n", true)] {
             fs_err::write(&by_path, text).expect("written");
             let other = Worker::find(&config(bin.path(), Some(&by_path))).expect("the program exists");
-            assert_eq!((other.kind, other.name.as_str()), (kind, by_path.as_str()));
+            assert_eq!((other.uses_agent_repository(), other.name.as_str()), (is_script, by_path.as_str()));
+            assert!(!is_container(&other));
         }
     }
 
@@ -180,10 +243,10 @@ mod tests {
         let bin = tempfile::tempdir().expect("a folder");
         program(&bin.path().join("codex"));
         let mut config = config(bin.path(), Some("host"));
-        let home = |config: &Config| Worker::find(config).expect("there").codex_home;
-        assert_eq!(home(&config), Some(bin.path().join("codex")));
+        let sessions = |config: &Config| Worker::find(config).expect("there").sessions(None);
+        assert_eq!(sessions(&config), Some(SessionFolder::Shared(bin.path().join("codex/sessions"))));
         config.codex_home = Some("/mine".into());
-        assert_eq!(home(&config), Some("/mine".into()));
+        assert_eq!(sessions(&config), Some(SessionFolder::Shared("/mine/sessions".into())));
     }
 
     #[test]
@@ -232,9 +295,11 @@ mod tests {
             program(&bin.path().join(name));
             fs_err::write(bin.path().join(name), "#!/bin/sh\necho codex-cli 1.2.3 \"$@\"\n").expect("written");
         }
-        let host = Worker::find(&config(bin.path(), Some("host"))).expect("there");
-        assert_eq!(host.codex_version().await.expect("it answers").as_deref(), Some("codex-cli 1.2.3 --version"));
-        let other = Worker::find(&config(bin.path(), Some("other"))).expect("there");
-        assert_eq!(other.codex_version().await.expect("the program is not started"), None);
+        let version = async |worker: &str| {
+            let found = Worker::find(&config(bin.path(), Some(worker))).expect("there");
+            found.kind.codex_version(&found.program, &found.passed).await.expect("it answers, or is not started")
+        };
+        assert_eq!(version("host").await.as_deref(), Some("codex-cli 1.2.3 --version"));
+        assert_eq!(version("other").await, None);
     }
 }

@@ -16,6 +16,7 @@ use account::{CopyState, TOKENS};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::problem::Problem;
+use model::run::RunError;
 use model::secret::Secret;
 use serde_json::{Value, json};
 
@@ -178,6 +179,12 @@ impl Login {
             },
         };
         Ok(Some(RefusedLogin { why, kept: copy.put_aside()? }))
+    }
+
+    /// Returns the error of a stored login that cannot be read.
+    pub(crate) fn unreadable(error: &io::Error) -> RunError {
+        RunError::new(ErrorCode::LoginUnreadable, format!("could not read the stored Codex login: {error}"))
+            .hint("log in again: codex-orchestrator login")
     }
 
     /// Returns all values that must not be shown.

@@ -44,6 +44,8 @@ pub struct RunCall<'a> {
     pub variables: &'a BTreeMap<VariableName, String>,
     /// The repository's secret variables.
     pub secrets: &'a BTreeMap<VariableName, Secret>,
+    /// Notes about the worker for people.
+    pub notes: Vec<String>,
     /// Additional settings of a run whose worker uses containers.
     pub container: Option<ContainerRun<'a>>,
 }

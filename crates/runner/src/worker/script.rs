@@ -14,16 +14,16 @@ use config::Config;
 use durable::create_private_folder;
 use durable::write_atomically;
 use model::ErrorCode;
-use model::container::{ContainerNetwork, ContainerSettings, ContainerUser};
-use model::environment::EnvironmentRecord;
+use model::container::{ContainerNetwork, ContainerUser};
 use model::problem::Problem;
 use store::read_plain_file;
 use toml::{Table, Value};
 
-use super::container::mount_maps;
+use super::container::{NetworkNeeds, mount_maps};
 use super::login::Login;
 use super::request::{Cleanup, ContainerFolders, ContainerRun, IMAGES_INSIDE, RunCall, ToRead};
 use super::variables::{API_KEY, RUN_MARK, run_mark};
+use crate::spec::{ContainerSandbox, ImageRef};
 
 /// The maximum size of the script in bytes.
 const SCRIPT_LIMIT_BYTES: u64 = 256 * 1024;
@@ -51,7 +51,7 @@ const OBJECTS_INSIDE: &str = "/git/objects";
 
 /// A worker with the interface of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Script {
+pub(super) struct Script {
     /// The image that the script uses if the caller names none, or `None` if it cannot be read from the script.
     pub(super) image: Option<String>,
     /// The program that ends the script's containers.
@@ -64,10 +64,10 @@ pub struct Script {
 
 /// Codex's home in a container of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScriptHome {
+pub(super) struct ScriptHome {
     /// The folder of the host that the script mounts. If there is none, the home is in the container, and only the sessions
     /// outlive the container.
-    pub mounted: Option<PathBuf>,
+    pub(super) mounted: Option<PathBuf>,
     /// The path in the container.
     inside: PathBuf,
     /// Whether the script must get the path in `CODEX_HOME`.
@@ -129,12 +129,12 @@ impl Script {
     }
 
     /// Returns the image that the script uses if the caller names none, if it can be read from the script.
-    pub fn default_image(&self) -> Option<&str> {
+    pub(super) fn default_image(&self) -> Option<&str> {
         self.image.as_deref()
     }
 
     /// Returns Codex's home, by the same rules as the script.
-    pub fn home(&self) -> ScriptHome {
+    pub(super) fn home(&self) -> ScriptHome {
         let of_user = || self.users_home.clone().filter(|folder| folder.is_dir());
         match (&self.codex_home, of_user()) {
             (Some(named), _) => {
@@ -147,7 +147,7 @@ impl Script {
 
     /// Writes the files that are mounted for a run. `base` is the `config.toml` to start from if the script mounts no Codex
     /// home.
-    pub fn prepare(&self, folders: &ContainerFolders, base: Option<&Path>) -> io::Result<()> {
+    pub(super) fn prepare(&self, folders: &ContainerFolders, base: Option<&Path>) -> io::Result<()> {
         let files = ScriptFiles::of(folders);
         create_private_folder(&files.folder)?;
         write_atomically(&files.git_file(), format!("gitdir: {GIT_INSIDE}\n").as_bytes())?;
@@ -254,13 +254,12 @@ pub(super) fn passes_by_name(name: &str) -> bool {
 }
 
 /// Returns why the script cannot run tasks of a repository, or `None` if it can. It has no setting that restricts the network.
-pub fn open_network_only(environment: &EnvironmentRecord) -> Option<Problem> {
-    let network = environment.container.network;
-    (network != ContainerNetwork::Open).then(|| {
+pub(super) fn open_network_only(needs: &NetworkNeeds<'_>) -> Option<Problem> {
+    (needs.network != ContainerNetwork::Open).then(|| {
         let detail = format!(
             "the network of `{}` is `{}`, but this worker cannot restrict the network of containers",
-            environment.name,
-            network.as_str()
+            needs.repository,
+            needs.network.as_str()
         );
         Problem::new(ErrorCode::NetworkNotClosed, detail)
             .hint("use the built-in worker: set ORCH_WORKER to `codex-docker` and restart the server")
@@ -279,9 +278,10 @@ pub fn cannot_mount(home: &Path) -> Option<Problem> {
 }
 
 /// Returns notes about the settings that the script does not apply.
-pub(super) fn notes(settings: &ContainerSettings) -> Vec<String> {
+pub(super) fn ignored_settings(container: &ContainerSandbox) -> Vec<String> {
+    let settings = &container.settings;
     let ignored: Vec<_> = [
-        ("dockerfile", settings.dockerfile.is_some()),
+        ("dockerfile", container.image == ImageRef::Built),
         ("user", settings.user != ContainerUser::default()),
         ("memory", settings.memory.is_some()),
         ("cpus", settings.cpus.is_some()),
@@ -299,6 +299,7 @@ pub(super) fn notes(settings: &ContainerSettings) -> Vec<String> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use model::container::ContainerSettings;
     use model::ids::{Attempt, RunNumber};
     use model::names::VariableName;
     use model::secret::Secret;
@@ -326,6 +327,25 @@ mod tests {
         assert_eq!(recognized("worker", "\u{7f}ELF"), None);
     }
 
+    #[test]
+    fn the_default_image_is_read_only_if_it_is_a_plain_name() {
+        let check = |line: &str, expect: Option<&str>| {
+            let script = recognized("worker", &format!("#!/bin/sh\n: $CODEX_MOUNT_MAPS\n{line}\n")).expect("the script");
+            assert_eq!(script.default_image(), expect, "{line}");
+        };
+        check("i=\"${IMAGE_NAME:-ghcr.io/me/codex:1}\"", Some("ghcr.io/me/codex:1"));
+        check("i=${IMAGE_NAME:-codex}", Some("codex"));
+        check("i=${IMAGE_NAME:-localhost:5000/a_b@sha256:0f}", Some("localhost:5000/a_b@sha256:0f"));
+        check("i=${IMAGE_NAME:-}", None);
+        check("i=${IMAGE_NAME:-$(evil)}", None);
+        check("i=${IMAGE_NAME:-$DEFAULT}", None);
+        check("i=${IMAGE_NAME:--rm}", None);
+        check("i=${IMAGE_NAME:-a b}", None);
+        check("i=${IMAGE_NAME:-never closed", None);
+        check("i=$IMAGE_NAME", None);
+        check("a=${IMAGE_NAME:-first} b=${IMAGE_NAME:-second}", Some("first"));
+    }
+
     /// Returns the variables of a run, and its cleanup.
     fn called(login: Option<&Login>, secrets: &[(&str, &str)]) -> (BTreeMap<String, String>, Cleanup) {
         let folder = tempfile::tempdir().expect("a folder");
@@ -351,6 +371,7 @@ mod tests {
             images_folder: Some(layout.images(task_id)),
             variables: &variables,
             secrets: &secrets,
+            notes: vec![],
             container: Some(ContainerRun {
                 settings: &settings,
                 image: Some("mine:1"),

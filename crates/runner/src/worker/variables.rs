@@ -9,8 +9,6 @@ use config::Config;
 use model::ids::{Attempt, RunNumber, TaskId};
 use store::Layout;
 
-use super::kind::WorkerKind;
-
 /// The variable that identifies everything that belongs to a run: `<task_id>/<run>/<attempt>`.
 pub const RUN_MARK: &str = "ORCH_RUN";
 
@@ -35,15 +33,15 @@ pub(super) const API_KEY: &str = "CODEX_API_KEY";
 const CODEX_NAMES: &[&str] = &[API_KEY, "CODEX_ACCESS_TOKEN"];
 
 /// Settings of `codex-docker` that the server's environment may set for all runs.
-const CONTAINER_NAMES: &[&str] =
+pub(super) const CONTAINER_NAMES: &[&str] =
     &["CODEX_DOCKER_MEMORY", "CODEX_DOCKER_CPUS", "CODEX_DOCKER_PIDS", "CODEX_DOCKER_FREE_DISK", "CODEX_DOCKER_CONFIG"];
 
-/// Returns the variables of the server that reach a worker, and the names that may be passed into its container.
-pub(super) fn passed(config: &Config, kind: WorkerKind) -> (Vec<(OsString, OsString)>, Vec<String>) {
+/// Returns the variables of the server that reach a worker, and the names that may be passed into its container. `more` lists
+/// names that only this kind of worker gets.
+pub(super) fn passed(config: &Config, more: &[&str]) -> (Vec<(OsString, OsString)>, Vec<String>) {
     let names: Vec<String> =
         CODEX_NAMES.iter().map(|name| (*name).to_owned()).chain(config.pass_environment.iter().cloned()).collect();
-    let defaults = if kind == WorkerKind::Container { CONTAINER_NAMES } else { &[] };
-    let known = WORKER_NAMES.iter().chain(ENGINE_NAMES).chain(defaults);
+    let known = WORKER_NAMES.iter().chain(ENGINE_NAMES).chain(more);
     let listed = known.map(|name| (*name).to_owned()).chain(names.iter().cloned());
     let passed = picked(config, listed);
     let present = names.into_iter().filter(|name| passed.contains_key(&OsString::from(name))).collect();

@@ -8,9 +8,7 @@ use fs_err as fs;
 use model::ErrorCode;
 use model::ids::{Attempt, RunNumber};
 use process::BaseEnvironment;
-use runner::worker::{
-    ContainerFolders, Worker, WorkerKind, WorkerProblem, cannot_mount, emptied, engine_environment, own_image, run_mark,
-};
+use runner::worker::{ContainerFolders, Worker, WorkerProblem, cannot_mount, emptied, engine_environment, own_image, run_mark};
 
 fn program(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().expect("a parent")).expect("made");
@@ -32,59 +30,39 @@ fn worker_of(name: &str, text: &[u8]) -> Worker {
     Worker::find(&config(folder.path(), &path.display().to_string())).expect("it exists")
 }
 
+/// The kind of worker that a program was recognized as.
+#[derive(Debug, PartialEq, Eq)]
+enum Recognized {
+    Script,
+    Custom,
+}
+
+fn recognized(name: &str, text: &[u8]) -> Recognized {
+    if worker_of(name, text).uses_agent_repository() { Recognized::Script } else { Recognized::Custom }
+}
+
 #[test]
 fn a_script_is_recognized_by_the_variable_that_it_reads_within_its_first_256_kib() {
-    let check = |text: &[u8], kind: WorkerKind| {
-        let found = worker_of("worker", text);
-        assert_eq!(found.kind(), kind, "{} bytes", text.len());
-        assert_eq!(found.uses_containers(), kind == WorkerKind::Script);
+    let check = |text: &[u8], expect: Recognized| {
+        assert_eq!(recognized("worker", text), expect, "{} bytes", text.len());
     };
-    check(b"#!/bin/sh\necho $CODEX_MOUNT_MAPS\n", WorkerKind::Script);
-    check(b"#!/bin/sh\n# CODEX_MOUNT_MAPS_RO\n", WorkerKind::Script);
-    check(b"#!/bin/sh\necho $CODEX_MOUNT\n", WorkerKind::Custom);
-    check(b"CODEX_MOUNT_MAPS", WorkerKind::Custom);
-    check(b"\n#!/bin/sh\nCODEX_MOUNT_MAPS", WorkerKind::Custom);
-    check(b"#!\xff\nCODEX_MOUNT_MAPS", WorkerKind::Script);
-    check(b"", WorkerKind::Custom);
+    check(b"#!/bin/sh\necho $CODEX_MOUNT_MAPS\n", Recognized::Script);
+    check(b"#!/bin/sh\n# CODEX_MOUNT_MAPS_RO\n", Recognized::Script);
+    check(b"#!/bin/sh\necho $CODEX_MOUNT\n", Recognized::Custom);
+    check(b"CODEX_MOUNT_MAPS", Recognized::Custom);
+    check(b"\n#!/bin/sh\nCODEX_MOUNT_MAPS", Recognized::Custom);
+    check(b"#!\xff\nCODEX_MOUNT_MAPS", Recognized::Script);
+    check(b"", Recognized::Custom);
     let padded = |length: usize| [b"#!".as_slice(), &vec![b'x'; length], b"CODEX_MOUNT_MAPS"].concat();
-    check(&padded(256 * 1024 - 18), WorkerKind::Script);
-    check(&padded(256 * 1024 - 17), WorkerKind::Custom);
+    check(&padded(256 * 1024 - 18), Recognized::Script);
+    check(&padded(256 * 1024 - 17), Recognized::Custom);
 }
 
 #[test]
 fn a_program_that_is_not_a_script_is_recognized_by_its_name() {
-    assert_eq!(worker_of("codex-docker", b"\x7fELF").kind(), WorkerKind::Script);
-    assert_eq!(worker_of("codex-docker-2", b"\x7fELF").kind(), WorkerKind::Custom);
-    assert_eq!(worker_of("codex-docker", b"#!/bin/sh\n").kind(), WorkerKind::Custom);
-}
-
-#[test]
-fn the_default_image_is_read_only_if_it_is_a_plain_name() {
-    let check = |line: &str, expect: Option<&str>| {
-        let found = worker_of("worker", format!("#!/bin/sh\n: $CODEX_MOUNT_MAPS\n{line}\n").as_bytes());
-        assert_eq!(found.script().expect("the script").default_image(), expect, "{line}");
-    };
-    check("i=\"${IMAGE_NAME:-ghcr.io/me/codex:1}\"", Some("ghcr.io/me/codex:1"));
-    check("i=${IMAGE_NAME:-codex}", Some("codex"));
-    check("i=${IMAGE_NAME:-localhost:5000/a_b@sha256:0f}", Some("localhost:5000/a_b@sha256:0f"));
-    check("i=${IMAGE_NAME:-}", None);
-    check("i=${IMAGE_NAME:-$(evil)}", None);
-    check("i=${IMAGE_NAME:-$DEFAULT}", None);
-    check("i=${IMAGE_NAME:--rm}", None);
-    check("i=${IMAGE_NAME:-a b}", None);
-    check("i=${IMAGE_NAME:-never closed", None);
-    check("i=$IMAGE_NAME", None);
-    check("a=${IMAGE_NAME:-first} b=${IMAGE_NAME:-second}", Some("first"));
-}
-
-#[test]
-fn only_the_public_script_has_details() {
-    let folder = tempfile::tempdir().expect("a folder");
-    program(&folder.path().join("codex"), "#!/bin/sh\n");
-    for name in ["codex-docker", "host", "codex"] {
-        let found = Worker::find(&config(folder.path(), name)).expect("there");
-        assert!(found.script().is_none(), "{name}");
-    }
+    assert_eq!(recognized("codex-docker", b"\x7fELF"), Recognized::Script);
+    assert_eq!(recognized("codex-docker-2", b"\x7fELF"), Recognized::Custom);
+    assert_eq!(recognized("codex-docker", b"#!/bin/sh\n"), Recognized::Custom);
 }
 
 #[test]

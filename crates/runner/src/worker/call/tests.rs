@@ -1,12 +1,16 @@
 //! Tests what each kind of worker gets and does not get. These tests start no program.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use config::Config;
 use model::ids::{Attempt, RunNumber};
+use model::image::ImageFile;
 use model::names::{Setting, VariableName};
 use model::secret::Secret;
 
+use super::super::kind::{BuiltIn, Custom, Host, WorkerKind};
 use super::super::variables::engine_environment;
 use super::*;
 
@@ -39,6 +43,7 @@ fn call<'a>(
         images_folder: None,
         variables,
         secrets,
+        notes: vec![],
         container: None,
     }
 }
@@ -63,7 +68,7 @@ fn the_command_line_is_the_contracts() {
 #[test]
 fn codex_on_the_host_stays_in_its_sandbox() {
     let mut host = worker("sh", &[]);
-    host.kind = WorkerKind::Host;
+    host.kind = Arc::new(Host { codex_home: "/c".into() });
     assert_eq!(plain(&host).args, ["exec", "--json", "-s", "workspace-write", "-"]);
 }
 
@@ -72,18 +77,17 @@ fn every_kind_of_worker_is_told_of_images_where_it_sees_them() {
     let image = ImageFile { file: "ba7816bf8f01cfea.png".parse().expect("a name"), name: "--x, y.png".to_owned(), bytes: 7 };
     let images = [image.clone(), ImageFile { file: "ba7816bf8f01cfea.jpg".parse().expect("a name"), ..image }];
     let folder = PathBuf::from("/home/a,b/tasks/x/images");
-    let made = |kind| {
+    let made = |kind: Arc<dyn WorkerKind>| {
         let mut worker = worker("sh", &[]);
         worker.kind = kind;
         let (variables, secrets) = (BTreeMap::new(), BTreeMap::new());
         worker.call(&RunCall { images: &images, images_folder: Some(folder.clone()), ..call(&variables, &secrets, None) })
     };
     let words = |call: &WorkerCall| call.args.iter().skip_while(|word| !word.starts_with("--image")).cloned().collect::<Vec<_>>();
-    for (kind, place) in [
-        (WorkerKind::Host, "../images"),
-        (WorkerKind::Container, "/codex-docker/images"),
-        (WorkerKind::Custom, "/home/a,b/tasks/x/images"),
-    ] {
+    let host: Arc<dyn WorkerKind> = Arc::new(Host { codex_home: "/c".into() });
+    let custom: Arc<dyn WorkerKind> = Arc::new(Custom { codex_home: None });
+    let built_in: Arc<dyn WorkerKind> = Arc::new(BuiltIn { program: "/p".into(), prefix: vec![] });
+    for (kind, place) in [(&host, "../images"), (&built_in, "/codex-docker/images"), (&custom, "/home/a,b/tasks/x/images")] {
         let expected = [
             format!("--image={place}/ba7816bf8f01cfea.png"),
             format!("--image={place}/ba7816bf8f01cfea.jpg"),
@@ -91,10 +95,10 @@ fn every_kind_of_worker_is_told_of_images_where_it_sees_them() {
             TASK.to_owned(),
             "-".to_owned(),
         ];
-        assert_eq!(words(&made(kind)), expected);
+        assert_eq!(words(&made(Arc::clone(kind))), expected);
     }
-    assert_eq!(value(&made(WorkerKind::Custom), "CODEX_MOUNT_PATHS_RO"), folder.to_str());
-    assert_eq!(value(&made(WorkerKind::Host), "CODEX_MOUNT_PATHS_RO"), None);
+    assert_eq!(value(&made(custom), "CODEX_MOUNT_PATHS_RO"), folder.to_str());
+    assert_eq!(value(&made(host), "CODEX_MOUNT_PATHS_RO"), None);
 }
 
 #[test]

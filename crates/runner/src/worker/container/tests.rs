@@ -54,6 +54,7 @@ impl Inputs {
             images_folder: Some(layout.images(task_id)),
             variables: &BTreeMap::new(),
             secrets: &self.secrets,
+            notes: vec![],
             container: Some(container),
         })
     }
@@ -205,13 +206,14 @@ fn environment(secret: Option<&str>) -> EnvironmentRecord {
 fn without_a_network_a_key_and_the_broker_are_needed() {
     let mut config = Config::for_home(Path::new("/h"));
     let mut closed = environment(None);
-    assert_eq!(unreachable_model(&closed, &config, None), None, "an open network needs no key");
+    assert_eq!(unreachable_model(&NetworkNeeds::of_repository(&closed), &config, None), None, "an open network needs no key");
     closed.container.network = ContainerNetwork::None;
-    let refused = unreachable_model(&closed, &config, Some(&account())).expect("an account needs a network");
+    let refused =
+        unreachable_model(&NetworkNeeds::of_repository(&closed), &config, Some(&account())).expect("an account needs a network");
     assert!(refused.report.code == ErrorCode::NetworkNeedsKey && refused.report.message.contains("`app`"), "{refused:?}");
-    assert_eq!(unreachable_model(&closed, &config, Some(&key("k-stored"))), None);
+    assert_eq!(unreachable_model(&NetworkNeeds::of_repository(&closed), &config, Some(&key("k-stored"))), None);
     let own = EnvironmentRecord { container: closed.container.clone(), ..environment(Some(API_KEY)) };
-    assert_eq!(unreachable_model(&own, &config, None), None, "the repository has its own key");
+    assert_eq!(unreachable_model(&NetworkNeeds::of_repository(&own), &config, None), None, "the repository has its own key");
     config.broker = Broker::Off;
-    assert!(unreachable_model(&closed, &config, Some(&key("k-stored"))).is_some());
+    assert!(unreachable_model(&NetworkNeeds::of_repository(&closed), &config, Some(&key("k-stored"))).is_some());
 }

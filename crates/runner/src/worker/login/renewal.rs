@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use store::{CodexHome, LoginCopy, private_folder};
 
 use super::Login;
-use crate::worker::{Worker, WorkerKind, engine_environment, home_label};
+use crate::worker::{Worker, engine_environment};
 
 /// How long Codex may take to renew the tokens, including the start of a container.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -71,20 +71,13 @@ impl Worker {
                 open.take();
             }
         };
-        let command = CommandSpec::new(&Tool::at(self.program()), &config.base_environment, folder.join("work"))
-            .args(&self.prefix)
+        let command = CommandSpec::new(&Tool::at(&self.program), &config.base_environment, folder.join("work"))
+            .args(self.kind.prefix())
             .args(["app-server"])
             .envs(engine_environment(config))
             .envs(config.environment.get(std::ffi::OsStr::new(ENDPOINT)).map(|value| (ENDPOINT, value)))
             .env("CODEX_HOME", folder.join("codex"));
-        let command = match self.kind() {
-            WorkerKind::Container => command
-                .envs(config.image.as_ref().map(|image| ("IMAGE_NAME", image)))
-                .env("CODEX_DOCKER_USER", "caller")
-                .env("CODEX_PASSTHROUGH_ENV", ENDPOINT)
-                .env("CODEX_DOCKER_LABELS", home_label(&config.home)),
-            WorkerKind::Host | WorkerKind::Script | WorkerKind::Custom => command,
-        };
+        let command = self.kind.renewal(command, config, ENDPOINT);
         let stdin = Stdin::File(File::from(OwnedFd::from(reader)));
         let done = command.stdin(stdin).stdout(Stdout::Lines(Box::new(on_line))).deadline(PATIENCE).run_ok().await;
         done.map(drop).map_err(|error| error.to_string())

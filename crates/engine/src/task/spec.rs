@@ -1,0 +1,144 @@
+//! Describes a run to its runner, and resolves the references in the description.
+//!
+//! Invariant: a description is derived from records and settings alone, so it is the same whenever it is needed.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use durable::blocking;
+use futures_util::future::BoxFuture;
+use git::Mirror;
+use model::ErrorCode;
+use model::environment::EnvironmentRecord;
+use model::ids::{EnvironmentId, ObjectId};
+use model::image::ImageFile;
+use model::run::RunError;
+use model::secret::Secret;
+use model::task::TaskRecord;
+use process::Redactor;
+use runner::keeper::RunFiles;
+use runner::spec::{BranchChange, ContainerSandbox, Driver, FileRef, Limits, PreviousRun, SPEC_SCHEMA, SecretRef, Source, Turn};
+use runner::{RunKey, RunSpec, Supply};
+
+use crate::inner::Inner;
+
+/// Returns the key of the current attempt of a task's last run.
+pub(crate) fn key_of(task: &TaskRecord) -> RunKey {
+    let run = task.last_run();
+    RunKey { task: task.task_id, run: run.number, attempt: run.attempt }
+}
+
+impl Inner {
+    /// Describes the last run of a task, which starts from `base` if the task has no base yet.
+    pub(super) fn run_spec(&self, task: &TaskRecord, base: &ObjectId) -> RunSpec {
+        let run = task.last_run();
+        let repository = self.environments.get(task.env_id).map(|environment| environment.record());
+        let repository = repository.as_deref();
+        let secret_of = |name| SecretRef { repository: task.env_id, name };
+        RunSpec {
+            schema: SPEC_SCHEMA,
+            key: key_of(task),
+            driver: Driver::Exec(Turn {
+                prompt: FileRef::prompt(),
+                images: run.images.clone(),
+                earlier_images: images(task),
+                model: run.model.clone(),
+                effort: run.effort.clone(),
+                resumes: run.resumes,
+            }),
+            sandbox: self.runner.sandbox(self.container_of(repository)),
+            source: Source {
+                repository: task.env_id,
+                name: repository.map(|repository| repository.name.to_string()).unwrap_or_default(),
+                origin: task.repo_url.to_string(),
+                base: base.clone(),
+                start: task.head_before(run.number).unwrap_or(base).clone(),
+                branch: task.branch().to_string(),
+                previous: previous(task),
+            },
+            limits: Limits::of(&self.config),
+            variables: repository.map(|repository| repository.variables.clone()).unwrap_or_default(),
+            secrets: repository
+                .into_iter()
+                .flat_map(|repository| repository.secrets.keys())
+                .map(|name| (name.clone(), secret_of(name.clone())))
+                .collect(),
+            account: None,
+            snapshot: None,
+            layers: vec![],
+            services: vec![],
+            files: vec![],
+        }
+    }
+
+    /// Describes the last run of a task that has a base.
+    pub(super) fn started_spec(&self, task: &TaskRecord) -> Result<RunSpec, RunError> {
+        let base = task.base_sha.as_ref();
+        let base = base.ok_or_else(|| RunError::new(ErrorCode::Internal, "the base commit of the task is unknown"))?;
+        Ok(self.run_spec(task, base))
+    }
+
+    /// Returns the container of a repository's runs.
+    pub(super) fn container_of(&self, repository: Option<&EnvironmentRecord>) -> ContainerSandbox {
+        ContainerSandbox::of(repository, self.config.image.as_deref())
+    }
+}
+
+/// Returns the images of all runs of a task.
+fn images(task: &TaskRecord) -> Vec<ImageFile> {
+    task.runs.iter().flat_map(|run| run.images.clone()).collect()
+}
+
+fn previous(task: &TaskRecord) -> Option<PreviousRun> {
+    let run = task.runs.iter().rev().nth(1)?.number;
+    let since = if task.rewritten_after(run) {
+        BranchChange::Rewritten
+    } else if task.moved_after(run) {
+        BranchChange::Moved
+    } else {
+        BranchChange::Unchanged
+    };
+    Some(PreviousRun { run, since })
+}
+
+impl Supply for Inner {
+    fn secret(&self, reference: &SecretRef) -> Option<Secret> {
+        let repository = self.environments.get(reference.repository)?.record();
+        repository.secrets.get(&reference.name).cloned()
+    }
+
+    fn file<'a>(&'a self, key: RunKey, reference: &'a FileRef) -> BoxFuture<'a, io::Result<Vec<u8>>> {
+        let home = Arc::clone(&self.home);
+        let image = self
+            .tasks
+            .get(key.task)
+            .and_then(|slot| images(&slot.record()).into_iter().find(|image| image.file.to_string() == reference.as_str()));
+        let is_prompt = *reference == FileRef::prompt();
+        Box::pin(blocking(move || match image {
+            _ if is_prompt => fs_err::read(RunFiles::new(&home.layout.logs(key.task), key.run).prompt()),
+            Some(image) => home.read_image(key.task, &image),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, "the run has no such file")),
+        }))
+    }
+
+    fn mirror(&self, repository: EnvironmentId) -> Result<Mirror, RunError> {
+        self.mirror_of(repository)
+    }
+
+    fn dockerfile(&self, repository: EnvironmentId) -> Option<PathBuf> {
+        self.environments.get(repository)?.record().container.dockerfile.clone().map(PathBuf::from)
+    }
+
+    fn redactor(&self, repository: EnvironmentId) -> Redactor {
+        Self::redactor(self, repository)
+    }
+
+    fn image_built<'a>(&'a self, repository: EnvironmentId, name: &'a str, id: String) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.record_image(repository, name, id).await {
+                tracing::warn!(image = name, %error, "could not record a built image; `gc` will not remove it");
+            }
+        })
+    }
+}

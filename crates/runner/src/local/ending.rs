@@ -1,0 +1,85 @@
+//! What remains of a run whose keeper is gone: its exit record, the end of its stderr, and notes.
+//!
+//! If the keeper left no exit record, the remaining processes of its run are ended first.
+
+use std::path::PathBuf;
+
+use durable::blocking;
+use durable::crash::{self, CrashPoint};
+use process::Redactor;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+
+use super::LocalRunner;
+use super::export::work_location;
+use super::remarks::refusals;
+use crate::keeper::{self, ExitRecord, RunFiles};
+use crate::seam::{Integrity, RunRemains, RunState, WorkLocation};
+use crate::spec::{RunKey, RunSpec};
+use crate::worker::engine_environment;
+
+/// How much of stderr's end is searched for the reason of a failure, in bytes.
+const STDERR_TAIL_BYTES: u64 = 16 * 1024;
+
+impl LocalRunner {
+    pub(super) async fn remains(&self, spec: &RunSpec, redactor: &Redactor) -> std::io::Result<RunRemains> {
+        let files = self.files(spec.key);
+        let exit = self.exit_of(spec.key, &files).await?;
+        crash::point(CrashPoint::RunEnded);
+        let work = work_location(&files).await?;
+        let login = self.take_login_back(spec.key).await;
+        let refused = if work == WorkLocation::AtRunner { refusals(&files, redactor).await? } else { vec![] };
+        let of_worker = self.notes_on_worker(&files, work, redactor).await?;
+        Ok(RunRemains {
+            stderr: tail_of(files.stderr()).await?,
+            integrity: integrity(&files, exit.as_ref()).await?,
+            notes: [of_worker, login, refused].concat(),
+            work,
+            exit,
+        })
+    }
+
+    /// Returns the exit record. If the keeper left none, the remaining processes of its run are ended first.
+    async fn exit_of(&self, key: RunKey, files: &RunFiles) -> std::io::Result<Option<ExitRecord>> {
+        match self.state(key).await {
+            RunState::Ended { exit: Some(exit) } => Ok(Some(exit)),
+            RunState::Ended { exit: None } | RunState::Nobody | RunState::Held { .. } => {
+                keeper::end_leftovers(files, key.attempt, &engine_environment(&self.config)).await?;
+                Ok(None)
+            }
+            RunState::Unreachable(unreachable) => Err(std::io::Error::other(unreachable)),
+        }
+    }
+
+    /// Returns the notes about the worker from the keeper's order, and those of the worker itself.
+    async fn notes_on_worker(&self, files: &RunFiles, work: WorkLocation, redactor: &Redactor) -> std::io::Result<Vec<String>> {
+        let of_run = files.clone();
+        let mut notes = blocking(move || keeper::notes_on_worker(&of_run)).await?;
+        if let (WorkLocation::AtRunner, Ok(worker)) = (work, &self.worker) {
+            notes.extend(worker.remarks(files, redactor).await?);
+        }
+        Ok(notes)
+    }
+}
+
+/// Whether the run ended or was interrupted in an earlier boot, so that its work may not be on the disk.
+async fn integrity(files: &RunFiles, exit: Option<&ExitRecord>) -> std::io::Result<Integrity> {
+    if exit.is_some_and(|exit| exit.work_on_disk) {
+        return Ok(Integrity::Intact);
+    }
+    let files = files.clone();
+    let is_of_another_boot = blocking(move || keeper::is_of_another_boot(&files)).await?;
+    Ok(if is_of_another_boot { Integrity::Torn } else { Integrity::Intact })
+}
+
+async fn tail_of(path: PathBuf) -> std::io::Result<String> {
+    let mut file = match tokio::fs::File::open(&path).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(error),
+    };
+    let length = file.metadata().await?.len();
+    file.seek(std::io::SeekFrom::Start(length.saturating_sub(STDERR_TAIL_BYTES))).await?;
+    let mut bytes = vec![];
+    file.take(STDERR_TAIL_BYTES).read_to_end(&mut bytes).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,173 @@
+//! The runner of this machine: the configured worker, supervised by a keeper for each run.
+//!
+//! Runs use the server's own files: the worktree, the log, and the folders next to them. Invariant: everything that depends on the
+//! kind of the worker is decided by the worker itself.
+
+mod agent_repository;
+mod ending;
+mod export;
+mod login;
+mod remarks;
+mod start;
+mod upkeep;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_stream::stream;
+use config::Config;
+use durable::blocking;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use jiff::Timestamp;
+use model::ids::TaskId;
+use model::problem::Problem;
+use process::Redactor;
+use store::{CodexHome, Home};
+
+use crate::journal::FolderWatch;
+use crate::keeper::{self, KeeperState, RunFiles};
+use crate::seam::{
+    ExportError, ExportRequest, Exported, JournalNews, Preparation, RunRemains, RunRequest, RunState, Runner, RunnerCapacity,
+    StartError, Supply, Unreachable,
+};
+use crate::spec::{ContainerSandbox, RunKey, RunSpec, Sandbox};
+use crate::worker::{ContainerChecks, Housekeeping, Site, Worker, WorkerProblem};
+
+/// Executes runs on this machine.
+pub struct LocalRunner {
+    config: Config,
+    home: Arc<Home>,
+    worker: Result<Worker, WorkerProblem>,
+    checks: ContainerChecks,
+    codex_home: CodexHome,
+    watch: Arc<FolderWatch>,
+    /// Allows one renewal of the login's tokens at a time.
+    login_turn: tokio::sync::Mutex<()>,
+}
+
+impl LocalRunner {
+    /// Finds the configured worker. If there is none, no run can start, and the status says why.
+    pub fn new(config: &Config, home: Arc<Home>, codex_home: CodexHome, watch: Arc<FolderWatch>) -> Self {
+        Self {
+            worker: Worker::find(config),
+            checks: ContainerChecks::new(config),
+            config: config.clone(),
+            home,
+            codex_home,
+            watch,
+            login_turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn worker(&self) -> Result<&Worker, Problem> {
+        self.worker.as_ref().map_err(WorkerProblem::to_problem)
+    }
+
+    fn site(&self) -> Site<'_> {
+        Site { config: &self.config, home: &self.home, checks: &self.checks, codex_home: &self.codex_home }
+    }
+
+    /// Whether the work of runs is in agent repositories.
+    fn uses_agent_repositories(&self) -> bool {
+        self.worker.as_ref().is_ok_and(Worker::uses_agent_repository)
+    }
+
+    fn housekeeping(&self, redactor: Redactor) -> Housekeeping {
+        Housekeeping::new(&self.config, redactor)
+    }
+
+    fn files(&self, key: RunKey) -> RunFiles {
+        RunFiles::new(&self.home.layout.logs(key.task), key.run)
+    }
+
+    fn worktree_path(&self, task: TaskId) -> PathBuf {
+        self.home.layout.worktree(task)
+    }
+
+    async fn state(&self, key: RunKey) -> RunState {
+        let files = self.files(key);
+        match blocking(move || keeper::observe(&files, key.attempt)).await {
+            Ok(KeeperState::NeverStarted) => RunState::Nobody,
+            Ok(KeeperState::Alive(record)) => RunState::Held { started_at: record.started_at },
+            Ok(KeeperState::Gone { exit, .. }) => RunState::Ended { exit },
+            Err(error) => RunState::Unreachable(error.into()),
+        }
+    }
+}
+
+/// Returns the current length of the log, or 0 if it does not exist yet.
+fn length(files: &RunFiles) -> u64 {
+    fs_err::metadata(files.journal()).map_or(0, |found| found.len())
+}
+
+impl Runner for LocalRunner {
+    fn capacity(&self) -> RunnerCapacity {
+        RunnerCapacity { most: None }
+    }
+
+    fn sandbox(&self, container: ContainerSandbox) -> Sandbox {
+        // Without a worker, the run fails when it starts.
+        self.worker.as_ref().map_or(Sandbox::Host, |worker| worker.sandbox(container))
+    }
+
+    fn prepare<'a>(&'a self, preparation: Preparation<'a>, supply: &'a dyn Supply) -> BoxFuture<'a, Result<(), StartError>> {
+        Box::pin(async move { self.prepared(&preparation, supply).await.map_err(StartError::Failed) })
+    }
+
+    fn ensure_started<'a>(&'a self, spec: &'a RunSpec, supply: &'a dyn Supply) -> BoxFuture<'a, Result<Timestamp, StartError>> {
+        Box::pin(async move { self.started(spec, supply).await.map_err(StartError::Failed) })
+    }
+
+    fn observe(&self, key: RunKey) -> BoxFuture<'_, RunState> {
+        Box::pin(self.state(key))
+    }
+
+    /// The worker writes to the server's copy of the log, so there is nothing to deliver.
+    fn journal(&self, key: RunKey, _from: u64) -> BoxStream<'_, Result<JournalNews, Unreachable>> {
+        let files = self.files(key);
+        Box::pin(stream! {
+            let mut interest = self.watch.watch(files.folder());
+            yield Ok(JournalNews::InPlace { length: length(&files) });
+            let mut gone = Box::pin(keeper::until_gone(&files, key.attempt));
+            let mut login = Box::pin(self.keep_login_current(key.task));
+            loop {
+                let ended = tokio::select! {
+                    () = &mut login => continue,
+                    ended = &mut gone => Some(ended),
+                    () = interest.changed() => None,
+                };
+                yield Ok(JournalNews::InPlace { length: length(&files) });
+                if let Some(ended) = ended {
+                    yield ended.map(|()| JournalNews::Ended).map_err(Unreachable::from);
+                    return;
+                }
+            }
+        })
+    }
+
+    fn request(&self, key: RunKey, request: RunRequest) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(async move {
+            match request {
+                RunRequest::Stop => Ok(keeper::request_stop(&self.files(key), key.attempt).await?),
+            }
+        })
+    }
+
+    fn ensure_ended<'a>(&'a self, spec: &'a RunSpec, supply: &'a dyn Supply) -> BoxFuture<'a, Result<RunRemains, Unreachable>> {
+        Box::pin(async move { Ok(self.remains(spec, &supply.redactor(spec.source.repository)).await?) })
+    }
+
+    fn ensure_exported<'a>(
+        &'a self,
+        request: ExportRequest<'a>,
+        supply: &'a dyn Supply,
+    ) -> BoxFuture<'a, Result<Exported, ExportError>> {
+        Box::pin(async move { self.exported(&request, &supply.redactor(request.spec.source.repository)).await })
+    }
+
+    /// The files of a run belong to its task, so they are kept.
+    fn forget(&self, _key: RunKey) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(async { Ok(()) })
+    }
+}

@@ -1,0 +1,135 @@
+//! Prepares and starts a run: creates what its container needs, and ensures that a keeper supervises its worker.
+//!
+//! An existing keeper is adopted. Starting never waits for the run itself.
+
+use std::collections::BTreeMap;
+
+use durable::crash::{self, CrashPoint};
+use git::Mirror;
+use jiff::Timestamp;
+use model::ErrorCode;
+use model::names::VariableName;
+use model::run::RunError;
+use model::secret::Secret;
+
+use super::LocalRunner;
+use crate::keeper::{self, KeeperOrder};
+use crate::seam::{Preparation, Supply};
+use crate::spec::{Driver, RunKey, RunSpec};
+use crate::worker::{ContainerFolders, ContainerRun, PrepareRequest, RunCall, ToRead, Worker};
+
+/// The path where git-lfs looks for objects of a repository whose other objects are at [`super::agent_repository::OBJECTS_INSIDE`].
+const LFS_INSIDE: &str = "/git/lfs";
+
+/// The path of the worktree in a container.
+const WORKTREE_INSIDE: &str = "/workspace/worktree";
+
+impl LocalRunner {
+    /// Creates the image, the agent repository and the folders that the worker's containers need.
+    pub(super) async fn prepared(&self, preparation: &Preparation<'_>, supply: &dyn Supply) -> Result<(), RunError> {
+        // Without a worker, the run fails when it starts.
+        let Some(worker) = self.worker.as_ref().ok().filter(|worker| worker.uses_agent_repository()) else { return Ok(()) };
+        let request = PrepareRequest { spec: preparation.spec, supply, cancel: preparation.cancel };
+        worker.prepare(self.site(), request).await?;
+        let redactor = supply.redactor(preparation.spec.source.repository);
+        self.prepare_agent_repository(preparation, &redactor).await?;
+        worker.write_overlays(self.site(), preparation.spec.key.task).await
+    }
+
+    pub(super) async fn started(&self, spec: &RunSpec, supply: &dyn Supply) -> Result<Timestamp, RunError> {
+        let RunKey { task, run, attempt } = spec.key;
+        let worker = self.worker()?;
+        let Driver::Exec(turn) = &spec.driver;
+        let login = self.login().await?;
+        let container = self.container(worker, spec, supply)?;
+        let container = container.as_ref().map(|prepared| ContainerRun {
+            settings: prepared.settings,
+            image: prepared.image.as_deref(),
+            login: login.as_ref(),
+            broker: self.config.broker,
+            model_url: self.config.model_url.as_deref(),
+            codex_config: self.config.codex_config.as_deref(),
+            home: self.home.layout.home(),
+            folders: prepared.folders.clone(),
+            to_read: prepared.to_read.clone(),
+        });
+        let secrets = secrets(spec, supply);
+        let call = worker.call(&RunCall {
+            task_id: task,
+            run,
+            attempt,
+            model: turn.model.as_ref(),
+            effort: turn.effort.as_ref(),
+            resumes: turn.resumes,
+            images: &turn.images,
+            images_folder: (!turn.earlier_images.is_empty()).then(|| self.home.layout.images(task)),
+            variables: &spec.variables,
+            secrets: &secrets,
+            notes: worker.notes(&spec.sandbox),
+            container,
+        });
+        self.lend_login(task, &call).await?;
+        let order = KeeperOrder::new(spec.key, spec.limits, &call, &self.worktree_path(task));
+        let program = &self.config.keeper_program;
+        let launched = keeper::launch(program, &self.files(spec.key), &order, &call.environment, &self.watch).await;
+        crash::point(CrashPoint::KeeperStarted);
+        launched.map_err(|error| {
+            RunError::new(ErrorCode::KeeperFailed, format!("could not start the run's keeper: {error}"))
+                .hint("retry the task, or create it again")
+        })
+    }
+
+    /// Returns what the container of a run gets, or `None` if the worker has no agent repository.
+    fn container<'a>(
+        &self,
+        worker: &Worker,
+        spec: &'a RunSpec,
+        supply: &dyn Supply,
+    ) -> Result<Option<PreparedContainer<'a>>, RunError> {
+        let Some(container) = spec.sandbox.container().filter(|_| worker.uses_agent_repository()) else { return Ok(None) };
+        let mirror = supply.mirror(spec.source.repository)?;
+        let to_read = self.to_read(&mirror, spec).map_err(|error| {
+            let message = format!("could not read the mirror's data about the worktree: {error}");
+            RunError::new(ErrorCode::WorktreeFailed, message)
+        })?;
+        Ok(Some(PreparedContainer {
+            settings: &container.settings,
+            image: worker.image(self.site(), container, spec.source.repository),
+            folders: ContainerFolders::new(&self.home.layout, spec.key.task, mirror.path()),
+            to_read,
+        }))
+    }
+
+    /// Returns additional folders that a run may read: large files of the repository, and submodules.
+    fn to_read(&self, mirror: &Mirror, spec: &RunSpec) -> std::io::Result<Vec<ToRead>> {
+        let lfs = mirror.path().join("lfs");
+        let mut to_read = vec![];
+        if lfs.is_dir() {
+            to_read.push(ToRead { path: lfs, inside: LFS_INSIDE.to_owned() });
+        }
+        let path = self.worktree_path(spec.key.task);
+        let Some(worktree) = mirror.find_worktree(&path, &spec.source.branch)? else { return Ok(to_read) };
+        for submodule in worktree.submodules()? {
+            let path = worktree.path().join(&submodule);
+            // In a run without a container, an agent may have put something else there.
+            if fs_err::canonicalize(&path).is_ok_and(|real| real == path && real.is_dir()) {
+                to_read.push(ToRead { path, inside: format!("{WORKTREE_INSIDE}/{submodule}") });
+            }
+        }
+        Ok(to_read)
+    }
+}
+
+/// What the container of a run gets.
+struct PreparedContainer<'a> {
+    settings: &'a model::container::ContainerSettings,
+    image: Option<String>,
+    folders: ContainerFolders,
+    to_read: Vec<ToRead>,
+}
+
+/// Returns the secrets of a run. A secret that was deleted in the meantime is omitted.
+fn secrets(spec: &RunSpec, supply: &dyn Supply) -> BTreeMap<VariableName, Secret> {
+    let resolve = |(name, reference)| Some((VariableName::clone(name), supply.secret(reference)?));
+    spec.secrets.iter().filter_map(resolve).collect()
+}

@@ -1,0 +1,121 @@
+//! The parts of the local runner that do not concern a single run: its status, its containers and its images.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use durable::blocking;
+use futures_util::future::BoxFuture;
+use model::container::ImageUsage;
+use model::environment::EnvironmentRecord;
+use model::ids::{TaskId, ThreadId};
+use model::problem::Problem;
+use process::Redactor;
+use protocol::WorkerStatus;
+
+use super::LocalRunner;
+use crate::seam::{Unreachable, Upkeep};
+use crate::spec::RunKey;
+use crate::worker::{SessionFolder, Worker, home_label, task_labels, told, was_read_only};
+
+impl LocalRunner {
+    /// Whether the status depends on checks of the container engine.
+    fn checks_containers(&self) -> bool {
+        self.worker.as_ref().is_ok_and(Worker::needs_container_engine)
+    }
+}
+
+impl Upkeep for LocalRunner {
+    fn ready<'a>(&'a self, repository: Option<&'a EnvironmentRecord>) -> BoxFuture<'a, Result<(), Problem>> {
+        Box::pin(async move { self.worker()?.ready(self.site(), repository).await })
+    }
+
+    fn status(&self) -> WorkerStatus {
+        match &self.worker {
+            Ok(worker) if self.checks_containers() => {
+                told(worker.status(), self.checks.last(self.config.image.as_deref()).map(|(check, _)| check))
+            }
+            Ok(worker) => worker.status(),
+            Err(problem) => {
+                let problem = problem.to_problem();
+                WorkerStatus {
+                    name: self.config.worker.clone().unwrap_or_else(|| "none".to_owned()),
+                    program: None,
+                    problem: Some(problem.report.message),
+                    hints: problem.report.hints,
+                    container: None,
+                }
+            }
+        }
+    }
+
+    fn is_stale(&self) -> bool {
+        let last = self.checks.last(self.config.image.as_deref());
+        self.checks_containers() && !last.is_some_and(|(_, fresh)| fresh)
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if self.checks_containers() {
+                self.checks.fresh(self.config.image.as_deref()).await;
+            }
+        })
+    }
+
+    fn sessions(&self, task: TaskId) -> Option<SessionFolder> {
+        let of_task = self.home.layout.sessions(task);
+        self.worker.as_ref().ok()?.sessions(Some(&of_task))
+    }
+
+    fn was_read_only(&self, task: TaskId, thread: ThreadId) -> BoxFuture<'_, io::Result<bool>> {
+        let of_task = self.home.layout.sessions(task);
+        let folder = self.worker.as_ref().ok().and_then(|worker| worker.session_folder(&of_task));
+        Box::pin(async move {
+            match folder {
+                Some(folder) => blocking(move || was_read_only(&folder, thread)).await,
+                None => Ok(false),
+            }
+        })
+    }
+
+    /// Ends abandoned containers of this home. The container of an active run is not abandoned, because its worker lives.
+    fn sweep<'a>(&'a self, _active: &'a BTreeSet<RunKey>) -> BoxFuture<'a, Result<(), Unreachable>> {
+        Box::pin(async {
+            if self.uses_agent_repositories() {
+                let label = [home_label(self.home.layout.home())];
+                self.housekeeping(Redactor::default()).reap(&label).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn clear_task(&self, task: TaskId, redactor: Redactor) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(async move {
+            if self.uses_agent_repositories() || self.home.layout.twin(task).is_dir() {
+                let labels = task_labels(self.home.layout.home(), task);
+                self.housekeeping(redactor).reap(&labels).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A container's root user may still own folders, because of an older version or an interrupted export.
+    fn reclaim<'a>(&'a self, folder: &'a Path) -> BoxFuture<'a, Result<(), Unreachable>> {
+        Box::pin(async move {
+            if self.uses_agent_repositories() {
+                let (image, label) = (self.config.image.as_deref(), home_label(self.home.layout.home()));
+                let housekeeping = self.housekeeping(Redactor::default());
+                housekeeping.give_back(folder, image, &label).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn image_usage<'a>(&'a self, ids: &'a BTreeSet<String>) -> BoxFuture<'a, Result<Vec<ImageUsage>, Unreachable>> {
+        Box::pin(async { Ok(self.housekeeping(Redactor::default()).image_usage(ids).await?) })
+    }
+
+    fn remove_image<'a>(&'a self, id: &'a str, names: &'a BTreeSet<String>) -> BoxFuture<'a, Result<bool, Unreachable>> {
+        Box::pin(async { Ok(self.housekeeping(Redactor::default()).remove_image(id, names).await?) })
+    }
+}
