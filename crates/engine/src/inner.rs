@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) home: Arc<Home>,
     pub(crate) git: Git,
     pub(crate) runner: Arc<dyn Runner>,
+    /// Allows one sweep of the runner at a time.
+    pub(crate) sweep_turn: tokio::sync::Mutex<()>,
     /// The tasks whose state is asked for again, because their runner did not answer.
     pub(crate) revisits: Revisits,
     pub(crate) codex_home: CodexHome,
@@ -154,6 +156,7 @@ impl Inner {
             home,
             git,
             runner,
+            sweep_turn: tokio::sync::Mutex::default(),
             revisits: Revisits::default(),
             codex_home,
             secrets,

@@ -45,10 +45,15 @@ pub(crate) async fn until_reached<'a, T>(
     mut ask: impl FnMut() -> BoxFuture<'a, Result<T, Unreachable>>,
 ) -> Option<T> {
     let mut backoff = Backoff::new();
+    let mut is_first = true;
     loop {
         match ask().await {
             Ok(answer) => return Some(answer),
-            Err(unreachable) => tracing::warn!(reason = unreachable.reason, "could not reach the runner; asking again"),
+            // One message is enough for a runner that stays away.
+            Err(unreachable) if std::mem::replace(&mut is_first, false) => {
+                tracing::warn!(reason = unreachable.reason, "could not reach the runner; asking again");
+            }
+            Err(_) => {}
         }
         cancel.run_until_cancelled(tokio::time::sleep(backoff.longer())).await?;
     }

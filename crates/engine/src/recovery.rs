@@ -2,15 +2,16 @@
 //!
 //! It needs no input and can run at any time. [`model::task::reconcile`] makes all decisions.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::FutureExt as _;
 use model::task::{Holder, Observation, TaskRecord};
-use runner::RunState;
+use runner::{RunState, Unreachable};
 
 use crate::inner::{Inner, TaskSlot};
+use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 use crate::task::key_of;
 
@@ -102,12 +103,16 @@ impl Inner {
     fn sweep_runner(self: &Arc<Self>) {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
-            let active = inner.tasks.all().into_iter().map(|slot| slot.record()).filter(|task| task.last_run().is_active());
-            let active: BTreeSet<_> = active.map(|task| key_of(&task)).collect();
-            let swept = inner.runner.sweep(&active);
-            if let Some(Err(error)) = inner.cancel.run_until_cancelled(swept).await {
-                tracing::warn!(%error, "could not look for orphaned containers");
-            }
+            // The previous sweep may still wait for an answer.
+            let Ok(_turn) = inner.sweep_turn.try_lock() else { return };
+            let swept = until_reached(&inner.cancel, || inner.swept().boxed());
+            inner.cancel.run_until_cancelled(swept).await;
         });
+    }
+
+    async fn swept(&self) -> Result<(), Unreachable> {
+        let tasks = self.tasks.all().into_iter().map(|slot| slot.record());
+        let active = tasks.filter(|task| task.last_run().is_active()).map(|task| key_of(&task)).collect();
+        self.runner.sweep(&active).await
     }
 }

@@ -60,10 +60,14 @@ impl Inner {
         let mut copy = JournalCopy::new(self.journal_path(slot), self.integrity_of_copies());
         let mut backoff = Backoff::new();
         loop {
+            let before = copy.length();
             let reason = match self.rest_of_journal(key, &mut copy).await {
                 Ok(()) => return Some(()),
                 Err(reason) => reason,
             };
+            if copy.length() > before {
+                backoff.reset();
+            }
             tracing::warn!(task = %slot.id, reason, "could not follow a run; connecting again");
             cancel.run_until_cancelled(tokio::time::sleep(backoff.longer())).await?;
         }
@@ -73,7 +77,9 @@ impl Inner {
         let mut news = self.runner.journal(key, copy.length());
         while let Some(received) = news.next().await {
             match received.map_err(|unreachable| unreachable.reason)? {
-                JournalNews::InPlace { .. } | JournalNews::Ended => return Ok(()),
+                JournalNews::InPlace { .. } => return Ok(()),
+                // The run may have written nothing. Readers still expect a copy.
+                JournalNews::Ended => return copy.append(&[]).await.map_err(|error| error.to_string()),
                 JournalNews::Bytes(bytes) => copy.append(&bytes).await.map_err(|error| error.to_string())?,
             }
         }
