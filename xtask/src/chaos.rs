@@ -21,6 +21,12 @@ const CONTAINERS: &str = "--containers";
 /// The flag that selects power cuts.
 const POWER: &str = "--power";
 
+/// The flag that selects a fake runner that loses requests and answers.
+const RUNNER: &str = "--runner";
+
+/// The default number of storms over the fake runner.
+const STORMS: u64 = 100;
+
 /// The flag that selects the file system of the disk whose power is cut.
 const FILE_SYSTEM: &str = "--fs";
 
@@ -33,18 +39,23 @@ enum ChaosKind {
     Script,
     Containers,
     Power(Vec<String>),
+    Runner,
 }
 
 /// Builds the program and runs the test.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), CommandError> {
     let (kind, numbers) = parse(arguments)?;
     let seed = numbers.first().copied().unwrap_or_else(new_seed);
-    let default = if matches!(kind, ChaosKind::Power(_)) { CUTS } else { KILLS };
+    let default = match kind {
+        ChaosKind::Script | ChaosKind::Containers => KILLS,
+        ChaosKind::Power(_) => CUTS,
+        ChaosKind::Runner => STORMS,
+    };
     let kills = numbers.get(1).copied().unwrap_or(default);
     rage(root, seed, kills, &kind).map_err(CommandError::Chaos)
 }
 
-/// Parses the kind of test, and an optional seed and number of kills or cuts.
+/// Parses the kind of test, and an optional seed and number of kills, cuts or storms.
 fn parse(arguments: &[String]) -> Result<(ChaosKind, Vec<u64>), CommandError> {
     let all = || FILE_SYSTEMS.map(str::to_owned).to_vec();
     let (kind, numbers) = match arguments {
@@ -56,6 +67,7 @@ fn parse(arguments: &[String]) -> Result<(ChaosKind, Vec<u64>), CommandError> {
             (ChaosKind::Power(vec![name.clone()]), rest)
         }
         [flag, rest @ ..] if flag == POWER => (ChaosKind::Power(all()), rest),
+        [flag, rest @ ..] if flag == RUNNER => (ChaosKind::Runner, rest),
         others => (ChaosKind::Script, others),
     };
     let numbers: Result<Vec<u64>, _> =
@@ -83,6 +95,11 @@ fn rage(root: &Path, seed: u64, kills: u64, kind: &ChaosKind) -> Result<(), Step
             file_systems
                 .iter()
                 .try_for_each(|name| storm(root, "debug", &format!("{POWER} {FILE_SYSTEM} {name}"), seed, kills, Some(name)))
+        }
+        ChaosKind::Runner => {
+            console::say(&format!("==> storms from seed {seed}; to repeat them: cargo xtask chaos {RUNNER} {seed} {kills}"));
+            let test = ["test", "--package", "engine", "--test", "it", "storm", "--", "--nocapture"];
+            console::run(cargo(root).args(test).env("ORCH_RUNNER_STORMS", format!("{seed} {kills}")))
         }
     }
 }
@@ -120,6 +137,7 @@ mod tests {
         check("", &ChaosKind::Script, &[]);
         check("5 250", &ChaosKind::Script, &[5, 250]);
         check("--containers 5", &ChaosKind::Containers, &[5]);
+        check("--runner 5 20", &ChaosKind::Runner, &[5, 20]);
         check("--power", &power(&FILE_SYSTEMS), &[]);
         check("--power 5 200", &power(&FILE_SYSTEMS), &[5, 200]);
         check("--power --fs xfs 5", &power(&["xfs"]), &[5]);

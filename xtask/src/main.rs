@@ -40,6 +40,9 @@ Usage: cargo xtask <command>
   chaos --power [--fs ext4|xfs|btrfs] [SEED] [CUTS]
                           Cut the power of the disk at random moments, on one file system or on all three
                           Defaults: a new seed, 200 cuts on each file system; requires root
+  chaos --runner [SEED] [STORMS]
+                          Kill servers whose runs execute elsewhere, at a fake runner that loses requests and answers
+                          Defaults: a new seed, 100 storms
   screenshots             Take the screenshots for the README in Chromium
   book                    Build the documentation as a website in target/book with mdBook
   fuzz [TARGET] [--seconds N] [--merge]

@@ -1,0 +1,6 @@
+//! Tests of the engine with a runner elsewhere: a fake one in this process, which loses connections, restarts and answers late.
+
+mod bench;
+mod fake;
+mod seam;
+mod storm;
