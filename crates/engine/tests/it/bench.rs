@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use config::Config;
-use engine::Engine;
+use engine::{Caller, Engine, User};
 use futures_util::StreamExt as _;
 use model::ids::RunNumber;
 use model::secret::Secret;
@@ -81,10 +81,10 @@ impl Bench {
             secrets: [("TOKEN".to_owned(), Secret::new(SECRET))].into(),
             ..CreateEnvironment::default()
         };
-        server.run(async |engine| {
-            let mut feed = std::pin::pin!(engine.feed(None));
-            let id = engine.create_environment(new).await.expect("added").env_id.to_string();
-            while engine.environment(&id).expect("there").status != model::environment::EnvironmentStatus::Ready {
+        server.run(async |user| {
+            let mut feed = std::pin::pin!(user.feed(None));
+            let id = user.create_environment(new).await.expect("added").env_id.to_string();
+            while user.environment(&id).expect("there").status != model::environment::EnvironmentStatus::Ready {
                 feed.next().await;
             }
             id
@@ -120,31 +120,33 @@ impl Bench {
 
 impl Server {
     /// Runs a request to the end.
-    pub(crate) fn run<T>(&self, request: impl AsyncFnOnce(&Engine) -> T) -> T {
+    pub(crate) fn run<T>(&self, request: impl AsyncFnOnce(&User) -> T) -> T {
         self.run_within(PATIENCE, request).expect("the server answers in time")
     }
 
     /// Runs a request until its end, but at most for this long.
-    pub(crate) fn run_within<T>(&self, limit: Duration, request: impl AsyncFnOnce(&Engine) -> T) -> Option<T> {
+    pub(crate) fn run_within<T>(&self, limit: Duration, request: impl AsyncFnOnce(&User) -> T) -> Option<T> {
         let (Some(runtime), Some(engine)) = (&self.runtime, &self.engine) else { panic!("the server has ended") };
-        runtime.block_on(async { tokio::time::timeout(limit, request(engine)).await.ok() })
+        let user = engine.as_user(Caller::Program);
+        runtime.block_on(async { tokio::time::timeout(limit, request(&user)).await.ok() })
     }
 
     /// Creates a task.
     pub(crate) fn task(&self, repository: &str, prompt: &str) -> String {
         let new = CreateTask { env_id: repository.to_owned(), prompt: prompt.to_owned(), ..CreateTask::default() };
-        self.run(async |engine| engine.create_task(new, None).await.expect("accepted").0.task_id.to_string())
+        self.run(async |user| user.create_task(new, None).await.expect("accepted").0.task_id.to_string())
     }
 
     /// Waits until a task has this status, and returns the task.
     pub(crate) fn until(&self, task: &str, status: &str) -> TaskView {
-        self.run(async |engine| until(engine, task, status).await)
+        self.run(async |user| until(user, task, status).await)
     }
 
     /// Ends the server.
     pub(crate) fn end(mut self, ending: Ending) {
         if ending == Ending::ShutDown {
-            self.run(async |engine| engine.shutdown().await);
+            let (Some(runtime), Some(engine)) = (&self.runtime, &self.engine) else { panic!("the server has ended") };
+            runtime.block_on(engine.shutdown());
         }
         drop(self.engine.take());
         if let Some(runtime) = self.runtime.take() {
@@ -154,10 +156,10 @@ impl Server {
 }
 
 /// Waits until a task has this status, and returns the task.
-pub(crate) async fn until(engine: &Engine, task: &str, status: &str) -> TaskView {
-    let mut feed = std::pin::pin!(engine.feed(None));
+pub(crate) async fn until(user: &User, task: &str, status: &str) -> TaskView {
+    let mut feed = std::pin::pin!(user.feed(None));
     loop {
-        let view = engine.task(task).expect("the task exists");
+        let view = user.task(task).expect("the task exists");
         if view.status.as_str() == status {
             return view;
         }

@@ -32,7 +32,7 @@ fn what_is_stored_elsewhere_contains_no_secret_and_no_path_of_the_server() {
     let text = serde_json::to_string(&spec).expect("the description can be serialized");
     let home = bench.layout().home().display().to_string();
     assert!(text.contains("TOKEN") && !text.contains(SECRET) && !text.contains(&home), "{text}");
-    server.run(async |engine| engine.stop_task(&task).await.expect("accepted"));
+    server.run(async |user| user.stop_task(&task).await.expect("accepted"));
     server.until(&task, "stopped");
     server.end(Ending::ShutDown);
 }
@@ -69,9 +69,9 @@ fn nothing_is_concluded_while_the_runner_cannot_be_reached() {
     for ending in [Ending::ShutDown, Ending::Killed] {
         let server = bench.server();
         let changed =
-            server.run_within(Duration::from_millis(400), async |engine| crate::bench::until(engine, &task, "completed").await);
+            server.run_within(Duration::from_millis(400), async |user| crate::bench::until(user, &task, "completed").await);
         assert!(changed.is_none(), "the outcome is unknown");
-        assert_eq!(server.run(async |engine| engine.task(&task).expect("there").status.as_str()), "running");
+        assert_eq!(server.run(async |user| user.task(&task).expect("there").status.as_str()), "running");
         server.end(ending);
     }
     let server = bench.server();
@@ -90,11 +90,11 @@ fn a_stop_reaches_a_run_whose_runner_was_away() {
     let task = server.task(&repository, "wait");
     server.until(&task, "running");
     bench.host.go_away();
-    server.run(async |engine| engine.stop_task(&task).await.expect("accepted"));
+    server.run(async |user| user.stop_task(&task).await.expect("accepted"));
     server.until(&task, "stopping");
     server.end(Ending::Killed);
     let server = bench.server();
-    assert_eq!(server.run(async |engine| engine.task(&task).expect("there").status.as_str()), "stopping");
+    assert_eq!(server.run(async |user| user.task(&task).expect("there").status.as_str()), "stopping");
     bench.host.come_back();
     let stopped = server.until(&task, "stopped");
     server.run(async |_| eventually("the run is forgotten", || bench.host.runs().is_empty()).await);
@@ -111,7 +111,7 @@ fn a_run_that_is_stopped_before_its_runner_got_it_never_starts() {
     bench.host.go_away();
     let task = server.task(&repository, "do it");
     server.until(&task, "preparing");
-    server.run(async |engine| engine.stop_task(&task).await.expect("accepted"));
+    server.run(async |user| user.stop_task(&task).await.expect("accepted"));
     bench.host.come_back();
     let stopped = server.until(&task, "stopped");
     assert!(stopped.runs[0].commit.is_none() && bench.host.ledger().starts.is_empty(), "{stopped:?}");
@@ -124,7 +124,7 @@ fn a_runner_starts_no_more_runs_than_it_has_room_for() {
     let server = bench.server();
     let repository = bench.add_repository(&server);
     let tasks: Vec<_> = (0..3).map(|n| server.task(&repository, &format!("task {n}"))).collect();
-    assert_eq!(server.run(async |engine| engine.queue().max_parallel_runs), 1);
+    assert_eq!(server.run(async |user| user.queue().max_parallel_runs), 1);
     for task in &tasks {
         server.until(task, "completed");
     }

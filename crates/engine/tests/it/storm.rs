@@ -53,7 +53,7 @@ fn storm(seed: u64) {
     for (n, task) in tasks.iter().enumerate() {
         if is_endless(n) {
             server.until(task, "running");
-            server.run(async |engine| engine.stop_task(task).await.expect("accepted"));
+            server.run(async |user| user.stop_task(task).await.expect("accepted"));
         }
     }
     let server = end_in_a_storm(&bench, server, &mut random);
@@ -63,7 +63,7 @@ fn storm(seed: u64) {
         server.run(async |_| eventually("all runs are forgotten", || bench.host.runs().is_empty() || n + 1 < TASKS).await);
     }
     for (n, task) in tasks.iter().enumerate() {
-        let done = server.run(async |engine| engine.task(task).expect("there"));
+        let done = server.run(async |user| user.task(task).expect("there"));
         block_on(bench.check_run(&done));
         let was_stopped = bench.host.ledger().stopped.iter().any(|key| key.task == done.task_id);
         assert_eq!(was_stopped, is_endless(n), "seed {seed}");
