@@ -272,12 +272,12 @@ impl Host {
     /// Deletes everything of an attempt.
     pub(super) fn forget(&self, key: RunKey, stamp: Stamp) {
         self.fence(key, stamp);
-        if self.run(key).is_some() {
-            fs_err::remove_dir_all(self.folder(key)).expect("deleted");
-        }
         self.note(|ledger| {
             ledger.forgotten.insert(key);
         });
+        if self.run(key).is_some() {
+            fs_err::remove_dir_all(self.folder(key)).expect("deleted");
+        }
     }
 
     /// Stops and deletes what is not active and was not started after this request.
