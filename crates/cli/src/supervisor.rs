@@ -99,6 +99,8 @@ fn connect(name: &str) -> io::Result<UnixDatagram> {
 
 #[cfg(test)]
 mod tests {
+    use testkit::fake_server::Answer;
+
     use super::*;
 
     fn supervisor(variables: &[(&str, &str)]) -> Supervisor {
@@ -151,5 +153,42 @@ mod tests {
         for nonsense in ["0", "", "soon", "-1"] {
             assert_eq!(patience(&[("WATCHDOG_USEC", nonsense)]), None, "{nonsense:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_sign_of_life_is_sent_only_if_the_server_answers() {
+        let stage = crate::tests::stage::Stage::new().await;
+        let status = || {
+            Answer::json(serde_json::json!({
+                "version": "1", "pid": 1, "home": "/", "worker": { "name": "host", "program": null, "problem": null, "hints": [] },
+                "git": "", "started_at": "2026-01-01T00:00:00Z", "listen": null, "environments": 0, "tasks": 0, "active_runs": 0,
+            }))
+        };
+        let stuck = Answer::problem(500, "internal", "a lock is never released");
+        stage.on("GET /api/v1/status", status()).on("GET /api/v1/status", stuck).on("GET /api/v1/status", status());
+        let path = stage.path("notify");
+        let bound = tokio::net::UnixDatagram::bind(&path).expect("the path is free");
+        let supervisor = supervisor(&[("NOTIFY_SOCKET", path.to_str().expect("text")), ("WATCHDOG_USEC", "20000")]);
+        let until = CancellationToken::new();
+        let home = stage.server.socket().parent().expect("a folder");
+        let two_signs = async {
+            for _ in 0..2 {
+                let mut bytes = [0; 64];
+                let length = bound.recv(&mut bytes).await.expect("a message");
+                assert_eq!(&bytes[..length], b"WATCHDOG=1");
+            }
+            let asked = stage.requests().len();
+            until.cancel();
+            asked
+        };
+        let (asked, ()) = tokio::join!(two_signs, supervisor.say_that_it_lives(home, &until));
+        assert!(asked >= 3, "a server that does not answer gives no sign of life: {asked} requests");
+    }
+
+    #[tokio::test]
+    async fn without_a_watchdog_nobody_is_asked() {
+        let stage = crate::tests::stage::Stage::new().await;
+        supervisor(&[]).say_that_it_lives(stage.server.socket().parent().expect("a folder"), &CancellationToken::new()).await;
+        assert_eq!(stage.requests(), [""; 0]);
     }
 }

@@ -148,4 +148,26 @@ mod tests {
         assert_eq!(events.iter().map(|event| event.data.len()).collect::<Vec<_>>(), [1_000_000]);
         assert_eq!(parser.rest, b"", "a returned event uses no memory");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_give_the_same_events_in_any_pieces(
+            pieces in proptest::collection::vec("(data: ?|event: ?|id: ?|:|\r|\n|\r\n|é|[a-z]){0,6}", 0..8),
+            noise in proptest::collection::vec(proptest::num::u8::ANY, 0..8),
+        ) {
+            let mut whole: Vec<u8> = pieces.concat().into_bytes();
+            whole.extend(noise);
+            let expect = Parser::default().feed(&whole);
+            let mut parser = Parser::default();
+            let mut events = vec![];
+            let mut rest = whole.as_slice();
+            for piece in &pieces {
+                let (head, tail) = rest.split_at(piece.len());
+                events.extend(parser.feed(head));
+                rest = tail;
+            }
+            events.extend(rest.iter().flat_map(|byte| parser.feed(std::slice::from_ref(byte))));
+            proptest::prop_assert_eq!(events, expect);
+        }
+    }
 }

@@ -96,4 +96,14 @@ mod tests {
         let text = shown(&[git, older(), not_running(&config), not_running(&in_use)]).plain();
         insta::assert_snapshot!("doctor", text.replace(&port, "PORT"));
     }
+
+    #[test]
+    fn only_failures_are_failures() {
+        let finding = |level| Finding::new("git", level, "git 2.47.3").hint("update git");
+        for (level, word) in [(Level::Ok, "ok     "), (Level::Warning, "warning"), (Level::Failure, "failure")] {
+            let text = shown(&[finding(level)]).plain();
+            assert_eq!(text, format!("{word}  git     git 2.47.3\n                 → update git"));
+        }
+        assert_eq!(shown(&[]).plain(), "");
+    }
 }

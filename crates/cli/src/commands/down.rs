@@ -158,4 +158,34 @@ mod tests {
         assert!(problem.report.message.contains("did not exit within 30 s"), "{problem}");
         assert!(problem.report.hints[0].contains(&format!("kill -9 {}", server.pid)), "{problem:?}");
     }
+
+    #[test]
+    fn one_task_is_not_several() {
+        let one = Outcome { stopped: true, pid: None, service: None, running_tasks: Some(1), queued_tasks: Some(1) };
+        assert_eq!(
+            words(&one),
+            [
+                "Stopped the server.",
+                "1 running task continues under its keeper.",
+                "1 queued task waits until the server starts again.",
+                "The next command starts the server again in the background.",
+            ]
+        );
+    }
+
+    #[test]
+    fn each_reason_why_a_server_keeps_running_has_its_own_hint() {
+        let server = ProcessIdentity::current().expect("/proc can be read");
+        let hint = |kind: io::ErrorKind| {
+            let problem = not_stopped(&server, &kind.into());
+            assert_eq!(problem.report.code, ErrorCode::ServerNotStopped);
+            problem.report.hints.join("\n")
+        };
+        assert!(hint(io::ErrorKind::PermissionDenied).contains("the user who started the server"));
+        assert_eq!(hint(io::ErrorKind::NotFound), format!("stop it with `kill {}`", server.pid));
+        assert!(
+            unknown_holder(&io::ErrorKind::PermissionDenied.into()).report.hints[0].contains("the user who started the server")
+        );
+        assert_eq!(out_of_reach().report.code, ErrorCode::ServerOutOfReach);
+    }
 }

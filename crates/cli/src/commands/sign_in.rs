@@ -31,7 +31,8 @@ pub(super) async fn run(client: &Client, address: Option<&str>, format: OutputFo
 fn shown(url: &str, link: &SignInLink, address: Option<&str>) -> Output {
     let mut out = Output::default();
     out.line(url);
-    out.remark(format!("The link works once and expires in {} minutes.", link.expires_in_seconds / 60));
+    let minutes = printer::plural((link.expires_in_seconds / 60) as usize, "minute");
+    out.remark(format!("The link works once and expires in {minutes}."));
     if address.is_none() && url.contains(".localhost:") {
         out.remark(
             "To open the link on a phone, make the server reachable (e.g. through a VPN or an HTTPS proxy) and use --address https://NAME.",
@@ -104,5 +105,33 @@ mod tests {
     fn a_qr_code_fits_a_terminal() {
         let text = qr_code(&format!("http://127.0.0.1:8080/sign-in?code={}", "5".repeat(64))).expect("a QR code");
         assert!(text.lines().count() < 40 && text.lines().all(|line| line.chars().count() < 80), "{text}");
+    }
+
+    #[test]
+    fn only_a_loopback_name_is_a_tunnel() {
+        let pages = "http://codex-5ec2e7.localhost:8080";
+        let check = |address: &str, expect: Option<&str>| assert_eq!(tunnelled(address, pages).as_deref(), expect, "{address}");
+        check("localhost", Some("http://codex-5ec2e7.localhost"));
+        check("LOCALHOST:9000", None);
+        check("localhost.example.com:9000", None);
+        check("https://localhost:9000", None);
+        check("localhost:http", None);
+        assert_eq!(tunnelled("localhost:9000", "http://10.0.0.7:8080"), None, "these pages are not below localhost");
+        assert_eq!(tunnelled("localhost:9000", "https://box.example"), None);
+    }
+
+    #[test]
+    fn a_phone_hint_is_shown_only_for_an_address_of_this_machine() {
+        let link = SignInLink { path: "/sign-in?code=1".to_owned(), listen: None, pages: None, expires_in_seconds: 90 };
+        let text = |url: &str, address: Option<&str>| shown(url, &link, address).plain();
+        assert!(text("http://codex-1.localhost:8080/x", None).contains("--address https://NAME"));
+        assert!(!text("https://box.example/x", None).contains("--address"));
+        let given = text("http://codex-1.localhost:9000/x", Some("localhost:9000"));
+        assert_eq!(given, "http://codex-1.localhost:9000/x\nstderr| The link works once and expires in 1 minute.");
+    }
+
+    #[test]
+    fn a_link_that_is_too_long_for_a_qr_code_is_an_error() {
+        assert!(qr_code(&"x".repeat(5000)).is_err());
     }
 }

@@ -160,4 +160,60 @@ mod tests {
             format!("{}\n\nerror: {}\n{}", shown(&status).plain(), problem.report.message, problem.report.hints.join("\n"));
         insta::assert_snapshot!("status-not-ready", text);
     }
+
+    #[test]
+    fn the_worker_is_described_by_what_is_known() {
+        let container = |image: &Value| json!({ "engine": { "version": "27.0" }, "image": image });
+        for (fields, expect) in [
+            (json!({ "problem": "no engine", "program": "/usr/bin/codex" }), "none: no engine"),
+            (json!({ "program": "/usr/bin/codex" }), "host (/usr/bin/codex)"),
+            (
+                json!({ "container": container(&json!({ "name": "mine:1", "codex_version": "0.170.0" })) }),
+                "host (mine:1 with Codex 0.170.0)",
+            ),
+            (json!({ "container": container(&json!({ "name": "mine:1" })) }), "host (mine:1)"),
+            (json!({ "container": container(&Value::Null) }), "host"),
+            (json!({}), "host"),
+        ] {
+            let mut view = json!({ "name": "host", "program": null, "problem": null, "hints": [] });
+            view.as_object_mut().expect("an object").extend(fields.as_object().cloned().unwrap_or_default());
+            assert_eq!(worker(&samples::from(view)), expect, "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_server_without_tcp_has_neither_an_address_nor_pages() {
+        let worker = json!({ "name": "host", "program": "/x", "problem": null, "hints": [] });
+        let off = status(&worker, &json!({ "listen": null, "pages": null, "environments": 1, "tasks": 1 }));
+        let text = shown(&off).plain();
+        for line in ["api      off", "pages    off", "tasks    1 in 1 repository, 1 running, 3 queued"] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        assert_eq!(ready(&off), Ok(()));
+    }
+
+    #[test]
+    fn every_reason_is_part_of_one_error() {
+        let trouble =
+            |code: &str| json!({ "code": code, "detail": format!("detail of {code}"), "hints": [format!("fix {code}")] });
+        let worker = json!({ "name": "host", "program": null, "problem": "no codex", "hints": ["install it"] });
+        let all = json!({ "troubles": [trouble("disk_low"), trouble("damaged"), trouble("not_ready")] });
+        let problem = ready(&status(&worker, &all)).expect_err("no task can start");
+        assert_eq!(problem.report.message, "no task can start: no codex; detail of disk_low; detail of not_ready");
+        assert_eq!(problem.report.hints, ["install it", "fix disk_low", "fix not_ready"]);
+        let text = shown(&status(&worker, &all)).plain();
+        assert!(
+            text.contains("problem  detail of damaged\nstderr| hint:  fix damaged"),
+            "damaged records are still shown: {text}"
+        );
+    }
+
+    #[test]
+    fn a_hold_that_is_also_a_trouble_is_shown_once() {
+        let hold = json!({ "code": "disk_low", "detail": "less than 1.0 GiB is free", "hints": [] });
+        let worker = json!({ "name": "host", "program": "/x", "problem": null, "hints": [] });
+        let count = |more: &Value| shown(&status(&worker, more)).plain().matches("less than 1.0 GiB").count();
+        assert_eq!(count(&json!({ "hold": hold, "troubles": [hold] })), 1);
+        assert_eq!(count(&json!({ "hold": hold })), 1);
+    }
 }
