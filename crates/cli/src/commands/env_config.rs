@@ -187,4 +187,50 @@ mod tests {
     fn invisible_characters_are_shown() {
         assert_eq!(visible("a\u{202e}b\u{1b}"), "a<U+202E>b<U+001B>");
     }
+
+    #[test]
+    fn every_setting_is_listed_once_with_its_description() {
+        let lines = groups(&view());
+        for setting in settings::all() {
+            let start = format!("  {} = ", setting.key);
+            let found: Vec<_> = lines.iter().enumerate().filter(|(_, line)| line.starts_with(&start)).collect();
+            let [(at, _)] = found.as_slice() else { panic!("{}: {found:?}", setting.key) };
+            assert!(lines[at + 1].trim_start().starts_with(&setting.summary()), "{}: {}", setting.key, lines[at + 1]);
+        }
+        let headings: Vec<_> = lines.iter().filter(|line| !line.starts_with(' ') && !line.is_empty()).collect();
+        assert_eq!(headings.len(), Group::ALL.into_iter().count());
+    }
+
+    #[test]
+    fn a_key_is_found_in_its_spellings_and_a_flag_names_the_same_setting() {
+        for setting in settings::all() {
+            let shown = described(&view(), setting).expect("JSON");
+            assert_eq!(find(setting.key).expect("the key exists").key, setting.key);
+            assert_eq!((shown.flag.as_str(), shown.group), (format!("--{}", setting.flag).as_str(), setting.group.title()));
+            assert!(
+                !shown.description.is_empty() && !shown.description.ends_with(' '),
+                "{}: {:?}",
+                setting.key,
+                shown.description
+            );
+        }
+        assert!(find("").is_err() && find("no such setting at all").is_err_and(|problem| problem.report.hints.len() == 1));
+    }
+
+    #[test]
+    fn secrets_are_listed_by_name_only() {
+        let lines = groups(&view()).join("\n");
+        assert!(lines.contains("secrets = TOKEN"), "{lines}");
+        let token = described(&view(), find("forge_token").expect("a setting")).expect("JSON");
+        assert_eq!((token.is_set, token.value), (true, Value::Null), "the API never returns a token");
+    }
+
+    #[test]
+    fn a_value_cannot_hide_or_forge_anything() {
+        let mut hostile = view();
+        hostile.variables = serde_json::from_value(json!({ "MODE": "a\nmemory = 1g\u{202e}\u{200b}" })).expect("variables");
+        let line = list(&hostile, [find("variables").expect("a setting")]).remove(0);
+        assert_eq!(line, "variables = MODE=a<U+000A>memory = 1g<U+202E><U+200B>");
+        assert_eq!(visible("plain é 日本"), "plain é 日本");
+    }
 }

@@ -170,4 +170,119 @@ mod tests {
             assert!(edit(&flags).is_err(), "{flags:?}");
         }
     }
+
+    /// Returns the secret that is read from a file with these bytes.
+    fn secret_in_file(bytes: &[u8]) -> Result<String, Problem> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a=b");
+        std::fs::write(&path, bytes).expect("written");
+        from_file(&format!("KEY={}", path.display())).map(|(_, value)| value.expose().to_owned())
+    }
+
+    #[test]
+    fn a_secret_in_a_file_keeps_every_other_character() {
+        let check = |bytes: &[u8], expect: &str| assert_eq!(secret_in_file(bytes).as_deref(), Ok(expect), "{bytes:?}");
+        check(b"", "");
+        check(b"\n", "");
+        check(b"no line break", "no line break");
+        check(b"  spaces \n", "  spaces ");
+        check(b"windows\r\n", "windows\r");
+        check(b"a=b\nc\n", "a=b\nc");
+        check("ключ\n".as_bytes(), "ключ");
+        let problem = secret_in_file(b"\xff\xfe\n").expect_err("not text");
+        assert!(problem.report.message.starts_with("could not read the secret `KEY`: "), "{problem}");
+    }
+
+    #[test]
+    fn an_error_about_a_file_names_the_secret_and_not_its_value() {
+        let missing = from_file("TOKEN=/no/such/file").expect_err("the file is missing");
+        assert_eq!(
+            (missing.report.code.known(), missing.report.message.contains("`TOKEN`")),
+            (Some(ErrorCode::SecretRefused), true)
+        );
+        let folder = from_file("TOKEN=/").expect_err("a folder");
+        assert_eq!(folder.report.code, ErrorCode::SecretRefused);
+        let no_name = from_file("hunter2").expect_err("no name");
+        assert!(no_name.report.code == ErrorCode::Usage && !format!("{no_name:?}").contains("hunter2"), "{no_name:?}");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_text_is_refused() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let problem = from_environment("TOKEN", |_| Some(std::ffi::OsString::from_vec(b"a\xff".to_vec()))).expect_err("not text");
+        assert_eq!(problem.report.message, "the value of `TOKEN` is not valid UTF-8");
+        let (_, empty) = from_environment("TOKEN", |_| Some("".into())).expect("an empty value is a value");
+        assert_eq!(empty.expose(), "");
+    }
+
+    #[test]
+    fn a_token_loses_the_white_space_around_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        let token = |given: &TokenArguments| {
+            let mut edit = EditEnvironment::default();
+            set_token(&mut edit, given)
+                .map(|()| edit.forge.map(|forge| forge.token.map(|token| token.map(|token| token.expose().to_owned()))))
+        };
+        let file = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            TokenArguments { forge_token_file: Some(path.display().to_string()), no_forge_token: false }
+        };
+        assert_eq!(token(&file("\n ghp_x \r\n\n")), Ok(Some(Some(Some("ghp_x".to_owned())))));
+        assert_eq!(token(&TokenArguments { forge_token_file: None, no_forge_token: true }), Ok(Some(Some(None))));
+        assert_eq!(token(&TokenArguments::default()), Ok(None), "the token stays as it is");
+        let missing = TokenArguments { forge_token_file: Some("/no/such/file".to_owned()), no_forge_token: false };
+        assert_eq!(token(&missing).expect_err("the file is missing").report.code, ErrorCode::SecretRefused);
+    }
+
+    #[test]
+    fn the_last_of_two_secrets_with_one_name_is_sent() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files: Vec<_> = ["one", "two"]
+            .map(|text| {
+                let path = folder.path().join(text);
+                std::fs::write(&path, text).expect("written");
+                format!("KEY={}", path.display())
+            })
+            .into();
+        let mut edit = EditEnvironment::default();
+        set_secrets(&mut edit, &SecretArguments { from_environment: vec![], from_files: files }).expect("both can be read");
+        assert_eq!(
+            edit.secrets.get("KEY").map(|value| value.as_ref().map(|value| value.expose().to_owned())),
+            Some(Some("two".to_owned()))
+        );
+        let unset = SecretArguments { from_environment: vec!["NO_SUCH_VARIABLE_HERE".to_owned()], from_files: vec![] };
+        assert_eq!(set_secrets(&mut edit, &unset).expect_err("not set").report.code, ErrorCode::SecretRefused);
+    }
+
+    #[test]
+    fn lists_are_replaced_and_default_empties_them() {
+        let container = |flags: &[&str]| edit(flags).expect("valid").container.expect("a change").allow_hosts;
+        assert_eq!(container(&["--allow-host", "a.com"]), Some(Some(vec!["a.com".to_owned()])));
+        assert_eq!(container(&["--allow-host", "default"]), Some(None));
+        let both = container(&["--allow-host", "default", "--allow-host", "a.com"]);
+        assert_eq!(
+            both,
+            Some(Some(vec!["default".to_owned(), "a.com".to_owned()])),
+            "only a single `default` restores the default"
+        );
+    }
+
+    #[test]
+    fn an_error_about_a_value_names_the_setting() {
+        for (flags, key) in [
+            (&["--cpus", "many"][..], "cpus"),
+            (&["--memory", "lots"], "memory"),
+            (&["--pids=-1"], "pids"),
+            (&["--network", "maybe"], "network"),
+            (&["--allow-host", "https://a.com/x"], "a.com"),
+            (&["--var", "NOVALUE"], "NAME=VALUE"),
+            (&["--var", "1BAD=x"], "1BAD"),
+        ] {
+            let problem = edit(flags).expect_err("the value is invalid");
+            let text = format!("{} {}", problem.report.message, problem.report.hints.join(" "));
+            assert!(text.contains(key), "{flags:?}: {text}");
+            assert!(!problem.report.message.ends_with('.'), "{text}");
+        }
+    }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use client::Client;
 use model::ErrorCode;
+use model::ids::TaskId;
+use protocol::FeedQuery;
 use serde_json::json;
-use testkit::fake_server::{Answer, FakeServer};
+use testkit::fake_server::{Answer, Ending, FakeServer};
 use tokio::net::UnixListener;
 
 use super::start;
@@ -88,4 +90,45 @@ async fn a_server_that_closes_the_connection_before_it_answers_is_lost() {
     };
     let (asked, ()) = tokio::join!(client.create_sign_in_link(), closing);
     assert_eq!(asked.expect_err("no answer").report.code, ErrorCode::ServerLost);
+}
+
+#[tokio::test]
+async fn open_streams_do_not_block_other_requests() {
+    let (_folder, server, client) = start().await;
+    server.on("GET /api/v1/events", Answer::events(&["id: 1\ndata: {\"type\":\"reset\"}\n\n"], Ending::Open));
+    server.on("GET /healthz", alive());
+    let mut feeds = vec![];
+    for _ in 0..20 {
+        let mut feed = client.follow_changes(&FeedQuery::default()).await.expect("the feed is open");
+        assert_eq!(feed.next().await.map(|change| change.number), Ok(1));
+        feeds.push(feed);
+    }
+    assert!(client.answers().await, "each stream has its own connection");
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_get_their_own_answers() {
+    let (_folder, server, client) = start().await;
+    let tasks: Vec<TaskId> =
+        (0..20).map(|number| format!("0192f3a0-1111-7000-8000-{number:012}").parse().expect("an ID")).collect();
+    for task in &tasks {
+        server.on(&format!("POST /api/v1/tasks/{task}/stop"), Answer::problem(404, "task_not_found", &format!("no task {task}")));
+    }
+    let requests: Vec<_> = tasks
+        .iter()
+        .map(|&task| {
+            (
+                task,
+                tokio::spawn({
+                    let client = client.clone();
+                    async move { client.stop_task(task).await }
+                }),
+            )
+        })
+        .collect();
+    for (task, request) in requests {
+        let problem = request.await.expect("the request ends").expect_err("the task does not exist");
+        assert_eq!(problem.report.message, format!("no task {task}"));
+    }
+    assert_eq!(server.lines().len(), 20, "every request is sent once");
 }
