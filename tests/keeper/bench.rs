@@ -75,7 +75,11 @@ impl Bench {
 
     /// Lets a keeper that waits before starting its worker continue.
     pub(crate) fn open_prompt(&self) {
-        fs_err::write(self.files.prompt(), "the prompt").expect("the keeper reads the prompt");
+        match fs_err::write(self.files.prompt(), "the prompt") {
+            // A worker may end before it reads its prompt.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            written => written.expect("the keeper opens the prompt"),
+        }
     }
 
     /// Starts a keeper for the run.

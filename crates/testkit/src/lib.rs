@@ -40,7 +40,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 pub fn http_client() -> reqwest::ClientBuilder {
     // Only the first call has an effect, and all calls install the same provider.
     drop(rustls::crypto::ring::default_provider().install_default());
-    reqwest::Client::builder().no_proxy().dns_resolver(BrowserNames)
+    // A test may block its thread for so long that the server closes an idle connection, so connections are not reused.
+    reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).dns_resolver(BrowserNames)
 }
 
 struct BrowserNames;
