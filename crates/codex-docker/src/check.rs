@@ -100,4 +100,51 @@ mod tests {
         let lines = [checked.lines("team/codex:1"), checked.problem_lines()].concat().join("\n");
         insta::assert_snapshot!(lines);
     }
+
+    #[tokio::test]
+    async fn each_thing_that_keeps_a_run_from_starting_is_named() {
+        use std::path::Path;
+
+        use serde_json::json;
+
+        use crate::tests::{ScriptedEngine, found, missing, refusal};
+
+        let version = || found(&json!({ "ApiVersion": "1.47" }));
+        let info =
+            || found(&json!({ "ServerVersion": "28.1.0", "LiveRestoreEnabled": true, "SecurityOptions": ["name=rootless"] }));
+        let present = || found(&json!({ "Id": "sha256:1", "Size": 1 }));
+        for (info, image, expected, knows_engine) in [
+            (info(), present(), None, true),
+            (info(), missing(), Some(ErrorCode::ImageMissing), true),
+            (info(), refusal(500, "no space left on device"), Some(ErrorCode::DiskFull), true),
+            (refusal(500, "x"), present(), Some(ErrorCode::EngineFailed), false),
+            (found(&json!({})), present(), None, true),
+        ] {
+            let story = format!("{info:?} {image:?}");
+            let engine = ScriptedEngine::start(move |asked| match asked.line.as_str() {
+                "GET /version" => version(),
+                "GET /info" => info.clone(),
+                _ => image.clone(),
+            });
+            let checked = check(&engine.environment(Path::new("/state")), "x:1").await;
+            assert_eq!((checked.usable, checked.engine.is_some()), (expected.is_none(), knows_engine), "{story}");
+            let problem = checked.problem.as_ref().and_then(|problem| problem.code.known());
+            assert_eq!(problem, expected, "{story}");
+            assert_eq!(checked.problem_lines().is_empty(), expected.is_none(), "{story}");
+            assert_eq!(engine.changes(), [""; 0], "a check changes nothing: {story}");
+        }
+        let away = BTreeMap::from([("DOCKER_HOST".to_owned(), "unix:///nowhere/docker.sock".to_owned())]);
+        let checked = check(&away, "x:1").await;
+        assert!(!checked.usable && checked.lines("x:1").is_empty(), "{checked:?}");
+        assert_eq!(checked.problem.and_then(|problem| problem.code.known()), Some(ErrorCode::EngineMissing));
+    }
+
+    #[test]
+    fn lines_say_only_what_is_known() {
+        let engine = |live_restore| EngineStatus { version: "5.0".to_owned(), live_restore, rootless: true };
+        let report = |live_restore| CheckReport { usable: true, engine: Some(engine(live_restore)), image: None, problem: None };
+        assert_eq!(report(false).lines("x:1"), ["container engine: 5.0"]);
+        assert_eq!(report(true).lines("x:1"), ["container engine: 5.0, live-restore"]);
+        assert!(report(true).problem_lines().is_empty());
+    }
 }

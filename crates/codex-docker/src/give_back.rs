@@ -145,3 +145,6 @@ async fn give(docker: &Docker, machine: &Machine, gift: Gift<'_>) -> Result<(), 
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -307,3 +307,6 @@ pub(crate) async fn clear(docker: &Docker, machine: &Machine, folder: &RunFolder
         Ok(()) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

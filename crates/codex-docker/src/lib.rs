@@ -26,6 +26,8 @@ mod seccomp;
 pub mod settings;
 mod slots;
 mod spec;
+#[cfg(test)]
+mod tests;
 
 use model::ErrorCode;
 use std::collections::BTreeMap;

@@ -115,3 +115,94 @@ async fn end_of(docker: &Docker, name: &str) -> u8 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::seccomp::Seccomp;
+    use crate::tests::{Answer, ScriptedEngine, done, found, missing, refusal};
+
+    const CREATE: &str = "POST /containers/create?name=run";
+    const START: &str = "POST /containers/run/start";
+    const DELETE: &str = "DELETE /containers/run?v=true&force=true";
+    const MACHINE: Machine =
+        Machine { memory: 16 << 30, open_files: 1024, processes: Some(512), rootless: false, seccomp: Seccomp::Inline };
+
+    /// Starts an engine that gives these answers, and success otherwise.
+    fn engine(answers: Vec<(&'static str, Answer)>) -> ScriptedEngine {
+        ScriptedEngine::start(move |asked| {
+            let given = answers.iter().find(|(line, _)| *line == asked.line).map(|(_, answer)| answer.clone());
+            given.unwrap_or_else(|| match asked.line.as_str() {
+                CREATE => Answer::Said(201, json!({ "Id": "1", "Warnings": [] }).to_string()),
+                "GET /containers/run/json" => found(&json!({ "State": { "Status": "exited", "ExitCode": 0 } })),
+                _ => done(),
+            })
+        })
+    }
+
+    fn ended(code: i64) -> Answer {
+        found(&json!({ "State": { "Status": "exited", "ExitCode": code } }))
+    }
+
+    async fn run(engine: &ScriptedEngine) -> Result<u8, Failure> {
+        run_to_end(&engine.docker, "run", script_body("i:1"), std::future::pending()).await
+    }
+
+    #[tokio::test]
+    async fn a_container_is_removed_however_it_ends() {
+        const INSPECT: &str = "GET /containers/run/json";
+        for (answers, expected) in [
+            (vec![], Ok(0)),
+            (vec![(INSPECT, ended(3))], Ok(3)),
+            (vec![(INSPECT, ended(-1))], Ok(1)),
+            (vec![(INSPECT, ended(256))], Ok(1)),
+            (vec![(INSPECT, missing())], Ok(model::WORKER_CUT_OFF)),
+            (vec![(START, refusal(400, "no /bin/sh"))], Err("could not run the container `run`: no /bin/sh")),
+            (vec![(CREATE, refusal(409, "name in use"))], Err("could not run the container `run`: name in use")),
+            (vec![(DELETE, missing())], Ok(0)),
+            // The result counts even if the container cannot be removed.
+            (vec![(INSPECT, ended(7)), (DELETE, refusal(500, "busy"))], Ok(7)),
+        ] {
+            let story = format!("{answers:?}");
+            let engine = engine(answers);
+            let ended = run(&engine).await.map_err(|failure| (failure.code.known(), failure.message));
+            let expected = expected.map_err(|message| (Some(ErrorCode::ContainerFailed), message.to_owned()));
+            assert_eq!(ended, expected, "{story}");
+            assert_eq!(engine.changes().last().map(String::as_str), Some(DELETE), "{story}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_container_that_is_no_longer_wanted_is_removed_at_once() {
+        let running = found(&json!({ "State": { "Status": "running" } }));
+        let engine = engine(vec![("GET /containers/run/json", running)]);
+        let asked = async {
+            // The container has started when it is inspected for the first time.
+            while engine.asked("GET /containers/run/json").is_empty() {
+                tokio::task::yield_now().await;
+            }
+            Failure::new(ErrorCode::HarvestStopped, "stopped")
+        };
+        let ended = run_to_end(&engine.docker, "run", script_body("i:1"), asked).await;
+        assert_eq!(ended.expect_err("it was stopped").code, ErrorCode::HarvestStopped);
+        assert_eq!(engine.changes(), [CREATE, START, DELETE]);
+    }
+
+    #[test]
+    fn a_script_has_no_network_and_writes_only_where_something_is_mounted() {
+        let host = one_shot(&MACHINE, Path::new("/state/run"));
+        assert_eq!((host.network_mode.as_deref(), host.readonly_rootfs), (Some("none"), Some(true)));
+        assert_eq!(host.tmpfs.expect("temporary files").keys().collect::<Vec<_>>(), ["/tmp"]);
+        assert_eq!(host.mounts, None, "the caller chooses the mounts");
+        assert_eq!((host.pids_limit, host.cap_drop), (Some(1024), Some(vec!["ALL".to_owned()])));
+        let limits: Vec<_> = host.ulimits.expect("limits").into_iter().map(|one| (one.name, one.hard)).collect();
+        let expected = [("core", 0), ("nofile", 1024), ("nproc", 512)];
+        assert_eq!(limits, expected.map(|(name, most)| (Some(name.to_owned()), Some(most))));
+        let body = script_body("i:1");
+        assert_eq!((body.user.as_deref(), body.env, body.open_stdin), (Some("0:0"), None, None));
+        let words = body.entrypoint.expect("a script").join(" ");
+        assert_eq!(words, "/bin/sh -c exec /bin/sh /codex-docker/in/script >> /codex-docker/out/said 2>&1");
+    }
+}

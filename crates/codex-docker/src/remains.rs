@@ -43,3 +43,42 @@ pub(crate) fn remove_files(folder: &RunFolder) {
 pub(crate) fn say_left(folder: &RunFolder, error: &std::io::Error) {
     crate::say(&format!("could not remove `{}`: {error}", folder.path().display()));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::tests::{Answer, ScriptedEngine, container, found, missing, refusal, supervised};
+
+    #[tokio::test]
+    async fn only_the_engine_can_confirm_that_a_container_is_gone() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = supervised(root.path(), "run", &[]);
+        for (answer, expected) in [
+            (missing(), true),
+            (found(&container("1", folder.path(), "exited")), false),
+            (found(&container("1", Path::new("/elsewhere/run"), "running")), true),
+            (refusal(500, "x"), false),
+            (refusal(400, "x"), false),
+            (Answer::Silence, false),
+            (Answer::Said(200, "not JSON".to_owned()), false),
+        ] {
+            let story = format!("{answer:?}");
+            let engine = ScriptedEngine::start(move |_| answer.clone());
+            assert_eq!(is_gone(&engine.docker, &folder).await, expected, "{story}");
+        }
+        fs_err::remove_file(folder.path().join("run.json")).expect("the marker exists");
+        let engine = ScriptedEngine::start(|_| refusal(500, "x"));
+        assert!(is_gone(&engine.docker, &folder).await, "without a marker, there never was a container");
+    }
+
+    #[tokio::test]
+    async fn a_container_that_does_not_exist_is_no_error() {
+        let engine = ScriptedEngine::start(|_| missing());
+        assert_eq!(inspect(&engine.docker, "run").await, Ok(None));
+        let engine = ScriptedEngine::start(|_| refusal(500, "the daemon\nis ill  "));
+        let failure = inspect(&engine.docker, "run").await.expect_err("the engine refuses");
+        assert_eq!(failure.message, "could not inspect the container `run`: the daemon\nis ill");
+    }
+}

@@ -161,26 +161,4 @@ impl HarvestArguments {
 const SESSIONS_INSIDE: &str = "/sessions";
 
 #[cfg(test)]
-mod tests {
-    use model::untrusted;
-
-    use super::*;
-
-    #[test]
-    fn the_script_has_the_limits_of_the_host() {
-        for (name, value) in [
-            ("opened_limit=${HARVEST_OPENED_LIMIT:-", untrusted::OPENED_LIMIT_BYTES),
-            ("file_limit=${HARVEST_FILE_LIMIT:-", untrusted::FILE_LIMIT_BYTES),
-            ("commit_limit=${HARVEST_COMMIT_LIMIT:-", untrusted::COMMIT_LIMIT_BYTES),
-            ("lfs_file_limit=${HARVEST_LFS_FILE_LIMIT:-", untrusted::LFS_FILE_LIMIT_BYTES),
-            ("lfs_limit=${HARVEST_LFS_LIMIT:-", untrusted::LFS_LIMIT_BYTES),
-            ("new_files_limit=${HARVEST_NEW_FILES_LIMIT:-", untrusted::NEW_FILES_LIMIT),
-        ] {
-            assert!(HARVEST_SCRIPT.contains(&format!("\n{name}{value}}}\n")), "{name}{value}}}");
-        }
-        assert!(HARVEST_SCRIPT.contains(&format!("\nopened='{}'\n", untrusted::OPENED_BY_NAME.join(" "))));
-        assert!(HARVEST_SCRIPT.contains(&format!("\nopened_inside='{}'\n", untrusted::OPENED_IN_REPOSITORIES.join(" "))));
-        assert!(HARVEST_SCRIPT.contains(&format!("\nleft_out_limit={}\n", untrusted::LEFT_OUT_LIMIT)));
-        assert!(HARVEST_SCRIPT.contains(&format!("\nindex_limit={}\n", untrusted::INDEX_LIMIT_BYTES)));
-    }
-}
+mod tests;

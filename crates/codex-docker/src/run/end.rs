@@ -80,3 +80,99 @@ pub(super) fn exit_code_of(reason: Option<StopReason>) -> u8 {
         Some(StopReason::DiskFull | StopReason::NobodyReads) | None => 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::failure::EXIT_FAILED;
+    use crate::run::machine;
+    use crate::settings::Caller;
+    use crate::tests::{Answer, Asked, ScriptedEngine, about, container, done, found, missing, refusal};
+
+    fn settings(root: &std::path::Path, pairs: &[(&str, &str)]) -> Settings {
+        let state = root.display().to_string();
+        let fixed = [("HOME", "/nowhere"), ("CONTAINER_NAME", "run"), ("CODEX_DOCKER_STATE", state.as_str())];
+        let fixed = fixed.into_iter().chain([("CODEX_DOCKER_FREE_DISK", "1m")]);
+        let environment = fixed.chain(pairs.iter().copied()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Settings::read(&environment, Caller { folder: PathBuf::from("/app"), uid: 1000, gid: 100 }).expect("valid settings")
+    }
+
+    #[test]
+    fn the_exit_code_tells_codexs_own_end_from_one_that_came_from_outside() {
+        let settings = settings(std::path::Path::new("/state"), &[("CODEX_DOCKER_MEMORY", "512m")]);
+        let exited = |code: i64, out_of_memory: bool, engine_was_away: bool| End::Exited {
+            code,
+            out_of_memory,
+            engine_was_away,
+            words: "words".to_owned(),
+        };
+        let asked = |signal: u8| Some(StopReason::Asked(signal));
+        for (end, reason, expected) in [
+            (exited(0, false, false), None, 0),
+            (exited(1, false, false), None, 1),
+            (exited(137, true, false), None, 137),
+            (exited(-1, false, false), None, EXIT_FAILED),
+            (exited(256, false, false), None, EXIT_FAILED),
+            // The engine stopped the container when it restarted, unless Codex had succeeded by then.
+            (exited(137, false, true), None, WORKER_CUT_OFF),
+            (exited(0, false, true), None, 0),
+            (End::Gone, None, WORKER_CUT_OFF),
+            // A run that was stopped has the code of the stop, however the container ended.
+            (exited(0, false, false), asked(2), 130),
+            (exited(137, false, true), asked(15), 143),
+            (End::Gone, asked(1), 129),
+            (exited(137, true, false), Some(StopReason::DiskFull), 1),
+            (End::Gone, Some(StopReason::NobodyReads), 1),
+        ] {
+            assert_eq!(exit_code(&settings, &end, reason), expected, "{end:?} {reason:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_run_its_container_and_its_files_are_gone_or_both_stay() {
+        for (removed, is_gone) in [(done(), true), (missing(), true), (refusal(500, "busy"), false), (Answer::Silence, false)] {
+            let story = format!("{removed:?}");
+            let root = tempfile::tempdir().expect("a folder");
+            let settings = settings(root.path(), &[("CODEX_DOCKER_GIT_DIR", "/t/agent.git")]);
+            let prepared = PreparedRun::hold(&settings).expect("nobody else uses the folder");
+            let path = prepared.path().to_owned();
+            let own = container("1", &path, "exited");
+            let engine = ScriptedEngine::start(move |asked| match asked.line.as_str() {
+                "GET /containers/run/json" if is_gone => missing(),
+                "GET /containers/run/json" => found(&own),
+                "DELETE /containers/run?v=true&force=true" => removed.clone(),
+                line => about(line).unwrap_or_else(missing),
+            });
+            let machine = machine(&engine.docker, &std::collections::BTreeMap::new()).await.expect("the engine answers");
+            tidy(&engine.docker, &settings, &machine, prepared).await;
+            assert_eq!(path.exists(), !is_gone, "{story}");
+            assert_eq!(engine.changes().len(), 1, "an agent repository gives nothing back here: {story}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_caller_owns_the_files_before_the_folder_goes() {
+        let root = tempfile::tempdir().expect("a folder");
+        let settings = settings(root.path(), &[]);
+        let prepared = PreparedRun::hold(&settings).expect("nobody else uses the folder");
+        let engine = ScriptedEngine::start(|asked: &Asked| match asked.line.split('?').next().unwrap_or_default() {
+            "POST /containers/create" => Answer::Said(201, json!({ "Id": "1", "Warnings": [] }).to_string()),
+            "GET /containers/run/json" => missing(),
+            line if line.starts_with("GET /containers/codex-give-back-") => {
+                found(&json!({ "State": { "Status": "exited", "ExitCode": 1 } }))
+            }
+            line => about(line).unwrap_or_else(done),
+        });
+        let machine = machine(&engine.docker, &std::collections::BTreeMap::new()).await.expect("the engine answers");
+        let path = prepared.path().to_owned();
+        tidy(&engine.docker, &settings, &machine, prepared).await;
+        let created = engine.asked("POST /containers/create?name=codex-give-back-");
+        assert_eq!(created.len(), 1);
+        assert_eq!(created[0].body["Entrypoint"][2], "1000:100");
+        assert!(!path.exists(), "owners that could not be changed do not keep the folder");
+    }
+}

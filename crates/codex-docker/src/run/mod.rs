@@ -167,3 +167,6 @@ async fn start(docker: &Docker, settings: &Settings, environment: &BTreeMap<Stri
             .hint("common reasons are a limit that the machine does not support, and an image without /bin/sh")
     })
 }
+
+#[cfg(test)]
+mod tests;

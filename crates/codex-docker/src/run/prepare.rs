@@ -258,3 +258,6 @@ fn handed_on() -> u64 {
     let found = stdout.and_then(|file| file.metadata().ok());
     found.filter(std::fs::Metadata::is_file).map_or(0, |found| found.len())
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,3 +123,92 @@ fn events<'a>(docker: &'a Docker, container: &str) -> BoxStream<'a, Result<Event
     let filters = HashMap::from([("container", vec![container]), ("event", vec!["die", "destroy"])]);
     docker.events(Some(EventsOptionsBuilder::new().filters(&filters).build())).boxed()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::tests::{Answer, ScriptedEngine, found, missing, refusal};
+
+    /// Waits for the end of a container that the engine describes in this way.
+    async fn end_of(state: Value) -> End {
+        let engine = ScriptedEngine::start(move |asked| match asked.line.as_str() {
+            "GET /containers/run/json" => found(&json!({ "Id": "1", "State": state })),
+            _ => found(&json!({})),
+        });
+        let mut watch = Watch::new(&engine.docker, "run");
+        watch.step().await.expect("the container has ended")
+    }
+
+    fn exited(code: i64) -> End {
+        End::Exited { code, out_of_memory: false, engine_was_away: false, words: String::new() }
+    }
+
+    #[tokio::test]
+    async fn the_end_is_what_the_engine_says_of_it() {
+        for (state, expected) in [
+            (json!({ "Status": "exited", "ExitCode": 0 }), exited(0)),
+            (json!({ "Status": "exited", "ExitCode": 137 }), exited(137)),
+            (json!({ "Status": "dead", "ExitCode": 1 }), exited(1)),
+            // An end without a code must not look like success.
+            (json!({ "Status": "exited" }), exited(-1)),
+            (
+                json!({ "Status": "exited", "ExitCode": 137, "OOMKilled": true, "Error": "no memory" }),
+                End::Exited { code: 137, out_of_memory: true, engine_was_away: false, words: "no memory".to_owned() },
+            ),
+        ] {
+            assert_eq!(end_of(state.clone()).await, expected, "{state}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_container_that_was_removed_is_gone() {
+        let engine = ScriptedEngine::start(|_| missing());
+        assert_eq!(Watch::new(&engine.docker, "run").step().await, Some(End::Gone));
+    }
+
+    #[tokio::test]
+    async fn no_state_but_an_end_is_an_end() {
+        for status in ["created", "running", "paused", "restarting", "removing", ""] {
+            let engine = ScriptedEngine::start(move |asked| match asked.line.as_str() {
+                "GET /containers/run/json" => found(&json!({ "State": { "Status": status, "ExitCode": 0 } })),
+                _ => found(&json!({})),
+            });
+            let mut watch = Watch::new(&engine.docker, "run");
+            assert_eq!((watch.step().await, watch.silence()), (None, Duration::ZERO), "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_away_has_ended_nothing_and_its_absence_is_remembered() {
+        let status = Arc::new(AtomicU16::new(0));
+        let said = Arc::clone(&status);
+        let engine = ScriptedEngine::start(move |asked| match (asked.line.as_str(), said.load(Ordering::SeqCst)) {
+            ("GET /containers/run/json", 100) => found(&json!({ "State": { "Status": "running" } })),
+            ("GET /containers/run/json", 200) => found(&json!({ "State": { "Status": "exited", "ExitCode": 5 } })),
+            (_, 500) => refusal(500, "starting up"),
+            _ => Answer::Silence,
+        });
+        let mut watch = Watch::new(&engine.docker, "run");
+        assert_eq!(watch.step().await, None);
+        let silence = watch.silence();
+        assert!(silence > Duration::ZERO);
+        assert_eq!(watch.step().await, None);
+        assert!(watch.silence() > silence, "the silence is measured from its start");
+        let before = engine.asked("GET /events").len();
+        status.store(100, Ordering::SeqCst);
+        assert_eq!((watch.step().await, watch.silence()), (None, Duration::ZERO), "the container still runs");
+        status.store(200, Ordering::SeqCst);
+        let end = watch.step().await.expect("the container ended in the meantime");
+        assert_eq!(end, End::Exited { code: 5, out_of_memory: false, engine_was_away: true, words: String::new() });
+        assert!(engine.asked("GET /events").len() > before, "the events are followed again");
+        status.store(500, Ordering::SeqCst);
+        let mut watch = Watch::new(&engine.docker, "run");
+        assert_eq!(watch.step().await, None);
+        assert_eq!(watch.silence(), Duration::ZERO, "an engine that refuses is not silent");
+    }
+}
