@@ -11,6 +11,8 @@ mod progress;
 mod pull;
 mod registry;
 mod status;
+#[cfg(test)]
+mod tests;
 mod trouble;
 mod usage;
 

@@ -1,0 +1,6 @@
+//! Tests what the engine is asked about images, and how its answers are explained. The engine plays a script.
+//!
+//! `tests/it` builds, pulls and removes images with a real engine.
+
+mod building;
+mod existing;
