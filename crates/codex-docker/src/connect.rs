@@ -88,6 +88,10 @@ fn socket_kind(endpoint: &Endpoint) -> Option<ErrorKind> {
 
 /// Returns the kind of the I/O error that caused this error, if there is one.
 pub(crate) fn io_kind(error: &Error) -> Option<ErrorKind> {
+    // This variant passes on the sources of its error, but not the error itself.
+    if let Error::IOError { err } = error {
+        return Some(err.kind());
+    }
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(current) = source {
         if let Some(found) = current.downcast_ref::<std::io::Error>() {
@@ -245,5 +249,95 @@ mod tests {
             reports.push(crate::report(&failure).replace(folder.path().to_str().expect("text"), "/FOLDER"));
         }
         insta::assert_snapshot!(reports.join("\n"));
+    }
+
+    #[test]
+    fn files_of_docker_that_say_nothing_lead_to_the_default() {
+        let default = endpoint(&environment(&[])).expect("chosen");
+        for (config, context) in [
+            (None, None),
+            (Some("{"), None),
+            (Some("[]"), None),
+            (Some(r#"{"currentContext":null}"#), None),
+            (Some(r#"{"currentContext":7}"#), None),
+            (Some(r#"{"currentContext":"default"}"#), None),
+            (Some(r#"{"auths":{}}"#), Some(r#"{"Name":"default","Endpoints":{"docker":{"Host":"unix:///trap"}}}"#)),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            if let Some(config) = config {
+                fs_err::write(folder.path().join("config.json"), config).expect("writable");
+            }
+            if let Some(context) = context {
+                let meta = folder.path().join("contexts/meta/00");
+                fs_err::create_dir_all(&meta).expect("a new folder");
+                fs_err::write(meta.join("meta.json"), context).expect("writable");
+            }
+            let chosen = endpoint(&environment(&[("DOCKER_CONFIG", folder.path().to_str().expect("text"))])).expect("chosen");
+            assert_eq!(chosen, default, "{config:?} {context:?}");
+        }
+    }
+
+    #[test]
+    fn a_context_is_found_by_its_name_among_damaged_ones() {
+        let home = tempfile::tempdir().expect("a folder");
+        let meta = home.path().join(".docker/contexts/meta");
+        for (folder, text) in [
+            ("0", "{"),
+            ("1", r#"{"Name":"other","Endpoints":{"docker":{"Host":"unix:///other"}}}"#),
+            ("2", r#"{"Name":"mine","Endpoints":{"docker":{"Host":"unix:///mine"},"kubernetes":{}}}"#),
+            ("3", r#"{"Name":"no-docker","Endpoints":{"kubernetes":{"Host":"unix:///k"}}}"#),
+            ("4", r#"{"Name":"no-host","Endpoints":{"docker":{}}}"#),
+        ] {
+            fs_err::create_dir_all(meta.join(folder)).expect("a new folder");
+            fs_err::write(meta.join(folder).join("meta.json"), text).expect("writable");
+        }
+        fs_err::write(meta.join("file"), "").expect("writable");
+        let home = home.path().to_str().expect("text");
+        let chosen = |context: &str| endpoint(&environment(&[("HOME", home), ("DOCKER_CONTEXT", context), ("DOCKER_HOST", "")]));
+        let mine = chosen("mine").expect("it exists");
+        assert_eq!((mine.host.as_str(), mine.chosen_by.as_str()), ("unix:///mine", "the Docker context `mine`"));
+        for gone in ["Mine", "no-docker", "no-host", "../mine"] {
+            let failure = chosen(gone).expect_err(gone);
+            assert!(failure.message.contains(&format!("`{gone}`")), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_answer_of_the_engine_ends_its_silence() {
+        let refusal = |status_code| Error::DockerResponseServerError { status_code, message: " no\n".to_owned() };
+        let io = |kind| Error::from(std::io::Error::from(kind));
+        for (error, silent, status, kind) in [
+            (refusal(404), false, Some(404), None),
+            (refusal(500), false, Some(500), None),
+            (Error::RequestTimeoutError, true, None, None),
+            (io(ErrorKind::BrokenPipe), true, None, Some(ErrorKind::BrokenPipe)),
+            (io(ErrorKind::NotFound), true, None, Some(ErrorKind::NotFound)),
+        ] {
+            assert_eq!((is_silence(&error), status_of(&error), io_kind(&error)), (silent, status, kind), "{error:?}");
+        }
+        assert_eq!(refused(ErrorCode::EngineFailed, "could not look", &refusal(500)).message, "could not look: no");
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_answers_nonsense_is_not_used() {
+        use crate::tests::{Answer, ScriptedEngine, found, refusal};
+        for (answer, expected) in [
+            (refusal(500, "broken"), ErrorCode::EngineUnreachable),
+            (Answer::Said(200, "<html>".to_owned()), ErrorCode::EngineUnreachable),
+            (found(&serde_json::json!({ "ApiVersion": "new" })), ErrorCode::EngineUnreachable),
+            (found(&serde_json::json!({})), ErrorCode::EngineUnreachable),
+            (found(&serde_json::json!({ "ApiVersion": "1.39" })), ErrorCode::EngineTooOld),
+            (found(&serde_json::json!({ "ApiVersion": "0.99" })), ErrorCode::EngineTooOld),
+        ] {
+            let story = format!("{answer:?}");
+            let engine = ScriptedEngine::start(move |_| answer.clone());
+            let failure = connect(&engine.environment(Path::new("/state"))).await.map(drop).expect_err(&story);
+            assert!(failure.code == expected && !failure.hints.is_empty(), "{story}: {failure:?}");
+        }
+        for version in ["1.40", "1.99", "2.0"] {
+            let engine = ScriptedEngine::start(move |_| found(&serde_json::json!({ "ApiVersion": version })));
+            let docker = connect(&engine.environment(Path::new("/state"))).await.expect(version);
+            assert!(docker.client_version() <= *API_DEFAULT_VERSION, "{version}");
+        }
     }
 }
