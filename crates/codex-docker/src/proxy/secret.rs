@@ -164,4 +164,21 @@ mod tests {
         assert!(!format!("{:?} {:?}", secret(), secret().bearer()).contains("sk-1"));
         assert!(Secret::new("sk\n1").is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_in_any_pieces_shows_the_key_and_everything_else_stays(
+            key in "[ab]{1,5}",
+            text in "[abc]{0,40}",
+            cuts in proptest::collection::vec(0_usize..41, 0..6),
+        ) {
+            let secret = Secret::new(&key).expect("the key can be sent");
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).chain([0, text.len()]).collect();
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &text.as_bytes()[pair[0]..pair[1]]).collect();
+            let shown = shown(&secret, &pieces);
+            proptest::prop_assert_eq!(&shown, &text.replace(&key, "[hidden]"), "{:?} {:?}", key, pieces);
+            proptest::prop_assert!(!shown.replace("[hidden]", "|").contains(&key));
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Tests for the environment variables that callers rely on.
 //! A failure here means that a user's script may break.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn caller() -> Caller {
@@ -188,4 +190,169 @@ fn what_makes_no_sense_is_named_with_the_form_it_should_have() {
         reports.push(crate::report(&read(pairs).expect_err("the settings are contradictory or incomplete")));
     }
     insta::assert_snapshot!(reports.join("\n"));
+}
+
+/// The variables with a form of their own, which can be invalid.
+const FORMS: &[&str] = &[
+    "CONTAINER_NAME",
+    "CODEX_WORKSPACE_DIR",
+    "CODEX_MOUNT_PATHS",
+    "CODEX_MOUNT_PATHS_RO",
+    "CODEX_MOUNT_MAPS",
+    "CODEX_MOUNT_MAPS_RO",
+    "CODEX_VOLUME_MOUNTS",
+    "CODEX_ARTIFACTS_DIR",
+    "CODEX_HOME",
+    "CODEX_PASSTHROUGH_ENV",
+    "CODEX_DOCKER_ALLOW_HOSTS",
+    "CODEX_DOCKER_AUTH",
+    "CODEX_DOCKER_BROKER",
+    "CODEX_DOCKER_CONFIG",
+    "CODEX_DOCKER_CPUS",
+    "CODEX_DOCKER_FREE_DISK",
+    "CODEX_DOCKER_GIT_DIR",
+    "CODEX_DOCKER_GIT_OBJECTS",
+    "CODEX_DOCKER_HOSTED_TOOLS",
+    "CODEX_DOCKER_IMAGES",
+    "CODEX_DOCKER_LABELS",
+    "CODEX_DOCKER_MEMORY",
+    "CODEX_DOCKER_NETWORK",
+    "CODEX_DOCKER_PIDS",
+    "CODEX_DOCKER_SESSIONS",
+    "CODEX_DOCKER_STATE",
+    "CODEX_DOCKER_TOKEN_BUDGET",
+    "CODEX_DOCKER_USER",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_value_is_accepted_or_named_with_its_variable_and_on_one_line(
+        name in proptest::sample::select(FORMS),
+        value in r"[-a-z0-9=:,./*\\\x00\n\x1b\u{202e} ]{0,12}",
+    ) {
+        match read(&[(name, value.as_str())]) {
+            Ok(settings) => {
+                prop_assert!(settings.state.starts_with(&settings.root) && settings.state.ends_with(&settings.name));
+                prop_assert!(settings.inside.starts_with('/'));
+                prop_assert!(settings.mounts.iter().all(|mount| mount.source.is_absolute() && mount.target.starts_with('/')));
+                prop_assert!(settings.volumes.iter().all(|wish| !wish.volume.contains('/') && wish.target.starts_with('/')));
+            }
+            Err(failure) => {
+                prop_assert!(failure.message.contains(name), "{failure:?}");
+                prop_assert!(!failure.message.contains(['\n', '\0', '\x1b', '\u{202e}']), "{failure:?}");
+                prop_assert!(!failure.hints.is_empty(), "{failure:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_container_never_gets_a_variable_that_was_not_asked_for(
+        names in proptest::collection::btree_set("[A-Z_]{1,8}", 0..6),
+        value in "[a-z]{1,4}",
+    ) {
+        let pairs: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), value.as_str())).collect();
+        let settings = read(&pairs).expect("no setting has such a short name");
+        for name in settings.variables.keys() {
+            prop_assert!(COMMON.contains(&name.as_str()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_value_counts_as_unset() {
+    let empty: Vec<_> = FORMS.iter().map(|name| (*name, "")).collect();
+    let (with, without) = (read(&empty).expect("nothing is set"), read(&[]).expect("nothing is set"));
+    assert_eq!(
+        Settings { name: String::new(), state: without.state.clone(), ..with },
+        Settings { name: String::new(), ..without }
+    );
+}
+
+#[test]
+fn the_state_folder_has_a_default_that_only_absolute_paths_change() {
+    for (pairs, expected) in [
+        (vec![("XDG_STATE_HOME", "/x")], "/x/codex-docker"),
+        (vec![("XDG_STATE_HOME", "relative")], "/home/nobody-there/.local/state/codex-docker"),
+        (vec![("XDG_STATE_HOME", "")], "/home/nobody-there/.local/state/codex-docker"),
+        (vec![("CODEX_DOCKER_STATE", "/s"), ("XDG_STATE_HOME", "/x")], "/s"),
+        (vec![("CODEX_DOCKER_STATE", "below")], "/home/me/app/below"),
+    ] {
+        assert_eq!(read(&pairs).expect("valid").root, Path::new(expected), "{pairs:?}");
+    }
+    for home in ["", "relative"] {
+        let failure = read(&[("HOME", home)]).expect_err("there is no home directory");
+        assert_eq!(failure.code, ErrorCode::NoStateFolder);
+    }
+    let root = state_root(&BTreeMap::from([(STATE.to_owned(), "relative".to_owned())])).expect("resolved");
+    assert!(root.is_absolute() && root.ends_with("relative"), "commands resolve it against their own folder");
+    assert_eq!(state_root(&BTreeMap::new()).expect_err("nothing is set").code, ErrorCode::NoStateFolder);
+}
+
+#[test]
+fn only_named_logins_pass_and_an_empty_list_names_none() {
+    let logins = [("CODEX_API_KEY", "k"), ("CODEX_ACCESS_TOKEN", "t"), ("OPENAI_API_KEY", "o")];
+    for (named, expected) in [
+        (None, vec!["CODEX_ACCESS_TOKEN", "CODEX_API_KEY"]),
+        (Some(""), vec![]),
+        (Some(" , ,"), vec![]),
+        (Some("OPENAI_API_KEY"), vec!["OPENAI_API_KEY"]),
+        (Some("openai_api_key"), vec![]),
+        (Some(" CODEX_API_KEY ,CODEX_API_KEY"), vec!["CODEX_API_KEY"]),
+    ] {
+        let pairs: Vec<_> = logins.into_iter().chain(named.map(|named| ("CODEX_PASSTHROUGH_ENV", named))).collect();
+        let settings = read(&pairs).expect("valid");
+        assert_eq!(settings.variables.keys().map(String::as_str).collect::<Vec<_>>(), expected, "{named:?}");
+    }
+}
+
+#[test]
+fn a_variable_with_the_prefix_wins_over_one_that_is_passed_on() {
+    let settings =
+        read(&[("TERM", "outer"), ("CODEX_CONTAINER_ENV_TERM", "inner"), ("CODEX_CONTAINER_ENV_EMPTY", "")]).expect("valid");
+    assert_eq!((settings.variables["TERM"].as_str(), settings.variables["EMPTY"].as_str()), ("inner", ""));
+    for name in [
+        "CODEX_CONTAINER_ENV_",
+        "CODEX_CONTAINER_ENV_1A",
+        "CODEX_CONTAINER_ENV_A-B",
+        "CODEX_CONTAINER_ENV_A;B",
+        "CODEX_CONTAINER_ENV_\u{c4}",
+    ] {
+        assert!(read(&[(name, "x")]).expect("ignored").variables.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn limits_end_where_an_engine_would_fail() {
+    let valid = |name: &str, value: &str| read(&[(name, value)]).is_ok();
+    for (name, fine, wrong) in [
+        ("CODEX_DOCKER_CPUS", ["0.01", " 2 ", "4096"], ["0.009", "4096.1", "inf"]),
+        ("CODEX_DOCKER_PIDS", ["64", " 100 ", "4000000"], ["63", "4000001", "-1"]),
+        ("CODEX_DOCKER_MEMORY", ["1m", "1048576", "3g"], ["1048575", "0", "-1g"]),
+        ("CODEX_DOCKER_FREE_DISK", ["1m", "5g", "1t"], ["0", "1b", "g"]),
+        ("CODEX_DOCKER_LABELS", ["a=b", "a=b,c=", " a=b , "], ["a", "=b", "a=b,c"]),
+        ("CONTAINER_NAME", ["a", "0_.-", "A.b"], [".a", "a/b", "\u{e4}"]),
+    ] {
+        for value in fine {
+            assert!(valid(name, value), "{name}={value}");
+        }
+        for value in wrong {
+            assert!(!valid(name, value), "{name}={value}");
+        }
+    }
+    assert!(valid("CONTAINER_NAME", &"a".repeat(128)) && !valid("CONTAINER_NAME", &"a".repeat(129)));
+}
+
+#[test]
+fn a_budget_is_a_positive_number_and_needs_a_broker_to_be_read() {
+    let private = [("CODEX_DOCKER_SESSIONS", "/s"), ("CODEX_API_KEY", "k")];
+    let with = |value: &'static str| read(&[&private[..], &[("CODEX_DOCKER_TOKEN_BUDGET", value)]].concat());
+    assert_eq!(with(" 5000 ").expect("valid").broker.expect("a broker").token_budget, Some(5000));
+    assert_eq!(with("18446744073709551615").expect("valid").broker.expect("a broker").token_budget, Some(u64::MAX));
+    for value in ["0", "-1", "1.5", "18446744073709551616", "many"] {
+        assert!(with(value).expect_err(value).message.contains("CODEX_DOCKER_TOKEN_BUDGET"), "{value}");
+    }
+    let broker = read(&private).expect("valid").broker.expect("a broker");
+    assert_eq!((broker.token_budget, broker.model_url.as_str()), (None, "https://api.openai.com/v1"));
 }

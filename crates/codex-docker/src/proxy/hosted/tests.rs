@@ -263,3 +263,104 @@ fn only_plain_json_is_read() {
     assert_eq!(check(&[]), Err(Unchecked::NotJson));
     assert_eq!(check(&[json, json]), Err(Unchecked::NotJson));
 }
+
+/// Any JSON, with the names and values that the rules care about.
+fn anything() -> impl proptest::strategy::Strategy<Value = Value> {
+    use proptest::prelude::*;
+    let name = prop::sample::select(vec![
+        "type",
+        "tools",
+        "tool_choice",
+        "input",
+        "content",
+        "output",
+        "image_url",
+        "URL",
+        "file_id",
+        "file_data",
+        "text",
+        "role",
+        "metadata",
+        "format",
+        "include",
+        "parameters",
+        "$ref",
+        "server_url",
+        "container",
+        "result",
+        "anything",
+    ]);
+    let word = prop::sample::select(vec![
+        "function",
+        "web_search",
+        "mcp",
+        "message",
+        "input_image",
+        "input_text",
+        "namespace",
+        "image_generation_call",
+        "allowed_tools",
+        "https://evil.example",
+        "//evil.example",
+        "evil:/x",
+        "data:image/png;base64,AAAA",
+        "data:image/svg+xml;base64,evil",
+        "auto",
+        "#/x",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        word.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 5, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(name.clone(), inner, 0..5)
+                .prop_map(|fields| Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())),
+        ]
+    })
+}
+
+/// Returns every text in a field that could be an address, and the types of everything that is offered as a tool.
+fn reachable(value: &Value, field: &str, found: &mut Vec<String>) {
+    const TEXT_FIELDS: [&str; 4] = ["content", "input", "output", "text"];
+    let is_read =
+        |text: &str| !TEXT_FIELDS.contains(&field) && (field.to_lowercase().ends_with("url") || !text.starts_with("data:"));
+    match value {
+        Value::String(text) if text.contains("evil") && is_read(text) => found.push(format!("{field}: {text}")),
+        Value::Array(values) => values.iter().for_each(|value| reachable(value, field, found)),
+        Value::Object(fields) => {
+            // Descriptions of parameters, and what the API only stores, refer to nothing.
+            let read = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "parameters" | "format" | "metadata"));
+            read.for_each(|(name, value)| reachable(value, name, found));
+            let is_hosted = |kind: &Value| matches!(kind.as_str(), Some("web_search" | "mcp"));
+            if field == "tools" && fields.get("type").is_none_or(is_hosted) {
+                found.push(format!("a tool: {value}"));
+            }
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_request_however_it_is_built_reaches_beyond_itself_and_a_second_check_changes_nothing(
+        input in anything(),
+        tools in anything(),
+        choice in anything(),
+        other in anything(),
+    ) {
+        let request = json!({ "input": input, "tools": tools, "tool_choice": choice, "reasoning": other, "unknown": other });
+        let (passed, _) = sent(&request);
+        let mut found = Vec::new();
+        reachable(&passed, "", &mut found);
+        proptest::prop_assert!(found.is_empty(), "{}\n{}\n{:?}", request, passed, found);
+        let (again, removed) = sent(&passed);
+        proptest::prop_assert_eq!(&again, &passed);
+        proptest::prop_assert!(removed.is_empty(), "{}: {:?}", passed, removed);
+    }
+}
