@@ -26,6 +26,8 @@ mod server;
 mod settings_reference;
 mod sse;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use listen::{BindError, Listeners, bind};
 pub use openapi::openapi;
