@@ -60,13 +60,16 @@ impl Inner {
         }
         let home = Arc::clone(&self.home);
         blocking(move || home.unmark_removed(id)).await?;
-        let (branch, keep_as) = (BranchName::of_task(id), id.to_string());
-        let retired = Retired { branch: branch.as_str(), keep_as: &keep_as, folder: &path };
-        mirror.restore_worktree(&self.home.layout.worktree(id), retired).await.map_err(|error| {
-            Problem::new(ErrorCode::RestoreFailed, format!("could not restore the task's branch: {error}"))
-                .hint("nothing was lost: the task is still in the trash")
-        })?;
-        mirror.sync().await.map_err(Problem::internal)?;
+        // A task that was removed before its first run started has no branch.
+        if task.base_sha.is_some() {
+            let (branch, keep_as) = (BranchName::of_task(id), id.to_string());
+            let retired = Retired { branch: branch.as_str(), keep_as: &keep_as, folder: &path };
+            mirror.restore_worktree(&self.home.layout.worktree(id), retired).await.map_err(|error| {
+                Problem::new(ErrorCode::RestoreFailed, format!("could not restore the task's branch: {error}"))
+                    .hint("nothing was lost: the task is still in the trash")
+            })?;
+            mirror.sync().await.map_err(Problem::internal)?;
+        }
         crash::point(CrashPoint::BranchRestored);
         let slot = self.create(TaskEvent::Restored(task)).await?;
         crash::point(CrashPoint::TaskBack);

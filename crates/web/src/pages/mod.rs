@@ -42,7 +42,7 @@ mod task;
 mod tasks;
 mod timing;
 mod trash;
-mod upload;
+pub(crate) mod upload;
 #[cfg(test)]
 mod wording;
 

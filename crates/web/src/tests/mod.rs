@@ -3,7 +3,9 @@
 //! No run starts: the repository is paused, or a test writes the record and the log of a finished run into the home. Tests with
 //! running servers, agents and browsers are black-box tests.
 
+mod api;
 mod doors;
+mod tasks;
 mod transcript;
 
 use std::net::{Ipv4Addr, SocketAddr};
