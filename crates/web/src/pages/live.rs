@@ -181,7 +181,7 @@ fn followed(api: Api, user: User, signed: Signed, view: TaskView, run: u32, offs
                         let is_ours = match &event {
                             FeedEvent::Task { task_id, .. } | FeedEvent::TaskProgress { task_id, .. } => *task_id == id,
                             FeedEvent::TaskRemoved { task_id } if *task_id == id => {
-                                yield Event::default().event("gone").data("1");
+                                yield gone();
                                 return;
                             }
                             FeedEvent::Queue { .. } | FeedEvent::Reset => true,
@@ -190,7 +190,11 @@ fn followed(api: Api, user: User, signed: Signed, view: TaskView, run: u32, offs
                         if !is_ours {
                             continue;
                         }
-                        let Ok(view) = user.task(&name) else { return };
+                        // A task can be removed before this stream reads the event that announces it.
+                        let Ok(view) = user.task(&name) else {
+                            yield gone();
+                            return;
+                        };
                         yield state(&view, &signed);
                         if ended && let Some(next) = next_run(&view, run) {
                             yield with_html("entry", &entry::run_head(&name, next));
@@ -212,6 +216,11 @@ fn batch(entries: &Entries, run: u32, offset: u64) -> Event {
 /// Returns an event with the activity of an agent, which only updates its row in a list.
 fn doing(number: u64, task: &str, activity: &str) -> Event {
     Event::default().id(number.to_string()).event("doing").data(format!("{task} {activity}"))
+}
+
+/// Returns an event that tells a page that its task was removed.
+fn gone() -> Event {
+    Event::default().event("gone").data("1")
 }
 
 /// Returns an event that identifies this server process, so that a page detects a restart.

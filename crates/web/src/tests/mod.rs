@@ -5,6 +5,7 @@
 
 mod api;
 mod doors;
+mod streams;
 mod tasks;
 mod transcript;
 
