@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use model::ErrorCode;
 use model::problem::{Problem, ProblemKind};
+use printable::printable;
 use protocol::ProblemView;
 
 use super::layout::{self, NavItem};
@@ -52,7 +53,8 @@ impl IntoResponse for PageProblem {
         let body = html! {
             div.problem role="alert" {
                 h1 { (title) }
-                p { (view.detail) }
+                // The message can quote a Git host or a remote.
+                p { (printable(&view.detail)) }
                 @for hint in &view.hints { p.hint { "→ " (hint) } }
                 p { a.button href="/" { "Go to tasks" } }
             }
@@ -100,4 +102,54 @@ pub(super) fn see(path: &str) -> Response {
 pub(super) fn see_sent(path: &str, draft: &str) -> Response {
     let cookie = format!("orch_sent={draft}; Path=/; Max-Age=3600; SameSite=Strict");
     ([(header::SET_COOKIE, cookie)], see(path)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn page(problem: Problem) -> (u16, String) {
+        let response = PageProblem::from(problem).into_response();
+        let status = response.status().as_u16();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("the body can be read");
+        (status, String::from_utf8(bytes.to_vec()).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn an_error_page_quotes_text_of_others_as_harmless_text() {
+        let problem =
+            Problem::new(ErrorCode::FetchFailed, "remote: <script>alert(1)</script> \u{202e}evil\u{1b}[2J\nsecond line");
+        let (_, page) = page(problem.hint("try <again>")).await;
+        assert!(
+            page.contains("&lt;script&gt;") && page.contains("try &lt;again&gt;") && page.contains("\nsecond line"),
+            "{page}"
+        );
+        assert!(!page.contains("<script>alert") && !page.contains(['\u{202e}', '\u{1b}']), "{page}");
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_problem_has_its_title_and_visitors_get_no_navigation() {
+        for (kind, status, title, is_bare) in [
+            (ProblemKind::Malformed, 400, "Invalid request", false),
+            (ProblemKind::Unauthenticated, 401, "Could not sign in", true),
+            (ProblemKind::Forbidden, 403, "Access denied", true),
+            (ProblemKind::NotFound, 404, "Not found", false),
+            (ProblemKind::WrongState, 409, "Not possible right now", false),
+            (ProblemKind::TooLarge, 413, "Too large", false),
+            (ProblemKind::Unusable, 422, "Invalid input", false),
+            (ProblemKind::TooMany, 429, "Too many attempts", true),
+            (ProblemKind::Internal, 500, "Something went wrong", false),
+            (ProblemKind::Unavailable, 503, "Temporarily unavailable", false),
+        ] {
+            let (sent, page) = page(Problem::new(ErrorCode::RunActive, "why").with_kind(kind)).await;
+            assert_eq!(sent, status, "{title}");
+            assert!(page.contains(&format!("<h1>{title}</h1>")) && page.contains(">Go to tasks<"), "{page}");
+            assert_eq!(page.contains("<nav"), !is_bare, "{title}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_id_that_is_none_does_not_exist() {
+        assert_eq!(page(Problem::new(ErrorCode::MalformedId, "x")).await.0, 404);
+    }
 }

@@ -44,7 +44,7 @@ fn list_page(signed: &Signed, user: &User, form: FormState<'_>) -> Markup {
             ul.tasks {
                 @for one in &page.items {
                     li.task { a href={ "/environments/" (one.env_id) } {
-                        span.title { (printable_line(one.name.as_str(), 120)) }
+                        span.title { (layout::name(&one.name)) }
                         (status(one))
                         span.facts { (one.repo_url) " · " (tasks(one.tasks)) @if one.runs.paused { " · paused" } }
                         @if let Some(error) = &one.error { span.said.error { (printable_line(&error.message, 300)) } }
@@ -135,7 +135,7 @@ async fn one_page(signed: &Signed, user: &User, one: &EnvironmentView, live: &st
     };
     let body = html! {
         p { a href="/environments" { "← Repositories" } }
-        h1 { (printable_line(one.name.as_str(), 120)) }
+        h1 { (layout::name(&one.name)) }
         div #list data-live=(live) { (state(signed, one)) }
         h2 { "Settings" }
         form.stack method="post" action={ "/environments/" (id) } {
@@ -145,7 +145,7 @@ async fn one_page(signed: &Signed, user: &User, one: &EnvironmentView, live: &st
         }
         p.actions { a.button.danger href={ "/environments/" (id) "/remove" } { "Remove repository" } }
     };
-    layout::page(one.name.as_str(), NavItem::Environments, &body)
+    layout::page(&layout::name(&one.name), NavItem::Environments, &body)
 }
 
 /// Renders the state and actions of a repository. A script reloads this part while the page is open.
@@ -227,7 +227,7 @@ pub(crate) async fn retry(AsUser(user): AsUser, Path(id): Path<String>, _: Signe
 
 pub(crate) async fn ask_remove(signed: Signed, AsUser(user): AsUser, Path(id): Path<String>) -> Result<Response, PageProblem> {
     let one = user.environment(&id)?;
-    let title = format!("Remove {}?", printable_line(one.name.as_str(), 120));
+    let title = format!("Remove {}?", layout::name(&one.name));
     let question = Question {
         title: &title,
         follows: html! {

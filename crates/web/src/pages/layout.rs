@@ -3,10 +3,15 @@
 
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
+use model::names::Title;
 use model::task::TaskStatus;
+use printable::printable_line;
 use protocol::Damaged;
 
 use super::assets;
+
+/// The longest name of a repository in a page, in characters.
+const NAME_CHARS: usize = 120;
 
 /// The item of the navigation that a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +139,11 @@ pub(super) fn ordinal(n: usize) -> String {
         _ => "th",
     };
     format!("{n}{end}")
+}
+
+/// Formats the name of a repository on one line, without characters that hide or reorder text.
+pub(super) fn name(name: &Title) -> String {
+    printable_line(name.as_str(), NAME_CHARS)
 }
 
 /// Renders a warning about a file that cannot be read.

@@ -61,7 +61,7 @@ async fn with_form(signed: &Signed, user: &User, form: FormState<'_>) -> Markup 
                 (form.wrong.summary())
                 label for="env_id" { "Repository" }
                 select #env_id name="env_id" required hx-get="/tasks/new/refs" hx-target="#proposals" {
-                    @for one in &ready { option value=(one.env_id) selected[one.env_id == chosen.env_id] { (one.name) } }
+                    @for one in &ready { option value=(one.env_id) selected[one.env_id == chosen.env_id] { (layout::name(&one.name)) } }
                 }
                 label for="prompt" { "What should Codex do?" }
                 textarea #prompt name="prompt" rows="5" required autofocus data-grow data-send { (form.typed.exact("prompt")) }

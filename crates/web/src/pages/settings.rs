@@ -149,7 +149,7 @@ fn usage(disk: &DiskView) -> Markup {
             h3 { "By repository" }
             ul.plain {
                 @for one in &disk.environments {
-                    li { a href={ "/environments/" (one.env_id) } { (printable_line(one.name.as_str(), 120)) } ": " "mirror " (size(one.mirror))
+                    li { a href={ "/environments/" (one.env_id) } { (layout::name(&one.name)) } ": " "mirror " (size(one.mirror))
                         @if let Some(bytes) = one.unreachable.filter(|bytes| *bytes > 0) { " (" (size(bytes)) " unreachable)" }
                         ", tasks " (size(one.tasks)) }
                 }

@@ -10,7 +10,7 @@ use model::run::RunStatus;
 use protocol::RunView;
 use protocol::TaskView;
 
-use super::layout::{moment, ordinal};
+use super::layout::{self, moment, ordinal};
 
 /// A step before the agent starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +76,7 @@ pub(super) fn steps(view: &TaskView) -> Markup {
 fn details(at: Step, view: &TaskView) -> Markup {
     html! {
         @if at == Step::Queued {
-            @if let Some(place) = &view.queue { " · " (waits(place, view.env_name.as_ref().map_or("this repository", |name| name.as_str()))) }
+            @if let Some(place) = &view.queue { " · " (waits(place, &view.env_name.as_ref().map_or_else(|| "this repository".to_owned(), layout::name))) }
         } @else if let Some(progress) = &view.progress {
             " · " (progress.phase)
             @if let Some(percent) = progress.percent { " " (percent) "% " progress max="100" value=(percent) aria-label=(progress.phase) {} }

@@ -108,7 +108,7 @@ pub(crate) async fn list(signed: Signed, AsUser(user): AsUser, Query(asked): Que
                 option value="" { "All repositories" }
                 @for environment in &environments.items {
                     @let id = environment.env_id.to_string();
-                    option value=(id) selected[asked.env == id] { (environment.name) }
+                    option value=(id) selected[asked.env == id] { (layout::name(&environment.name)) }
                 }
             }
             select name="status" aria-label="Status" {
@@ -176,7 +176,7 @@ pub(super) fn row(task: &TaskView) -> Markup {
                 span.title { (title) }
                 (layout::status(meta.status))
                 span.facts {
-                    span title=(meta.branch) { (task.env_name.as_ref().map_or("-", |name| name.as_str())) }
+                    span title=(meta.branch) { (task.env_name.as_ref().map_or_else(|| "-".to_owned(), layout::name)) }
                     " · " code { (meta.branch.as_str().chars().take(BRANCH_CHARS).collect::<String>()) "…" }
                     " · " @match last {
                         Some(run) if run.finished_at.is_none() => (layout::since(run.started_at.unwrap_or(run.queued_at))),
