@@ -326,7 +326,7 @@ pub(super) fn run_head(task: &str, run: &RunView) -> Markup {
             (super::layout::age(run.queued_at))
             @if let Some(model) = &run.model { " " span.word { (model) } }
             details.prompt open[run.prompt.as_str().len() < 600] {
-                summary { (run.prompt.first_line(160)) }
+                summary { (printable(&run.prompt.first_line(160))) }
                 pre { (printable(run.prompt.as_str())) }
             }
             (super::images::shown(task, &run.images))

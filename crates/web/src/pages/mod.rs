@@ -24,6 +24,8 @@ mod entry;
 mod environment_form;
 mod environments;
 mod form;
+#[cfg(test)]
+mod hostile_tests;
 mod images;
 mod layout;
 mod live;

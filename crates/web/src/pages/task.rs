@@ -249,7 +249,7 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
         div #state {
             p.facts {
                 (layout::status(meta.status))
-                " · " (view.env_name.as_ref().map_or("-", |name| name.as_str()))
+                " · " (view.env_name.as_ref().map_or_else(|| "-".to_owned(), layout::name))
                 " · " code { (meta.branch) }
             }
             (question::question(view, signed))
@@ -318,8 +318,8 @@ fn publish_panel(publication: Option<&Publication>, signed: &Signed, push: &str,
                 @if let Some(checks) = &pull_request.checks { p.facts { "Checks: " (checks.words()) } }
                 @if pull_request.mergeable == Some(false) { p.error { "Conflicts with " code { (pull_request.base) } } }
                 @if let Some(reviews) = &pull_request.reviews {
-                    @if !reviews.approved.is_empty() { p.facts { "Approved by " (reviews.approved.join(", ")) } }
-                    @if !reviews.changes_requested.is_empty() { p.facts { "Changes requested by " (reviews.changes_requested.join(", ")) } }
+                    @if !reviews.approved.is_empty() { p.facts { "Approved by " (printable(&reviews.approved.join(", "))) } }
+                    @if !reviews.changes_requested.is_empty() { p.facts { "Changes requested by " (printable(&reviews.changes_requested.join(", "))) } }
                 }
                 (button_form(signed, feedback, "Fix review comments and failing checks", "", None))
             }

@@ -15,7 +15,7 @@ use super::session::Signed;
 use super::{layout, task, tasks};
 
 /// Returns a task with these changes to its view and to its run.
-fn task_with(changes: &Value, of_run: &Value) -> TaskView {
+pub(super) fn task_with(changes: &Value, of_run: &Value) -> TaskView {
     let mut run = json!({
         "number": 1, "log": "logs/run-001.jsonl", "prompt": "Fix the parser", "model": null, "effort": null, "status": "completed",
         "queued_at": "2026-01-02T03:04:05Z", "started_at": null, "finished_at": null, "exit_code": null, "thread_id": null,
