@@ -50,3 +50,7 @@ pub use update::{UpdateEvent, hand_over_prompt};
 
 #[cfg(test)]
 pub(crate) mod samples;
+#[cfg(test)]
+mod story_tests;
+#[cfg(test)]
+mod world;

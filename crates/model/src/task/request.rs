@@ -175,6 +175,9 @@ fn retry(task: &TaskRecord, key: Option<String>, now: Timestamp) -> Result<TaskD
         let is_same = run.cause == RunCause::Retry;
         return if is_same { Ok(Decision::keep(task.clone(), vec![])) } else { Err(Refusal::KeyReused) };
     }
+    if task.follow_ups.iter().any(|follow_up| key.is_some() && follow_up.idempotency_key == key) {
+        return Err(Refusal::KeyReused);
+    }
     match can_go_on(task) {
         Ok(()) | Err(Refusal::NoThread) => {}
         Err(refusal) => return Err(refusal),
@@ -429,6 +432,10 @@ mod tests {
         let run = NewRun { idempotency_key: Some("k".to_owned()), ..samples::new_run("more") };
         let other = asked(&failed(ErrorCode::Network), TaskRequest::Resume(run)).expect("the request is accepted").record;
         assert_eq!(asked(&other, key()), Err(Refusal::KeyReused));
+        let run = NewRun { idempotency_key: Some("k".to_owned()), ..samples::new_run("more") };
+        let mut waits = asked(&samples::running(), TaskRequest::FollowUp(run)).expect("the request is accepted").record;
+        waits.runs = failed(ErrorCode::Network).runs;
+        assert_eq!(asked(&waits, key()), Err(Refusal::KeyReused), "a waiting follow-up has the key");
     }
 
     #[test]

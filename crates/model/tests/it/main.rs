@@ -9,4 +9,5 @@ mod codex_robustness;
 mod codex_transcript;
 mod diff_patches;
 mod diff_robustness;
+mod queue_plans;
 mod visible_robustness;
