@@ -52,7 +52,8 @@ impl RepositoryUrl {
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let text = text.trim();
         let refused = |why: &str| {
-            unusable(ErrorCode::RepositoryUrlRefused, format!("the repository URL `{}` {why}", shown(text)))
+            let shown = shown(&without_secrets(text));
+            unusable(ErrorCode::RepositoryUrlRefused, format!("the repository URL `{shown}` {why}"))
                 .hint("use https://host/owner/repo.git, git@host:owner/repo.git, ssh://…, file:///path or an absolute path")
         };
         if text.is_empty() {
@@ -167,6 +168,17 @@ impl RepositoryUrl {
     }
 }
 
+/// Replaces the parts of an invalid URL that may contain a password or a token with `***`.
+fn without_secrets(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (&text[..scheme.len() + 3], rest));
+    let (user, rest) = match rest.rsplit_once('@') {
+        Some((user, rest)) if !scheme.is_empty() || user.contains(':') => ("***@", rest),
+        Some(_) | None => ("", rest),
+    };
+    let (path, query) = rest.find(['?', '#']).map_or((rest, ""), |start| (&rest[..=start], "***"));
+    format!("{scheme}{user}{path}{query}")
+}
+
 /// Returns whether a user name looks like a token (`ghp_…`, `x-oauth…`). Account names are shorter than tokens.
 fn looks_like_token(user: &str) -> bool {
     user.chars().count() >= 20 || ["ghp_", "gho_", "ghs_", "glpat-", "github_pat_"].iter().any(|prefix| user.starts_with(prefix))
@@ -225,6 +237,22 @@ mod tests {
             let problem = RepositoryUrl::parse(url).expect_err("the URL contains a password");
             assert_eq!(problem.report.code, ErrorCode::UrlHasCredentials);
             assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_is_invalid_for_another_reason_is_named_without_its_secrets() {
+        for (url, shown) in [
+            ("https://me:hunter2@host", "https://***@host"),
+            ("ftp://me:hunter2@host/repo", "ftp://***@host/repo"),
+            ("https://me:hunt@er2@-host/repo", "https://***@-host/repo"),
+            ("https://host?token=hunter2", "https://host?***"),
+            ("https://me:hunter2@host/a\nb?x=hunter2", "https://***@host/ab?***"),
+            ("x::me:hunter2@host/repo", "***@host/repo"),
+            ("git@-host:repo?", "git@-host:repo?***"),
+        ] {
+            let problem = RepositoryUrl::parse(url).expect_err(url);
+            assert!(problem.report.message.starts_with(&format!("the repository URL `{shown}` ")), "{problem:?}");
         }
     }
 

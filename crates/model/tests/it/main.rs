@@ -9,5 +9,6 @@ mod codex_robustness;
 mod codex_transcript;
 mod diff_patches;
 mod diff_robustness;
+mod names_robustness;
 mod queue_plans;
 mod visible_robustness;
