@@ -18,7 +18,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 pub fn bytes(count: u64) -> String {
     for (shift, unit) in [(60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
         if count >> shift > 0 {
-            let tenths = (count >> (shift - 10)) * 10 / 1024;
+            let tenths = (u128::from(count) * 10) >> shift;
             return format!("{}.{} {unit}", tenths / 10, tenths % 10);
         }
     }

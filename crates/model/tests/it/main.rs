@@ -2,6 +2,7 @@
 //!
 //! The decisions about tasks are tested in the files that contain them.
 
+mod allow_lists;
 mod bundle_robustness;
 mod codex_outcome;
 mod codex_recordings;
@@ -11,4 +12,5 @@ mod diff_patches;
 mod diff_robustness;
 mod names_robustness;
 mod queue_plans;
+mod small_rules;
 mod visible_robustness;
