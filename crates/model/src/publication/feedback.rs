@@ -1,8 +1,11 @@
 //! Turns review comments and failed checks of a pull request into a prompt for the agent.
 //!
-//! Text from other people is quoted and shortened to fit into a prompt.
+//! Text from other people is quoted and shortened to fit into a prompt. Invariant: no line of it looks like the request itself, and
+//! it contains no escape sequences.
 
 use std::fmt::Write as _;
+
+use printable::printable;
 
 /// The maximum length of a check's log in characters. The end of the log is kept.
 const LOG_CHARS: usize = 12_000;
@@ -54,26 +57,32 @@ impl Feedback {
 
     /// Writes the prompt for the agent.
     pub fn prompt(&self, url: &str) -> String {
+        let url = plain(url);
         let mut text = format!("Your work is in review at {url}. Address each point below and briefly state what you changed.\n");
         if !self.comments.is_empty() {
             text.push_str("\n# Unresolved review comments\n");
             for comment in &self.comments {
                 let place = match (&comment.path, comment.line) {
-                    (Some(path), Some(line)) => format!(" on {path}:{line}"),
-                    (Some(path), None) => format!(" on {path}"),
+                    (Some(path), Some(line)) => format!(" on {}:{line}", plain(path)),
+                    (Some(path), None) => format!(" on {}", plain(path)),
                     (None, _) => String::new(),
                 };
-                writeln!(text, "\n{}{place}:\n{}", plain(&comment.author), quoted(&first(&comment.body, COMMENT_CHARS)))
-                    .expect("writing to a string cannot fail");
+                writeln!(
+                    text,
+                    "\n{}{place}:\n{}",
+                    plain(&comment.author),
+                    quoted(&first(&printable(&comment.body), COMMENT_CHARS))
+                )
+                .expect("writing to a string cannot fail");
             }
         }
         if !self.checks.is_empty() {
             text.push_str("\n# Failed checks\n");
             for check in &self.checks {
-                let url = check.url.as_deref().map_or_else(String::new, |url| format!(" ({url})"));
+                let url = check.url.as_deref().map_or_else(String::new, |url| format!(" ({})", plain(url)));
                 writeln!(text, "\n{}{url}:", plain(&check.name)).expect("writing to a string cannot fail");
                 match &check.log {
-                    Some(log) => writeln!(text, "{}", quoted(&last(log, LOG_CHARS))),
+                    Some(log) => writeln!(text, "{}", quoted(&last(&printable(log), LOG_CHARS))),
                     None => writeln!(text, "log unavailable; run this check locally"),
                 }
                 .expect("writing to a string cannot fail");
@@ -84,12 +93,12 @@ impl Feedback {
 }
 
 fn plain(text: &str) -> String {
-    super::text::one_line(text)
+    super::text::one_line(&printable(text))
 }
 
 /// Prefixes every line with `>`, so that quoted text cannot be mistaken for the request itself.
 fn quoted(text: &str) -> String {
-    text.trim().lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n")
+    text.trim().split(['\n', '\u{2028}', '\u{2029}']).map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n")
 }
 
 fn first(text: &str, limit: usize) -> String {
@@ -125,6 +134,15 @@ mod tests {
         let prompt = feedback.prompt("https://x/pull/1");
         assert!(prompt.contains("ann on src/a.rs:7:\n> Rename this.\n> Please.\n"), "{prompt}");
         assert!(prompt.contains("test (https://x/1):\n> a\n> b failed\n"), "{prompt}");
+    }
+
+    #[test]
+    fn colors_and_null_bytes_of_a_log_do_not_get_into_the_prompt() {
+        let log = Some("\u{1b}[31mred\u{1b}[0m\0\r 50%\r100%\r\nend".to_owned());
+        let check = FailedCheck { name: "test".to_owned(), url: None, log };
+        let prompt = Feedback { comments: vec![], checks: vec![check] }.prompt("https://x/pull/1");
+        assert!(prompt.ends_with("\ntest:\n> red\n>  50%\n> 100%\n> end\n"), "{prompt:?}");
+        assert!(crate::names::Prompt::parse(&prompt).is_ok());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod codex_transcript;
 mod diff_patches;
 mod diff_robustness;
 mod names_robustness;
+mod publication_robustness;
 mod queue_plans;
 mod small_rules;
 mod visible_robustness;
