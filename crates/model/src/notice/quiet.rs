@@ -2,9 +2,10 @@
 //! The current time is an argument, and the time zone database is built into the program.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use jiff::Timestamp;
-use jiff::civil::Time;
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
@@ -80,17 +81,19 @@ impl QuietHours {
 
     /// Returns the end of the current quiet hours, or `None` outside quiet hours.
     pub fn ends(&self, now: Timestamp) -> Option<Timestamp> {
-        let local = now.to_zoned(self.zone.clone()).datetime();
-        let (time, day) = (local.time(), local.date());
-        let overnight = self.to < self.from;
-        let is_quiet = if overnight { time >= self.from || time < self.to } else { self.from <= time && time < self.to };
-        if !is_quiet {
-            return None;
-        }
-        let last = if time < self.to { day } else { day.tomorrow().ok()? };
-        // When the clock changes, quiet hours end at the second occurrence of a repeated time, or after the gap of a skipped time.
+        let today = now.to_zoned(self.zone.clone()).date();
+        // Quiet hours that span midnight started yesterday.
+        let days = [today.yesterday().ok(), Some(today)].into_iter().flatten();
+        days.filter_map(|day| self.on(day)).filter(|hours| hours.contains(&now)).map(|hours| hours.end).max()
+    }
+
+    /// Returns the quiet hours that start on this day. When the clock changes, they start at the first occurrence of a repeated
+    /// time, end at the second one, and move a skipped time by the length of the gap.
+    fn on(&self, first: Date) -> Option<Range<Timestamp>> {
+        let last = if self.to < self.from { first.tomorrow().ok()? } else { first };
+        let start = self.zone.to_ambiguous_timestamp(first.to_datetime(self.from)).compatible().ok()?;
         let end = self.zone.to_ambiguous_timestamp(last.to_datetime(self.to)).later().ok()?;
-        Some(end)
+        Some(start..end)
     }
 }
 
@@ -120,6 +123,7 @@ impl From<QuietHours> for QuietHoursText {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use proptest::prelude::*;
 
     use super::*;
@@ -159,6 +163,16 @@ mod tests {
         check(&night, "2026-10-24T23:00:00Z", Some("2026-10-25T01:30:00Z"));
         check(&night, "2026-10-25T01:29:59Z", Some("2026-10-25T01:30:00Z"));
         check(&night, "2026-10-25T01:30:00Z", None);
+        // The first occurrence of 2:45 is between the two occurrences of the end.
+        check(&night, "2026-10-25T00:45:00Z", Some("2026-10-25T01:30:00Z"));
+        // In March, 2:30 is skipped.
+        check(&night, "2026-03-29T01:15:00Z", Some("2026-03-29T01:30:00Z"));
+        check(&night, "2026-03-29T01:30:00Z", None);
+        let morning = hours("02:30", "07:00", "Europe/Berlin");
+        check(&morning, "2026-10-25T00:30:00Z", Some("2026-10-25T06:00:00Z"));
+        check(&morning, "2026-10-25T01:15:00Z", Some("2026-10-25T06:00:00Z"));
+        check(&morning, "2026-03-29T01:29:59Z", None);
+        check(&morning, "2026-03-29T01:30:00Z", Some("2026-03-29T05:00:00Z"));
     }
 
     #[test]
@@ -180,6 +194,54 @@ mod tests {
         let hours: QuietHours = serde_json::from_str(text).expect("the quiet hours are valid");
         assert!(hours.lets_through(NoticeGroup::Failed) && !hours.lets_through(NoticeGroup::NeedsYou));
         assert_eq!(serde_json::to_string(&hours).expect("quiet hours can be serialized"), text);
+    }
+
+    /// Returns the Sundays around which the clocks of these zones change in 2026, as the first second of the day before.
+    fn changes() -> [(&'static str, i64); 9] {
+        let day = |text: &str| at(&format!("{text}T00:00:00Z")).as_second();
+        [
+            ("Europe/Berlin", day("2026-03-28")),
+            ("Europe/Berlin", day("2026-10-24")),
+            ("America/New_York", day("2026-03-07")),
+            ("America/New_York", day("2026-10-31")),
+            ("Australia/Lord_Howe", day("2026-04-04")),
+            ("Australia/Lord_Howe", day("2026-10-03")),
+            ("Africa/Casablanca", day("2026-02-14")),
+            ("America/Santiago", day("2026-09-05")),
+            ("Asia/Kathmandu", day("2026-05-01")),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn an_announced_end_is_kept_also_when_the_clock_changes(from in 0..96_i32, length in 1..96_i32, place in 0..9_usize) {
+            let (zone, first) = changes()[place];
+            let text = |quarter: i32| format!("{:02}:{:02}", quarter % 96 / 4, quarter % 4 * 15);
+            let hours = hours(&text(from), &text(from + length), zone);
+            let zone = TimeZone::get(zone).expect("the time zone is known");
+            let mut announced: Option<Timestamp> = None;
+            let mut quiet = 0;
+            for minute in (0..4 * 1440).step_by(5) {
+                let now = Timestamp::from_second(first + minute * 60).expect("the time is valid");
+                let end = hours.ends(now);
+                let local = now.to_zoned(zone.clone());
+                if let Some(before) = announced.filter(|before| now < *before) {
+                    prop_assert!(end.is_some_and(|end| end >= before), "{} is before {}, but quiet hours end at {:?}", local, before, end);
+                }
+                if let Some(end) = end {
+                    quiet += 1;
+                    prop_assert!(end > now);
+                    let is_named = end.to_zoned(zone.clone()).strftime("%H:%M").to_string() == hours.to();
+                    let is_after_change = zone.to_offset(end) != zone.to_offset(end - SignedDuration::from_hours(2));
+                    prop_assert!(is_named || is_after_change, "quiet hours end at {}", end);
+                }
+                announced = end;
+            }
+            let expected = length * 3 * 4;
+            prop_assert!((expected - 40..=expected + 40).contains(&quiet), "{} five minutes are quiet instead of {}", quiet, expected);
+        }
     }
 
     proptest! {

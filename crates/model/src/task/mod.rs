@@ -51,6 +51,4 @@ pub use update::{UpdateEvent, hand_over_prompt};
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
-mod story_tests;
-#[cfg(test)]
-mod world;
+mod tests;

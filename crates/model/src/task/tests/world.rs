@@ -6,16 +6,14 @@ use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::publish::PublicationEvent;
-use super::record::TaskRecord;
-use super::{Answer, Decision, Holder, Observation, Refusal, TaskEffect, TaskEvent, TaskGroup, TaskRequest};
-use super::{decide, reconcile, request, samples};
 use crate::error_code::ErrorCode;
 use crate::ids::Attempt;
 use crate::names::{Prompt, RepositoryUrl};
 use crate::policy::RunPolicy;
 use crate::publication::{Publish, samples::pull_request};
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
+use crate::task::{Answer, Decision, Holder, Observation, PublicationEvent, Refusal, TaskEffect, TaskEvent, TaskGroup};
+use crate::task::{TaskRecord, TaskRequest, decide, reconcile, request, samples};
 
 /// What happens next in the life of a task.
 #[derive(Debug, Clone, Copy)]

@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::TaskStatus;
 use super::world::{Step, World};
 use crate::policy::RunPolicy;
 use crate::run::RunPhase;
+use crate::task::TaskStatus;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
@@ -32,7 +32,7 @@ const STOP: Step = Step::Request(14);
 const REMOVE: Step = Step::Request(15);
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_life_keeps_the_invariants_and_comes_to_rest(policy in policy(), steps in steps()) {
