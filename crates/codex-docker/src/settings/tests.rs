@@ -192,7 +192,7 @@ fn what_makes_no_sense_is_named_with_the_form_it_should_have() {
     insta::assert_snapshot!(reports.join("\n"));
 }
 
-/// The variables with a form of their own, which can be invalid.
+/// The variables that have a certain form, which can be invalid.
 const FORMS: &[&str] = &[
     "CONTAINER_NAME",
     "CODEX_WORKSPACE_DIR",

@@ -282,7 +282,7 @@ async fn over_https_the_cookie_is_bound_to_the_host_and_to_https() {
     };
     assert_eq!(open(&pair, "box.example").await, 200);
     assert_eq!(open(&format!("a=b; orch_session=other; {pair}"), "box.example:8443").await, 200);
-    assert_eq!(open(&pair, &stage.host()).await, 303, "the session is valid only where it began");
+    assert_eq!(open(&pair, &stage.host()).await, 303, "the session is valid only where it started");
     assert_eq!(open(&pair.replace("__Host-", "__host-"), "box.example").await, 303, "names are case-sensitive");
 }
 

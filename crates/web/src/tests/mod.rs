@@ -143,7 +143,7 @@ impl Stage {
         assert_eq!(added.status, 201, "{}", added.body);
         let id = added.json()["env_id"].as_str().expect("an ID").to_owned();
         while self.engine.environment(&id).expect("it exists").status == EnvironmentStatus::Cloning {
-            feed.next().await.expect("the feed goes on");
+            feed.next().await.expect("the feed continues");
         }
         id
     }

@@ -22,7 +22,7 @@ impl Open {
                 return std::mem::replace(&mut self.read, rest);
             }
             let part = self.parts.next().await.unwrap_or_else(|| panic!("the stream ends before {text:?}: {}", self.read));
-            self.read.push_str(std::str::from_utf8(&part.expect("the stream goes on")).expect("events are UTF-8"));
+            self.read.push_str(std::str::from_utf8(&part.expect("the stream continues")).expect("events are UTF-8"));
         }
     }
 
@@ -199,7 +199,7 @@ async fn changes_are_numbered_and_every_stream_ends_with_the_server() {
     let mut resumed = open(&stage.unix, events(&format!("/api/v1/events?after={before}"), None)).await;
     let first = resumed.until("\n\n").await;
     let number: u64 = first.lines().find_map(|line| line.strip_prefix("id: ")?.parse().ok()).expect("a number");
-    assert_eq!(number, before + 1, "nothing is left out: {first}");
+    assert_eq!(number, before + 1, "nothing is omitted: {first}");
     let live = open(&stage.tcp, stage.live(&format!("/tasks/{task}/live"), None)).await;
     stage.closing.cancel();
     live.rest().await;

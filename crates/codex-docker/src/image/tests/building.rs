@@ -67,7 +67,7 @@ async fn the_engine_gets_the_dockerfile_its_arguments_and_the_labels() {
     let engine = engine(finished(), None, Some(image("sha256:new", &["mine:1"])));
     let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
     let wanted = Build { certificates: vec![certificate.clone()], base: "ubuntu:24.04".to_owned(), no_cache: true, ..wanted() };
-    // A certificate that cannot be parsed keeps this machine from asking the registry, which is no obstacle to a build.
+    // A certificate that cannot be parsed keeps this machine from asking the registry, and the build continues.
     let mut seen = Vec::new();
     let built = build(&engine.docker, &wanted, |progress| seen.push(format!("{progress:?}"))).await.expect("it is built");
     assert_eq!((built.id.as_str(), built.size), ("sha256:new", 7_000_000));

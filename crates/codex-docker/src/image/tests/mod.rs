@@ -1,4 +1,4 @@
-//! Tests what the engine is asked about images, and how its answers are explained. The engine plays a script.
+//! Tests the requests to the engine about images, and how its answers are explained. The engine plays a script.
 //!
 //! `tests/it` builds, pulls and removes images with a real engine.
 

@@ -90,7 +90,7 @@ fn an_optional_mount_that_does_not_exist_is_left_out() {
     check(&mut settings).expect("the run can start");
     let targets: Vec<_> = settings.mounts.iter().map(|wish| (wish.target.as_str(), wish.read_only)).collect();
     assert_eq!(targets, [(work.as_str(), true), ("/b", false)]);
-    assert_eq!(settings.codex_home, Some(CodexHome::Missing { inside: gone }), "Codex still gets a home of its own");
+    assert_eq!(settings.codex_home, Some(CodexHome::Missing { inside: gone }), "Codex still gets its own home");
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl World {
         }
     }
 
-    /// Lets everything that was begun end well, without a crash that would start a forgotten effect.
+    /// Lets everything that was started end well, without a crash that would start a forgotten effect.
     pub(super) fn settle(&mut self) {
         for _ in 0..10_000 {
             let waits = matches!(self.task.last_run().phase, RunPhase::Queued) && self.task.question.is_none();
