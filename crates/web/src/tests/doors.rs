@@ -191,7 +191,7 @@ async fn a_code_signs_one_browser_in_and_leads_back_only_to_a_page_of_this_serve
         (Some("/\r\nset-cookie: a=b"), "/"),
         (Some(""), "/"),
     ] {
-        let code = stage.engine.sign_in_code();
+        let code = stage.user().sign_in_code();
         let fields: Vec<_> = [("code", code.as_str())].into_iter().chain(next.map(|next| ("next", next))).collect();
         let reply = signed(&fields).await;
         assert_eq!(reply.leads_to(), (303, expected), "{next:?}");
@@ -219,7 +219,7 @@ async fn the_page_that_was_asked_for_is_remembered_for_the_link_from_the_termina
     assert!(page.page(200).contains("codex-orchestrator sign-in"));
     let remembered = cookies(&page)[0].split(';').next().expect("a pair").to_owned();
     assert!(cookies(&page)[0].contains("Path=/sign-in; HttpOnly; SameSite=Strict"));
-    let code = stage.engine.sign_in_code();
+    let code = stage.user().sign_in_code();
     let mut request = stage.form("/sign-in", format!("code={code}"));
     request.headers_mut().insert(header::COOKIE, remembered.parse().expect("a cookie"));
     assert_eq!(stage.ask(request).await.leads_to(), (303, "/tasks/01a2?a=b"));
@@ -229,7 +229,7 @@ async fn the_page_that_was_asked_for_is_remembered_for_the_link_from_the_termina
 async fn opening_a_link_redeems_nothing_and_repeats_its_code_only_as_text() {
     let mut stage = Stage::new().await;
     stage.visitor();
-    let code = stage.engine.sign_in_code();
+    let code = stage.user().sign_in_code();
     for _ in 0..3 {
         let page = stage.get(&format!("/sign-in?code={code}&next=%2Fsettings")).await;
         let page = page.page(200);
@@ -248,7 +248,7 @@ async fn at_a_name_that_programs_share_a_link_leads_to_the_pages_own_name_and_se
     let mut stage = Stage::new().await;
     stage.visitor();
     let own = stage.engine.pages_host().to_owned();
-    let code = stage.engine.sign_in_code();
+    let code = stage.user().sign_in_code();
     let page = stage.get_at("localhost:8080", "/sign-in").await;
     assert!(page.header("content-security-policy").contains("form-action 'self' http://*.localhost:*"));
     assert!(!page.body.contains(&own) && cookies(&page).is_empty());
@@ -268,7 +268,7 @@ async fn at_a_name_that_programs_share_a_link_leads_to_the_pages_own_name_and_se
 #[tokio::test]
 async fn over_https_the_cookie_is_bound_to_the_host_and_to_https() {
     let stage = Stage::new().await;
-    let code = stage.engine.sign_in_code();
+    let code = stage.user().sign_in_code();
     let reply = stage.sign_in_at("https", "box.example", &[("code", &code)]).await;
     let given = cookies(&reply);
     assert!(given[0].starts_with("__Host-orch_session=") && given[0].ends_with("; Secure"), "{given:?}");
@@ -313,7 +313,7 @@ async fn a_password_signs_in_where_one_is_set() {
 async fn whoever_signs_out_or_is_signed_out_is_a_visitor() {
     let mut stage = Stage::new().await;
     let first = (stage.cookie.clone(), stage.token.clone());
-    let signed = stage.sign_in_at("http", &stage.host(), &[("code", &stage.engine.sign_in_code())]).await;
+    let signed = stage.sign_in_at("http", &stage.host(), &[("code", &stage.user().sign_in_code())]).await;
     let second = cookies(&signed)[0].split(';').next().expect("a pair").to_owned();
     let page = stage.get("/settings").await.body;
     let revoke = page.split("action=\"").find_map(|rest| rest.split_once("/revoke\"").map(|(path, _)| format!("{path}/revoke")));

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, header};
 use config::Config;
-use engine::Engine;
+use engine::{Caller, Engine, User};
 use futures_util::StreamExt as _;
 use model::environment::EnvironmentStatus;
 use process::BaseEnvironment;
@@ -117,7 +117,7 @@ impl Stage {
         let allowed = ["box.example".to_owned()];
         let (tcp, unix) = (router::app(api.clone(), Endpoint::Tcp(address), &allowed), router::app(api, Endpoint::Unix, &[]));
         let mut stage = Self { engine, tcp, unix, cookie: String::new(), token: String::new(), closing, folder, upstream };
-        let form = format!("code={}", stage.engine.sign_in_code());
+        let form = format!("code={}", stage.user().sign_in_code());
         let signed = stage.ask(stage.form("/sign-in", form)).await;
         assert_eq!(signed.leads_to(), (303, "/"));
         stage.cookie = signed.header("set-cookie").split(';').next().expect("a cookie").to_owned();
@@ -125,6 +125,11 @@ impl Stage {
         let (_, rest) = page.split_once(r#"name="form_token" value=""#).expect("the page has a form");
         stage.token = rest.split('"').next().expect("a value").to_owned();
         stage
+    }
+
+    /// Returns the engine as its owner.
+    fn user(&self) -> User {
+        self.engine.as_user(Caller::Program)
     }
 
     /// Starts an engine with a repository in which no run starts. Returns the repository's ID.
@@ -138,11 +143,11 @@ impl Stage {
 
     /// Adds a repository, and waits until it is cloned or its clone has failed.
     async fn add_repository(&self, asked: &Value) -> String {
-        let mut feed = pin!(self.engine.feed(None));
+        let mut feed = pin!(self.user().feed(None));
         let added = self.api("POST", "/api/v1/envs", asked).await;
         assert_eq!(added.status, 201, "{}", added.body);
         let id = added.json()["env_id"].as_str().expect("an ID").to_owned();
-        while self.engine.environment(&id).expect("it exists").status == EnvironmentStatus::Cloning {
+        while self.user().environment(&id).expect("it exists").status == EnvironmentStatus::Cloning {
             feed.next().await.expect("the feed continues");
         }
         id

@@ -111,7 +111,7 @@ async fn a_clone_that_failed_says_why_and_can_be_tried_again() {
 #[tokio::test]
 async fn an_unchanged_form_changes_nothing_and_a_changed_one_only_what_was_changed() {
     let (stage, env) = Stage::with_repository().await;
-    let view = || serde_json::to_value(stage.engine.environment(&env).expect("it exists")).expect("JSON");
+    let view = || serde_json::to_value(stage.user().environment(&env).expect("it exists")).expect("JSON");
     let without_time = |mut view: Value| {
         view["updated_at"] = Value::Null;
         view
@@ -169,7 +169,7 @@ async fn invalid_settings_are_shown_again_and_nothing_is_saved() {
         assert!(!page.contains("<script>") && !page.contains("hunter2"), "{name}: {page}");
         assert!(page.contains("aria-invalid=\"true\""), "{name}: {page}");
     }
-    let view = stage.engine.environment(&env).expect("it exists");
+    let view = stage.user().environment(&env).expect("it exists");
     assert!(view.secrets.is_empty() && view.name.as_str() == "app", "{view:?}");
 }
 
@@ -177,7 +177,7 @@ async fn invalid_settings_are_shown_again_and_nothing_is_saved() {
 async fn secrets_are_set_replaced_and_deleted_and_never_shown() {
     let (stage, env) = Stage::with_repository().await;
     let secrets =
-        || stage.engine.environment(&env).expect("it exists").secrets.iter().map(ToString::to_string).collect::<Vec<_>>();
+        || stage.user().environment(&env).expect("it exists").secrets.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(
         stage.edit(&env, &[("secret_name", "TOKEN"), ("secret_value", "hunter2-<b>"), ("forge_token", "glpat-1")]).await.status,
         303
@@ -190,9 +190,9 @@ async fn secrets_are_set_replaced_and_deleted_and_never_shown() {
     assert!(stage.get(&format!("/environments/{env}")).await.body.contains("A token is set."));
     assert_eq!(stage.edit(&env, &[]).await.status, 303);
     assert_eq!(secrets(), ["TOKEN"], "empty fields keep the secrets");
-    assert!(stage.engine.environment(&env).expect("it exists").has_forge_token);
+    assert!(stage.user().environment(&env).expect("it exists").has_forge_token);
     assert_eq!(stage.edit(&env, &[("forget:TOKEN", "yes"), ("forget_token", "yes")]).await.status, 303);
-    assert!(secrets().is_empty() && !stage.engine.environment(&env).expect("it exists").has_forge_token);
+    assert!(secrets().is_empty() && !stage.user().environment(&env).expect("it exists").has_forge_token);
     let refused = stage.edit(&env, &[("secret_name", "1A"), ("secret_value", "hunter2")]).await;
     assert!(refused.page(422).contains("href=\"#secret_name\"") && !refused.body.contains("hunter2"));
 }
@@ -222,7 +222,7 @@ async fn a_repository_moves_to_the_trash_with_its_tasks_and_back_and_away_for_go
     let path = format!("/environments/{env}");
     let question = stage.get(&format!("{path}/remove")).await;
     assert!(question.page(200).contains("Remove app?") && question.body.contains("1 task</strong>"), "{}", question.body);
-    assert_eq!(stage.engine.environments().items.len(), 1, "opening the question changes nothing");
+    assert_eq!(stage.user().environments().items.len(), 1, "opening the question changes nothing");
     assert_eq!(stage.post(&format!("{path}/remove"), &[]).await.leads_to(), (303, "/environments"));
     stage.get(&path).await.page(404);
     stage.get(&format!("/tasks/{task}")).await.page(404);

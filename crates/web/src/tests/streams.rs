@@ -170,7 +170,7 @@ async fn a_new_run_continues_on_the_page_of_the_last_one() {
 #[tokio::test]
 async fn a_list_hears_that_something_changed_and_is_closed_when_its_browser_is_signed_out() {
     let (stage, env) = Stage::with_repository().await;
-    let position = stage.engine.feed_position();
+    let position = stage.user().feed_position();
     let mut stream = open(&stage.tcp, stage.live(&format!("/live?after={position}"), None)).await;
     stream.until("event: server").await;
     stage.task(&env, "One").await;
@@ -179,18 +179,18 @@ async fn a_list_hears_that_something_changed_and_is_closed_when_its_browser_is_s
     let number: u64 = changed.rsplit_once("id: ").and_then(|(_, rest)| rest.lines().next()?.parse().ok()).expect("a number");
     assert!(number > position, "{changed}");
     // The position is that of the newest change, so nothing is left for a browser that reconnects with it.
-    let mut again = open(&stage.tcp, stage.live("/live?after=1", Some(&stage.engine.feed_position().to_string()))).await;
+    let mut again = open(&stage.tcp, stage.live("/live?after=1", Some(&stage.user().feed_position().to_string()))).await;
     again.until("event: server").await;
     assert_eq!(stage.post("/sign-out", &[]).await.status, 303);
     stage.task(&env, "Three").await;
     assert!(!again.rest().await.contains("event: changed"), "who is signed out hears nothing more");
-    assert!(!stream.rest().await.contains(&format!("id: {}", stage.engine.feed_position())));
+    assert!(!stream.rest().await.contains(&format!("id: {}", stage.user().feed_position())));
 }
 
 #[tokio::test]
 async fn changes_are_numbered_and_every_stream_ends_with_the_server() {
     let (stage, env) = Stage::with_repository().await;
-    let before = stage.engine.feed_position();
+    let before = stage.user().feed_position();
     let mut stream = open(&stage.unix, events("/api/v1/events", None)).await;
     let task = stage.task(&env, "One").await;
     stream.until(&task).await;

@@ -21,7 +21,7 @@ fn task_of(reply: &Reply) -> String {
 impl Stage {
     /// Returns the number of tasks.
     fn tasks(&self) -> usize {
-        self.engine.tasks(&protocol::TaskQuery::default()).expect("a list").items.len()
+        self.user().tasks(&protocol::TaskQuery::default()).expect("a list").items.len()
     }
 }
 
@@ -166,7 +166,7 @@ async fn a_follow_up_waits_can_be_changed_and_is_forgotten() {
     assert_eq!(task_of(&say("And this", "k2").await), path);
     let waiting = async || {
         stage
-            .engine
+            .user()
             .task(&task)
             .expect("it exists")
             .follow_ups
@@ -204,7 +204,7 @@ async fn stopping_and_removing_ask_first_and_opening_the_question_changes_nothin
             "{page}"
         );
     }
-    assert!(stage.engine.task(&task).expect("it exists").active);
+    assert!(stage.user().task(&task).expect("it exists").active);
     assert_eq!(stage.post(&path("archive"), &[]).await.page(409).matches("<h1>").count(), 1, "a run is active");
     assert_eq!(stage.post(&path("stop"), &[]).await.leads_to(), (303, format!("/tasks/{task}").as_str()));
     assert!(stage.get(&format!("/tasks/{task}")).await.page(200).contains("Create a new task instead."));
@@ -233,7 +233,7 @@ async fn several_tasks_are_handled_at_once_and_each_refusal_is_named() {
         page.contains("Stop the runs of these tasks?") && page.contains("One &lt;i&gt;") && page.contains("Stop 2 tasks"),
         "{page}"
     );
-    assert!(page.contains(r#"name="sure" value="yes""#) && stage.engine.task(&one).expect("it exists").active);
+    assert!(page.contains(r#"name="sure" value="yes""#) && stage.user().task(&one).expect("it exists").active);
     let refused = act(&[("deed", "archive")]).await;
     let page = refused.page(200);
     assert!(page.contains("Could not archive 2 of 2 tasks") && page.contains("One &lt;i&gt;"), "{page}");
@@ -246,7 +246,7 @@ async fn several_tasks_are_handled_at_once_and_each_refusal_is_named() {
     let some = stage.post("/tasks/selected", &[("task", &one), ("task", gone), ("task", "<b>"), ("deed", "archive")]).await;
     let page = some.page(200);
     assert!(page.contains("Could not archive 2 of 3 tasks") && page.contains(gone) && !page.contains("<b>"), "{page}");
-    assert!(stage.engine.task(&one).expect("it exists").archived_at.is_some(), "the others are still handled");
+    assert!(stage.user().task(&one).expect("it exists").archived_at.is_some(), "the others are still handled");
     for nothing in [&[("deed", "stop")][..], &[("task", one.as_str())], &[("task", one.as_str()), ("deed", "explode")]] {
         assert_eq!(stage.post("/tasks/selected", nothing).await.leads_to(), (303, "/"), "{nothing:?}");
     }

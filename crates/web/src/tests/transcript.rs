@@ -204,7 +204,7 @@ async fn a_task_that_failed_says_why_and_is_retried_once_for_each_form() {
     let retry = format!("/tasks/{task}/retry");
     let (one, two) = tokio::join!(stage.post(&retry, &[("key", "k")]), stage.post(&retry, &[("key", "k")]));
     assert_eq!([one.status, two.status], [303, 303], "{} {}", one.body, two.body);
-    let runs = stage.engine.task(&task).expect("it exists").runs;
+    let runs = stage.user().task(&task).expect("it exists").runs;
     assert_eq!(runs.len(), 2, "a double tap retries once");
     stage.post(&retry, &[("key", "other")]).await.page(409);
     let page = stage.get(&format!("/tasks/{task}")).await;

@@ -6,14 +6,17 @@ use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::decision::{Decision, Retention};
 use crate::error_code::ErrorCode;
 use crate::ids::Attempt;
 use crate::names::{Prompt, RepositoryUrl};
 use crate::policy::RunPolicy;
 use crate::publication::{Publish, samples::pull_request};
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
-use crate::task::{Answer, Decision, Holder, Observation, PublicationEvent, Refusal, TaskEffect, TaskEvent, TaskGroup};
-use crate::task::{TaskRecord, TaskRequest, decide, reconcile, request, samples};
+use crate::task::{Answer, Holder, Observation, PublicationEvent, Refusal, TaskDecision, TaskEffect, TaskEvent, TaskGroup};
+use crate::task::{
+    TaskRecord, TaskRequest, Update, UpdateEvent, UpdateStrategy, decide, is_unfinished, reconcile, request, samples, with_notice,
+};
 
 /// What happens next in the life of a task.
 #[derive(Debug, Clone, Copy)]
@@ -108,9 +111,11 @@ impl World {
         let repeats = match &asked {
             TaskRequest::Resume(run) | TaskRequest::FollowUp(run) => run.idempotency_key.is_some(),
             TaskRequest::Retry(key) => key.is_some(),
-            TaskRequest::Continue | TaskRequest::Answer(..) | TaskRequest::EditFollowUp(..) | TaskRequest::RewordFollowUp(..) => {
-                false
-            }
+            TaskRequest::Continue
+            | TaskRequest::Answer(..)
+            | TaskRequest::EditFollowUp(..)
+            | TaskRequest::RewordFollowUp(..)
+            | TaskRequest::Update(_) => false,
             TaskRequest::RemoveFollowUp(_)
             | TaskRequest::Publish(..)
             | TaskRequest::See
@@ -131,7 +136,7 @@ impl World {
         let mut run = samples::new_run(&format!("Prompt {}", self.requests));
         run.idempotency_key.clone_from(&key);
         let follow_up = self.task.follow_ups.first().map_or(1, |follow_up| follow_up.number);
-        match number % 16 {
+        match number % 17 {
             0 => TaskRequest::Resume(run),
             1 | 2 => TaskRequest::FollowUp(run),
             3 => TaskRequest::EditFollowUp(follow_up, run),
@@ -146,20 +151,36 @@ impl World {
             12 => TaskRequest::Answer(None, Answer::Fetch),
             13 => TaskRequest::Answer(self.task.question.as_ref().map(|question| question.number), Answer::Skip),
             14 => TaskRequest::Stop,
-            _ => TaskRequest::Remove,
+            15 => TaskRequest::Remove,
+            _ => TaskRequest::Update(Box::new(self.update(number))),
+        }
+    }
+
+    /// Returns an update of the branch that fits, or one that was planned before the branch changed.
+    fn update(&self, number: u8) -> Update {
+        let base = self.task.base_sha.clone().filter(|_| number < 200).unwrap_or(samples::sha('e'));
+        Update {
+            after_run: self.task.last_run().number,
+            strategy: UpdateStrategy::Rebase,
+            from_head: self.task.head().cloned().unwrap_or(samples::sha('a')),
+            from_base: base,
+            to_base: samples::sha(if number.is_multiple_of(2) { 'c' } else { 'd' }),
+            to_head: samples::sha('9'),
+            at: self.now,
         }
     }
 
     fn happen(&mut self, event: &TaskEvent) {
-        let decision = decide(&self.task, event.clone(), &self.policy, self.now);
+        let decision = with_notice(&self.task, decide(&self.task, event.clone(), &self.policy, self.now));
         self.adopt(decision);
         let again = decide(&self.task, event.clone(), &self.policy, self.now);
         assert_eq!(again.record, self.task, "{event:?} has no effect the second time");
     }
 
     /// Writes a decision down, after checking it.
-    fn adopt(&mut self, decision: Decision) {
+    fn adopt(&mut self, decision: TaskDecision) {
         check(&self.task, &decision, self.now);
+        self.is_removed |= decision.retention == Retention::Trash;
         if let Some(question) = decision.record.question.as_ref().filter(|_| self.task.question.is_none()) {
             assert!(question.number > self.questions, "the number of a question is never reused");
             self.questions = question.number;
@@ -215,9 +236,16 @@ impl World {
                 let end = Box::new(RunEnd { outcome, finished_at: self.now, ..samples::success() });
                 self.happen(&TaskEvent::RunFinished { attempt, end });
             }
-            TaskEffect::Remove => {
-                assert!(self.task.removing && !self.task.last_run().is_active(), "a task is removed at rest: {:?}", self.task);
-                self.is_removed = true;
+            TaskEffect::Vacate => self.happen(&TaskEvent::Vacated),
+            TaskEffect::CleanUp => {}
+            TaskEffect::MoveBranch => match self.task.updating.clone() {
+                Some(_) if result % 8 == 1 => self.happen(&TaskEvent::Update(UpdateEvent::Abandoned)),
+                Some(update) => self.happen(&TaskEvent::Update(UpdateEvent::Done(update))),
+                None => {}
+            },
+            TaskEffect::Notify => {
+                let numbers = self.task.notices.iter().map(|notice| notice.number).collect();
+                self.happen(&TaskEvent::Notified(numbers));
             }
             TaskEffect::Publish { attempt } => self.publish(attempt, result),
         }
@@ -266,7 +294,9 @@ impl World {
             Some(_) | None => Holder::Nobody,
         };
         assert_eq!(reconcile(&self.task, &Observation { busy: true, holder }), vec![]);
-        reconcile(&self.task, &Observation { busy: false, holder })
+        let events = reconcile(&self.task, &Observation { busy: false, holder });
+        assert!(events.is_empty() || is_unfinished(&self.task), "recovery looks at the task: {events:?}");
+        events
     }
 
     fn late(&mut self, kind: u8) {
@@ -283,18 +313,22 @@ impl World {
             _ => TaskEvent::PreparationLost { attempt },
         };
         let decision = decide(&self.task, event.clone(), &self.policy, self.now);
-        assert_eq!(decision, Decision { record: self.task.clone(), effects: vec![] }, "{event:?} is too late");
+        assert_eq!(decision, Decision::keep(self.task.clone(), vec![]), "{event:?} is too late");
     }
 }
 
 /// Checks a decision about a task.
-fn check(before: &TaskRecord, decision: &Decision, now: Timestamp) {
+fn check(before: &TaskRecord, decision: &TaskDecision, now: Timestamp) {
     let after = &decision.record;
     check_runs(before, after);
     assert!(after.removing || !before.removing, "a removal is not taken back");
     assert!(after.updated_at == now || after.updated_at == before.updated_at);
     assert_eq!((after.task_id, &after.title, after.created_at), (before.task_id, &before.title, before.created_at));
-    assert!(before.base_sha.is_none() || after.base_sha == before.base_sha, "without an update, the base stays");
+    let is_updated = after.updates.len() > before.updates.len();
+    assert!(before.base_sha.is_none() || after.base_sha == before.base_sha || is_updated, "without an update, the base stays");
+    assert!(!is_updated || after.updates.last() == before.updating.as_deref(), "an update is recorded before it happens");
+    assert!(after.notices.iter().all(|notice| notice.number <= after.notices_made), "numbers are not reused");
+    assert!(after.notices_made >= before.notices_made);
     let is_active = after.last_run().is_active();
     assert!(after.archived_at.is_none() || !is_active, "an archived task is at rest");
     assert!(after.question.is_none() || matches!(after.last_run().phase, RunPhase::Queued), "only a queued run has a question");
@@ -313,7 +347,9 @@ fn check(before: &TaskRecord, decision: &Decision, now: Timestamp) {
             | TaskEffect::Follow { attempt }
             | TaskEffect::StopRun { attempt }
             | TaskEffect::Finish { attempt } => assert!(*attempt == current && is_active, "{effect:?} is for the active run"),
-            TaskEffect::Remove => assert!(after.removing && !is_active, "only a task at rest is removed"),
+            TaskEffect::Vacate | TaskEffect::CleanUp => assert!(after.removing && !is_active, "only a task at rest is removed"),
+            TaskEffect::MoveBranch => assert!(after.updating.is_some(), "an update is recorded before anything moves"),
+            TaskEffect::Notify => assert!(!after.notices.is_empty(), "a notification is recorded before it is sent"),
             TaskEffect::Publish { attempt } => {
                 let publication = after.publication.as_ref().expect("the task is published");
                 assert!(*attempt == publication.attempt && publication.status.is_under_way());
