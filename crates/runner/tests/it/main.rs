@@ -3,6 +3,7 @@
 //! No keeper is started here. The black-box tests start real ones.
 
 mod journal;
+mod local;
 mod records;
 mod sessions;
 mod workers;
