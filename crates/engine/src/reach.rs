@@ -75,6 +75,11 @@ impl Revisits {
         self.locked().insert(task)
     }
 
+    /// Whether the state of a task is asked for already.
+    pub(crate) fn includes(&self, task: TaskId) -> bool {
+        self.locked().contains(&task)
+    }
+
     /// Removes a task whose runner has answered.
     pub(crate) fn end(&self, task: TaskId) {
         self.locked().remove(&task);

@@ -33,6 +33,10 @@ impl Inner {
         if busy || !run.is_active() {
             return Ok(Observation { busy, holder: Holder::Nobody });
         }
+        if self.revisits.includes(slot.id) {
+            // A person who stops the task must not wait for another answer.
+            return Ok(Observation { busy, holder: Holder::Unreachable });
+        }
         let holder = match self.runner.observe(key_of(record)).await {
             RunState::Nobody => Holder::Nobody,
             RunState::Held { started_at } => Holder::Keeper { started_at },

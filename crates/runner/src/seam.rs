@@ -241,7 +241,9 @@ pub trait Supply: Send + Sync {
 
 /// Executes runs. Every request can be repeated safely, also by a server that was restarted.
 ///
-/// A runner rejects requests that an earlier server sent and that arrive only after the current server was answered.
+/// A runner rejects requests that an earlier server sent and that arrive only after the current server was answered. Requests have
+/// short time limits, after which the answer is [`Unreachable`]; only preparations, exports and the end of an attempt may take
+/// long. A server that shuts down drops the requests that it waits for, which must not harm the run.
 pub trait Runner: Upkeep {
     /// Returns how many runs can be executed at the same time.
     fn capacity(&self) -> RunnerCapacity;
@@ -308,7 +310,8 @@ pub trait Upkeep: Send + Sync {
         Box::pin(async { Ok(false) })
     }
 
-    /// Ends and deletes everything that belongs to none of these attempts.
+    /// Ends and deletes everything that belongs to none of these attempts, except for attempts that were started after this
+    /// request was sent.
     fn sweep<'a>(&'a self, active: &'a BTreeSet<RunKey>) -> BoxFuture<'a, Result<(), Unreachable>>;
 
     /// Ends what a task left behind outside of its attempts, such as an interrupted export.
