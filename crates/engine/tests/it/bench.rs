@@ -7,11 +7,12 @@ use std::time::Duration;
 use config::Config;
 use engine::{Caller, Engine, User};
 use futures_util::StreamExt as _;
+use git::{Git, Mirror};
 use model::ids::RunNumber;
 use model::secret::Secret;
 use process::BaseEnvironment;
 use protocol::{CreateEnvironment, CreateTask, TaskView};
-use runner::RunKey;
+use runner::{RunKey, RunSpec};
 use store::Layout;
 use tempfile::TempDir;
 use testkit::upstream::Upstream;
@@ -61,6 +62,13 @@ impl Bench {
 
     pub(crate) fn layout(&self) -> Layout {
         Layout::new(self.home())
+    }
+
+    /// Opens the mirror of a run's repository.
+    pub(crate) fn mirror_of(&self, spec: &RunSpec) -> Mirror {
+        let base = BaseEnvironment::default().with("PATH", "/usr/local/bin:/usr/bin:/bin");
+        let git = block_on(Git::discover(base, None)).expect("git is installed");
+        Mirror::open(&git, &self.layout().mirror(spec.source.repository)).expect("the mirror exists")
     }
 
     /// Starts a server.

@@ -1,6 +1,18 @@
 //! The seam between a server and its runner: what crosses it, and what happens if an answer is missing.
 
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use git::Mirror;
+use model::ids::{EnvironmentId, RunNumber};
+use model::run::RunError;
+use model::secret::Secret;
+use process::Redactor;
+use runner::spec::{FileRef, SecretRef};
+use runner::{RunKey, RunSpec, Supply};
 
 use crate::bench::{Bench, Ending, SECRET, block_on, eventually, first};
 use crate::fake::Fault;
@@ -160,4 +172,66 @@ fn what_a_removed_task_left_elsewhere_is_swept_up() {
     server.run(async |_| eventually("the run is swept up", || bench.host.runs().is_empty()).await);
     assert!(bench.host.ledger().stopped.contains(&first(&task)));
     server.end(Ending::ShutDown);
+}
+
+#[test]
+fn every_reference_in_a_description_is_carried_unchanged() {
+    let bench = Bench::new(10, 0, None);
+    let server = bench.server();
+    let repository = bench.add_repository(&server);
+    let task = server.task(&repository, "wait");
+    server.until(&task, "running");
+    let plain = bench.host.stored_spec(first(&task)).expect("the run is stored");
+    let supply = StoredSupply { mirror: bench.mirror_of(&plain) };
+    let spec = RunSpec {
+        key: RunKey { run: RunNumber(2), ..plain.key },
+        account: Some("work".parse().expect("a reference")),
+        snapshot: Some("sha256:0f".parse().expect("a reference")),
+        layers: vec!["tools".parse().expect("a reference"), "caches".parse().expect("a reference")],
+        services: vec!["postgres:16".parse().expect("a reference")],
+        files: vec!["netrc".parse().expect("a reference")],
+        ..plain
+    };
+    let runner = bench.host.connect();
+    block_on(async {
+        runner.ensure_started(&spec, &supply).await.expect("started");
+        assert_eq!(bench.host.stored_spec(spec.key), Some(spec.clone()));
+        let remains = runner.ensure_ended(&spec, &supply).await.expect("ended");
+        assert!(remains.exit.is_some_and(|exit| exit.stop_requested));
+        // Everything that no server knows is swept up.
+        runner.sweep(&BTreeSet::new()).await.expect("swept");
+    });
+    assert!(bench.host.runs().is_empty());
+    server.end(Ending::Killed);
+}
+
+/// Resolves references without a server.
+struct StoredSupply {
+    mirror: Mirror,
+}
+
+impl Supply for StoredSupply {
+    fn secret(&self, _reference: &SecretRef) -> Option<Secret> {
+        Some(Secret::new(SECRET))
+    }
+
+    fn file<'a>(&'a self, _key: RunKey, _reference: &'a FileRef) -> BoxFuture<'a, io::Result<Vec<u8>>> {
+        Box::pin(async { Ok(b"wait".to_vec()) })
+    }
+
+    fn mirror(&self, _repository: EnvironmentId) -> Result<Mirror, RunError> {
+        Ok(self.mirror.clone())
+    }
+
+    fn dockerfile(&self, _repository: EnvironmentId) -> Option<PathBuf> {
+        None
+    }
+
+    fn redactor(&self, _repository: EnvironmentId) -> Redactor {
+        Redactor::default()
+    }
+
+    fn image_built<'a>(&'a self, _repository: EnvironmentId, _name: &'a str, _id: String) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
 }
