@@ -1,8 +1,8 @@
 //! The shell around the pure core: it stores records, performs effects, and observes files and processes.
 //!
 //! [`Engine`] is the only entry point. There is no HTML, HTTP, command line or Docker here. Each module has one job: `store` reads and
-//! writes state files, `git` runs git, `keeper` supervises runs, `worker` calls workers, `forge` talks to Git
-//! hosts, and `task` and `environment` contain the mailboxes that make decisions, record them and carry them out.
+//! writes state files, `git` runs git, `runner` executes runs, `forge` talks to Git hosts, and `task` and `environment` contain the
+//! mailboxes that make decisions, record them and carry them out.
 
 mod admission;
 mod built_images;
