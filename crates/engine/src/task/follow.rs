@@ -10,9 +10,9 @@ use futures_util::StreamExt as _;
 use model::codex::CodexEvent;
 use model::ids::{Attempt, ThreadId};
 use model::task::TaskEvent;
-use runner::JournalNews;
 use runner::journal::Tail;
 use runner::keeper::RunFiles;
+use runner::{JournalNews, RunKey, RunState};
 
 use super::activity::ReadTimer;
 use super::journal_copy::JournalCopy;
@@ -59,6 +59,10 @@ impl Inner {
             };
             if let Some(reason) = lost {
                 tracing::warn!(task = %slot.id, reason, "could not follow a run; connecting again");
+                if self.has_ended(key).await {
+                    // The rest of the log is read when the run is finished.
+                    break;
+                }
                 if self.cancel.run_until_cancelled(tokio::time::sleep(backoff.longer())).await.is_none() {
                     return;
                 }
@@ -71,6 +75,14 @@ impl Inner {
         marks.reached(copy.length()).await;
         self.read_on(slot, attempt, &mut tail).await;
         self.post(slot, TaskEvent::KeeperGone { attempt }).await;
+    }
+
+    /// Whether the runner knows that the attempt is over.
+    async fn has_ended(&self, key: RunKey) -> bool {
+        match self.runner.observe(key).await {
+            RunState::Nobody | RunState::Ended { .. } => true,
+            RunState::Held { .. } | RunState::Unreachable(_) => false,
+        }
     }
 
     /// Returns the server's copy of the log of a task's last run.

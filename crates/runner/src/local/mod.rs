@@ -85,6 +85,15 @@ impl LocalRunner {
         self.home.layout.worktree(task)
     }
 
+    async fn stop(&self, key: RunKey) -> Result<(), Unreachable> {
+        let Err(error) = keeper::request_stop(&self.files(key), key.attempt).await else { return Ok(()) };
+        match self.state(key).await {
+            // With a damaged record, the keeper cannot be found. Its processes are ended when the run is finished.
+            RunState::Nobody | RunState::Ended { .. } => Ok(()),
+            RunState::Held { .. } | RunState::Unreachable(_) => Err(error.into()),
+        }
+    }
+
     async fn state(&self, key: RunKey) -> RunState {
         let files = self.files(key);
         match blocking(move || keeper::observe(&files, key.attempt)).await {
@@ -149,7 +158,7 @@ impl Runner for LocalRunner {
     fn request(&self, key: RunKey, request: RunRequest) -> BoxFuture<'_, Result<(), Unreachable>> {
         Box::pin(async move {
             match request {
-                RunRequest::Stop => Ok(keeper::request_stop(&self.files(key), key.attempt).await?),
+                RunRequest::Stop => self.stop(key).await,
             }
         })
     }

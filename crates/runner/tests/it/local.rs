@@ -244,6 +244,16 @@ async fn a_stop_of_a_run_that_never_started_is_harmless() {
 }
 
 #[tokio::test]
+async fn a_run_whose_keeper_left_a_damaged_record_is_over() {
+    let stage = Stage::custom();
+    fs::write(stage.files().keeper(), "{\"schema\":1,").expect("written");
+    assert_eq!(stage.runner.observe(key()).await, RunState::Ended { exit: None });
+    stage.runner.request(key(), RunRequest::Stop).await.expect("there is nobody to stop");
+    let news: Vec<_> = stage.runner.journal(key(), 0).collect().await;
+    assert!(matches!(news.last(), Some(Err(_))), "nobody can wait for an unknown keeper: {news:?}");
+}
+
+#[tokio::test]
 async fn what_remains_of_a_run_without_a_container_is_in_place() {
     let stage = Stage::custom();
     stage.put_order(None);
