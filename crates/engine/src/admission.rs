@@ -11,10 +11,17 @@ use model::queue::{Blocker, Capacity, EnvironmentLimit, WaitingRun, plan};
 use model::run::{RunPhase, RunRecord};
 use model::task::TaskEvent;
 use protocol::{FeedEvent, QueueItem, QueueView};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::common::Common;
 use crate::counters::COUNTED;
-use crate::inner::Inner;
+use crate::environment::Environments;
+use crate::feed::Feed;
+use crate::queue::Queue;
+use crate::readiness::Readiness;
 use crate::spine::Mailbox as _;
+use crate::task::Tasks;
 
 /// How soon to check again whether the problem that blocks the queue is solved.
 const HOLD_PERIOD: Duration = Duration::from_secs(5);
@@ -27,7 +34,24 @@ fn is_under_way(run: &RunRecord) -> bool {
     matches!(run.phase, RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping)
 }
 
-impl Inner {
+/// Starts queued runs.
+pub(crate) struct Admission {
+    tasks: Arc<Tasks>,
+    environments: Arc<Environments>,
+    readiness: Arc<Readiness>,
+    queue: Arc<Queue>,
+    feed: Feed,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Admission {
+    /// Creates the admission of a server.
+    pub(crate) fn new(common: Common, tasks: Arc<Tasks>, environments: Arc<Environments>, readiness: Arc<Readiness>) -> Self {
+        let Common { queue, feed, tracker, cancel, .. } = common;
+        Self { tasks, environments, readiness, queue, feed, tracker, cancel }
+    }
+
     /// Starts runs until the server stops.
     pub(crate) fn keep_admitting(self: &Arc<Self>) {
         let inner = Arc::clone(self);
@@ -47,7 +71,7 @@ impl Inner {
     async fn admit(self: &Arc<Self>) -> Duration {
         let mut waiting = vec![];
         let mut running = BTreeMap::new();
-        for slot in self.tasks.all() {
+        for slot in self.tasks.table.all() {
             let record = slot.record();
             let run = record.last_run();
             if is_under_way(run) {
@@ -59,7 +83,7 @@ impl Inner {
             }
         }
         let hold = if waiting.is_empty() { None } else { self.hold().await };
-        let room = Capacity { most: self.most_runs(), running, limits: self.limits(), hold: hold.clone() };
+        let room = Capacity { most: self.readiness.most_runs(), running, limits: self.limits(), hold: hold.clone() };
         let now = Timestamp::now();
         let plan = plan(waiting, room, now);
         let was_held = self.queue.hold();
@@ -69,10 +93,10 @@ impl Inner {
         if self.queue.show(&plan, hold.clone()) {
             self.feed.publish(FeedEvent::Queue { waiting: plan.wait.len() });
         }
-        let begin = plan.begin.iter().filter_map(|task| self.tasks.get(*task)).map(|slot| async move {
+        let begin = plan.begin.iter().filter_map(|task| self.tasks.table.get(*task)).map(|slot| async move {
             let (attempt, queued_at) = (slot.record().last_run().attempt, slot.record().last_run().queued_at);
             COUNTED.waited(now.duration_since(queued_at).as_secs_f64().max(0.0));
-            self.post(&slot, TaskEvent::Dequeued { attempt }).await;
+            self.tasks.post(&slot, TaskEvent::Dequeued { attempt }).await;
         });
         futures_util::future::join_all(begin).await;
         let timed = plan.look_again.map(|time| Duration::try_from(time.duration_since(now)).unwrap_or_default());
@@ -91,17 +115,17 @@ impl Inner {
 
     /// Returns why no run may start: the disk is full, or no worker can run tasks.
     async fn hold(&self) -> Option<Blocker> {
-        if let Some(low) = self.low_disk().await {
+        if let Some(low) = self.readiness.low_disk().await {
             return Some(low);
         }
-        let problem = self.able_worker(None).await.err()?;
+        let problem = self.readiness.able_worker(None).await.err()?;
         Some(Blocker::from(problem.report))
     }
 
     /// Returns the queue for the API.
     pub(crate) fn queue_view(&self) -> QueueView {
         let items = self.queue.places().into_iter().filter_map(|(task_id, place)| {
-            let record = self.tasks.get(task_id)?.record();
+            let record = self.tasks.table.get(task_id)?.record();
             let run = record.last_run();
             Some(QueueItem {
                 task_id,
@@ -115,8 +139,8 @@ impl Inner {
             })
         });
         QueueView {
-            max_parallel_runs: self.most_runs(),
-            running: self.tasks.all().iter().filter(|slot| is_under_way(slot.record().last_run())).count(),
+            max_parallel_runs: self.readiness.most_runs(),
+            running: self.tasks.table.all().iter().filter(|slot| is_under_way(slot.record().last_run())).count(),
             hold: self.queue.hold(),
             items: items.collect(),
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use config::Config;
 use durable::blocking;
 use jiff::Timestamp;
 use model::container::ImageUsage;
@@ -13,17 +14,35 @@ use model::environment::EnvironmentRecord;
 use model::ids::EnvironmentId;
 use model::problem::Problem;
 use protocol::{BuiltImage, ImageUse, TrashItem, TrashKind};
-use store::{BuiltImageRecord, StoreError, TrashedThing};
+use runner::Runner;
+use store::{BuiltImageRecord, Home, StoreError, TrashedThing};
 
-use crate::inner::Inner;
+use crate::common::Common;
+use crate::environment::Environments;
 
 /// The minimum length of an image ID prefix that counts as a reference to the image.
 const SHORTEST_ID: usize = 12;
 
-impl Inner {
+/// The images that this server built.
+pub(crate) struct BuiltImages {
+    config: Arc<Config>,
+    home: Arc<Home>,
+    runner: Arc<dyn Runner>,
+    environments: Arc<Environments>,
+    /// Allows one change of the list at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl BuiltImages {
+    /// Creates the list of a server's images.
+    pub(crate) fn new(common: Common, runner: Arc<dyn Runner>, environments: Arc<Environments>) -> Self {
+        let Common { config, home, .. } = common;
+        Self { config, home, runner, environments, turn: tokio::sync::Mutex::default() }
+    }
+
     /// Records an image that was just built. The newest image of a repository comes last.
-    pub(crate) async fn record_image(&self, env_id: EnvironmentId, name: &str, image_id: String) -> Result<(), StoreError> {
-        let _turn = self.images_turn.lock().await;
+    pub(crate) async fn record(&self, env_id: EnvironmentId, name: &str, image_id: String) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
         let home = Arc::clone(&self.home);
         let name = name.to_owned();
         blocking(move || {
@@ -41,12 +60,12 @@ impl Inner {
     }
 
     /// Returns the images that this server built and that still exist, and what uses each of them.
-    pub(crate) async fn built_images(&self) -> Result<Vec<BuiltImage>, Problem> {
+    pub(crate) async fn all(&self) -> Result<Vec<BuiltImage>, Problem> {
         self.images_without(&BTreeSet::new()).await
     }
 
     /// Returns the images that would be unused once these items are deleted.
-    pub(crate) async fn unused_images(&self, deleted: &[TrashItem]) -> Result<Vec<BuiltImage>, Problem> {
+    pub(crate) async fn unused_without(&self, deleted: &[TrashItem]) -> Result<Vec<BuiltImage>, Problem> {
         let environments = deleted.iter().filter(|item| item.kind == TrashKind::Environment).map(|item| item.id.clone());
         let mut images = self.images_without(&environments.collect()).await?;
         images.retain(|image| image.used_by == ImageUse::Nothing);
@@ -54,8 +73,8 @@ impl Inner {
     }
 
     /// Removes unused images, and returns the removed ones.
-    pub(crate) async fn remove_unused_images(&self) -> Result<Vec<BuiltImage>, Problem> {
-        let unused = self.unused_images(&[]).await?;
+    pub(crate) async fn remove_unused(&self) -> Result<Vec<BuiltImage>, Problem> {
+        let unused = self.unused_without(&[]).await?;
         let mut removed = vec![];
         for image in unused {
             let names = self.recorded().await?.into_iter().map(|record| record.name).collect::<BTreeSet<_>>();
@@ -73,7 +92,7 @@ impl Inner {
     }
 
     async fn forget_images(&self, gone: &[BuiltImage]) -> Result<(), StoreError> {
-        let _turn = self.images_turn.lock().await;
+        let _turn = self.turn.lock().await;
         let (home, gone) = (Arc::clone(&self.home), gone.iter().map(|image| image.image_id.clone()).collect::<BTreeSet<_>>());
         blocking(move || {
             let mut images = home.read_built_images()?;

@@ -12,7 +12,7 @@ use model::secret::Secret;
 use runner::Runner;
 
 use crate::caller::Caller;
-use crate::inner::{ChosenRunner, Inner};
+use crate::server::{ChosenRunner, Server};
 use crate::sessions::Browser;
 use crate::user::User;
 
@@ -22,7 +22,7 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 /// A running engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    server: Arc<Server>,
 }
 
 /// Why an engine did not start.
@@ -45,72 +45,72 @@ impl Engine {
     }
 
     async fn start_at(config: Config, runner: ChosenRunner) -> Result<Self, StartError> {
-        let inner = Inner::start(config, runner).await.map_err(|problem| StartError { problem })?;
-        Ok(Self { inner })
+        let server = Server::start(config, runner).await.map_err(|problem| StartError { problem })?;
+        Ok(Self { server })
     }
 
     /// Stops accepting work and waits for pending writes. Runs continue under their keepers.
     pub async fn shutdown(&self) {
-        self.inner.cancel.cancel();
-        self.inner.tracker.close();
-        if tokio::time::timeout(SHUTDOWN_PATIENCE, self.inner.tracker.wait()).await.is_err() {
+        self.server.common.cancel.cancel();
+        self.server.common.tracker.close();
+        if tokio::time::timeout(SHUTDOWN_PATIENCE, self.server.common.tracker.wait()).await.is_err() {
             tracing::warn!("background work did not finish in time; the next server continues it");
         }
-        let inner = Arc::clone(&self.inner);
-        durable::blocking(move || inner.end_boot()).await;
+        let server = Arc::clone(&self.server);
+        durable::blocking(move || server.end_boot()).await;
     }
 
     /// Returns the token that TCP clients must send.
     pub fn token(&self) -> &str {
-        &self.inner.home.token
+        &self.server.common.home.token
     }
 
     /// Returns the path of `ORCH_HOME/orchestrator.sock`.
     pub fn socket_path(&self) -> PathBuf {
-        self.inner.home.layout.socket()
+        self.server.common.home.layout.socket()
     }
 
     /// Sets the TCP address of the API, for `status`.
     pub fn set_listen(&self, address: std::net::SocketAddr) {
-        self.inner.set_listen(address);
+        self.server.set_listen(address);
     }
 
     /// Whether this code would sign in a browser. The code stays valid.
     pub fn is_sign_in_code(&self, code: &str) -> bool {
-        self.inner.sessions.is_code(code)
+        self.server.sessions.is_code(code)
     }
 
     /// Signs in a browser with the name `label` at the host name `host`, and returns its session secret if the code is valid.
     /// The session is only valid at that host name.
     pub fn sign_in(&self, code: &str, label: &str, host: &str) -> Result<Option<String>, Problem> {
         let browser = Browser { label, host, now: jiff::Timestamp::now() };
-        Ok(self.inner.sessions.redeem(&self.inner.home, code, &browser)?)
+        Ok(self.server.sessions.redeem(&self.server.common.home, code, &browser)?)
     }
 
     /// Whether this is the sign-in password.
     pub async fn is_password(&self, password: Secret) -> Result<bool, Problem> {
-        self.inner.password.is(password).await
+        self.server.password.is(password).await
     }
 
     /// Signs in a browser that has authenticated in another way, like [`Engine::sign_in`].
     pub fn begin_session(&self, label: &str, host: &str) -> Result<String, Problem> {
         let browser = Browser { label, host, now: jiff::Timestamp::now() };
-        Ok(self.inner.sessions.open_one(&self.inner.home, &browser)?)
+        Ok(self.server.sessions.open_one(&self.server.common.home, &browser)?)
     }
 
     /// Returns the host name of the pages on this machine, which only the owner of the home knows.
     pub fn pages_host(&self) -> &str {
-        &self.inner.home.pages_host
+        &self.server.common.home.pages_host
     }
 
     /// Whether a sign-in password is set.
     pub async fn has_password(&self) -> bool {
-        self.inner.password.is_set().await
+        self.server.password.is_set().await
     }
 
     /// Whether a browser with this secret is signed in at this host name.
     pub fn is_signed_in(&self, secret: &str, host: &str) -> bool {
-        self.inner.sessions.is_open(secret, host, jiff::Timestamp::now())
+        self.server.sessions.is_open(secret, host, jiff::Timestamp::now())
     }
 
     /// Returns the ID of the session with this secret, as listed by [`Engine::sessions`].
@@ -120,12 +120,12 @@ impl Engine {
 
     /// Returns the public URL of the pages, if one is set.
     pub fn public_url(&self) -> Option<String> {
-        self.inner.notifications.public_url()
+        self.server.notifications.public_url()
     }
 
     /// Returns the operations that this caller may use. The caller must be authenticated.
     #[must_use]
     pub fn as_user(&self, caller: Caller) -> User {
-        User::new(Arc::clone(&self.inner), caller)
+        User::new(Arc::clone(&self.server), caller)
     }
 }

@@ -10,15 +10,18 @@ use std::time::Duration;
 use config::Config;
 use forge::{Forge, ForgeError};
 use jiff::Timestamp;
-use model::environment::EnvironmentRecord;
-use model::forge::{ForgePlace, GitHubDefaults};
+use model::forge::ForgePlace;
 use model::publication::follow::{FOLLOWED_FOR, FollowedPullRequest, Question, next_question};
 use model::publication::{PullRequest, PullRequestState};
 use model::secret::Secret;
 use model::task::{PublicationEvent, TaskEvent};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::inner::{Inner, TaskSlot};
+use crate::common::Common;
+use crate::publishing::Publishing;
 use crate::spine::Mailbox as _;
+use crate::task::{TaskSlot, Tasks};
 
 /// A followed pull request of a task.
 struct Subject {
@@ -27,7 +30,22 @@ struct Subject {
     is_watched: bool,
 }
 
-impl Inner {
+/// Follows the pull requests of tasks.
+pub(crate) struct PullRequests {
+    config: Arc<Config>,
+    tasks: Arc<Tasks>,
+    publishing: Arc<Publishing>,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl PullRequests {
+    /// Creates the follower of a server's pull requests.
+    pub(crate) fn new(common: Common, tasks: Arc<Tasks>, publishing: Arc<Publishing>) -> Self {
+        let Common { config, tracker, cancel, .. } = common;
+        Self { config, tasks, publishing, tracker, cancel }
+    }
+
     /// Sends periodic requests until the server stops.
     pub(crate) fn keep_following(self: &Arc<Self>) {
         let inner = Arc::clone(self);
@@ -44,7 +62,7 @@ impl Inner {
 
     async fn follow_once(self: &Arc<Self>) {
         let mut places: HashMap<(ForgePlace, String), (Secret, Vec<Subject>)> = HashMap::new();
-        for slot in self.tasks.all() {
+        for slot in self.tasks.table.all() {
             let Some((subject, place, token)) = self.subject(&slot) else { continue };
             let key = (place, token.expose().to_owned());
             places.entry(key).or_insert_with(|| (token, vec![])).1.push(subject);
@@ -57,13 +75,12 @@ impl Inner {
     fn subject(&self, slot: &Arc<TaskSlot>) -> Option<(Subject, ForgePlace, Secret)> {
         let record = slot.record();
         let pull_request = record.publication.as_ref()?.pull_request.clone()?;
-        let is_watched = self.following.is_watched(slot.id);
+        let is_watched = self.publishing.following.is_watched(slot.id);
         let age = Duration::try_from(Timestamp::now().duration_since(pull_request.created_at)).unwrap_or_default();
         if record.removing || pull_request.state != PullRequestState::Open || !(is_watched || age < FOLLOWED_FOR) {
             return None;
         }
-        let environment = self.environments.get(slot.env_id)?;
-        let (place, token) = place_of(&self.config, &environment.record())?;
+        let (place, token) = self.publishing.place(slot.env_id)?;
         Some((Subject { slot: Arc::clone(slot), pull_request, is_watched }, place, token?))
     }
 
@@ -76,14 +93,14 @@ impl Inner {
                 has_pending_checks: subject.pull_request.checks.as_ref().is_none_or(|checks| checks.pending > 0),
             })
             .collect();
-        let age = |question| self.following.age(place, question);
+        let age = |question| self.publishing.following.age(place, question);
         let Some(question) = next_question(&followed, age) else { return };
-        let asked = match self.forges.client(place, token) {
+        let asked = match self.publishing.forges.client(place, token) {
             Ok(forge) => self.ask_forge(forge.as_ref(), question, subjects).await,
             Err(error) => Err(error),
         };
         // After a failure, the request also waits for its next turn.
-        self.following.note_request(place, question);
+        self.publishing.following.note_request(place, question);
         if let Err(error) = asked {
             tracing::warn!(forge = place.api_url.host(), project = %place.project, %error, "could not query the Git host");
         }
@@ -131,35 +148,27 @@ impl Inner {
     }
 
     async fn saw(self: &Arc<Self>, slot: &Arc<TaskSlot>, seen: PullRequest) {
-        self.post(slot, TaskEvent::Publication(PublicationEvent::Seen { pull_request: Box::new(seen) })).await;
+        self.tasks.post(slot, TaskEvent::Publication(PublicationEvent::Seen { pull_request: Box::new(seen) })).await;
     }
 
     /// Refreshes a task's pull request because somebody is looking at it, and follows it for a while.
-    pub(crate) async fn watch_pull_request(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
-        self.following.watch(slot.id);
+    pub(crate) async fn watch(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
+        self.publishing.following.watch(slot.id);
         let Some((subject, place, token)) = self.subject(slot) else { return };
-        if !self.following.begins_refresh(slot.id) {
+        if !self.publishing.following.begins_refresh(slot.id) {
             return;
         }
         let number = subject.pull_request.number;
         for question in [Question::Details(number), Question::Checks(number), Question::Reviews(number)] {
-            let asked = match self.forges.client(&place, &token) {
+            let asked = match self.publishing.forges.client(&place, &token) {
                 Ok(forge) => self.look_at(forge.as_ref(), slot, question).await,
                 Err(error) => Err(error),
             };
-            self.following.note_request(&place, question);
+            self.publishing.following.note_request(&place, question);
             if let Err(error) = asked {
                 tracing::warn!(task = %slot.id, %error, "could not query the Git host");
                 return;
             }
         }
     }
-}
-
-/// Returns the repository on its Git host and the token for it, if there are any.
-pub(crate) fn place_of(config: &Config, environment: &EnvironmentRecord) -> Option<(ForgePlace, Option<Secret>)> {
-    let defaults = GitHubDefaults { project: config.github_project.clone(), api_url: config.github_api_url.clone() };
-    let place = ForgePlace::find(&environment.repo_url, &environment.forge, &defaults)?;
-    let token = environment.forge_token.clone().or_else(|| config.github_token.clone().filter(|_| place.is_default_github));
-    Some((place, token))
 }

@@ -3,23 +3,57 @@
 //! Readers get the state of the last check without waiting for a new one. Invariant: a task is rejected while no worker could
 //! run it.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use config::Config;
 use durable::blocking;
 use model::environment::EnvironmentRecord;
 use model::problem::Problem;
 use model::queue::Blocker;
 use model::{ErrorCode, Report};
-use protocol::WorkerStatus;
-use store::free_bytes;
+use protocol::{Damaged, WorkerStatus};
+use runner::Runner;
+use store::{Home, free_bytes};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::inner::Inner;
+use crate::common::Common;
+use crate::environment::Environments;
 
 /// How long a starting server waits for a container engine that may be slow or hang.
 const START_PATIENCE: Duration = Duration::from_secs(3);
 
-impl Inner {
+/// What runs need, and the problems that a person must fix.
+pub(crate) struct Readiness {
+    config: Arc<Config>,
+    home: Arc<Home>,
+    runner: Arc<dyn Runner>,
+    environments: Arc<Environments>,
+    damaged_tasks: Vec<Damaged>,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+    /// Problems that a person must fix, as of the last check.
+    troubles: Mutex<Vec<Blocker>>,
+}
+
+impl Readiness {
+    /// Creates the checks of a server. `damaged_tasks` are the records of tasks that could not be read.
+    pub(crate) fn new(
+        common: Common,
+        runner: Arc<dyn Runner>,
+        environments: Arc<Environments>,
+        damaged_tasks: Vec<Damaged>,
+    ) -> Self {
+        let Common { config, home, tracker, cancel, .. } = common;
+        Self { config, home, runner, environments, damaged_tasks, tracker, cancel, troubles: Mutex::default() }
+    }
+
+    /// Returns the problems that the last check found.
+    pub(crate) fn troubles(&self) -> Vec<Blocker> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Fails if no worker could run a task of the repository now.
     pub(crate) async fn able_worker(&self, environment: Option<&EnvironmentRecord>) -> Result<(), Problem> {
         self.runner.ready(environment).await

@@ -2,18 +2,20 @@
 //!
 //! It needs no input and can run at any time. [`model::task::reconcile`] makes all decisions.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
-use model::task::{Holder, Observation, TaskRecord};
-use runner::{RunState, Unreachable};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::inner::{Inner, TaskSlot};
+use crate::common::Common;
+use crate::environment::Environments;
 use crate::reach::until_reached;
+use crate::readiness::Readiness;
 use crate::spine::Mailbox as _;
-use crate::task::key_of;
+use crate::task::Tasks;
+use crate::trash::Trash;
 
 /// How often recovery runs: often enough for a person who waits.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -25,37 +27,37 @@ const SWEEP_PERIOD: Duration = Duration::from_mins(1);
 /// How often to look for expired items in the trash.
 const TRASH_PERIOD: Duration = Duration::from_hours(1);
 
-impl Inner {
-    /// Observes the actual state of a task's last run.
-    pub(crate) async fn observed(self: &Arc<Self>, slot: &TaskSlot, record: &TaskRecord) -> io::Result<Observation> {
-        let busy = slot.is_busy();
-        let run = record.last_run();
-        if busy || !run.is_active() {
-            return Ok(Observation { busy, holder: Holder::Nobody });
-        }
-        if self.revisits.includes(slot.id) {
-            // A person who stops the task must not wait for another answer.
-            return Ok(Observation { busy, holder: Holder::Unreachable });
-        }
-        let holder = match self.runner.observe(key_of(record)).await {
-            RunState::Nobody => Holder::Nobody,
-            RunState::Held { started_at } => Holder::Keeper { started_at },
-            RunState::Ended { .. } => Holder::Gone,
-            RunState::Unreachable(error) => {
-                tracing::warn!(kind = "task", id = %slot.id, %error, "could not inspect the actual state; left it unchanged");
-                self.revisit(slot.id);
-                Holder::Unreachable
-            }
-        };
-        Ok(Observation { busy, holder })
+/// Reconciles everything with its actual state.
+pub(crate) struct Recovery {
+    tasks: Arc<Tasks>,
+    environments: Arc<Environments>,
+    trash: Arc<Trash>,
+    readiness: Arc<Readiness>,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+    /// Allows one sweep of the runner at a time.
+    sweep_turn: tokio::sync::Mutex<()>,
+}
+
+impl Recovery {
+    /// Creates the recovery of a server.
+    pub(crate) fn new(
+        common: Common,
+        tasks: Arc<Tasks>,
+        environments: Arc<Environments>,
+        trash: Arc<Trash>,
+        readiness: Arc<Readiness>,
+    ) -> Self {
+        let Common { tracker, cancel, .. } = common;
+        Self { tasks, environments, trash, readiness, tracker, cancel, sweep_turn: tokio::sync::Mutex::default() }
     }
 
     /// Reconciles everything with its actual state. This is the only recovery; it runs at startup and on a timer.
     pub(crate) async fn recover(self: &Arc<Self>) {
         // Effects of tasks need the mirrors.
         self.environments.open_mirrors().await;
-        self.finish_removals().await;
-        self.reconcile_all().await;
+        self.tasks.finish_removals().await;
+        self.tasks.reconcile_all().await;
         self.environments.reconcile_all().await;
     }
 
@@ -75,12 +77,12 @@ impl Inner {
                     () = inner.cancel.cancelled() => return,
                     _ = tick.tick() => {
                         inner.recover().await;
-                        inner.look_for_troubles().await;
+                        inner.readiness.look_for_troubles().await;
                     }
                     _ = sweep.tick() => inner.sweep().await,
                     _ = trash.tick() => {
-                        inner.delete_expired().await;
-                        inner.check_worktrees();
+                        inner.trash.delete_expired().await;
+                        inner.tasks.check_worktrees();
                         // Repacking may take minutes, and recovery must not wait for it.
                         inner.tidy_when_idle();
                     }
@@ -92,15 +94,15 @@ impl Inner {
     /// Repacks mirrors in the background, if it is worthwhile.
     fn tidy_when_idle(self: &Arc<Self>) {
         let inner = Arc::clone(self);
-        self.tracker.spawn(async move { inner.shrink_when_worth_it().await });
+        self.tracker.spawn(async move { inner.trash.shrink_when_worth_it().await });
     }
 
     /// Removes what a killed server left and no record mentions. Runs at startup and on a timer.
     pub(crate) async fn sweep(self: &Arc<Self>) {
         self.sweep_runner();
-        self.discard_leftovers().await;
-        let inner = Arc::clone(self);
-        durable::blocking(move || inner.remove_shared_login()).await;
+        self.tasks.discard_leftovers().await;
+        let tasks = Arc::clone(&self.tasks);
+        durable::blocking(move || tasks.remove_shared_login()).await;
     }
 
     /// Has the runner end what belongs to no active run, such as abandoned containers.
@@ -109,14 +111,8 @@ impl Inner {
         self.tracker.spawn(async move {
             // The previous sweep may still wait for an answer.
             let Ok(_turn) = inner.sweep_turn.try_lock() else { return };
-            let swept = until_reached(&inner.cancel, || inner.swept().boxed());
+            let swept = until_reached(&inner.cancel, || inner.tasks.sweep_runner().boxed());
             inner.cancel.run_until_cancelled(swept).await;
         });
-    }
-
-    async fn swept(&self) -> Result<(), Unreachable> {
-        let tasks = self.tasks.all().into_iter().map(|slot| slot.record());
-        let active = tasks.filter(|task| task.last_run().is_active()).map(|task| key_of(&task)).collect();
-        self.runner.sweep(&active).await
     }
 }

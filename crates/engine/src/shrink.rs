@@ -17,12 +17,12 @@ use store::Home;
 use tokio::time::{Instant, timeout_at};
 
 use crate::environment::EnvironmentSlot;
-use crate::inner::Inner;
+use crate::trash::Trash;
 
 /// The name of an agent repository in a task's folder. An agent repository that was put aside has a suffix.
 const TWIN: &str = "agent.git";
 
-impl Inner {
+impl Trash {
     /// Repacks mirrors after a deletion, and returns the progress after `patience`. The rest continues in the background.
     pub(crate) async fn shrink(
         self: &Arc<Self>,
@@ -102,7 +102,7 @@ impl Inner {
     }
 
     fn is_busy(&self) -> bool {
-        self.tasks.all().iter().any(|slot| slot.record().last_run().is_active() || self.queue.place(slot.id).is_some())
+        self.tasks.table.all().iter().any(|slot| slot.record().last_run().is_active() || self.queue.place(slot.id).is_some())
     }
 
     /// Returns the cutoff for deletion: objects that became unreachable before this time can be deleted now.
@@ -160,7 +160,7 @@ impl Inner {
             for slot in environments.into_iter().filter_map(|id| inner.environments.get(id)).collect::<Vec<_>>() {
                 drop(inner.repack(&slot).await);
             }
-            if let Err(problem) = inner.remove_unused_images().await {
+            if let Err(problem) = inner.images.remove_unused().await {
                 tracing::warn!(%problem, "could not remove images that no repository uses");
             }
         });

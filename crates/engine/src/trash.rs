@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::Config;
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
 use git::Retired;
@@ -16,10 +17,17 @@ use model::names::BranchName;
 use model::problem::Problem;
 use model::task::TaskEvent;
 use protocol::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, NotDeleted, TaskDisk, TrashItem, TrashKind};
+use runner::Runner;
 use store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::inner::{Inner, TaskSlot};
+use crate::built_images::BuiltImages;
+use crate::common::Common;
+use crate::environment::Environments;
+use crate::queue::Queue;
 use crate::spine::Mailbox as _;
+use crate::task::{TaskSlot, Tasks};
 
 /// Whether items are deleted or only listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +36,39 @@ pub(crate) enum Deletion {
     DryRun,
 }
 
-impl Inner {
+/// The trash of a home, and the disk space that everything uses.
+pub(crate) struct Trash {
+    pub(super) config: Arc<Config>,
+    pub(super) home: Arc<Home>,
+    runner: Arc<dyn Runner>,
+    pub(super) environments: Arc<Environments>,
+    pub(super) tasks: Arc<Tasks>,
+    pub(super) images: Arc<BuiltImages>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) tracker: TaskTracker,
+    pub(super) cancel: CancellationToken,
+    /// Allows one restore or deletion at a time.
+    turn: tokio::sync::Mutex<()>,
+    /// Allows one repack at a time.
+    pub(super) repack_turn: tokio::sync::Mutex<()>,
+}
+
+impl Trash {
+    /// Creates the trash of a server.
+    pub(crate) fn new(
+        common: Common,
+        runner: Arc<dyn Runner>,
+        environments: Arc<Environments>,
+        tasks: Arc<Tasks>,
+        images: Arc<BuiltImages>,
+    ) -> Self {
+        let Common { config, home, queue, tracker, cancel, .. } = common;
+        let (turn, repack_turn) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
+        Self { config, home, runner, environments, tasks, images, queue, tracker, cancel, turn, repack_turn }
+    }
+
     /// Returns the items in the trash, newest first.
-    pub(crate) async fn trash(&self) -> Result<Vec<TrashItem>, Problem> {
+    pub(crate) async fn items(&self) -> Result<Vec<TrashItem>, Problem> {
         let (home, keep) = (Arc::clone(&self.home), self.config.trash_time);
         let found = blocking(move || home.trashed().map(|found| found.iter().map(|found| item(found, keep)).collect::<Vec<_>>()));
         let mut items = found.await?;
@@ -40,8 +78,8 @@ impl Inner {
 
     /// Restores a task.
     pub(crate) async fn restore_task(self: &Arc<Self>, id: TaskId) -> Result<Arc<TaskSlot>, Problem> {
-        let _turn = self.trash_turn.lock().await;
-        if let Some(slot) = self.tasks.get(id) {
+        let _turn = self.turn.lock().await;
+        if let Some(slot) = self.tasks.table.get(id) {
             // Restoring a task twice is harmless.
             return Ok(slot);
         }
@@ -56,7 +94,7 @@ impl Inner {
                 .hint(format!("restore the repository first: `codex-orchestrator env restore {}`", task.env_id))
         })?;
         if !finished {
-            self.finish_removal(id, task.env_id).await;
+            self.tasks.finish_removal(id, task.env_id).await;
         }
         let home = Arc::clone(&self.home);
         blocking(move || home.unmark_removed(id)).await?;
@@ -71,7 +109,7 @@ impl Inner {
             mirror.sync().await.map_err(Problem::internal)?;
         }
         crash::point(CrashPoint::BranchRestored);
-        let slot = self.create(TaskEvent::Restored(task)).await?;
+        let slot = self.tasks.create(TaskEvent::Restored(task)).await?;
         crash::point(CrashPoint::TaskBack);
         Ok(slot)
     }
@@ -107,7 +145,7 @@ impl Inner {
         id: Option<&str>,
         deletion: Deletion,
     ) -> Result<GarbageCollected, Problem> {
-        let _turn = self.trash_turn.lock().await;
+        let _turn = self.turn.lock().await;
         let home = Arc::clone(&self.home);
         let now = Timestamp::now();
         let mut done = GarbageCollected { items: vec![], bytes: 0, failed: vec![], mirrors: vec![], images: vec![], free: 0 };
@@ -164,7 +202,7 @@ impl Inner {
         }
         if with_images {
             done.images =
-                if asked.dry_run { self.unused_images(&done.items).await? } else { self.remove_unused_images().await? };
+                if asked.dry_run { self.images.unused_without(&done.items).await? } else { self.images.remove_unused().await? };
         }
         done.free = self.free_bytes().await;
         Ok(done)
@@ -178,7 +216,7 @@ impl Inner {
     async fn delete_for_good(&self, found: Trashed) -> Result<(), StoreError> {
         if let TrashedThing::Task(task, finished) = &found.what {
             if !finished {
-                self.finish_removal(task.task_id, task.env_id).await;
+                self.tasks.finish_removal(task.task_id, task.env_id).await;
             }
             let mirror = self.environments.get(task.env_id).and_then(|environment| environment.mirror());
             if let Some(mirror) = mirror {
@@ -225,10 +263,10 @@ impl Inner {
     pub(crate) async fn disk(&self) -> DiskView {
         let home = Arc::clone(&self.home);
         let environments: Vec<_> = self.environments.all().iter().map(|slot| slot.record()).collect();
-        let tasks: Vec<_> = self.tasks.all().iter().map(|slot| slot.record()).collect();
+        let tasks: Vec<_> = self.tasks.table.all().iter().map(|slot| slot.record()).collect();
         let floor = self.config.free_space_floor;
         let unreachable = self.unreachable().await;
-        let images = match self.built_images().await {
+        let images = match self.images.all().await {
             Ok(images) => images,
             Err(problem) => {
                 tracing::warn!(%problem, "could not list the built images");

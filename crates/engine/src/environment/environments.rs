@@ -19,12 +19,13 @@ use model::problem::Problem;
 use model::run::RunError;
 use process::RunProgramError;
 use protocol::{Damaged, FeedEvent};
-use store::{Boot, Home, StoreError};
+use store::{Boot, Home, Records, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::failures::not_ready;
 use super::live::EnvironmentLive;
+use crate::common::Common;
 use crate::feed::Feed;
 use crate::queue::Queue;
 use crate::spine::{Aggregate, Decided, Mailbox as _, Recorded, Slot, Table};
@@ -53,22 +54,11 @@ pub(crate) struct Environments {
     tenants: OnceLock<Weak<dyn Tenants>>,
 }
 
-/// What repositories need from the server.
-pub(crate) struct EnvironmentParts {
-    pub(crate) config: Arc<Config>,
-    pub(crate) home: Arc<Home>,
-    pub(crate) git: Git,
-    pub(crate) boot: Arc<Boot>,
-    pub(crate) feed: Feed,
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) tracker: TaskTracker,
-    pub(crate) cancel: CancellationToken,
-}
-
 impl Environments {
     /// Creates the repositories with these records, which were read from disk.
-    pub(crate) fn new(parts: EnvironmentParts, records: Vec<EnvironmentRecord>, damaged: Vec<Damaged>) -> Arc<Self> {
-        let EnvironmentParts { config, home, git, boot, feed, queue, tracker, cancel } = parts;
+    pub(crate) fn new(common: Common, git: Git, found: Records<EnvironmentRecord>) -> Arc<Self> {
+        let Records { records, damaged } = found;
+        let Common { config, home, boot, feed, queue, tracker, cancel } = common;
         let (table, tenants) = (Table::default(), OnceLock::new());
         let this = Arc::new(Self { damaged, config, home, git, boot, feed, queue, tracker, cancel, table, tenants });
         for record in records {

@@ -17,5 +17,5 @@ mod mirrors;
 mod requests;
 mod values;
 
-pub(crate) use environments::{EnvironmentParts, EnvironmentSlot, Environments, Tenants};
+pub(crate) use environments::{EnvironmentSlot, Environments, Tenants};
 pub(crate) use failures::{fetch_failed, not_ready};

@@ -10,7 +10,7 @@ use protocol::FeedEvent;
 use tokio::time::Instant;
 
 use super::Reach;
-use crate::inner::{Inner, TaskSlot};
+use super::tasks::{TaskSlot, Tasks};
 
 /// The minimum time between two updates.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -49,7 +49,7 @@ impl ReadTimer {
     }
 }
 
-impl Inner {
+impl Tasks {
     /// Updates the description of what the agent of an active run is doing, and publishes the description if it has changed.
     pub(super) async fn glance(self: &Arc<Self>, slot: &Arc<TaskSlot>, run: RunNumber) {
         let window = match self.log_window(slot, run, None, LOOK_BYTES, Reach::Window).await {

@@ -19,10 +19,10 @@ use store::{Home, StoreError};
 use tokio_util::task::TaskTracker;
 
 use super::live::TaskLive;
-use crate::inner::{Inner, TaskSlot, TaskTable};
+use super::tasks::{TaskSlot, TaskTable, Tasks};
 use crate::spine::{Aggregate, Decided, Mailbox as _, Recorded};
 
-impl Recorded for Inner {
+impl Recorded for Tasks {
     type Id = TaskId;
     type Record = TaskRecord;
     type Live = TaskLive;
@@ -44,7 +44,7 @@ impl Recorded for Inner {
     }
 }
 
-impl Aggregate for Inner {
+impl Aggregate for Tasks {
     type Event = TaskEvent;
     type Request = TaskRequest;
     type Effect = TaskEffect;
@@ -55,7 +55,7 @@ impl Aggregate for Inner {
     const DISCARDED: CrashPoint = CrashPoint::TaskInTrash;
 
     fn table(&self) -> &TaskTable {
-        &self.tasks
+        &self.table
     }
 
     fn home(&self) -> &Arc<Home> {
@@ -181,7 +181,7 @@ impl Aggregate for Inner {
     }
 }
 
-impl Inner {
+impl Tasks {
     /// Accepts or rejects a request, with the images that it names. The images are on disk before a record names them.
     pub(crate) async fn ask_with_images(
         self: &Arc<Self>,

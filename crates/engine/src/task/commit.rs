@@ -16,7 +16,7 @@ use runner::WorkLocation;
 use tokio_util::sync::CancellationToken;
 
 use super::export::Work;
-use crate::inner::Inner;
+use super::tasks::Tasks;
 
 /// The time limit for the commit of a run.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -40,7 +40,7 @@ pub(super) enum Committed {
     Later,
 }
 
-impl Inner {
+impl Tasks {
     /// Commits the work of a run.
     pub(super) async fn commit_in_time(
         self: &Arc<Self>,
@@ -92,7 +92,7 @@ impl Inner {
 
     /// Ends everything of a task that is left outside of its runs, such as the container of an export.
     pub(super) async fn clear_task(&self, task: TaskId, env_id: EnvironmentId) {
-        if let Err(error) = self.runner.clear_task(task, self.redactor(env_id)).await {
+        if let Err(error) = self.runner.clear_task(task, self.redaction.redactor(env_id)).await {
             tracing::warn!(%task, %error, "could not look for containers of a task during its removal");
         }
     }
@@ -109,7 +109,7 @@ impl Inner {
         last_message: Option<&str>,
         cancel: &CancellationToken,
     ) -> Option<Result<Snapshot, RunError>> {
-        let mirror = match self.mirror_of(task.env_id) {
+        let mirror = match self.environments.mirror_of(task.env_id) {
             Ok(mirror) => mirror,
             Err(error) => return Some(Err(error)),
         };

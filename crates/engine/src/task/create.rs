@@ -15,11 +15,11 @@ use model::queue::Priority;
 use model::task::{NewRun, NewTask, TaskEvent, TaskRecord};
 use protocol::CreateTask;
 
+use super::tasks::{TaskSlot, Tasks};
 use crate::environment::not_ready;
-use crate::inner::{Inner, TaskSlot};
 use crate::spine::Mailbox as _;
 
-impl Inner {
+impl Tasks {
     /// Records a task and starts its first run, or finds the task that the same key created before.
     pub(crate) async fn create_task(
         self: &Arc<Self>,
@@ -34,11 +34,11 @@ impl Inner {
             Some(_) => Some(self.keys.lock().await),
             None => None,
         };
-        if let Some(slot) = key.as_deref().and_then(|key| self.tasks.by_key(key)) {
+        if let Some(slot) = key.as_deref().and_then(|key| self.table.by_key(key)) {
             return same_request(&slot.record(), &new).map(|()| (slot, false));
         }
         let environment = self.environments.get(new.env_id).map(|environment| environment.record());
-        self.able_worker(environment.as_deref()).await?;
+        self.readiness.able_worker(environment.as_deref()).await?;
         let slot = self.record(new, images).await?;
         drop(waiting);
         if let Some(ticket) = ticket {

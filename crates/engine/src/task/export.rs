@@ -13,7 +13,7 @@ use model::task::TaskRecord;
 use runner::{ExportError, ExportMode, ExportRequest, Exported, RunSpec};
 use tokio_util::sync::CancellationToken;
 
-use crate::inner::Inner;
+use super::tasks::Tasks;
 use crate::reach::until_reached;
 
 /// The maximum size of a bundle in bytes: more than the work of a run needs, but not enough to fill a disk.
@@ -54,7 +54,7 @@ fn failed(error: &dyn std::fmt::Display) -> RunError {
     RunError::new(ErrorCode::CommitFailed, error.to_string())
 }
 
-impl Inner {
+impl Tasks {
     /// Commits the work of a run. Returns `None` if its runner did not answer before the commit was cancelled.
     pub(super) async fn commit_work(&self, work: Work<'_>) -> Option<Result<Snapshot, RunError>> {
         let worktree = match self.worktree_of(work.mirror, work.task).await {

@@ -27,8 +27,8 @@ use super::follow::event_of;
 use super::journal_copy::cut_zeros;
 use super::session::NEW_THREAD;
 use super::spec::key_of;
+use super::tasks::{TaskSlot, Tasks};
 use crate::counters::COUNTED;
-use crate::inner::{Inner, TaskSlot};
 use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 
@@ -38,7 +38,7 @@ const COUNT_LIMIT: Duration = Duration::from_secs(20);
 /// The maximum length of a note in characters. Agents choose the file names in notes.
 const NOTE_LENGTH: usize = 300;
 
-impl Inner {
+impl Tasks {
     pub(super) async fn finish(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
         let key = key_of(&slot.record());
         let files = RunFiles::new(&self.home.layout.logs(slot.id), key.run);
@@ -79,7 +79,7 @@ impl Inner {
         }
         let task = slot.record();
         let run = task.last_run();
-        let redactor = self.redactor(task.env_id);
+        let redactor = self.redaction.redactor(task.env_id);
         let outcome = judge(run, exit, &summary, &remains.stderr, &redactor);
         let last_message = summary.last_message.as_deref().map(|message| redactor.mask(message).into_owned());
         let is_torn = remains.integrity == Integrity::Torn;
@@ -133,7 +133,7 @@ impl Inner {
         })
         .await?;
         self.sync_session(slot, task.last_run().thread_id.or(task.thread_id)).await?;
-        match self.mirror_of(task.env_id) {
+        match self.environments.mirror_of(task.env_id) {
             Ok(mirror) => mirror.sync().await,
             // Without a mirror, there is no commit to sync.
             Err(_) => Ok(()),
@@ -143,7 +143,7 @@ impl Inner {
     /// Returns how much the branch differs from its base now, or `None` if git cannot tell. Lists work without this number.
     async fn size_of_changes(&self, task: &TaskRecord, end: &RunEnd) -> Option<DiffStats> {
         let (base, head) = (task.base_sha.as_ref()?, end.commit.as_ref().or(task.head())?);
-        let mirror = self.mirror_of(task.env_id).ok()?;
+        let mirror = self.environments.mirror_of(task.env_id).ok()?;
         // A hostile agent's commits may take long to compare, and nothing should wait for this number.
         let stat = tokio::time::timeout(COUNT_LIMIT, mirror.stat(base, head)).await.map_err(|_| "it took too long".to_owned());
         let stat = stat.and_then(|stat| stat.map_err(|error| error.to_string()));
@@ -158,8 +158,11 @@ impl Inner {
             return vec![];
         }
         let path = self.home.layout.worktree(task.task_id);
-        let found =
-            self.mirror_of(task.env_id).ok().and_then(|mirror| mirror.find_worktree(&path, task.branch().as_str()).ok()?);
+        let found = self
+            .environments
+            .mirror_of(task.env_id)
+            .ok()
+            .and_then(|mirror| mirror.find_worktree(&path, task.branch().as_str()).ok()?);
         found.map_or_else(Vec::new, |worktree| {
             worktree.notes().unwrap_or_else(|error| vec![format!("could not read the notes about the worktree: {error}")])
         })

@@ -17,12 +17,12 @@ use runner::{JournalNews, RunKey, RunState};
 use super::activity::ReadTimer;
 use super::journal_copy::JournalCopy;
 use super::spec::key_of;
-use crate::inner::{Inner, TaskSlot};
+use super::tasks::{TaskSlot, Tasks};
 use crate::reach::Backoff;
 use crate::spine::Mailbox as _;
 use crate::times::MarkWriter;
 
-impl Inner {
+impl Tasks {
     pub(super) async fn follow(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
         let (key, began) = {
             let record = slot.record();

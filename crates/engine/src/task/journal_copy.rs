@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use runner::{Integrity, JournalNews, RunKey};
 use tokio_util::sync::CancellationToken;
 
-use crate::inner::{Inner, TaskSlot};
+use super::tasks::{TaskSlot, Tasks};
 use crate::reach::Backoff;
 
 /// A copy of a log to which the server appends.
@@ -49,7 +49,7 @@ impl JournalCopy {
     }
 }
 
-impl Inner {
+impl Tasks {
     /// Whether copies of logs may end with zeros, because the machine stopped unexpectedly.
     pub(super) fn integrity_of_copies(&self) -> Integrity {
         if self.boot.unclean_stop.is_some() { Integrity::Torn } else { Integrity::Intact }

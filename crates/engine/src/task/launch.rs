@@ -12,11 +12,11 @@ use runner::{RunKey, RunRequest, StartError};
 use tokio_util::sync::CancellationToken;
 
 use super::spec::key_of;
-use crate::inner::{Inner, TaskSlot};
+use super::tasks::{TaskSlot, Tasks};
 use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 
-impl Inner {
+impl Tasks {
     pub(super) async fn launch(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
         let cancel = slot.begin_work(attempt, &self.cancel);
         let event = match self.launched(slot, &cancel).await {

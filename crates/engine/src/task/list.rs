@@ -13,7 +13,7 @@ use model::problem::Problem;
 use model::task::{TaskGroup, TaskRecord, TaskStatus};
 use protocol::{Archived, Page, TaskQuery, TaskView};
 
-use crate::inner::{Inner, TaskSlot, TaskTable};
+use super::tasks::{TaskSlot, TaskTable, Tasks};
 use crate::spine::Age;
 
 /// The default number of tasks per page.
@@ -154,7 +154,7 @@ fn parse_status(text: &str) -> Result<TaskStatus, Problem> {
     })
 }
 
-fn write_cursor((created_at, id): Age<Inner>) -> String {
+fn write_cursor((created_at, id): Age<Tasks>) -> String {
     format!("{}_{id}", created_at.as_nanosecond())
 }
 
@@ -166,7 +166,7 @@ fn parse_queue_cursor(text: &str) -> Result<TaskId, Problem> {
     })
 }
 
-fn parse_cursor(text: &str) -> Result<Age<Inner>, Problem> {
+fn parse_cursor(text: &str) -> Result<Age<Tasks>, Problem> {
     let parsed = text.split_once('_').and_then(|(time, id)| {
         let time = jiff::Timestamp::from_nanosecond(time.parse().ok()?).ok()?;
         Some((time, id.parse::<TaskId>().ok()?))

@@ -1,6 +1,7 @@
 //! Tasks. Each task has a mailbox: an event arrives, the core decides, the record is written, and only then are the effects
 //! performed.
 //!
+//! * [`tasks`]: all tasks, and what their effects need.
 //! * [`aggregate`]: tasks as an aggregate of the [`spine`](crate::spine), which processes one event of a task at a time.
 //! * [`live`]: the state of a task that exists only in memory.
 //! * [`create`], [`list`], [`read`], [`take_home`]: other requests of the API.
@@ -26,21 +27,23 @@ mod list;
 mod live;
 mod login;
 mod notify;
+mod observe;
 mod prepare;
 mod publish;
 mod read;
+mod removals;
 mod remove;
 mod review;
 mod revisit;
 mod session;
 mod spec;
 mod take_home;
+mod tasks;
 mod unclean;
 mod update;
 mod window;
 
-pub(crate) use remove::Removals;
 pub use review::{Changes, PictureSide, Review, ReviewPart, ReviewState};
-pub(crate) use spec::key_of;
+pub(crate) use tasks::{TaskParts, TaskSlot, TaskTable, Tasks};
 pub(crate) use update::{UpdateTarget, Updated};
 pub(crate) use window::Reach;

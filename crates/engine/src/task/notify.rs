@@ -7,10 +7,10 @@ use model::notice::notice;
 use model::task::TaskEvent;
 use notifications::Delivered;
 
-use crate::inner::{Inner, TaskSlot};
+use super::tasks::{TaskSlot, Tasks};
 use crate::spine::Mailbox as _;
 
-impl Inner {
+impl Tasks {
     /// Delivers the pending notifications, oldest first.
     pub(super) async fn notify(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
         let _one_at_a_time = slot.notifying.lock().await;

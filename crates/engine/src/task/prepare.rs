@@ -23,8 +23,8 @@ use runner::keeper::RunFiles;
 use tokio_util::sync::CancellationToken;
 
 use super::launch::answered;
+use super::tasks::{TaskSlot, Tasks};
 use crate::environment::fetch_failed;
-use crate::inner::{Inner, TaskSlot};
 use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 
@@ -36,7 +36,7 @@ enum Prepared {
     Asks(Vec<RepositoryUrl>),
 }
 
-impl Inner {
+impl Tasks {
     pub(super) async fn prepare(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
         let cancel = slot.begin_work(attempt, &self.cancel);
         let prepared = self.prepared(slot, &cancel).await;
@@ -55,7 +55,7 @@ impl Inner {
     }
 
     async fn prepared(self: &Arc<Self>, slot: &Arc<TaskSlot>, cancel: &CancellationToken) -> Result<Prepared, RunError> {
-        let mirror = self.mirror_of(slot.env_id)?;
+        let mirror = self.environments.mirror_of(slot.env_id)?;
         self.check_ended(slot).await;
         self.finish_update(slot).await?;
         self.check_session(slot).await?;

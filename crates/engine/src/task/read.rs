@@ -20,9 +20,9 @@ use runner::journal::Tail;
 use runner::keeper::RunFiles;
 use tokio::io::AsyncReadExt as _;
 
+use super::tasks::{TaskSlot, Tasks};
 use super::window::{Reach, Window};
 use crate::counters::COUNTED;
-use crate::inner::{Inner, TaskSlot};
 use crate::spine::Existence;
 use crate::user::{LogFile, LogWindow, RunLine};
 
@@ -32,7 +32,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// The maximum number of lines in a part of a log. Many short lines are slow to display, even if they have few bytes.
 const MOST_LINES: usize = 5_000;
 
-impl Inner {
+impl Tasks {
     pub(super) fn journal(&self, slot: &TaskSlot, run: RunNumber) -> Result<PathBuf, Problem> {
         if slot.record().run(run).is_none() {
             let last = slot.record().last_run().number.0;
@@ -72,7 +72,7 @@ impl Inner {
         run: RunNumber,
     ) -> Result<impl Stream<Item = std::io::Result<Bytes>> + Send + use<>, Problem> {
         let log = self.log(slot, run).await?;
-        let redactor = self.redactor(slot.env_id);
+        let redactor = self.redaction.redactor(slot.env_id);
         Ok(async_stream::try_stream! {
             let mut chunks = log.file.take(log.length);
             let mut splitter = LineSplitter::new();
@@ -109,7 +109,7 @@ impl Inner {
     ) -> Result<LogWindow, Problem> {
         let path = self.journal(slot, run)?;
         let LogFile { file, length, .. } = self.log(slot, run).await?;
-        let (file, redactor) = (file.into_std().await, self.redactor(slot.env_id));
+        let (file, redactor) = (file.into_std().await, self.redaction.redactor(slot.env_id));
         let offset = before.unwrap_or(length).min(length);
         let read = blocking(move || {
             let window = Window::before(&file, offset, limit, reach)?;
@@ -134,7 +134,7 @@ impl Inner {
         offset: u64,
     ) -> Result<impl Stream<Item = Result<RunLine, Problem>> + Send + use<>, Problem> {
         let path = self.journal(slot, run)?;
-        let (slot, redactor) = (Arc::clone(slot), self.redactor(slot.env_id));
+        let (slot, redactor) = (Arc::clone(slot), self.redaction.redactor(slot.env_id));
         let mut interest = self.watch.watch(&self.home.layout.logs(slot.id));
         Ok(async_stream::stream! {
             let _open = COUNTED.stream();

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
@@ -18,25 +18,12 @@ use model::task::{TaskEvent, TaskRequest, UpdateEvent};
 use protocol::FeedEvent;
 use store::{Trashed, TrashedThing};
 
+use super::removals::locked;
+use super::tasks::{TaskSlot, Tasks};
 use crate::environment::Tenants;
-use crate::inner::{Inner, TaskSlot};
 use crate::spine::Mailbox as _;
 
-/// Which items in the trash need no further work.
-#[derive(Default)]
-pub(crate) struct Removals {
-    /// The names of items that nothing outside of the trash refers to.
-    finished: Mutex<HashSet<OsString>>,
-    /// The tasks that an effect is removing now.
-    under_way: Mutex<HashSet<TaskId>>,
-}
-
-fn locked<T>(set: &Mutex<HashSet<T>>) -> MutexGuard<'_, HashSet<T>> {
-    // The set is consistent after every statement, even if a holder panicked.
-    set.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Inner {
+impl Tasks {
     /// Waits until nothing moves or publishes the branch of a task that is being removed.
     pub(super) async fn vacate(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
         drop(slot.moving.lock().await);
@@ -97,7 +84,7 @@ impl Inner {
     pub(crate) async fn discard_leftovers(&self) {
         // Nothing is being created while this lock is held.
         let _nothing_is_created = self.creating.write().await;
-        let tasks: HashSet<_> = self.tasks.all().iter().map(|slot| OsString::from(slot.id.to_string())).collect();
+        let tasks: HashSet<_> = self.table.all().iter().map(|slot| OsString::from(slot.id.to_string())).collect();
         let environments: HashSet<_> = self.environments.all().iter().map(|slot| OsString::from(slot.id.to_string())).collect();
         let home = Arc::clone(&self.home);
         let discarded =
@@ -130,10 +117,10 @@ impl Inner {
     }
 }
 
-impl Tenants for Inner {
+impl Tenants for Tasks {
     fn remove_all(self: Arc<Self>, id: EnvironmentId) -> BoxFuture<'static, Result<(), Problem>> {
         Box::pin(async move {
-            let tasks = self.tasks.of_environment(id);
+            let tasks = self.table.of_environment(id);
             for task in &tasks {
                 self.ask(task, TaskRequest::Remove).await?;
             }
@@ -147,7 +134,7 @@ impl Tenants for Inner {
     fn continue_updates(self: Arc<Self>, landings: Vec<Landing>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             for landing in landings {
-                let Some(slot) = landing.task.parse().ok().and_then(|id| self.tasks.get(id)) else { continue };
+                let Some(slot) = landing.task.parse().ok().and_then(|id| self.table.get(id)) else { continue };
                 match serde_json::from_value(landing.note) {
                     Ok(update) => self.post(&slot, TaskEvent::Update(UpdateEvent::Left(update))).await,
                     Err(error) => tracing::error!(task = %slot.id, %error, "could not read an interrupted branch update"),

@@ -11,7 +11,7 @@ use model::ids::{ObjectId, RunNumber};
 use model::problem::Problem;
 use model::visible::path_key;
 
-use crate::inner::{Inner, TaskSlot};
+use super::tasks::{TaskSlot, Tasks};
 
 /// The maximum size of a patch in bytes. Use git to read a larger patch.
 const PATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;
@@ -73,7 +73,7 @@ pub struct ReviewState {
     pub viewed: Option<(ObjectId, Standing)>,
 }
 
-impl Inner {
+impl Tasks {
     pub(crate) async fn review_state(&self, slot: &TaskSlot) -> Result<ReviewState, Problem> {
         let head = slot.record().head().cloned();
         let (home, id) = (std::sync::Arc::clone(&self.home), slot.id);
@@ -225,7 +225,8 @@ impl Inner {
     }
 
     fn mirror_to_compare(&self, slot: &TaskSlot) -> Result<Mirror, Problem> {
-        self.mirror_of(slot.env_id)
+        self.environments
+            .mirror_of(slot.env_id)
             .map_err(|error| Problem::new(ErrorCode::MirrorMissing, error.message).hint("add the repository again"))
     }
 }

@@ -8,11 +8,11 @@ use model::ids::TaskId;
 use runner::RunState;
 
 use super::spec::key_of;
-use crate::inner::Inner;
+use super::tasks::Tasks;
 use crate::reach::Backoff;
 use crate::spine::Mailbox as _;
 
-impl Inner {
+impl Tasks {
     /// Reconciles a task as soon as its runner answers and nothing else works on the task.
     pub(crate) fn revisit(self: &Arc<Self>, id: TaskId) {
         if self.cancel.is_cancelled() || !self.revisits.begin(id) {
@@ -22,7 +22,7 @@ impl Inner {
         self.tracker.spawn(async move {
             let answered = inner.cancel.run_until_cancelled(inner.until_answered(id)).await;
             inner.revisits.end(id);
-            if let (Some(()), Some(slot)) = (answered, inner.tasks.get(id)) {
+            if let (Some(()), Some(slot)) = (answered, inner.table.get(id)) {
                 inner.reconcile_one(&slot).await;
             }
         });
@@ -32,7 +32,7 @@ impl Inner {
         let mut backoff = Backoff::new();
         loop {
             tokio::time::sleep(backoff.longer()).await;
-            let Some(slot) = self.tasks.get(id) else { return };
+            let Some(slot) = self.table.get(id) else { return };
             if slot.is_busy() {
                 continue;
             }

@@ -12,7 +12,7 @@ use model::run::{RunError, RunRecord};
 use model::task::TaskEvent;
 use runner::worker::{Session, SessionFolder};
 
-use crate::inner::{Inner, TaskSlot};
+use super::tasks::{TaskSlot, Tasks};
 use crate::spine::Mailbox as _;
 
 /// A note for a run that started a new thread.
@@ -23,7 +23,7 @@ pub(super) const NEW_THREAD: &str =
 const READ_ONLY: &str = "Codex ran in a read-only sandbox, so the agent could not change any files; set `sandbox_mode = \
      \"danger-full-access\"` in the `config.toml` that the worker's containers use";
 
-impl Inner {
+impl Tasks {
     /// Returns where Codex stores the sessions of a task, or `None` if only the runner knows this.
     pub(super) fn sessions_of(&self, slot: &TaskSlot) -> Option<SessionFolder> {
         self.runner.sessions(slot.id)

@@ -21,7 +21,7 @@ use runner::keeper::RunFiles;
 use runner::spec::{BranchChange, ContainerSandbox, Driver, FileRef, Limits, PreviousRun, SPEC_SCHEMA, SecretRef, Source, Turn};
 use runner::{RunKey, RunSpec, Supply};
 
-use crate::inner::Inner;
+use super::tasks::Tasks;
 
 /// Returns the key of the current attempt of a task's last run.
 pub(crate) fn key_of(task: &TaskRecord) -> RunKey {
@@ -29,7 +29,7 @@ pub(crate) fn key_of(task: &TaskRecord) -> RunKey {
     RunKey { task: task.task_id, run: run.number, attempt: run.attempt }
 }
 
-impl Inner {
+impl Tasks {
     /// Describes the last run of a task, which starts from `base` if the task has no base yet.
     pub(super) fn run_spec(&self, task: &TaskRecord, base: &ObjectId) -> RunSpec {
         let run = task.last_run();
@@ -102,7 +102,7 @@ fn previous(task: &TaskRecord) -> Option<PreviousRun> {
     Some(PreviousRun { run, since })
 }
 
-impl Supply for Inner {
+impl Supply for Tasks {
     fn secret(&self, reference: &SecretRef) -> Option<Secret> {
         let repository = self.environments.get(reference.repository)?.record();
         repository.secrets.get(&reference.name).cloned()
@@ -111,7 +111,7 @@ impl Supply for Inner {
     fn file<'a>(&'a self, key: RunKey, reference: &'a FileRef) -> BoxFuture<'a, io::Result<Vec<u8>>> {
         let home = Arc::clone(&self.home);
         let image = self
-            .tasks
+            .table
             .get(key.task)
             .and_then(|slot| images(&slot.record()).into_iter().find(|image| image.file.to_string() == reference.as_str()));
         let is_prompt = *reference == FileRef::prompt();
@@ -123,7 +123,7 @@ impl Supply for Inner {
     }
 
     fn mirror(&self, repository: EnvironmentId) -> Result<Mirror, RunError> {
-        self.mirror_of(repository)
+        self.environments.mirror_of(repository)
     }
 
     fn dockerfile(&self, repository: EnvironmentId) -> Option<PathBuf> {
@@ -131,12 +131,12 @@ impl Supply for Inner {
     }
 
     fn redactor(&self, repository: EnvironmentId) -> Redactor {
-        Self::redactor(self, repository)
+        self.redaction.redactor(repository)
     }
 
     fn image_built<'a>(&'a self, repository: EnvironmentId, name: &'a str, id: String) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            if let Err(error) = self.record_image(repository, name, id).await {
+            if let Err(error) = self.images.record(repository, name, id).await {
                 tracing::warn!(image = name, %error, "could not record a built image; `gc` will not remove it");
             }
         })

@@ -10,9 +10,9 @@ use model::ErrorCode;
 use model::ids::ObjectId;
 use model::problem::Problem;
 
-use crate::inner::{Inner, TaskSlot};
+use super::tasks::{TaskSlot, Tasks};
 
-impl Inner {
+impl Tasks {
     /// Returns the branch with its own commits, as a bundle.
     pub(crate) async fn bundle(&self, slot: &TaskSlot) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
         let (mirror, base, _) = self.own_commits(slot).await?;
@@ -53,7 +53,8 @@ impl Inner {
 
     /// Returns the mirror of a task's repository, to read or update the task's branch.
     pub(super) fn mirror_for(&self, task: &model::task::TaskRecord) -> Result<Mirror, Problem> {
-        self.mirror_of(task.env_id)
+        self.environments
+            .mirror_of(task.env_id)
             .map_err(|error| Problem::new(ErrorCode::MirrorMissing, error.message).hint("add the repository again"))
     }
 }

@@ -13,10 +13,10 @@ use model::names::BranchName;
 use model::run::RunError;
 use model::task::{TaskEvent, TaskRecord};
 
-use crate::inner::{Inner, TaskSlot};
+use super::tasks::{TaskSlot, Tasks};
 use crate::spine::Mailbox as _;
 
-impl Inner {
+impl Tasks {
     /// Checks the worktrees of all tasks that were not used since the last unclean stop, one after the other.
     pub(crate) fn check_worktrees(self: &Arc<Self>) {
         if self.boot.unclean_stop.is_none() {
@@ -25,7 +25,7 @@ impl Inner {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
             let check_all = async {
-                for slot in inner.tasks.all() {
+                for slot in inner.table.all() {
                     if !slot.record().last_run().is_active() {
                         inner.check_ended(&slot).await;
                     }
@@ -65,7 +65,7 @@ impl Inner {
             return Ok(vec![]);
         };
         let failed = |error: &dyn std::fmt::Display| RunError::new(ErrorCode::WorktreeFailed, error.to_string());
-        let mirror = self.mirror_of(task.env_id)?;
+        let mirror = self.environments.mirror_of(task.env_id)?;
         let Some(worktree) = self.worktree_of(&mirror, task).await? else { return Ok(vec![]) };
         if worktree.is_checked_after(&stop.boot_id).map_err(|error| failed(&error))? {
             return Ok(vec![]);

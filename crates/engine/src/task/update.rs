@@ -19,8 +19,8 @@ use model::task::{Refusal, TaskEvent, TaskRecord, TaskRequest, Update, UpdateEve
 use protocol::{Base, ConflictsQuery, ConflictsView, TaskConflicts, UpdateOutcome};
 
 use super::take_home::unreadable;
+use super::tasks::{TaskSlot, Tasks};
 use crate::environment::fetch_failed;
-use crate::inner::{Inner, TaskSlot};
 use crate::spine::Mailbox as _;
 
 /// The time limit for merging commits.
@@ -76,7 +76,7 @@ struct Plan {
     base: Base,
 }
 
-impl Inner {
+impl Tasks {
     /// Updates a task's branch, after a fetch that starts now.
     pub(crate) async fn update(
         self: &Arc<Self>,
@@ -111,7 +111,7 @@ impl Inner {
     /// Returns the commit of the task's branch on the remote.
     async fn pushed_base(&self, mirror: &Mirror, slot: &TaskSlot) -> Result<Base, Problem> {
         let branch = slot.record().branch();
-        let token = self.push_token(slot);
+        let token = self.publishing.push_token(slot.env_id);
         let token = token.as_ref().map(|(token, root)| (token, root.as_str()));
         let found = mirror.fetch_pushed(branch.as_str(), token, self.config.fetch_time_limit, self.cancel.clone()).await;
         let found = found.map_err(|error| fetch_failed(&error).into_problem(ProblemKind::Unavailable))?;
@@ -311,7 +311,7 @@ impl Inner {
             let record = other.record();
             other.id != slot.id && !record.removing && record.head() != record.base_sha.as_ref()
         };
-        let mut others: Vec<_> = self.tasks.of_environment(task.env_id).into_iter().rev().filter(has_work).collect();
+        let mut others: Vec<_> = self.table.of_environment(task.env_id).into_iter().rev().filter(has_work).collect();
         let left_out = others.len().saturating_sub(MOST_OTHERS);
         others.truncate(MOST_OTHERS);
         let looked_at = others.len();

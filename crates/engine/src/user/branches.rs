@@ -25,12 +25,12 @@ pub enum TaskUpdate {
 impl User {
     /// Returns the task's branch with its own commits, as a git bundle.
     pub async fn bundle(&self, id: &str) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
-        self.inner.bundle(self.task_slot(id)?.as_ref()).await
+        self.server.tasks.bundle(self.task_slot(id)?.as_ref()).await
     }
 
     /// Returns the task's own commits as email patches for `git am`.
     pub async fn patches(&self, id: &str) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
-        self.inner.mails(self.task_slot(id)?.as_ref()).await
+        self.server.tasks.mails(self.task_slot(id)?.as_ref()).await
     }
 
     /// Updates the task's branch to its base. If the two conflict, the branch does not change. On request, the agent is
@@ -38,24 +38,24 @@ impl User {
     pub async fn update_task(&self, id: &str, asked: UpdateTask) -> Result<TaskUpdate, Problem> {
         let slot = self.task_slot(id)?;
         let target = if asked.onto_remote { UpdateTarget::Pushed } else { UpdateTarget::Base };
-        let (outcome, base, dropped, conflicts) = match self.inner.update(&slot, asked.strategy, target).await? {
+        let (outcome, base, dropped, conflicts) = match self.server.tasks.update(&slot, asked.strategy, target).await? {
             Updated::Done { outcome, base, dropped } => (outcome, base, dropped, vec![]),
             Updated::Conflicts { base, conflicts } if asked.hand_over => {
-                self.ready_to_go_on(&slot).await?;
+                self.server.tasks.ready_to_go_on(&slot).await?;
                 let prompt = hand_over_prompt(&base.name, &base.commit, &conflicts);
                 let (run, _) = new_run(ResumeTask { prompt, ..ResumeTask::default() }, None)?;
-                self.inner.ask(&slot, TaskRequest::FollowUp(run)).await?;
+                self.server.tasks.ask(&slot, TaskRequest::FollowUp(run)).await?;
                 (UpdateOutcome::HandedOver, base, 0, conflicts)
             }
             Updated::Conflicts { base, conflicts } => {
                 return Ok(TaskUpdate::Conflicts(Box::new(UpdateConflicts::new(slot.id, base, conflicts))));
             }
         };
-        Ok(TaskUpdate::Accepted(Box::new(UpdateView { outcome, base, dropped, conflicts, task: self.inner.task_view(&slot) })))
+        Ok(TaskUpdate::Accepted(Box::new(UpdateView { outcome, base, dropped, conflicts, task: self.server.tasks.view(&slot) })))
     }
 
     /// Returns what the task's branch would conflict with: its base, and other tasks of its repository. Changes nothing.
     pub async fn conflicts(&self, id: &str, query: &ConflictsQuery) -> Result<ConflictsView, Problem> {
-        self.inner.conflicts(self.task_slot(id)?.as_ref(), query).await
+        self.server.tasks.conflicts(self.task_slot(id)?.as_ref(), query).await
     }
 }

@@ -22,30 +22,30 @@ impl User {
     /// Fetches from a repository's remote and waits for the result. The fetch continues even if the caller stops waiting.
     pub async fn fetch_environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
         let slot = self.environment_slot(id)?;
-        self.inner.environments.fetch_environment(&slot).await?;
-        Ok(self.inner.environment_view(&slot))
+        self.server.environments.fetch_environment(&slot).await?;
+        Ok(self.server.environment_view(&slot))
     }
 
     /// Retries a failed clone of a repository. Repeating the request is harmless.
     pub async fn retry_environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
         let slot = self.environment_slot(id)?;
-        self.inner.environments.retry_clone(&slot).await?;
-        Ok(self.inner.environment_view(&slot))
+        self.server.environments.retry_clone(&slot).await?;
+        Ok(self.server.environment_view(&slot))
     }
 
     /// Returns the branches and tags that a task can start from, as of the last fetch.
     pub async fn refs(&self, id: &str, query: &RefsQuery) -> Result<RefsView, Problem> {
-        self.inner.environments.refs(self.environment_slot(id)?.as_ref(), query).await
+        self.server.environments.refs(self.environment_slot(id)?.as_ref(), query).await
     }
 
     /// Rejects a name that is not a branch, tag or commit of the repository, with suggestions.
     pub async fn check_ref(&self, id: &str, name: &str) -> Result<(), Problem> {
-        self.inner.environments.check_ref(&self.environment_slot(id)?, name).await
+        self.server.environments.check_ref(&self.environment_slot(id)?, name).await
     }
 
     /// Returns the server's settings for runs whose repository does not override them.
     pub fn run_defaults(&self) -> RunDefaults {
-        let config = &self.inner.config;
+        let config = &self.server.common.config;
         RunDefaults {
             image: config.image.clone(),
             max_parallel_runs: config.max_parallel_runs,
@@ -55,7 +55,7 @@ impl User {
 
     /// Checks everything that tasks need, like `doctor`. Takes up to about a minute.
     pub async fn doctor(&self) -> Vec<Finding> {
-        let mut findings = doctor::findings(&self.inner.config).await;
+        let mut findings = doctor::findings(&self.server.common.config).await;
         findings.push(doctor::running(&self.fresh_status().await));
         findings
     }

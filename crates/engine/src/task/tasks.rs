@@ -1,0 +1,120 @@
+//! All tasks, and what the effects of decisions about them need.
+
+use std::sync::Arc;
+
+use config::Config;
+use model::problem::Problem;
+use model::run::RunPhase;
+use notifications::Notifications;
+use protocol::{Damaged, TaskView};
+use runner::Runner;
+use runner::journal::FolderWatch;
+use store::{Boot, CodexHome, Home};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::removals::Removals;
+use crate::built_images::BuiltImages;
+use crate::common::Common;
+use crate::environment::Environments;
+use crate::feed::Feed;
+use crate::publishing::Publishing;
+use crate::queue::Queue;
+use crate::reach::Revisits;
+use crate::readiness::Readiness;
+use crate::redaction::Redaction;
+use crate::spine::{Slot, Table};
+
+/// A task in memory.
+pub(crate) type TaskSlot = Slot<Tasks>;
+
+/// All tasks in memory.
+pub(crate) type TaskTable = Table<Tasks>;
+
+/// The other parts of the server that tasks need.
+pub(crate) struct TaskParts {
+    pub(crate) codex_home: CodexHome,
+    pub(crate) runner: Arc<dyn Runner>,
+    pub(crate) environments: Arc<Environments>,
+    pub(crate) publishing: Arc<Publishing>,
+    pub(crate) images: Arc<BuiltImages>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) redaction: Arc<Redaction>,
+    pub(crate) notifications: Arc<Notifications>,
+    pub(crate) watch: Arc<FolderWatch>,
+}
+
+/// All tasks.
+pub(crate) struct Tasks {
+    pub(crate) table: TaskTable,
+    pub(crate) damaged: Vec<Damaged>,
+    pub(super) config: Arc<Config>,
+    pub(super) home: Arc<Home>,
+    pub(super) boot: Arc<Boot>,
+    pub(super) codex_home: CodexHome,
+    pub(super) runner: Arc<dyn Runner>,
+    pub(super) environments: Arc<Environments>,
+    pub(super) publishing: Arc<Publishing>,
+    pub(super) images: Arc<BuiltImages>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) redaction: Arc<Redaction>,
+    pub(super) notifications: Arc<Notifications>,
+    pub(super) feed: Feed,
+    pub(super) queue: Arc<Queue>,
+    pub(super) watch: Arc<FolderWatch>,
+    pub(super) tracker: TaskTracker,
+    pub(super) cancel: CancellationToken,
+    /// Which items in the trash need no further work.
+    pub(super) removals: Removals,
+    /// The tasks whose state is asked for again, because their runner did not answer.
+    pub(super) revisits: Revisits,
+    /// Held for reading while something is being created.
+    pub(super) creating: tokio::sync::RwLock<()>,
+    /// Makes requests with the same key wait for each other.
+    pub(super) keys: tokio::sync::Mutex<()>,
+}
+
+impl Tasks {
+    /// Creates the tasks. Their records are added later.
+    pub(crate) fn new(common: Common, parts: TaskParts, damaged: Vec<Damaged>) -> Arc<Self> {
+        Arc::new(Self {
+            table: TaskTable::default(),
+            damaged,
+            config: common.config,
+            home: common.home,
+            boot: common.boot,
+            codex_home: parts.codex_home,
+            runner: parts.runner,
+            environments: parts.environments,
+            publishing: parts.publishing,
+            images: parts.images,
+            readiness: parts.readiness,
+            redaction: parts.redaction,
+            notifications: parts.notifications,
+            feed: common.feed,
+            queue: common.queue,
+            watch: parts.watch,
+            tracker: common.tracker,
+            cancel: common.cancel,
+            removals: Removals::default(),
+            revisits: Revisits::default(),
+            creating: tokio::sync::RwLock::default(),
+            keys: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Fails if no worker could run the task now.
+    pub(crate) async fn ready_to_go_on(&self, slot: &TaskSlot) -> Result<(), Problem> {
+        self.readiness.able_worker(self.environments.record(slot.env_id).as_deref()).await
+    }
+
+    /// Returns a task as clients see it.
+    pub(crate) fn view(&self, slot: &TaskSlot) -> TaskView {
+        let name = self.environments.record(slot.env_id).map(|environment| environment.name.clone());
+        let record = slot.record();
+        let is_queued = record.last_run().phase == RunPhase::Queued;
+        let place = is_queued.then(|| self.queue.place(slot.id)).flatten();
+        let activity = slot.activity().filter(|_| record.last_run().is_active());
+        TaskView { activity, ..TaskView::new(&record, name, slot.progress(), place) }
+    }
+}
