@@ -44,7 +44,7 @@ proptest! {
         let task = &world.task;
         prop_assert!(task.question.is_some() || !task.last_run().is_active(), "{task:?}");
         let is_published = task.publication.as_ref().is_none_or(|publication| !publication.status.is_under_way());
-        prop_assert!(is_published, "{task:?}");
+        prop_assert!(is_published && task.updating.is_none() && task.notices.is_empty(), "{task:?}");
     }
 
     #[test]

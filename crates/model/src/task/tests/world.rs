@@ -136,9 +136,10 @@ impl World {
         let mut run = samples::new_run(&format!("Prompt {}", self.requests));
         run.idempotency_key.clone_from(&key);
         let follow_up = self.task.follow_ups.first().map_or(1, |follow_up| follow_up.number);
-        match number % 17 {
+        match number % 16 {
             0 => TaskRequest::Resume(run),
-            1 | 2 => TaskRequest::FollowUp(run),
+            1 => TaskRequest::FollowUp(run),
+            2 => TaskRequest::Update(Box::new(self.update(number))),
             3 => TaskRequest::EditFollowUp(follow_up, run),
             4 => TaskRequest::RewordFollowUp(follow_up, Prompt::parse("Other words").expect("the prompt is valid")),
             5 => TaskRequest::RemoveFollowUp(follow_up),
@@ -151,20 +152,19 @@ impl World {
             12 => TaskRequest::Answer(None, Answer::Fetch),
             13 => TaskRequest::Answer(self.task.question.as_ref().map(|question| question.number), Answer::Skip),
             14 => TaskRequest::Stop,
-            15 => TaskRequest::Remove,
-            _ => TaskRequest::Update(Box::new(self.update(number))),
+            _ => TaskRequest::Remove,
         }
     }
 
     /// Returns an update of the branch that fits, or one that was planned before the branch changed.
     fn update(&self, number: u8) -> Update {
-        let base = self.task.base_sha.clone().filter(|_| number < 200).unwrap_or(samples::sha('e'));
+        let base = self.task.base_sha.clone().filter(|_| number < 48).unwrap_or(samples::sha('e'));
         Update {
             after_run: self.task.last_run().number,
             strategy: UpdateStrategy::Rebase,
             from_head: self.task.head().cloned().unwrap_or(samples::sha('a')),
             from_base: base,
-            to_base: samples::sha(if number.is_multiple_of(2) { 'c' } else { 'd' }),
+            to_base: samples::sha(if self.requests.is_multiple_of(2) { 'c' } else { 'd' }),
             to_head: samples::sha('9'),
             at: self.now,
         }
@@ -194,6 +194,10 @@ impl World {
         let error = || RunError::new(ErrorCode::Network, "the connection was lost");
         let current = self.task.last_run().attempt;
         let is_stopping = matches!(self.task.last_run().phase, RunPhase::Stopping);
+        if matches!(effect, TaskEffect::Prepare { .. }) {
+            // An update is finished before a worktree is prepared.
+            self.move_branch(result);
+        }
         match effect {
             TaskEffect::Prepare { attempt } if is_stopping || result % 8 == 1 => {
                 self.happen(&TaskEvent::PreparationFailed { attempt, error: error() });
@@ -237,12 +241,8 @@ impl World {
                 self.happen(&TaskEvent::RunFinished { attempt, end });
             }
             TaskEffect::Vacate => self.happen(&TaskEvent::Vacated),
-            TaskEffect::CleanUp => {}
-            TaskEffect::MoveBranch => match self.task.updating.clone() {
-                Some(_) if result % 8 == 1 => self.happen(&TaskEvent::Update(UpdateEvent::Abandoned)),
-                Some(update) => self.happen(&TaskEvent::Update(UpdateEvent::Done(update))),
-                None => {}
-            },
+            TaskEffect::CleanUp => assert!(self.is_removed, "only what is removed is cleaned up"),
+            TaskEffect::MoveBranch => self.move_branch(result),
             TaskEffect::Notify => {
                 let numbers = self.task.notices.iter().map(|notice| notice.number).collect();
                 self.happen(&TaskEvent::Notified(numbers));
@@ -263,6 +263,13 @@ impl World {
             (_, false) => PublicationEvent::Pushed { attempt, sha: samples::sha('b') },
         };
         self.happen(&TaskEvent::Publication(event));
+    }
+
+    fn move_branch(&mut self, result: u8) {
+        if let Some(update) = self.task.updating.clone() {
+            let event = if result % 8 == 1 { UpdateEvent::Abandoned } else { UpdateEvent::Done(update) };
+            self.happen(&TaskEvent::Update(event));
+        }
     }
 
     fn dequeue(&mut self) {
@@ -296,6 +303,8 @@ impl World {
         assert_eq!(reconcile(&self.task, &Observation { busy: true, holder }), vec![]);
         let events = reconcile(&self.task, &Observation { busy: false, holder });
         assert!(events.is_empty() || is_unfinished(&self.task), "recovery looks at the task: {events:?}");
+        let unknown = reconcile(&self.task, &Observation { busy: false, holder: Holder::Unreachable });
+        assert!(unknown.iter().all(|event| events.contains(event)), "without an answer, nothing is concluded");
         events
     }
 
@@ -327,7 +336,9 @@ fn check(before: &TaskRecord, decision: &TaskDecision, now: Timestamp) {
     let is_updated = after.updates.len() > before.updates.len();
     assert!(before.base_sha.is_none() || after.base_sha == before.base_sha || is_updated, "without an update, the base stays");
     assert!(!is_updated || after.updates.last() == before.updating.as_deref(), "an update is recorded before it happens");
+    assert!(is_updated || after.updates == before.updates, "updates are only added");
     assert!(after.notices.iter().all(|notice| notice.number <= after.notices_made), "numbers are not reused");
+    assert!(after.notices.is_sorted_by(|one, other| one.number < other.number), "notifications keep their order");
     assert!(after.notices_made >= before.notices_made);
     let is_active = after.last_run().is_active();
     assert!(after.archived_at.is_none() || !is_active, "an archived task is at rest");
@@ -348,8 +359,12 @@ fn check(before: &TaskRecord, decision: &TaskDecision, now: Timestamp) {
             | TaskEffect::StopRun { attempt }
             | TaskEffect::Finish { attempt } => assert!(*attempt == current && is_active, "{effect:?} is for the active run"),
             TaskEffect::Vacate | TaskEffect::CleanUp => assert!(after.removing && !is_active, "only a task at rest is removed"),
-            TaskEffect::MoveBranch => assert!(after.updating.is_some(), "an update is recorded before anything moves"),
-            TaskEffect::Notify => assert!(!after.notices.is_empty(), "a notification is recorded before it is sent"),
+            TaskEffect::MoveBranch => {
+                assert!(after.updating.is_some() && !after.removing, "an update is recorded before anything moves");
+            }
+            TaskEffect::Notify => {
+                assert!(!after.notices.is_empty() && !after.removing, "a notification is recorded before it is sent");
+            }
             TaskEffect::Publish { attempt } => {
                 let publication = after.publication.as_ref().expect("the task is published");
                 assert!(*attempt == publication.attempt && publication.status.is_under_way());
