@@ -116,6 +116,22 @@ fn a_stop_reaches_a_run_whose_runner_was_away() {
 }
 
 #[test]
+fn a_stop_is_repeated_until_it_is_answered() {
+    for fault in [Fault::LostRequest, Fault::LostAnswer, Fault::Away(Duration::from_millis(100))] {
+        let bench = Bench::new(11, 0, None);
+        let server = bench.server();
+        let repository = bench.add_repository(&server);
+        let task = server.task(&repository, "wait");
+        server.until(&task, "running");
+        bench.host.order([Some(fault), Some(fault)]);
+        server.run(async |user| user.stop_task(&task).await.expect("accepted"));
+        server.until(&task, "stopped");
+        assert_eq!(bench.host.ledger().faults, 2, "{fault:?}");
+        server.end(Ending::ShutDown);
+    }
+}
+
+#[test]
 fn a_run_that_is_stopped_before_its_runner_got_it_never_starts() {
     let bench = Bench::new(6, 0, None);
     let server = bench.server();
