@@ -29,7 +29,7 @@ const ANSWER_LIMIT_BYTES: usize = 256 * 1024;
 
 /// Runs checks, and caches the answer for each image.
 #[derive(Debug)]
-pub struct ContainerChecks {
+pub(crate) struct ContainerChecks {
     program: Vec<String>,
     environment: Vec<(OsString, OsString)>,
     known: Mutex<HashMap<Option<String>, (Instant, ContainerCheck)>>,
@@ -41,7 +41,7 @@ pub struct ContainerChecks {
 
 impl ContainerChecks {
     /// Creates an empty cache. Nothing is checked yet.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             program: config.container_program.clone(),
             environment: engine_environment(config),
@@ -52,13 +52,13 @@ impl ContainerChecks {
     }
 
     /// Returns the last answer about an image, and whether it is still fresh.
-    pub fn last(&self, image: Option<&str>) -> Option<(ContainerCheck, bool)> {
+    pub(crate) fn last(&self, image: Option<&str>) -> Option<(ContainerCheck, bool)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&image.map(str::to_owned)).map(|(at, check)| (check.clone(), at.elapsed() < self.believed))
     }
 
     /// Returns a fresh answer. Runs a check if there is none.
-    pub async fn fresh(&self, image: Option<&str>) -> ContainerCheck {
+    pub(crate) async fn fresh(&self, image: Option<&str>) -> ContainerCheck {
         if let Some((check, true)) = self.last(image) {
             return check;
         }
@@ -124,7 +124,7 @@ pub(super) async fn check_for_harvest(config: &Config, script: &Script) -> Conta
 }
 
 /// Adds an answer to the worker's status.
-pub fn told(mut status: WorkerStatus, check: Option<ContainerCheck>) -> WorkerStatus {
+pub(crate) fn told(mut status: WorkerStatus, check: Option<ContainerCheck>) -> WorkerStatus {
     let Some(check) = check else {
         status.problem = Some("the container engine has not been checked yet".to_owned());
         status.hints = vec!["try again in a moment".to_owned()];
@@ -142,7 +142,7 @@ pub fn told(mut status: WorkerStatus, check: Option<ContainerCheck>) -> WorkerSt
 }
 
 /// Returns why no run can be started, or `None` if runs can be started.
-pub fn problem(check: &ContainerCheck) -> Option<Problem> {
+pub(super) fn problem(check: &ContainerCheck) -> Option<Problem> {
     if check.usable {
         return None;
     }

@@ -22,13 +22,13 @@ use super::variables::API_KEY;
 use crate::spec::RunSpec;
 
 /// The variable that names the folder with a run's copy of the login.
-pub const LOGIN_FOLDER: &str = "CODEX_DOCKER_AUTH";
+pub(crate) const LOGIN_FOLDER: &str = "CODEX_DOCKER_AUTH";
 
 /// The hosts that Codex with an account needs to reach the model and renew its login.
 const ACCOUNT_HOSTS: &[&str] = &["chatgpt.com", "auth.openai.com"];
 
 /// Returns the label of all containers of a home. Labels are separated by commas, so the path must not contain one.
-pub fn home_label(home: &Path) -> String {
+pub(crate) fn home_label(home: &Path) -> String {
     let mut label = "home=".to_owned();
     for c in home.to_string_lossy().chars() {
         if c == ',' || c == '%' || c.is_whitespace() || c.is_control() {
@@ -41,7 +41,7 @@ pub fn home_label(home: &Path) -> String {
 }
 
 /// Returns the labels of all containers of a task.
-pub fn task_labels(home: &Path, task: TaskId) -> [String; 2] {
+pub(crate) fn task_labels(home: &Path, task: TaskId) -> [String; 2] {
     [home_label(home), format!("task={task}")]
 }
 

@@ -48,7 +48,7 @@ struct Built {
 
 /// What to export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HarvestMode {
+pub(crate) enum HarvestMode {
     /// All work: the agent's own commits, and a commit of uncommitted changes.
     Work,
     /// Only the files of the worktree. The agent repository is put aside and replaced.
@@ -69,7 +69,7 @@ impl HarvestMode {
 
 /// A request to export the work of a run.
 #[derive(Debug)]
-pub struct Harvest<'a> {
+pub(crate) struct Harvest<'a> {
     /// What to export.
     pub mode: HarvestMode,
     /// The folders of the task's containers.
@@ -94,7 +94,7 @@ pub struct Harvest<'a> {
 
 /// Why an agent's work could not be exported.
 #[derive(Debug, thiserror::Error)]
-pub enum HarvestError {
+pub(crate) enum HarvestError {
     /// The agent left its repository or its files in an unreadable state.
     #[error("{0}")]
     Unusable(String),
@@ -111,7 +111,7 @@ const KILLED: i32 = 128 + 9;
 
 impl HarvestError {
     /// Whether the export was killed, so that another attempt may succeed.
-    pub fn was_killed(&self) -> bool {
+    pub(crate) fn was_killed(&self) -> bool {
         use std::os::unix::process::ExitStatusExt as _;
         match self {
             Self::Program(RunProgramError::Failed { status, .. }) => status.signal().is_some() || status.code() == Some(KILLED),
@@ -121,7 +121,7 @@ impl HarvestError {
 }
 
 /// Calls the container program for everything except runs.
-pub struct Housekeeping {
+pub(crate) struct Housekeeping {
     program: Vec<String>,
     environment: Vec<(OsString, OsString)>,
     redactor: Redactor,
@@ -129,7 +129,7 @@ pub struct Housekeeping {
 
 impl Housekeeping {
     /// Calls the container program of the settings. The redactor masks what the program prints.
-    pub fn new(config: &Config, redactor: Redactor) -> Self {
+    pub(crate) fn new(config: &Config, redactor: Redactor) -> Self {
         Self { program: config.container_program.clone(), environment: engine_environment(config), redactor }
     }
 
@@ -143,7 +143,7 @@ impl Housekeeping {
     }
 
     /// Exports the agent's work to the output folder.
-    pub async fn harvest(&self, harvest: &Harvest<'_>, cancel: CancellationToken) -> Result<(), HarvestError> {
+    pub(crate) async fn harvest(&self, harvest: &Harvest<'_>, cancel: CancellationToken) -> Result<(), HarvestError> {
         let owner = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let command = self.command().args(["harvest", "--mode", harvest.mode.as_str(), "--worktree"]).arg(harvest.worktree);
         let command = command.arg("--git-dir").arg(&harvest.folders.twin).arg("--out").arg(harvest.out);
@@ -168,7 +168,7 @@ impl Housekeeping {
     }
 
     /// Builds a repository's own image, and returns its ID if the program reports it. This is fast if nothing has changed.
-    pub async fn build(
+    pub(crate) async fn build(
         &self,
         dockerfile: &Path,
         image: &str,
@@ -181,7 +181,7 @@ impl Housekeeping {
     }
 
     /// Returns what uses these images. Images that the container engine does not have are omitted.
-    pub async fn image_usage(&self, ids: &BTreeSet<String>) -> Result<Vec<ImageUsage>, RunProgramError> {
+    pub(crate) async fn image_usage(&self, ids: &BTreeSet<String>) -> Result<Vec<ImageUsage>, RunProgramError> {
         let command = self.command().args(["image", "usage"]).args(ids);
         let asked = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).deadline(IMAGE_LIMIT).run_ok().await?;
         serde_json::from_slice(&asked.stdout).map_err(|_| RunProgramError::Failed {
@@ -192,7 +192,7 @@ impl Housekeeping {
     }
 
     /// Removes an image, unless a container uses it or it has any other name. Returns whether the image is gone.
-    pub async fn remove_image(&self, id: &str, names: &BTreeSet<String>) -> Result<bool, RunProgramError> {
+    pub(crate) async fn remove_image(&self, id: &str, names: &BTreeSet<String>) -> Result<bool, RunProgramError> {
         let names = names.iter().flat_map(|name| ["--name", name.as_str()]);
         let command = self.command().args(["image", "remove", id]).args(names);
         let done = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).deadline(IMAGE_LIMIT).run_ok().await?;
@@ -200,14 +200,14 @@ impl Housekeeping {
     }
 
     /// Makes this server's user the owner of a folder that a container's root wrote to.
-    pub async fn give_back(&self, folder: &Path, image: Option<&str>, label: &str) -> Result<(), RunProgramError> {
+    pub(crate) async fn give_back(&self, folder: &Path, image: Option<&str>, label: &str) -> Result<(), RunProgramError> {
         let command = self.command().arg("give-back").arg(folder).args(["--label", label]);
         let command = command.args(image.iter().flat_map(|image| ["--image", image]));
         command.deadline(HARVEST_LIMIT).run_ok().await.map(drop)
     }
 
     /// Ends and removes all abandoned containers with these labels.
-    pub async fn reap(&self, labels: &[String]) -> Result<(), RunProgramError> {
+    pub(crate) async fn reap(&self, labels: &[String]) -> Result<(), RunProgramError> {
         let command = self.command().args(["reap", "--if-reachable"]).args(labels.iter().flat_map(|label| ["--label", label]));
         command.deadline(REAP_LIMIT).run_ok().await.map(drop)
     }

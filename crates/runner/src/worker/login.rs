@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use store::{CodexHome, FoundCopy, LoginCopy};
 
-pub use account::Due;
+pub(crate) use account::Due;
 use account::{CopyState, TOKENS};
 use jiff::Timestamp;
 use model::ErrorCode;

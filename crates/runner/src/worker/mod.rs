@@ -2,7 +2,7 @@
 //!
 //! A worker is a program that follows one contract (`exec --json … -`, the prompt on stdin, JSONL on stdout). Only listed
 //! variables of the server's environment reach it. The built-in worker is this program, started as `codex-docker`. This module
-//! knows the contract, but nothing about Docker.
+//! knows the contract, but nothing about Docker. Invariant: only `kind` distinguishes the kinds of workers.
 
 mod call;
 mod check;
@@ -18,14 +18,18 @@ mod script;
 mod session;
 mod variables;
 
-pub use check::{ContainerChecks, check, problem, told};
-pub use container::{LOGIN_FOLDER, home_label, task_labels};
+pub use check::check;
+pub(crate) use check::{ContainerChecks, told};
+pub(crate) use container::{LOGIN_FOLDER, home_label, task_labels};
 pub use find::{Worker, WorkerProblem};
-pub use harvest::{Harvest, HarvestError, HarvestMode, Housekeeping, emptied, own_image};
+pub(crate) use harvest::{Harvest, HarvestError, HarvestMode, Housekeeping};
+pub use harvest::{emptied, own_image};
 pub use kind::LoginCommand;
 pub(crate) use kind::{PrepareRequest, Site, image_of};
-pub use login::{Due, Login, RefusedLogin};
-pub use request::{Cleanup, ContainerFolders, ContainerRun, RunCall, ToRead, WorkerCall};
+pub use login::Login;
+pub(crate) use login::{Due, RefusedLogin};
+pub use request::{Cleanup, ContainerFolders};
+pub(crate) use request::{ContainerRun, RunCall, ToRead, WorkerCall};
 pub use sandbox::was_read_only;
 pub use script::cannot_mount;
 pub use session::{Session, SessionFolder};

@@ -7,7 +7,7 @@ use durable::blocking;
 use futures_util::future::BoxFuture;
 use model::ErrorCode;
 use model::environment::EnvironmentRecord;
-use model::ids::{EnvironmentId, TaskId};
+use model::ids::TaskId;
 use model::names::VariableName;
 use model::problem::Problem;
 use model::run::RunError;
@@ -23,8 +23,8 @@ use super::super::login::Login;
 use super::super::request::{Cleanup, IMAGES_INSIDE, RunCall};
 use super::super::session::SessionFolder;
 use super::super::variables::{API_KEY, CONTAINER_NAMES};
-use super::{Confidentiality, Draft, FoundWorker, LoginCommand, PrepareRequest, Site, WorkerKind, image_of};
-use crate::spec::{ContainerSandbox, Sandbox};
+use super::{Confidentiality, Draft, FoundWorker, LoginCommand, PrepareRequest, Site, WorkerKind};
+use crate::spec::{ContainerSandbox, ImageRef, Sandbox};
 
 /// The built-in worker.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl BuiltIn {
         let named = repository.and_then(|repository| repository.container.image.as_deref()).or(site.config.image.as_deref());
         let check = site.checks.fresh(named).await;
         // An image with the repository's own Dockerfile is built when a run needs it.
-        let builds = container.image == crate::spec::ImageRef::Built;
+        let builds = container.image == ImageRef::Built;
         match problem(&check) {
             Some(problem) if !(builds && check.status.engine.is_some()) => return Err(problem),
             Some(_) | None => {}
@@ -140,10 +140,6 @@ impl WorkerKind for BuiltIn {
 
     fn names_its_program(&self) -> bool {
         false
-    }
-
-    fn image(&self, _site: Site<'_>, container: &ContainerSandbox, repository: EnvironmentId) -> Option<String> {
-        image_of(container, repository)
     }
 
     fn ready<'a>(&'a self, site: Site<'a>, repository: Option<&'a EnvironmentRecord>) -> BoxFuture<'a, Result<(), Problem>> {
