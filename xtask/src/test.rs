@@ -150,11 +150,21 @@ fn tests(root: &Path, arguments: &[String]) -> Command {
     let mut command = cargo(root);
     if tools::has_nextest(root) {
         command.args(["nextest", "run", "--no-fail-fast"]);
+        if !arguments.iter().any(|argument| argument.starts_with("--test-threads") || argument.starts_with("-j")) {
+            command.arg(format!("--test-threads={}", test_threads()));
+        }
     } else {
         command.args(["test", "--tests", "--no-fail-fast"]);
     }
     command.args(scope(arguments)).args(arguments);
     command
+}
+
+/// Returns how many tests run at the same time. Most of the slow tests wait for servers, containers and time limits, so there are more tests
+/// than processors.
+fn test_threads() -> usize {
+    const PER_PROCESSOR: usize = 2;
+    PER_PROCESSOR * std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Crates whose tests start containers.
