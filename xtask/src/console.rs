@@ -52,7 +52,8 @@ pub(crate) fn run(command: &mut Command) -> Result<(), StepError> {
     }
 }
 
-fn spoken(duration: Duration) -> String {
+/// Formats a duration for people.
+pub(crate) fn spoken(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if seconds < 60 { format!("{:.1} s", duration.as_secs_f64()) } else { format!("{} min {:02} s", seconds / 60, seconds % 60) }
 }

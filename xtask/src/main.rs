@@ -11,6 +11,7 @@ mod diagram;
 mod docker;
 mod docs;
 mod fuzz;
+mod long;
 mod openapi;
 mod packages;
 mod schemathesis;
@@ -43,6 +44,8 @@ Usage: cargo xtask <command>
   chaos --runner [SEED] [STORMS]
                           Kill servers whose runs execute elsewhere, at a fake runner that loses requests and answers
                           Defaults: a new seed, 100 storms
+  long [TEST...]          Run the tests that take hours, and print their results with the commit
+                          Tests: kills, containers, power, runner, fuzz, api; default: all of them
   screenshots             Take the screenshots for the README in Chromium
   book                    Build the documentation as a website in target/book with mdBook
   fuzz [TARGET] [--seconds N] [--merge]
@@ -86,6 +89,8 @@ enum CommandError {
     #[error(transparent)]
     Fuzz(#[from] fuzz::FuzzError),
     #[error(transparent)]
+    Long(#[from] long::LongError),
+    #[error(transparent)]
     Diagram(#[from] diagram::DiagramError),
     #[error(transparent)]
     Codex(#[from] codex::CodexError),
@@ -122,6 +127,7 @@ fn run(arguments: &[String]) -> Result<(), CommandError> {
         [command, version] if command == "codex" => codex::run(root(), version)?,
         [command] if command == "schemathesis" => schemathesis::run(root()).map_err(CommandError::Schemathesis)?,
         [command, rest @ ..] if command == "chaos" && rest.len() <= 5 => chaos::run(root(), rest)?,
+        [command, tests @ ..] if command == "long" => long::run(root(), tests)?,
         [command, rest @ ..] if command == "fuzz" => fuzz::run(root(), &fuzz::FuzzArguments::parse(rest)?)?,
         [command] if command == "docs" => {
             docs::run(root()).map_err(CommandError::Docs)?;
