@@ -113,7 +113,7 @@ impl Engine {
         self.server.sessions.is_open(secret, host, jiff::Timestamp::now())
     }
 
-    /// Returns the ID of the session with this secret, as listed by [`Engine::sessions`].
+    /// Returns the ID of the session with this secret, as listed by [`User::sessions`].
     pub fn session_id(&self, secret: &str) -> String {
         crate::sessions::Sessions::id_of(secret)
     }

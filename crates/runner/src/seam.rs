@@ -93,7 +93,7 @@ pub enum JournalNews {
     Ended,
 }
 
-/// A request to a running attempt.
+/// A request to a running attempt. Requests that steer a turn or answer a question of the agent will be further variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunRequest {
     /// End the attempt. What it did until then is kept.

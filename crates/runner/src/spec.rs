@@ -78,7 +78,7 @@ pub struct RunSpec {
     pub files: Vec<FileRef>,
 }
 
-/// How Codex is run.
+/// How Codex is run. Codex's app server will be a further variant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Driver {
