@@ -17,9 +17,9 @@ use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
 use model::task::{TaskEvent, TaskRecord};
 use printable::printable_line;
 use process::Redactor;
-use runner::Integrity;
 use runner::journal::Tail;
 use runner::keeper::{ExitRecord, RunFiles};
+use runner::{Integrity, RunKey};
 use tokio_util::sync::CancellationToken;
 
 use super::commit::Committed;
@@ -50,11 +50,17 @@ impl Tasks {
                 let log_bytes = fs_err::metadata(files.journal()).map_or(0, |found| found.len());
                 COUNTED.run(&end, log_bytes);
                 self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end) }).await;
-                until_reached(&self.cancel, || self.runner.forget(key)).await;
+                self.forget_later(key);
             }
             // Leave the run as it is: recovery finishes it as soon as the disk is readable again.
             Err(error) => tracing::error!(task = %slot.id, %error, "could not finish a run; recovery retries"),
         }
+    }
+
+    /// Has the runner forget an attempt whose end is recorded. If the server stops first, the next sweep does this.
+    fn forget_later(self: &Arc<Self>, key: RunKey) {
+        let inner = Arc::clone(self);
+        self.tracker.spawn(async move { until_reached(&inner.cancel, || inner.runner.forget(key)).await });
     }
 
     /// Returns the result of the run, or `None` if this is cancelled before its work is committed.
