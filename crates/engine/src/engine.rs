@@ -13,8 +13,8 @@ use runner::Runner;
 
 use crate::caller::Caller;
 use crate::server::{ChosenRunner, Server};
-use crate::sessions::Browser;
 use crate::user::User;
+use sign_in::Browser;
 
 /// How long to wait for running work at shutdown. Interrupted work can be repeated safely, and the next server does so.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
@@ -115,7 +115,7 @@ impl Engine {
 
     /// Returns the ID of the session with this secret, as listed by [`User::sessions`].
     pub fn session_id(&self, secret: &str) -> String {
-        crate::sessions::Sessions::id_of(secret)
+        sign_in::Sessions::id_of(secret)
     }
 
     /// Returns the public URL of the pages, if one is set.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use config::Config;
 use durable::crash::{self, CrashPoint};
-use forge::{EditPullRequest, Forge, ForgeError, Forges, NewPullRequest};
+use forge::{EditPullRequest, Following, Forge, ForgeError, Forges, NewPullRequest};
 use git::{Mirror, PushError, PushRequest};
 use model::ErrorCode;
 use model::environment::EnvironmentRecord;
@@ -24,8 +24,7 @@ use process::RunProgramError;
 use tokio_util::sync::CancellationToken;
 
 use crate::common::Common;
-use crate::environment::{Environments, fetch_failed};
-use crate::following::Following;
+use crate::environment::Environments;
 use crate::redaction::Redaction;
 
 /// The paths of pull request templates, in the order in which GitHub looks for them.
@@ -277,7 +276,7 @@ fn push_failed(error: PushError, branch: &BranchName) -> PublishError {
             .hint("fix the reported problem, then push again; nothing has changed on the remote");
             error.into()
         }
-        PushError::Network(error) => fetch_failed(&error).into(),
+        PushError::Network(error) => error.to_run_error().into(),
     }
 }
 

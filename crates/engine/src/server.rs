@@ -30,16 +30,16 @@ use crate::common::Common;
 use crate::environment::{EnvironmentSlot, Environments, Tenants};
 use crate::feed::Feed;
 use crate::follow_pull_requests::PullRequests;
-use crate::password::Password;
 use crate::publishing::Publishing;
 use crate::queue::Queue;
 use crate::readiness::Readiness;
 use crate::recovery::Recovery;
 use crate::redaction::Redaction;
-use crate::sessions::Sessions;
 use crate::spine::Mailbox as _;
 use crate::task::{TaskParts, Tasks};
 use crate::trash::Trash;
+use sign_in::Password;
+use sign_in::Sessions;
 
 /// Where runs execute.
 pub(crate) enum ChosenRunner {

@@ -30,11 +30,12 @@ use crate::caller::Caller;
 use crate::environment::EnvironmentSlot;
 use crate::metrics::exposition;
 use crate::server::Server;
-use crate::sessions::SessionView;
 use crate::spine::Mailbox as _;
-use crate::task::{Changes, PictureSide, Reach, Review, ReviewPart, ReviewState, TaskSlot};
-use crate::times::LineTimes;
+use crate::task::{Changes, PictureSide, Review, ReviewPart, ReviewState, TaskSlot};
 pub use branches::TaskUpdate;
+use run_logs::LineTimes;
+use run_logs::Reach;
+use sign_in::SessionView;
 pub use surroundings::RunDefaults;
 
 /// How long to wait for a removal: longer than it takes to stop a run.

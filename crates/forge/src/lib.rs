@@ -6,6 +6,7 @@
 mod api;
 mod calls;
 mod error;
+mod following;
 mod forgejo;
 mod github;
 mod gitlab;
@@ -24,6 +25,7 @@ use model::secret::Secret;
 
 pub use calls::Call;
 pub use error::ForgeError;
+pub use following::Following;
 pub use table::Forges;
 
 /// A pull request to open.

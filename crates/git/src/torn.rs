@@ -18,6 +18,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, fsync, openat, renameat};
 use rustix::io::Errno;
 
 use super::admin;
+use super::land::named;
 use super::snapshot_error::SnapshotError;
 use super::staging::Staging;
 use super::worktree::Worktree;
@@ -48,6 +49,33 @@ pub struct Compared {
     pub edited: Vec<String>,
     /// Damaged files that could not be restored, each with the reason.
     pub failed: Vec<String>,
+}
+
+impl Compared {
+    /// Returns what people should know about the comparison.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.restored.is_empty() {
+            let kept = self
+                .replaced
+                .as_ref()
+                .map_or_else(String::new, |folder| format!("; the damaged files are in `{}`", folder.display()));
+            notes.push(format!(
+                "the machine stopped unexpectedly and left files empty or incomplete; restored from the last commit: {}{kept}",
+                named(&self.restored)
+            ));
+        }
+        if !self.edited.is_empty() {
+            notes.push(format!("these files differ from the last commit and were left unchanged: {}", named(&self.edited)));
+        }
+        if !self.failed.is_empty() {
+            notes.push(format!(
+                "the machine stopped unexpectedly and left files empty or incomplete; could not restore {}",
+                named(&self.failed)
+            ));
+        }
+        notes
+    }
 }
 
 /// The state of a file compared with the commit's version.

@@ -11,6 +11,7 @@ mod queue;
 mod refs;
 pub mod settings;
 mod task;
+mod task_filter;
 mod trash;
 mod update;
 
@@ -43,6 +44,7 @@ pub use query::{Archived, ConflictsQuery, DiffFormat, DiffQuery, FeedQuery, Foll
 pub use queue::{QueueItem, QueueView};
 pub use refs::{FetchView, RefItem, RefKind, RefsView};
 pub use task::{RunView, TaskView};
+pub use task_filter::TaskFilter;
 pub use trash::{
     BuiltImage, CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, ImageUse, MirrorRepack, NotDeleted, RepackState,
     TaskDisk, TrashItem, TrashKind,

@@ -40,6 +40,8 @@ const WALLS: &[(&str, &[&str])] = &[
     ("client", &["clap", "config", "durable", "forge", "fs-err", "git", "process", "runner", "rustix", "store"]),
     ("protocol", &["client", "fs-err", "process", "reqwest", "rustix", "store", "tokio"]),
     ("store", &["config", "forge", "git", "protocol", "reqwest", "runner"]),
+    ("sign-in", &["axum", "engine", "git", "protocol", "reqwest", "runner"]),
+    ("run-logs", &["axum", "durable", "engine", "git", "protocol", "reqwest", "runner", "store"]),
     ("forge", &["config", "durable", "fs-err", "git", "process", "rustix", "store", "tokio"]),
     ("notifications", &["config", "forge", "git", "process", "protocol", "runner"]),
     ("config", &["durable", "forge", "git", "reqwest", "store", "tokio"]),

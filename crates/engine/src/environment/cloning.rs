@@ -14,7 +14,6 @@ use model::run::RunError;
 use protocol::{FeedEvent, Progress};
 
 use super::environments::{EnvironmentSlot, Environments};
-use super::failures::clone_failed;
 use crate::spine::Mailbox as _;
 
 impl Environments {
@@ -67,7 +66,7 @@ impl Environments {
             cancel: slot.cancel_clone.clone(),
             deadline: self.config.clone_time_limit,
         };
-        self.git.clone_mirror(request).await.map_err(|error| clone_failed(&error))
+        self.git.clone_mirror(request).await.map_err(|error| error.to_run_error())
     }
 
     fn clone_progressed(&self, slot: &EnvironmentSlot, step: &git::Progress) {

@@ -13,7 +13,7 @@ use printable::printable_line;
 use protocol::{RefItem, RefKind, RefsQuery, RefsView};
 
 use super::environments::{EnvironmentSlot, Environments};
-use super::failures::{fetch_failed, not_ready};
+use super::failures::not_ready;
 
 /// The maximum number of branches and tags in a list: more than anyone reads, and few enough for a page.
 const MOST_REFS: usize = 2000;
@@ -39,7 +39,7 @@ impl Environments {
             fetched
         });
         let fetched = fetched.await.map_err(Problem::internal)?;
-        fetched.map_err(|error| fetch_failed(&error).into_problem(ProblemKind::Unavailable))
+        fetched.map_err(|error| error.to_run_error().into_problem(ProblemKind::Unavailable))
     }
 
     /// Returns the branches and tags that a task can start from, as of the last fetch.

@@ -6,8 +6,6 @@ use git::Mirror;
 use protocol::{FetchView, Progress};
 use tokio_util::sync::CancellationToken;
 
-use super::failures::fetch_failed;
-
 /// The state of a repository that exists only in memory.
 pub(crate) struct EnvironmentLive {
     mirror: RwLock<Option<Mirror>>,
@@ -43,7 +41,7 @@ impl EnvironmentLive {
     /// Returns when the mirror was last fetched.
     pub(crate) fn fetch(&self) -> FetchView {
         let Some((running, last)) = self.mirror().map(|mirror| mirror.fetch_state()) else { return FetchView::default() };
-        let error = last.as_ref().and_then(|last| last.error.as_deref()).map(fetch_failed);
+        let error = last.as_ref().and_then(|last| last.error.as_deref()).map(git::FetchError::to_run_error);
         FetchView { running, ended_at: last.map(|last| last.at), error }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! * [`environments`]: all repositories, and the effects of decisions about them.
 //! * [`live`]: the state that exists only in memory.
-//! * [`requests`]: create, edit and remove. [`values`] parses user input.
+//! * [`requests`]: create, edit and remove.
 //! * [`cloning`]: the clone, with its progress. A failed or cancelled clone leaves nothing on disk.
 //! * [`mirrors`]: opens mirrors, and repairs what a killed server or a power cut left.
 //! * [`fresh`]: fetching on request, listing branches and tags, and checking that a ref exists.
@@ -15,7 +15,6 @@ mod fresh;
 mod live;
 mod mirrors;
 mod requests;
-mod values;
 
 pub(crate) use environments::{EnvironmentSlot, Environments, Tenants};
-pub(crate) use failures::{fetch_failed, not_ready};
+pub(crate) use failures::not_ready;

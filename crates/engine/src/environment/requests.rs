@@ -8,7 +8,10 @@ use durable::blocking;
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::container::ContainerSettings;
-use model::environment::{EnvironmentEvent, EnvironmentRecord, EnvironmentRequest, EnvironmentStatus};
+use model::environment::{
+    EnvironmentEvent, EnvironmentRecord, EnvironmentRequest, EnvironmentStatus, change_forge, change_secrets, check_variables,
+    parse_variables,
+};
 use model::forge::ForgeSettings;
 use model::ids::EnvironmentId;
 use model::names::{BranchName, RepositoryUrl, Title};
@@ -19,7 +22,6 @@ use protocol::{CreateEnvironment, EditEnvironment};
 
 use super::environments::{EnvironmentSlot, Environments, delete_files};
 use super::failures::{branch_problem, not_ready};
-use super::values::{change_forge, change_secrets, check_variables, parse_variables};
 use crate::spine::Mailbox as _;
 
 /// How long to wait for the removal of a repository without tasks: longer than it takes to stop a run.

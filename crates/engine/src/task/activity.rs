@@ -9,8 +9,8 @@ use model::ids::RunNumber;
 use protocol::FeedEvent;
 use tokio::time::Instant;
 
-use super::Reach;
 use super::tasks::{TaskSlot, Tasks};
+use run_logs::Reach;
 
 /// The minimum time between two updates.
 const PAUSE: Duration = Duration::from_secs(2);

@@ -20,7 +20,7 @@ use super::spec::key_of;
 use super::tasks::{TaskSlot, Tasks};
 use crate::reach::Backoff;
 use crate::spine::Mailbox as _;
-use crate::times::MarkWriter;
+use run_logs::MarkWriter;
 
 impl Tasks {
     pub(super) async fn follow(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {

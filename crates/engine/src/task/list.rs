@@ -10,8 +10,8 @@ use std::sync::Arc;
 use model::ErrorCode;
 use model::ids::{EnvironmentId, TaskId};
 use model::problem::Problem;
-use model::task::{TaskGroup, TaskRecord, TaskStatus};
-use protocol::{Archived, Page, TaskQuery, TaskView};
+use model::task::TaskGroup;
+use protocol::{Page, TaskFilter, TaskQuery, TaskView};
 
 use super::tasks::{TaskSlot, TaskTable, Tasks};
 use crate::spine::Age;
@@ -37,16 +37,16 @@ impl TaskTable {
         if limit == 0 || limit > MAX_LIMIT {
             return Err(Problem::new(ErrorCode::LimitRefused, format!("the limit {limit} is not between 1 and {MAX_LIMIT}")));
         }
-        let filter = Filter::parse(query)?;
-        let in_order_of_queue = filter.group == Some(TaskGroup::Queued);
+        let filter = TaskFilter::parse(query)?;
+        let in_order_of_queue = filter.group() == Some(TaskGroup::Queued);
         let candidates = match query.cursor.as_deref() {
             cursor if in_order_of_queue => self.queued(queue, cursor.map(parse_queue_cursor).transpose()?),
             cursor => self.newest(cursor.map(parse_cursor).transpose()?),
         };
-        let mut found = candidates.into_iter().filter(|slot| filter.takes(slot));
+        let mut found = candidates.into_iter().filter(|slot| filter.matches(&slot.record()));
         let slots: Vec<_> = found.by_ref().take(limit).collect();
         let more = found.next().is_some();
-        let next_cursor = slots.last().filter(|_| more).map(|slot| match filter.group {
+        let next_cursor = slots.last().filter(|_| more).map(|slot| match filter.group() {
             Some(TaskGroup::Queued) => format!("{QUEUE_CURSOR}{}", slot.id),
             Some(TaskGroup::NeedsYou | TaskGroup::Running | TaskGroup::Done) | None => write_cursor(slot.age()),
         });
@@ -78,82 +78,6 @@ impl TaskTable {
     }
 }
 
-struct Filter {
-    env_id: Option<EnvironmentId>,
-    statuses: Option<Vec<TaskStatus>>,
-    text: Option<String>,
-    /// Whether to list only archived tasks (true) or only other tasks (false). None lists both.
-    archived: Option<bool>,
-    group: Option<TaskGroup>,
-}
-
-impl Filter {
-    fn parse(query: &TaskQuery) -> Result<Self, Problem> {
-        let env_id = query.env.as_deref().map(|text| {
-            text.parse().map_err(|error: model::ids::IdError| Problem::new(ErrorCode::MalformedId, error.to_string()))
-        });
-        let statuses = query.status.as_deref().map(|text| text.split(',').map(parse_status).collect());
-        Ok(Self {
-            env_id: env_id.transpose()?,
-            statuses: statuses.transpose()?,
-            archived: parse_archived(query.archived.as_deref())?,
-            group: query.group.as_deref().map(parse_group).transpose()?,
-            text: query.q.as_deref().map(str::to_lowercase).filter(|text| !text.is_empty()),
-        })
-    }
-
-    fn takes(&self, slot: &TaskSlot) -> bool {
-        if self.env_id.is_some_and(|id| id != slot.env_id) {
-            return false;
-        }
-        let task = slot.record();
-        self.archived.is_none_or(|archived| archived == task.archived_at.is_some())
-            && self.group.is_none_or(|group| group == TaskGroup::of(&task))
-            && self.statuses.as_ref().is_none_or(|statuses| statuses.contains(&task.status()))
-            && self.text.as_ref().is_none_or(|text| mentions(&task, text))
-    }
-}
-
-fn mentions(task: &TaskRecord, text: &str) -> bool {
-    task.branch().as_str().contains(text)
-        || task.title.as_str().to_lowercase().contains(text)
-        || task.runs.iter().any(|run| run.prompt.as_str().to_lowercase().contains(text))
-}
-
-/// Returns whether only archived tasks (true) or only other tasks (false) are listed. None lists both.
-fn parse_archived(text: Option<&str>) -> Result<Option<bool>, Problem> {
-    let Some(text) = text else { return Ok(Some(false)) };
-    match Archived::parse(text) {
-        Some(Archived::No) => Ok(Some(false)),
-        Some(Archived::Only) => Ok(Some(true)),
-        Some(Archived::Any) => Ok(None),
-        None => {
-            let problem = Problem::new(ErrorCode::ArchivedRefused, format!("invalid value `{text}` for `archived`"));
-            Err(problem.hint(one_of(&Archived::ALL.map(Archived::as_str))))
-        }
-    }
-}
-
-fn parse_group(text: &str) -> Result<TaskGroup, Problem> {
-    TaskGroup::parse(text).ok_or_else(|| {
-        Problem::new(ErrorCode::GroupRefused, format!("invalid group `{text}`"))
-            .hint(one_of(&TaskGroup::ALL.map(TaskGroup::as_str)))
-    })
-}
-
-/// Returns the hint for a parameter that has a list of values.
-fn one_of(values: &[&str]) -> String {
-    format!("use one of: {}", values.join(", "))
-}
-
-fn parse_status(text: &str) -> Result<TaskStatus, Problem> {
-    let parsed = serde_json::from_value(serde_json::Value::from(text.trim()));
-    parsed.map_err(|_| {
-        Problem::new(ErrorCode::StatusRefused, format!("invalid status `{text}`"))
-            .hint(one_of(&TaskStatus::ALL.map(TaskStatus::as_str)))
-    })
-}
-
 fn write_cursor((created_at, id): Age<Tasks>) -> String {
     format!("{}_{id}", created_at.as_nanosecond())
 }
@@ -181,7 +105,7 @@ fn parse_cursor(text: &str) -> Result<Age<Tasks>, Problem> {
 mod tests {
     use super::super::live::TaskLive;
     use model::names::{Prompt, RefName, RepositoryUrl, Title};
-    use model::task::{NewRun, NewTask};
+    use model::task::{NewRun, NewTask, TaskRecord};
 
     use super::*;
 

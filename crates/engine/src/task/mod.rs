@@ -41,9 +41,7 @@ mod take_home;
 mod tasks;
 mod unclean;
 mod update;
-mod window;
 
 pub use review::{Changes, PictureSide, Review, ReviewPart, ReviewState};
 pub(crate) use tasks::{TaskParts, TaskSlot, TaskTable, Tasks};
 pub(crate) use update::{UpdateTarget, Updated};
-pub(crate) use window::Reach;

@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::launch::answered;
 use super::tasks::{TaskSlot, Tasks};
-use crate::environment::fetch_failed;
 use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 
@@ -125,7 +124,7 @@ impl Tasks {
         let mut last = u8::MAX;
         loop {
             tokio::select! {
-                fetched = &mut fetch => break fetched.map_err(|error| fetch_failed(&error))?,
+                fetched = &mut fetch => break fetched.map_err(|error| error.to_run_error())?,
                 () = cancel.cancelled() => return Err(stopped()),
                 Ok(()) = steps.changed() => {
                     let step = *steps.borrow_and_update();

@@ -21,10 +21,10 @@ use runner::keeper::RunFiles;
 use tokio::io::AsyncReadExt as _;
 
 use super::tasks::{TaskSlot, Tasks};
-use super::window::{Reach, Window};
 use crate::counters::COUNTED;
 use crate::spine::Existence;
 use crate::user::{LogFile, LogWindow, RunLine};
+use run_logs::{Reach, Window};
 
 /// How much of a log is masked at once, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use durable::blocking;
-use git::{Compared, Mirror, Work, Worktree, WorktreeSpec, named};
+use git::{Mirror, Work, Worktree, WorktreeSpec};
 use model::ErrorCode;
 use model::names::BranchName;
 use model::run::RunError;
@@ -72,7 +72,7 @@ impl Tasks {
         }
         let aside = self.home.layout.task(task.task_id).join(format!("replaced-{}", stop.boot_id));
         let compared = worktree.restore_torn_files(work, aside).await.map_err(|error| failed(&error))?;
-        let notes = notes(&compared);
+        let notes = compared.notes();
         for note in &notes {
             tracing::warn!(task = %task.task_id, note, "checked a worktree after an unclean stop");
         }
@@ -114,28 +114,4 @@ async fn find_or_rebuild(
 ) -> Result<Option<Worktree>, String> {
     let spec = WorktreeSpec { path, branch: branch.as_str(), base };
     mirror.find_or_rebuild_worktree(spec).await.map_err(|error| error.to_string())
-}
-
-fn notes(compared: &Compared) -> Vec<String> {
-    let mut notes = Vec::new();
-    if !compared.restored.is_empty() {
-        let kept = compared
-            .replaced
-            .as_ref()
-            .map_or_else(String::new, |folder| format!("; the damaged files are in `{}`", folder.display()));
-        notes.push(format!(
-            "the machine stopped unexpectedly and left files empty or incomplete; restored from the last commit: {}{kept}",
-            named(&compared.restored)
-        ));
-    }
-    if !compared.edited.is_empty() {
-        notes.push(format!("these files differ from the last commit and were left unchanged: {}", named(&compared.edited)));
-    }
-    if !compared.failed.is_empty() {
-        notes.push(format!(
-            "the machine stopped unexpectedly and left files empty or incomplete; could not restore {}",
-            named(&compared.failed)
-        ));
-    }
-    notes
 }

@@ -20,7 +20,6 @@ use protocol::{Base, ConflictsQuery, ConflictsView, TaskConflicts, UpdateOutcome
 
 use super::take_home::unreadable;
 use super::tasks::{TaskSlot, Tasks};
-use crate::environment::fetch_failed;
 use crate::spine::Mailbox as _;
 
 /// The time limit for merging commits.
@@ -114,7 +113,7 @@ impl Tasks {
         let token = self.publishing.push_token(slot.env_id);
         let token = token.as_ref().map(|(token, root)| (token, root.as_str()));
         let found = mirror.fetch_pushed(branch.as_str(), token, self.config.fetch_time_limit, self.cancel.clone()).await;
-        let found = found.map_err(|error| fetch_failed(&error).into_problem(ProblemKind::Unavailable))?;
+        let found = found.map_err(|error| error.to_run_error().into_problem(ProblemKind::Unavailable))?;
         let commit = found.ok_or_else(|| {
             Problem::new(ErrorCode::NotPushed, format!("the remote has no branch `{branch}`"))
                 .hint("push it first: `codex-orchestrator task push`")
@@ -125,7 +124,7 @@ impl Tasks {
     async fn fetch(&self, mirror: &Mirror) -> Result<(), Problem> {
         let fetched = mirror.fetch_fresh(self.config.fetch_time_limit, self.cancel.clone()).await;
         fetched.map_err(|error| {
-            let why = fetch_failed(&error);
+            let why = error.to_run_error();
             let problem = Problem::new(ErrorCode::FetchFailed, why.message);
             why.hints.into_iter().fold(problem, Problem::hint)
         })
@@ -224,7 +223,7 @@ impl Tasks {
                 if !worktree.is_landing().map_err(Problem::internal)? {
                     self.post(slot, TaskEvent::Update(UpdateEvent::Abandoned)).await;
                 }
-                return if matches!(error, LandError::Moved) { Ok(Moved::No) } else { Err(not_landed(&error)) };
+                return if matches!(error, LandError::Moved) { Ok(Moved::No) } else { Err(error.to_problem()) };
             }
         }
         crash::point(CrashPoint::Landed);
@@ -242,7 +241,7 @@ impl Tasks {
             self.post(slot, TaskEvent::Update(UpdateEvent::Abandoned)).await;
             return Ok(());
         };
-        match worktree.finish_landing().await.map_err(|error| not_landed(&error))? {
+        match worktree.finish_landing().await.map_err(|error| error.to_problem())? {
             Some(_) => {
                 tracing::info!(task = %slot.id, head = %update.to_head, "finished an interrupted branch update");
                 self.write_down(slot, &mirror, &worktree, update).await
@@ -327,7 +326,7 @@ impl Tasks {
         });
         let compared = compared.buffered(AT_ONCE).collect::<Vec<Result<_, ReplayError>>>();
         let compared = in_time(async { Ok(compared.await) }).await?;
-        let tasks: Vec<_> = compared.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| not_merged(&error))?;
+        let tasks: Vec<_> = compared.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| error.to_problem())?;
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let tasks = tasks.into_iter().flatten().collect();
         Ok(ConflictsView { base, behind, conflicts, tasks, looked_at: number(looked_at), left_out: number(left_out) })
@@ -344,33 +343,5 @@ async fn in_time<T>(merging: impl Future<Output = Result<T, ReplayError>>) -> Re
         let detail = format!("git did not merge the commits within {} minutes", MERGE_LIMIT.as_secs() / 60);
         Problem::new(ErrorCode::UpdateTimedOut, detail).hint("nothing has changed; try again")
     })?;
-    merged.map_err(|error| not_merged(&error))
-}
-
-fn not_merged(error: &ReplayError) -> Problem {
-    match error {
-        ReplayError::TooMany { .. } => Problem::new(ErrorCode::TooManyCommits, error.to_string())
-            .hint("merge the base instead: codex-orchestrator task update --merge"),
-        ReplayError::TooOld { .. } => Problem::new(ErrorCode::GitTooOld, error.to_string()).hint("install git 2.39 or newer"),
-        ReplayError::Unexpected { .. } | ReplayError::Program(_) | ReplayError::Files(_) => {
-            Problem::internal(format!("could not merge the commits: {error}")).hint("nothing has changed")
-        }
-    }
-}
-
-fn not_landed(error: &LandError) -> Problem {
-    match error {
-        LandError::InTheWay { .. } => Problem::new(ErrorCode::FilesInTheWay, error.to_string())
-            .hint("commit, move or delete these files in the task's worktree, then try again; nothing has changed"),
-        LandError::Unsettled { .. } => Problem::new(ErrorCode::WorktreeUnsettled, error.to_string()).hint(
-            "finish or abort the git operation in the task's worktree, check out its branch, then try again; nothing has changed",
-        ),
-        LandError::Refused(_) => Problem::new(ErrorCode::WorktreeUnsettled, error.to_string())
-            .hint("fix the problem that git reports, then try again; nothing has changed"),
-        LandError::Moved => Problem::new(ErrorCode::BranchMoved, error.to_string()).hint("try again"),
-        LandError::Worktree(_) | LandError::Program(_) | LandError::Files(_) => {
-            Problem::internal(format!("could not update the worktree: {error}"))
-                .hint("try again; the interrupted update also continues automatically before the next run")
-        }
-    }
+    merged.map_err(|error| error.to_problem())
 }

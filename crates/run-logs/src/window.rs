@@ -15,7 +15,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// How far back to search for the start of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub enum Reach {
     /// As far as necessary, so that the result has a line if the log has one.
     Line,
     /// Not beyond the requested bytes.
@@ -24,18 +24,18 @@ pub(crate) enum Reach {
 
 /// The position of a part of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Window {
+pub struct Window {
     /// The offset of its first line.
-    pub(super) start: u64,
+    pub start: u64,
     /// The offset after its last line.
-    pub(super) end: u64,
+    pub end: u64,
     /// Whether the window is a single line that is longer than requested.
     is_long_line: bool,
 }
 
 impl Window {
     /// Finds the last complete lines before an offset: as many as fit in `limit` bytes, or one longer line.
-    pub(super) fn before(log: &File, offset: u64, limit: u64, reach: Reach) -> io::Result<Self> {
+    pub fn before(log: &File, offset: u64, limit: u64, reach: Reach) -> io::Result<Self> {
         let floor = match reach {
             Reach::Line => 0,
             Reach::Window => offset.saturating_sub(limit.saturating_add(1)),
@@ -58,7 +58,7 @@ impl Window {
     }
 
     /// Passes the lines of the window to `on_line`.
-    pub(super) fn lines(self, log: &File, mut on_line: impl FnMut(Line<'_>)) -> io::Result<()> {
+    pub fn lines(self, log: &File, mut on_line: impl FnMut(Line<'_>)) -> io::Result<()> {
         let mut splitter = LineSplitter::resuming_at(self.start);
         let mut piece = vec![0; PIECE_BYTES];
         let mut at = self.start;

@@ -27,7 +27,7 @@ const MOST_SESSIONS: usize = 100;
 const LABEL_CHARS: usize = 120;
 
 /// The valid codes and sessions.
-pub(crate) struct Sessions {
+pub struct Sessions {
     inner: Mutex<State>,
 }
 
@@ -50,13 +50,13 @@ pub struct SessionView {
 
 /// A browser that signs in.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Browser<'a> {
+pub struct Browser<'a> {
     /// The name that it gives itself.
-    pub(crate) label: &'a str,
+    pub label: &'a str,
     /// The host name at which it signs in, without a port.
-    pub(crate) host: &'a str,
+    pub host: &'a str,
     /// When the browser signs in.
-    pub(crate) now: Timestamp,
+    pub now: Timestamp,
 }
 
 /// Returns the SHA-256 in hexadecimal digits.
@@ -74,7 +74,8 @@ fn is_fresh(session: &SessionRecord, now: Timestamp) -> bool {
 }
 
 impl Sessions {
-    pub(crate) fn open(home: &Home) -> Result<Self, StoreError> {
+    /// Reads the sessions from a home.
+    pub fn open(home: &Home) -> Result<Self, StoreError> {
         let sessions = home.read_sessions()?;
         Ok(Self { inner: Mutex::new(State { sessions, codes: vec![] }) })
     }
@@ -85,7 +86,7 @@ impl Sessions {
     }
 
     /// Creates a code.
-    pub(crate) fn code(&self) -> String {
+    pub fn code(&self) -> String {
         let code = secret();
         let mut state = self.locked();
         state.codes.retain(|(_, made)| made.elapsed() < CODE_LIFE);
@@ -96,13 +97,13 @@ impl Sessions {
     }
 
     /// Whether a code is valid, without using it up.
-    pub(crate) fn is_code(&self, code: &str) -> bool {
+    pub fn is_code(&self, code: &str) -> bool {
         let code = hash(code);
         self.locked().codes.iter().any(|(known, made)| *known == code && made.elapsed() < CODE_LIFE)
     }
 
     /// Returns the secret of a new session, if the code is valid. This uses up the code.
-    pub(crate) fn redeem(&self, home: &Home, code: &str, browser: &Browser<'_>) -> Result<Option<String>, StoreError> {
+    pub fn redeem(&self, home: &Home, code: &str, browser: &Browser<'_>) -> Result<Option<String>, StoreError> {
         let mut state = self.locked();
         state.codes.retain(|(_, made)| made.elapsed() < CODE_LIFE);
         let code = hash(code);
@@ -112,7 +113,7 @@ impl Sessions {
     }
 
     /// Returns the secret of a new session, for a browser that has authenticated in another way.
-    pub(crate) fn open_one(&self, home: &Home, browser: &Browser<'_>) -> Result<String, StoreError> {
+    pub fn open_one(&self, home: &Home, browser: &Browser<'_>) -> Result<String, StoreError> {
         Self::begin(&mut self.locked(), home, browser)
     }
 
@@ -129,18 +130,19 @@ impl Sessions {
     }
 
     /// Whether this is the secret of a session that is valid at this host name.
-    pub(crate) fn is_open(&self, secret: &str, host: &str, now: Timestamp) -> bool {
+    pub fn is_open(&self, secret: &str, host: &str, now: Timestamp) -> bool {
         let hash = hash(secret);
         let fits = |session: &SessionRecord| session.hash == hash && session.host == host && is_fresh(session, now);
         self.locked().sessions.iter().any(fits)
     }
 
     /// Whether the session with this ID is valid.
-    pub(crate) fn holds(&self, id: &str, now: Timestamp) -> bool {
+    pub fn holds(&self, id: &str, now: Timestamp) -> bool {
         id.len() >= 12 && self.locked().sessions.iter().any(|session| session.hash.starts_with(id) && is_fresh(session, now))
     }
 
-    pub(crate) fn list(&self) -> Vec<SessionView> {
+    /// Returns the signed-in browsers, newest first.
+    pub fn list(&self) -> Vec<SessionView> {
         let sessions = self.locked().sessions.clone();
         let view = |session: SessionRecord| SessionView {
             id: session.hash[..12.min(session.hash.len())].to_owned(),
@@ -151,12 +153,12 @@ impl Sessions {
     }
 
     /// Returns the ID of the session with this secret, as listed by [`Sessions::list`].
-    pub(crate) fn id_of(secret: &str) -> String {
+    pub fn id_of(secret: &str) -> String {
         hash(secret)[..12].to_owned()
     }
 
     /// Ends a session. Ending it twice is harmless.
-    pub(crate) fn revoke(&self, home: &Home, id: &str) -> Result<(), StoreError> {
+    pub fn revoke(&self, home: &Home, id: &str) -> Result<(), StoreError> {
         let mut state = self.locked();
         let kept: Vec<_> =
             state.sessions.iter().filter(|session| !session.hash.starts_with(id) || id.len() < 12).cloned().collect();

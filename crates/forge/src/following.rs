@@ -18,7 +18,7 @@ const FRESH_FOR: Duration = Duration::from_secs(15);
 
 /// Past requests to Git hosts, and the tasks that are being watched.
 #[derive(Default)]
-pub(crate) struct Following {
+pub struct Following {
     watched: Mutex<HashMap<TaskId, Instant>>,
     refreshed: Mutex<HashMap<TaskId, Instant>>,
     answered: Mutex<HashMap<(ForgePlace, Question), Instant>>,
@@ -31,31 +31,31 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Following {
     /// Whether somebody looked at the task's publication a short time ago.
-    pub(crate) fn is_watched(&self, id: TaskId) -> bool {
+    pub fn is_watched(&self, id: TaskId) -> bool {
         let mut watched = locked(&self.watched);
         watched.retain(|_, since| since.elapsed() < WATCHED_FOR);
         watched.contains_key(&id)
     }
 
     /// Whether the task's data is old enough for a refresh. If so, records that a refresh starts now.
-    pub(crate) fn begins_refresh(&self, id: TaskId) -> bool {
+    pub fn begins_refresh(&self, id: TaskId) -> bool {
         let mut refreshed = locked(&self.refreshed);
         refreshed.retain(|_, since| since.elapsed() < FRESH_FOR);
         !refreshed.contains_key(&id) && refreshed.insert(id, Instant::now()).is_none()
     }
 
     /// Records that somebody looks at the task's publication.
-    pub(crate) fn watch(&self, id: TaskId) {
+    pub fn watch(&self, id: TaskId) {
         locked(&self.watched).insert(id, Instant::now());
     }
 
     /// Records that a request was sent now, with or without success.
-    pub(crate) fn note_request(&self, place: &ForgePlace, question: Question) {
+    pub fn note_request(&self, place: &ForgePlace, question: Question) {
         locked(&self.answered).insert((place.clone(), question), Instant::now());
     }
 
     /// Returns how long ago the request was sent.
-    pub(crate) fn age(&self, place: &ForgePlace, question: Question) -> Option<Duration> {
+    pub fn age(&self, place: &ForgePlace, question: Question) -> Option<Duration> {
         locked(&self.answered).get(&(place.clone(), question)).map(Instant::elapsed)
     }
 }

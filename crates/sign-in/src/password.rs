@@ -17,7 +17,7 @@ use store::{Home, StoreError};
 use tokio::sync::Mutex;
 
 /// The password and the recent guesses.
-pub(crate) struct Password {
+pub struct Password {
     begun: Instant,
     state: Mutex<State>,
 }
@@ -28,17 +28,19 @@ struct State {
 }
 
 impl Password {
-    pub(crate) fn open(home: &Home) -> Result<Self, StoreError> {
+    /// Reads the password's hash from a home.
+    pub fn open(home: &Home) -> Result<Self, StoreError> {
         let hash = home.read_password_hash()?;
         Ok(Self { begun: Instant::now(), state: Mutex::new(State { hash, tries: Tries::default() }) })
     }
 
-    pub(crate) async fn is_set(&self) -> bool {
+    /// Whether a password is set.
+    pub async fn is_set(&self) -> bool {
         self.state.lock().await.hash.is_some()
     }
 
     /// Sets or removes the password.
-    pub(crate) async fn set(&self, home: &Home, password: Option<Secret>) -> Result<(), Problem> {
+    pub async fn set(&self, home: &Home, password: Option<Secret>) -> Result<(), Problem> {
         let mut state = self.state.lock().await;
         let hash = match password {
             Some(password) => Some(hashed(password).await?),
@@ -50,7 +52,7 @@ impl Password {
     }
 
     /// Whether `guess` is the password.
-    pub(crate) async fn is(&self, guess: Secret) -> Result<bool, Problem> {
+    pub async fn is(&self, guess: Secret) -> Result<bool, Problem> {
         // Hold the lock while the guess is checked, so that only one guess is checked at a time.
         let mut state = self.state.lock().await;
         let Some(hash) = state.hash.clone() else { return Ok(false) };

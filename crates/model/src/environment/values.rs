@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use model::ErrorCode;
-use model::environment::EnvironmentRecord;
-use model::forge::EditForge;
-use model::names::VariableName;
-use model::problem::Problem;
-use model::secret::{Secret, VARIABLE_LIMIT_BYTES};
+use super::record::EnvironmentRecord;
+use crate::ErrorCode;
+use crate::forge::EditForge;
+use crate::names::VariableName;
+use crate::problem::Problem;
+use crate::secret::{Secret, VARIABLE_LIMIT_BYTES};
 
 /// The maximum number of variables. This many easily fit into a process's environment.
 const MAX_VARIABLES: usize = 200;
@@ -20,7 +20,8 @@ fn refused(detail: String) -> Problem {
     Problem::new(ErrorCode::VariableRefused, detail)
 }
 
-pub(super) fn parse_variables(variables: BTreeMap<String, String>) -> Result<BTreeMap<VariableName, String>, Problem> {
+/// Parses the environment variables for Codex.
+pub fn parse_variables(variables: BTreeMap<String, String>) -> Result<BTreeMap<VariableName, String>, Problem> {
     let parse = |(name, value): (String, String)| {
         let name = VariableName::parse(&name)?;
         if value.len() > VARIABLE_LIMIT_BYTES || value.contains('\0') {
@@ -35,7 +36,7 @@ pub(super) fn parse_variables(variables: BTreeMap<String, String>) -> Result<BTr
 
 /// Sets the given secrets, and removes those that are null. Replaced and removed secrets are still masked, because old
 /// transcripts may contain them.
-pub(super) fn change_secrets(record: &mut EnvironmentRecord, changes: BTreeMap<String, Option<Secret>>) -> Result<(), Problem> {
+pub fn change_secrets(record: &mut EnvironmentRecord, changes: BTreeMap<String, Option<Secret>>) -> Result<(), Problem> {
     for (name, value) in changes {
         let name = VariableName::parse(&name)?;
         let former = match value {
@@ -52,7 +53,7 @@ pub(super) fn change_secrets(record: &mut EnvironmentRecord, changes: BTreeMap<S
 }
 
 /// Changes how the Git host is reached. A replaced or removed token is still masked.
-pub(super) fn change_forge(record: &mut EnvironmentRecord, edit: EditForge) -> Result<(), Problem> {
+pub fn change_forge(record: &mut EnvironmentRecord, edit: EditForge) -> Result<(), Problem> {
     record.forge = std::mem::take(&mut record.forge).edited(&edit)?;
     let Some(token) = edit.token else { return Ok(()) };
     let name = VariableName::parse("forge_token")?;
@@ -62,7 +63,7 @@ pub(super) fn change_forge(record: &mut EnvironmentRecord, edit: EditForge) -> R
 }
 
 /// Checks that there are not too many variables and secrets, and that no name is used for both.
-pub(super) fn check_variables(record: &EnvironmentRecord) -> Result<(), Problem> {
+pub fn check_variables(record: &EnvironmentRecord) -> Result<(), Problem> {
     let count = record.variables.len() + record.secrets.len();
     if count > MAX_VARIABLES {
         return Err(refused(format!("{count} variables are too many; the limit is {MAX_VARIABLES}")));
@@ -75,10 +76,10 @@ pub(super) fn check_variables(record: &EnvironmentRecord) -> Result<(), Problem>
 
 #[cfg(test)]
 mod tests {
-    use model::container::ContainerSettings;
-    use model::environment::EnvironmentStatus;
-    use model::ids::EnvironmentId;
-    use model::names::{RepositoryUrl, Title};
+    use super::super::record::EnvironmentStatus;
+    use crate::container::ContainerSettings;
+    use crate::ids::EnvironmentId;
+    use crate::names::{RepositoryUrl, Title};
 
     use super::*;
 
@@ -94,9 +95,9 @@ mod tests {
             secrets: BTreeMap::new(),
             former_secrets: vec![],
             container: ContainerSettings::default(),
-            runs: model::policy::RunPolicy::default(),
-            forge: model::forge::ForgeSettings::default(),
-            sources: model::sources::SourceSettings::default(),
+            runs: crate::policy::RunPolicy::default(),
+            forge: crate::forge::ForgeSettings::default(),
+            sources: crate::sources::SourceSettings::default(),
             forge_token: None,
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,

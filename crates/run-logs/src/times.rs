@@ -59,7 +59,8 @@ impl LineTimes {
         Self { marks }
     }
 
-    pub(crate) async fn read(folder: &Path, run: RunNumber) -> std::io::Result<Self> {
+    /// Reads the times of a run's lines from the folder with such files.
+    pub async fn read(folder: &Path, run: RunNumber) -> std::io::Result<Self> {
         match tokio::fs::read(file(folder, run)).await {
             Ok(bytes) => Ok(Self::parse(&bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
@@ -73,7 +74,7 @@ fn file(folder: &Path, run: RunNumber) -> PathBuf {
 }
 
 /// Writes the marks of a followed run.
-pub(crate) struct MarkWriter {
+pub struct MarkWriter {
     path: PathBuf,
     file: Option<tokio::fs::File>,
     length: u64,
@@ -82,7 +83,7 @@ pub(crate) struct MarkWriter {
 impl MarkWriter {
     /// Starts the marks of a run. `length` is the current length of the log. Its content was written while no server was watching,
     /// unless the run has just started.
-    pub(crate) async fn begin(folder: &Path, run: RunNumber, length: u64, began: Option<Timestamp>) -> Self {
+    pub async fn begin(folder: &Path, run: RunNumber, length: u64, began: Option<Timestamp>) -> Self {
         let mut marks = Self { path: file(folder, run), file: None, length: 0 };
         let now = Timestamp::now();
         let is_new = began.is_some_and(|began| now.duration_since(began).abs() < MOMENT);
@@ -91,7 +92,7 @@ impl MarkWriter {
     }
 
     /// Records that the log now has this length.
-    pub(crate) async fn reached(&mut self, length: u64) {
+    pub async fn reached(&mut self, length: u64) {
         self.note(length, Timestamp::now().as_millisecond()).await;
     }
 
