@@ -132,8 +132,11 @@ pub enum WorkLocation {
     /// In the task's worktree on the server's machine.
     #[default]
     InPlace,
-    /// At the runner, which exports it.
-    AtRunner,
+    /// In the task's agent repository on the server's machine, from which the runner exports it. Work that is not exported stays
+    /// there for the next run.
+    AgentRepository,
+    /// Only at the runner, which must export it before the server can record the end of the run.
+    Elsewhere,
 }
 
 /// Whether files of an attempt may be incomplete.

@@ -1,5 +1,5 @@
 //! Commits a run's work within a time limit. A stop ends the commit immediately, and uncommitted work stays in the
-//! worktree.
+//! worktree. Work that is not on this machine is committed later instead.
 //!
 //! An agent can leave files that make git slow in unexpected ways. Invariant: no request to a task waits for a commit.
 
@@ -55,21 +55,21 @@ impl Tasks {
         let mut work = pin!(self.snapshot(task, run, last_message, &within));
         let is_late = tokio::select! {
             done = &mut work => {
-                let Some(done) = done else { return self.cut_off() };
+                let Some(done) = done else { return self.cut_off(location) };
                 // An interrupted call fails, but that does not mean that the work cannot be committed.
                 if done.is_ok() || !cancel.is_cancelled() {
                     return Committed::Done(done);
                 }
-                if location == WorkLocation::AtRunner {
+                if location != WorkLocation::InPlace {
                     self.clear_later(task);
                 }
-                return self.cut_off();
+                return self.cut_off(location);
             }
             () = cancel.cancelled() => false,
             () = tokio::time::sleep(limit) => true,
         };
         within.cancel();
-        if location == WorkLocation::AtRunner {
+        if location != WorkLocation::InPlace {
             // Wait until the container is removed, so that it does not work on the same files as the next container.
             match tokio::time::timeout(ENDING, work).await {
                 Ok(Some(Ok(snapshot))) => return Committed::Done(Ok(snapshot)),
@@ -82,7 +82,7 @@ impl Tasks {
             let message = format!("the commit took more than {} seconds", limit.as_secs());
             return Committed::Done(Err(RunError::new(ErrorCode::CommitFailed, message)));
         }
-        self.cut_off()
+        self.cut_off(location)
     }
 
     fn clear_later(self: &Arc<Self>, task: &TaskRecord) {
@@ -98,8 +98,12 @@ impl Tasks {
     }
 
     /// Returns why the commit was interrupted.
-    fn cut_off(&self) -> Committed {
-        if self.cancel.is_cancelled() { Committed::Later } else { Committed::Stopped }
+    fn cut_off(&self, location: WorkLocation) -> Committed {
+        match location {
+            WorkLocation::InPlace | WorkLocation::AgentRepository if !self.cancel.is_cancelled() => Committed::Stopped,
+            // Otherwise, the work would be lost when its runner forgets the run.
+            WorkLocation::InPlace | WorkLocation::AgentRepository | WorkLocation::Elsewhere => Committed::Later,
+        }
     }
 
     async fn snapshot(

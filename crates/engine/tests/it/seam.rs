@@ -132,6 +132,23 @@ fn a_stop_is_repeated_until_it_is_answered() {
 }
 
 #[test]
+fn a_stop_during_the_export_loses_no_work() {
+    let bench = Bench::new(12, 0, None);
+    let server = bench.server();
+    let repository = bench.add_repository(&server);
+    let task = server.task(&repository, "do it");
+    server.until(&task, "running");
+    // The end of the run is seen, but its work cannot be exported yet.
+    bench.host.order([None, Some(Fault::Away(Duration::from_millis(400)))]);
+    server.run(async |_| eventually("the export fails", || bench.host.ledger().faults == 1).await);
+    server.run(async |user| user.stop_task(&task).await.expect("accepted"));
+    let done = server.until(&task, "completed");
+    server.run(async |_| eventually("the run is forgotten", || bench.host.runs().is_empty()).await);
+    block_on(bench.check_run(&done));
+    server.end(Ending::ShutDown);
+}
+
+#[test]
 fn a_run_that_is_stopped_before_its_runner_got_it_never_starts() {
     let bench = Bench::new(6, 0, None);
     let server = bench.server();

@@ -27,7 +27,7 @@ impl LocalRunner {
         crash::point(CrashPoint::RunEnded);
         let work = work_location(&files).await?;
         let login = self.take_login_back(spec.key).await;
-        let refused = if work == WorkLocation::AtRunner { refusals(&files, redactor).await? } else { vec![] };
+        let refused = if work == WorkLocation::AgentRepository { refusals(&files, redactor).await? } else { vec![] };
         let of_worker = self.notes_on_worker(&files, work, redactor).await?;
         Ok(RunRemains {
             stderr: tail_of(files.stderr()).await?,
@@ -54,7 +54,7 @@ impl LocalRunner {
     async fn notes_on_worker(&self, files: &RunFiles, work: WorkLocation, redactor: &Redactor) -> std::io::Result<Vec<String>> {
         let of_run = files.clone();
         let mut notes = blocking(move || keeper::notes_on_worker(&of_run)).await?;
-        if let (WorkLocation::AtRunner, Ok(worker)) = (work, &self.worker) {
+        if let (WorkLocation::AgentRepository, Ok(worker)) = (work, &self.worker) {
             notes.extend(worker.remarks(files, redactor).await?);
         }
         Ok(notes)

@@ -145,5 +145,5 @@ impl LocalRunner {
 pub(super) async fn work_location(files: &RunFiles) -> std::io::Result<WorkLocation> {
     let files = files.clone();
     let was_contained = blocking(move || keeper::was_contained(&files)).await?;
-    Ok(if was_contained { WorkLocation::AtRunner } else { WorkLocation::InPlace })
+    Ok(if was_contained { WorkLocation::AgentRepository } else { WorkLocation::InPlace })
 }

@@ -275,7 +275,7 @@ async fn what_codex_docker_refused_is_noted_if_the_run_was_in_a_container() {
     let cleanup = Cleanup { program: "/bin/true".into(), args: vec![] };
     for (cleanup, work, refused) in [
         (None, WorkLocation::InPlace, vec![]),
-        (Some(cleanup), WorkLocation::AtRunner, vec!["the network refused ***.example:443".to_owned()]),
+        (Some(cleanup), WorkLocation::AgentRepository, vec!["the network refused ***.example:443".to_owned()]),
     ] {
         stage.put_order(cleanup);
         let remains = stage.remains().await;

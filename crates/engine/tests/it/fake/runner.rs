@@ -185,7 +185,7 @@ impl Runner for FakeRunner {
                     exit: host.exit(key),
                     stderr: String::new(),
                     notes: vec!["ran elsewhere".to_owned()],
-                    work: WorkLocation::AtRunner,
+                    work: WorkLocation::Elsewhere,
                     integrity: Integrity::Intact,
                 })
             })
