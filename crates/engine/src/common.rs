@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use config::Config;
 use store::{Boot, Home};
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +20,8 @@ pub(crate) struct Common {
     pub(crate) boot: Arc<Boot>,
     pub(crate) feed: Feed,
     pub(crate) queue: Arc<Queue>,
+    /// Held for reading while something is being created, so that its folder without a record is not taken for a leftover.
+    pub(crate) creating: Arc<RwLock<()>>,
     /// Knows the work of this process, for which a shutdown waits.
     pub(crate) tracker: TaskTracker,
     /// Cancelled when the server stops.

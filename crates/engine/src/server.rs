@@ -112,6 +112,7 @@ impl Server {
             boot: Arc::new(boot),
             feed: Feed::starting_after(u64::try_from(started_at.as_microsecond()).unwrap_or_default()),
             queue: Arc::new(Queue::default()),
+            creating: Arc::default(),
             tracker: TaskTracker::new(),
             cancel: CancellationToken::new(),
         };

@@ -20,6 +20,7 @@ use model::run::RunError;
 use process::RunProgramError;
 use protocol::{Damaged, FeedEvent};
 use store::{Boot, Home, Records, StoreError};
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,6 +49,8 @@ pub(crate) struct Environments {
     pub(super) boot: Arc<Boot>,
     pub(super) feed: Feed,
     pub(super) queue: Arc<Queue>,
+    /// Held for reading while something is being created.
+    pub(super) creating: Arc<RwLock<()>>,
     pub(super) tracker: TaskTracker,
     pub(super) cancel: CancellationToken,
     table: Table<Self>,
@@ -58,9 +61,9 @@ impl Environments {
     /// Creates the repositories with these records, which were read from disk.
     pub(crate) fn new(common: Common, git: Git, found: Records<EnvironmentRecord>) -> Arc<Self> {
         let Records { records, damaged } = found;
-        let Common { config, home, boot, feed, queue, tracker, cancel } = common;
+        let Common { config, home, boot, feed, queue, creating, tracker, cancel } = common;
         let (table, tenants) = (Table::default(), OnceLock::new());
-        let this = Arc::new(Self { damaged, config, home, git, boot, feed, queue, tracker, cancel, table, tenants });
+        let this = Arc::new(Self { damaged, config, home, git, boot, feed, queue, creating, tracker, cancel, table, tenants });
         for record in records {
             this.adopt(record);
         }

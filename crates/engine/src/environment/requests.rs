@@ -63,6 +63,8 @@ impl Environments {
         check_variables(&record)?;
         change_forge(&mut record, new.forge.unwrap_or_default())?;
         let id = record.env_id;
+        // Folders without a record are not leftovers while a repository is being created.
+        let _creating = self.creating.read().await;
         let created = self.create(EnvironmentEvent::Created(Box::new(record))).await;
         if created.is_err() {
             // The repository was not acknowledged.

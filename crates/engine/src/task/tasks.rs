@@ -10,6 +10,7 @@ use protocol::{Damaged, TaskView};
 use runner::Runner;
 use runner::journal::FolderWatch;
 use store::{Boot, CodexHome, Home};
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -69,7 +70,7 @@ pub(crate) struct Tasks {
     /// The tasks whose state is asked for again, because their runner did not answer.
     pub(super) revisits: Revisits,
     /// Held for reading while something is being created.
-    pub(super) creating: tokio::sync::RwLock<()>,
+    pub(super) creating: Arc<RwLock<()>>,
     /// Makes requests with the same key wait for each other.
     pub(super) keys: tokio::sync::Mutex<()>,
 }
@@ -98,7 +99,7 @@ impl Tasks {
             cancel: common.cancel,
             removals: Removals::default(),
             revisits: Revisits::default(),
-            creating: tokio::sync::RwLock::default(),
+            creating: common.creating,
             keys: tokio::sync::Mutex::default(),
         })
     }
