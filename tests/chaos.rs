@@ -39,18 +39,20 @@ async fn rages(storm: Storm) {
     assert!(account.violations.is_empty(), "{account}");
     let done = if storm.power.is_some() { account.cuts() } else { account.kills() };
     assert!(done >= storm.kills && account.runs.values().sum::<u32>() > 0, "the storm has enough kills and some runs: {account}");
-    assert!(storm.power.is_none() || account.after_cuts > 0, "some runs end before a power cut: {account}");
+    // With very few cuts, the slowness of a disk can decide that no run ends before one.
+    let has_many_cuts = storm.power.is_some() && storm.kills > 5;
+    assert!(!has_many_cuts || account.after_cuts > 0, "some runs end before a power cut: {account}");
 }
 
 #[tokio::test]
 async fn a_short_storm_loses_nothing() {
-    survives(1, 30).await;
+    survives(1, 15).await;
 }
 
 #[tokio::test]
 async fn a_short_storm_that_nobody_has_seen_before_loses_nothing() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    survives(u64::from(now.subsec_nanos()) ^ now.as_secs(), 30).await;
+    survives(u64::from(now.subsec_nanos()) ^ now.as_secs(), 15).await;
 }
 
 #[tokio::test]
