@@ -36,7 +36,7 @@ const NO_PROXY: &str = "http://127.0.0.1:9";
 const TASKS: usize = 8;
 
 /// How many requests are generated for each operation and phase.
-const EXAMPLES: &str = "12";
+const EXAMPLES: &str = "8";
 
 fn print(text: &str) {
     std::io::stdout().write_all(text.as_bytes()).expect("the output can be written");
