@@ -39,9 +39,7 @@ async fn rages(storm: Storm) {
     assert!(account.violations.is_empty(), "{account}");
     let done = if storm.power.is_some() { account.cuts() } else { account.kills() };
     assert!(done >= storm.kills && account.runs.values().sum::<u32>() > 0, "the storm has enough kills and some runs: {account}");
-    // With very few cuts, the slowness of a disk can decide that no run ends before one.
-    let has_many_cuts = storm.power.is_some() && storm.kills > 5;
-    assert!(!has_many_cuts || account.after_cuts > 0, "some runs end before a power cut: {account}");
+    assert!(storm.power.is_none() || account.after_cuts > 0, "some runs end before a power cut: {account}");
 }
 
 #[tokio::test]

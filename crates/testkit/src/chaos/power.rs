@@ -16,8 +16,8 @@ use super::world::World;
 /// The maximum time between a request and the cut, in milliseconds.
 const LONGEST_LEAD: u64 = 80;
 
-/// How long a cut waits for a run to end.
-const AN_END: Duration = Duration::from_secs(2);
+/// How long a cut waits for a run to end. On a busy machine, a short run can take seconds.
+const AN_END: Duration = Duration::from_secs(10);
 /// How often a cut checks whether a run has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -99,11 +99,16 @@ impl World {
         }
     }
 
-    /// Waits until another run has ended, but not longer than [`AN_END`].
+    /// Waits until another run has ended, but not longer than [`AN_END`], and only as long as a run is active.
     async fn a_run_ends(&mut self) {
-        let count = |tasks: &[Value]| tasks.iter().flat_map(runs_of).filter(|run| has_ended(run)).count();
-        let (before, begun) = (count(&self.tasks().await), Instant::now());
-        while begun.elapsed() < AN_END && count(&self.tasks().await) <= before {
+        let ended = |tasks: &[Value]| tasks.iter().flat_map(runs_of).filter(|run| has_ended(run)).count();
+        let is_any_active = |tasks: &[Value]| tasks.iter().flat_map(runs_of).any(|run| !has_ended(run));
+        let (before, begun) = (ended(&self.tasks().await), Instant::now());
+        while begun.elapsed() < AN_END {
+            let tasks = self.tasks().await;
+            if ended(&tasks) > before || !is_any_active(&tasks) {
+                return;
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
