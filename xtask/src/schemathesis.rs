@@ -7,16 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::console::{self, StepError};
-use crate::tools::{self, cargo};
+use crate::tools;
 
 /// Sends generated requests to a server, and fails if an answer contradicts the document.
 pub(crate) fn run(root: &Path) -> Result<(), StepError> {
     let settings = root.join("xtask/schemathesis");
     let schemathesis = install(root, &settings)?;
-    console::run(cargo(root).args(["build", "--quiet", "--package", "codex-orchestrator"]))?;
-    let program = tools::target_folder(root).join("debug/codex-orchestrator");
-    let example = ["run", "--quiet", "--package", "testkit", "--example", "schemathesis", "--"];
-    console::run(cargo(root).args(example).arg(program).arg(schemathesis).arg(settings))
+    tools::build(root)?;
+    console::run(tools::example(root, "schemathesis").arg(tools::program(root)).arg(schemathesis).arg(settings))
 }
 
 /// Returns the path of Schemathesis, which is installed if it is missing or has another version.

@@ -15,6 +15,8 @@ use crate::{docker, fuzz, packages, schemathesis, tidy};
 pub(crate) enum TestError {
     #[error(transparent)]
     Packages(#[from] packages::PackagesError),
+    #[error("could not build the program and the examples: {0}")]
+    Build(#[source] StepError),
     #[error("could not install the tested versions of Codex: {0}")]
     Codex(#[source] StepError),
     #[error(transparent)]
@@ -26,7 +28,8 @@ pub(crate) enum TestError {
 /// Runs all checks and tests. `runner_arguments` are passed to the test runner.
 pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestError> {
     packages::ensure()?;
-    console::timed("install the tested versions of Codex", || console::run(&mut provision_codex(root)))
+    console::timed("build", || tools::build(root)).map_err(TestError::Build)?;
+    console::timed("install the tested versions of Codex", || console::run(&mut tools::example(root, "provision_codex")))
         .map_err(TestError::Codex)?;
     // A container engine that is started here stops when this function returns.
     let engine = if needs_containers(runner_arguments) { Some(container_engine(root)?) } else { None };
@@ -63,12 +66,6 @@ pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestEr
     if failed.is_empty() { Ok(()) } else { Err(TestError::Checks(failed)) }
 }
 
-fn provision_codex(root: &Path) -> Command {
-    let mut command = cargo(root);
-    command.args(["run", "--quiet", "--package", "testkit", "--example", "provision_codex"]);
-    command
-}
-
 fn container_engine(root: &Path) -> Result<docker::Engine, docker::DockerError> {
     let engine = docker::ensure_engine(root)?;
     docker::ensure_base(root)?;
@@ -77,10 +74,7 @@ fn container_engine(root: &Path) -> Result<docker::Engine, docker::DockerError> 
 
 /// Builds the test images with the program under test.
 fn images(root: &Path) -> Result<(), StepError> {
-    console::run(cargo(root).args(["build", "--quiet", "--package", "codex-orchestrator"]))?;
-    let program = tools::target_folder(root).join("debug/codex-orchestrator");
-    let provision = ["run", "--quiet", "--package", "testkit", "--example", "provision_images", "--"];
-    console::run(cargo(root).args(provision).arg(program))
+    console::run(tools::example(root, "provision_images").arg(tools::program(root)))
 }
 
 fn clippy(root: &Path) -> Command {

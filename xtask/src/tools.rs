@@ -27,6 +27,24 @@ pub(crate) fn tools_folder(root: &Path) -> PathBuf {
     target_folder(root).join("tools")
 }
 
+/// Builds the program and all examples. All crates are selected, as for the tests: if Cargo built fewer crates, some dependencies would
+/// have fewer features, and the tests would compile these, and everything that uses them, again.
+pub(crate) fn build(root: &Path) -> Result<(), StepError> {
+    console::run(cargo(root).args(["build", "--quiet", "--workspace", "--bin", "codex-orchestrator", "--examples"]))
+}
+
+/// Returns the path of the program that [`build`] builds.
+pub(crate) fn program(root: &Path) -> PathBuf {
+    target_folder(root).join("debug/codex-orchestrator")
+}
+
+/// Returns a command that runs an example that [`build`] builds.
+pub(crate) fn example(root: &Path, name: &str) -> Command {
+    let mut command = Command::new(target_folder(root).join("debug/examples").join(name));
+    command.current_dir(root);
+    command
+}
+
 /// Whether `cargo nextest` is installed.
 pub(crate) fn has_nextest(root: &Path) -> bool {
     answers(cargo(root).args(["nextest", "--version"]))
