@@ -79,14 +79,23 @@ fn images(root: &Path) -> Result<(), StepError> {
 
 fn clippy(root: &Path) -> Command {
     let mut command = cargo(root);
-    command.args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
+    command.args(["clippy", "--quiet", "--workspace", "--all-targets", "--"]).args(LINTS);
     command
 }
 
+/// Arguments for clippy's lints.
+const LINTS: [&str; 2] = ["--deny", "warnings"];
+
+/// Builds the documentation from what `cargo clippy` has left. Cargo only uses it if the same targets are selected, and if it would compile
+/// the crates with the same program and the same variable as `cargo clippy` did. Otherwise, it checks all crates again.
 fn documentation(root: &Path) -> Command {
     let mut command = cargo(root);
-    command.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
+    command.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items", "--lib", "--bins", "--examples"]);
     command.env("RUSTDOCFLAGS", "--deny warnings");
+    if let Some(driver) = tools::clippy_driver(root) {
+        let lints = LINTS.map(|lint| format!("{lint}__CLIPPY_HACKERY__")).concat();
+        command.env("RUSTC_WORKSPACE_WRAPPER", driver).env("CLIPPY_ARGS", lints);
+    }
     command
 }
 

@@ -42,6 +42,13 @@ pub(crate) fn example(root: &Path, name: &str) -> Command {
     command
 }
 
+/// Returns the program with which `cargo clippy` compiles crates, if it can be found.
+pub(crate) fn clippy_driver(root: &Path) -> Option<PathBuf> {
+    let output = Command::new("rustc").args(["--print", "sysroot"]).current_dir(root).output().ok()?;
+    let driver = Path::new(String::from_utf8(output.stdout).ok()?.trim()).join("bin/clippy-driver");
+    driver.is_file().then_some(driver)
+}
+
 /// Whether `cargo nextest` is installed.
 pub(crate) fn has_nextest(root: &Path) -> bool {
     answers(cargo(root).args(["nextest", "--version"]))
