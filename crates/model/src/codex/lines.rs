@@ -79,7 +79,7 @@ impl LineSplitter {
     /// Adds bytes, and passes every completed line to `sink`, in order. Lines within one chunk are not copied.
     pub fn feed(&mut self, chunk: &[u8], mut sink: impl FnMut(Line<'_>)) {
         let mut rest = chunk;
-        while let Some(newline) = rest.iter().position(|byte| *byte == b'\n') {
+        while let Some(newline) = memchr::memchr(b'\n', rest) {
             let (head, after) = (&rest[..newline], &rest[newline + 1..]);
             self.finish_line(head, &mut sink);
             rest = after;
