@@ -1,10 +1,13 @@
 //! `cargo xtask test`: runs every check and test that a change must pass.
 //!
-//! It installs tools, then runs the checks, then the tests, so that the test runner's summary is the last output. A failed check does
-//! not stop the others; all failures are listed at the end.
+//! It builds the program, then installs tools and runs the checks at the same time, then the tests, so that the test runner's summary is
+//! the last output. A failed check does not stop the others; all failures are listed at the end.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use crate::console::{self, StepError};
 use crate::tools::{self, cargo};
@@ -29,41 +32,69 @@ pub(crate) enum TestError {
 pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestError> {
     packages::ensure()?;
     console::timed("build", || tools::build(root)).map_err(TestError::Build)?;
-    console::timed("install the tested versions of Codex", || console::run(&mut tools::example(root, "provision_codex")))
-        .map_err(TestError::Codex)?;
-    // A container engine that is started here stops when this function returns.
-    let engine = if needs_containers(runner_arguments) { Some(container_engine(root)?) } else { None };
-    let mut failed = Vec::new();
-    let mut check = |name, work: &dyn Fn() -> Result<(), StepError>| {
-        if let Err(error) = console::timed(name, work) {
-            console::complain(&format!("{name}: {error}"));
-            failed.push(name);
-        }
-    };
-    check("formatting", &|| console::run(cargo(root).args(["fmt", "--all", "--check"])));
-    check("lints", &|| console::run(&mut clippy(root)));
-    check("documentation", &|| console::run(&mut documentation(root)));
-    check("licenses and sources", &|| dependencies(root));
-    check("examples in the documentation", &|| examples(root));
-    check("HTTP API against its OpenAPI document", &|| schemathesis::run(root));
-    if engine.is_some() {
-        check("images with Codex, built by the program", &|| images(root));
-    }
-    if let Err(error) = console::timed("fuzz targets", || fuzz::run(root, &fuzz::FuzzArguments::default())) {
-        console::complain(&error.to_string());
-        failed.push("fuzz targets");
-    }
-    if let Err(error) = console::timed("tidiness", || tidy::run(root)) {
-        console::complain(&error.to_string());
-        failed.push("tidiness");
-    }
+    let failed = Failures::default();
+    // The checks of the sources keep the compiler busy. Preparing the tests mostly waits for downloads, containers and single programs. It
+    // starts no compiler, because Cargo would wait for the other one. It stays in this thread: the container engine ends with the thread
+    // that started it.
+    let engine = thread::scope(|scope| {
+        let sources = scope.spawn(|| check_sources(root, &failed));
+        let engine = prepare(root, runner_arguments, &failed);
+        sources.join().expect("the thread does not panic");
+        engine
+    });
+    // A container engine that was started here stops when this function returns.
+    let _engine = engine?;
+    failed.check("fuzz targets", || fuzz::run(root, &fuzz::FuzzArguments::default()));
     // If everything passes, the test runner's summary is the last output.
     console::say("==> tests");
-    if let Err(error) = console::run(&mut tests(root, runner_arguments)) {
-        console::complain(&error.to_string());
-        failed.push("tests");
+    failed.note("tests", console::run(&mut tests(root, runner_arguments)));
+    failed.result()
+}
+
+/// The names of the checks that failed.
+#[derive(Debug, Default)]
+struct Failures(Mutex<Vec<&'static str>>);
+
+impl Failures {
+    /// Performs a check, and prints its result and duration.
+    fn check<E: Display>(&self, name: &'static str, work: impl FnOnce() -> Result<(), E>) {
+        self.note(name, console::timed(name, work));
     }
-    if failed.is_empty() { Ok(()) } else { Err(TestError::Checks(failed)) }
+
+    /// Notes the result of a check.
+    fn note<E: Display>(&self, name: &'static str, result: Result<(), E>) {
+        if let Err(error) = result {
+            console::complain(&format!("{name}: {error}"));
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+        }
+    }
+
+    fn result(self) -> Result<(), TestError> {
+        let failed = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_empty() { Ok(()) } else { Err(TestError::Checks(failed)) }
+    }
+}
+
+/// Checks the sources and the dependencies.
+fn check_sources(root: &Path, failed: &Failures) {
+    failed.check("formatting", || console::run(cargo(root).args(["fmt", "--all", "--check"])));
+    failed.check("lints", || console::run(&mut clippy(root)));
+    failed.check("documentation", || console::run(&mut documentation(root)));
+    failed.check("licenses and sources", || dependencies(root));
+    failed.check("examples in the documentation", || examples(root));
+    failed.check("tidiness", || tidy::run(root));
+}
+
+/// Prepares what the tests need: the tested versions of Codex, a container engine and images. It then checks the API with a server.
+fn prepare(root: &Path, runner_arguments: &[String], failed: &Failures) -> Result<Option<docker::Engine>, TestError> {
+    let mut codex = tools::example(root, "provision_codex");
+    console::timed("install the tested versions of Codex", || console::run(&mut codex)).map_err(TestError::Codex)?;
+    let engine = if needs_containers(runner_arguments) { Some(container_engine(root)?) } else { None };
+    if engine.is_some() {
+        failed.check("images with Codex, built by the program", || images(root));
+    }
+    failed.check("HTTP API against its OpenAPI document", || schemathesis::check(root));
+    Ok(engine)
 }
 
 fn container_engine(root: &Path) -> Result<docker::Engine, docker::DockerError> {
@@ -224,6 +255,19 @@ mod tests {
         check(&["-p", "engine", "keeper"], false);
         check(&["-p", "engine", "-p", "codex-docker"], true);
         check(&["--package=codex-orchestrator"], true);
+    }
+
+    #[test]
+    fn a_failed_check_does_not_stop_the_others() {
+        let failed = Failures::default();
+        thread::scope(|scope| {
+            scope.spawn(|| failed.check("lints", || console::run(&mut Command::new("false"))));
+        });
+        failed.check("formatting", || console::run(&mut Command::new("true")));
+        failed.note("tests", console::run(&mut Command::new("false")));
+        let error = failed.result().expect_err("two checks fail");
+        assert_eq!(error.to_string(), "failed: lints, tests");
+        Failures::default().result().expect("no check fails");
     }
 
     #[test]
