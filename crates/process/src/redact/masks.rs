@@ -9,14 +9,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
-use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secret_forms::{SHORTEST_PART, encoded};
 
 use super::{MASK, SHORTEST_SECRET};
-
-/// The minimum length of a line of a secret, or of a part of its encoded form. Shorter ones also appear in other text.
-const SHORTEST_PART: usize = 8;
 
 /// The maximum length of the start of a value that is searched for. If the start is found, the following bytes of the value are
 /// masked too.
@@ -30,9 +25,6 @@ const MOST_LEVELS: usize = 3;
 
 /// The maximum number of comparisons per byte of a text.
 const MOST_COMPARISONS: usize = 16;
-
-/// The line lengths with which programs wrap Base64.
-const LINES_OF_BASE64: [usize; 2] = [76, 64];
 
 /// The values to find.
 #[derive(Clone, Default)]
@@ -139,45 +131,11 @@ fn forms(secrets: &[String]) -> Vec<String> {
         }
     }
     for secret in whole() {
-        forms.extend(in_percent_encoding(secret));
-        for bytes_before in 0..3 {
-            forms.extend(in_base64(secret, bytes_before));
-        }
+        forms.extend(encoded(secret));
     }
     let mut known = std::collections::HashSet::new();
     forms.retain(|form| known.insert(form.clone()));
     forms.truncate(MOST_FORMS);
-    forms
-}
-
-/// Returns the percent-encoded forms of a value: with digits in upper or lower case, and with `%20` or `+` for a space.
-fn in_percent_encoding(secret: &str) -> [String; 4] {
-    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-    let upper = utf8_percent_encode(secret, ENCODED).to_string();
-    let lower = utf8_percent_encode(secret, ENCODED)
-        .map(|piece| if piece.starts_with('%') { piece.to_ascii_lowercase() } else { piece.to_owned() })
-        .collect::<String>();
-    let (upper_plus, lower_plus) = (upper.replace("%20", "+"), lower.replace("%20", "+"));
-    [upper, lower, upper_plus, lower_plus]
-}
-
-/// Returns the Base64 form of a value after a number of other bytes, without the characters that depend on the surrounding
-/// bytes.
-fn in_base64(secret: &str, bytes_before: usize) -> Vec<String> {
-    let bytes = [&[0; 2][..bytes_before], secret.as_bytes()].concat();
-    let whole_groups = bytes.len() / 3 * 4;
-    let depend = [0, 2, 3][bytes_before];
-    let mut forms = vec![];
-    for text in [BASE64_STANDARD_NO_PAD.encode(&bytes), BASE64_URL_SAFE_NO_PAD.encode(&bytes)] {
-        let Some(form) = text.get(depend..whole_groups).filter(|form| form.len() >= SHORTEST_PART) else { continue };
-        forms.push(form.to_owned());
-        if bytes_before == 0 {
-            for length in LINES_OF_BASE64.into_iter().filter(|length| *length < form.len()) {
-                let lines = form.as_bytes().chunks(length).filter(|line| line.len() >= SHORTEST_PART);
-                forms.extend(lines.map(|line| String::from_utf8_lossy(line).into_owned()));
-            }
-        }
-    }
     forms
 }
 
@@ -259,6 +217,9 @@ fn unicode_escape(text: &[u8]) -> (char, usize) {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use base64::Engine as _;
+    use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+
     use super::*;
 
     fn check(secret: &str, text: &str, expect: &str) {
@@ -290,12 +251,6 @@ mod tests {
         check(KEY, "ab== is too short to distinguish from other text", "ab== is too short to distinguish from other text");
         let in_json = serde_json::json!({ "private_key": KEY }).to_string();
         check(&in_json, "\tMIIEvQIBADANBgkqhkiG", "\t***");
-    }
-
-    #[test]
-    fn a_value_has_four_percent_encoded_forms() {
-        let expect = ["a%2B%C3%BC%20%2520-._~Z", "a%2b%c3%bc%20%2520-._~Z", "a%2B%C3%BC+%2520-._~Z", "a%2b%c3%bc+%2520-._~Z"];
-        assert_eq!(in_percent_encoding("a+ü %20-._~Z"), expect);
     }
 
     #[test]
