@@ -1,5 +1,6 @@
 //! A container engine that is killed during a run. Each test starts its own engine, so that other tests are not affected.
 
+use serde_json::json;
 use testkit::own_engine::{OwnEngine, SMALL_IMAGE};
 use testkit::own_podman::OwnPodman;
 
@@ -19,6 +20,57 @@ fn with_live_restore_a_run_goes_on_over_the_engines_death() {
     let rest: String = (2..=3000).map(|n: u32| "line ".to_owned() + &n.to_string() + "\n").collect();
     assert_eq!(said.stdout, rest, "every line of the output arrives exactly once");
     drop(engine);
+}
+
+/// Adds layers, one with a lower folder and one without, and an image for what a run installs.
+fn with_layers(hand: Hand) -> Hand {
+    let lower = hand.root().join("lower");
+    fs_err::create_dir(&lower).expect("a new folder");
+    fs_err::write(lower.join("file"), "lower\n").expect("writable");
+    let layers = json!([
+        { "target": "/opt/x", "lower": lower, "upper": hand.root().join("upper/0") },
+        { "target": "/opt/y", "upper": hand.root().join("upper/1") },
+    ]);
+    hand.with("CODEX_DOCKER_LAYERS", &layers.to_string()).with("CODEX_DOCKER_KEEP_AS", "kept:1")
+}
+
+/// Checks that nothing is mounted any more below a user's folder, and that a next run finds what the first one left.
+fn goes_on(hand: Hand) {
+    let mounts = fs_err::read_to_string("/proc/mounts").expect("readable");
+    let root = hand.root().display().to_string();
+    assert!(!mounts.contains(&format!("{root}/upper")), "the layers are not mounted any more: {mounts}");
+    let hand = hand.with("IMAGE_NAME", "kept:1");
+    assert_eq!(hand.run(["cat /opt/x/file /opt/x/mine /opt/y/mine /opt/kept"]).well(), "lower\nx\ny\nkept\n");
+    assert_eq!(fs_err::read_dir(hand.root().join("lower")).expect("there").count(), 1, "the lower folder is unchanged");
+}
+
+const FILL: &str = "echo x > /opt/x/mine; echo y > /opt/y/mine; echo kept > /opt/kept; echo begun";
+
+#[test]
+fn layers_and_installed_files_survive_the_engines_death() {
+    let engine = OwnEngine::start(&["--live-restore"]);
+    let hand = Hand::with_shell().with("DOCKER_HOST", &engine.host()).with("CODEX_DOCKER_NETWORK", "none");
+    let hand = with_layers(hand.with("IMAGE_NAME", engine.small_image()));
+    let mut running = hand.start(&format!("{FILL}; while [ ! -e go ]; do sleep 0.05; done"));
+    running.line();
+    let engine = engine.killed_and_started_again();
+    fs_err::write(hand.work().join("go"), "").expect("written");
+    let said = running.end();
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let volumes = testkit::docker::docker(&["--host", &engine.host(), "volume", "ls", "--quiet"]);
+    assert_eq!(volumes, "", "the volumes are removed with the container");
+    goes_on(hand);
+}
+
+#[test]
+fn podman_keeps_layers_and_installed_files_too() {
+    let podman = OwnPodman::start();
+    let hand = Hand::with_shell().with("DOCKER_HOST", &podman.host()).with("IMAGE_NAME", SMALL_IMAGE);
+    let hand = with_layers(hand.with("CODEX_DOCKER_NETWORK", "none"));
+    let said = hand.run([FILL]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(0), "begun\n"), "{said:?}");
+    assert!(hand.containers().is_empty());
+    goes_on(hand);
 }
 
 #[test]

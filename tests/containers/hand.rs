@@ -105,6 +105,11 @@ impl Hand {
         self.sandbox.build(tag, dockerfile)
     }
 
+    /// Returns a name for an image that is removed at the end of the test.
+    pub(crate) fn image(&self, tag: &str) -> String {
+        self.sandbox.image(tag)
+    }
+
     /// Starts a run and kills its `codex-docker`, which abandons the container. Returns the container's name.
     pub(crate) fn orphan(&self) -> String {
         let before = self.containers();

@@ -10,11 +10,27 @@ use clap::{Parser, Subcommand};
 use crate::give_back::GiveBackArguments;
 use crate::harvest::HarvestArguments;
 use crate::image::ImageCommand;
+use crate::keep::KeptCommand;
 use crate::settings::label_argument;
+use crate::setup::SetupArguments;
 
 /// The words that select one of our commands if they come first.
-const VERBS: &[&str] =
-    &["list", "stop", "reap", "check", "harvest", "give-back", "image", "help", "--help", "-h", "--version", "-V"];
+const VERBS: &[&str] = &[
+    "list",
+    "stop",
+    "reap",
+    "check",
+    "harvest",
+    "give-back",
+    "kept",
+    "setup",
+    "image",
+    "help",
+    "--help",
+    "-h",
+    "--version",
+    "-V",
+];
 
 /// Run Codex in a container, in the current folder
 ///
@@ -75,12 +91,24 @@ pub(crate) enum Verb {
         /// Image to check
         #[arg(long, env = "IMAGE_NAME", default_value = crate::image::DEFAULT_IMAGE)]
         image: String,
+        /// Also check whether layers can be stored in this folder, by mounting one in a short-lived container
+        #[arg(long, value_name = "DIR")]
+        layers_in: Option<std::path::PathBuf>,
     },
     /// Export an agent's commits from its repository as a bundle (used by the orchestrator)
     Harvest(Box<HarvestArguments>),
     /// Change the owner of files that root wrote in a container (used by the orchestrator)
     #[command(hide = true)]
     GiveBack(GiveBackArguments),
+    /// List and remove the images with what runs installed (used by the orchestrator)
+    #[command(hide = true)]
+    Kept {
+        #[command(subcommand)]
+        command: KeptCommand,
+    },
+    /// Run a setup script in a container and store its result (used by the orchestrator)
+    #[command(hide = true)]
+    Setup(Box<SetupArguments>),
     /// Build, pull or inspect the image
     Image {
         #[command(subcommand)]

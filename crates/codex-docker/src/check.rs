@@ -1,13 +1,17 @@
 //! The command `check`: whether a container engine responds and has the image.
-//! The check starts nothing, so it can run at any time.
+//! Without `--layers-in`, the check starts nothing, so it can run at any time.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::connect::{connect, refused};
 use crate::failure::Failure;
 use crate::image::{self, ImageStatus};
+use crate::layers::{self, LayerSupport};
+use crate::run::machine;
+use crate::settings::state_root;
 use model::ErrorCode;
 use model::container::ContainerProblem;
 
@@ -22,6 +26,9 @@ pub(crate) struct CheckReport {
     pub(crate) image: Option<ImageStatus>,
     /// Why no run can start.
     pub(crate) problem: Option<ContainerProblem>,
+    /// Whether layers work in the specified folder, if the container engine and the image are usable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) layers: Option<LayerSupport>,
 }
 
 /// The container engine.
@@ -45,7 +52,16 @@ impl CheckReport {
             .image
             .as_ref()
             .map(|found| format!("image: {image}, Codex {}", found.codex_version.as_deref().unwrap_or("unknown")));
-        engine.into_iter().chain(image).collect()
+        let layers = self.layers.iter().map(|support| {
+            let folder = support.folder.display();
+            let reason = support.reason.as_deref().unwrap_or("the container engine cannot mount them");
+            if support.overlay {
+                format!("layers in {folder}: overlays")
+            } else {
+                format!("layers in {folder}: {} instead of overlays, because {reason}", support.fallback)
+            }
+        });
+        engine.into_iter().chain(image).chain(layers).collect()
     }
 
     /// Returns lines of text that describe the problem.
@@ -59,17 +75,22 @@ impl CheckReport {
     }
 }
 
-/// Checks the container engine and the image, without starting anything.
-pub(crate) async fn check(environment: &BTreeMap<String, String>, image: &str) -> CheckReport {
-    let mut checked = CheckReport { usable: false, engine: None, image: None, problem: None };
-    match look(environment, image, &mut checked).await {
+/// Checks the container engine and the image, and whether layers work in a folder. Starts a container only for the layers.
+pub(crate) async fn check(environment: &BTreeMap<String, String>, image: &str, layers_in: Option<&Path>) -> CheckReport {
+    let mut checked = CheckReport { usable: false, engine: None, image: None, problem: None, layers: None };
+    match look(environment, image, layers_in, &mut checked).await {
         Ok(()) => checked.usable = true,
         Err(failure) => checked.problem = Some(failure.into()),
     }
     checked
 }
 
-async fn look(environment: &BTreeMap<String, String>, image: &str, checked: &mut CheckReport) -> Result<(), Failure> {
+async fn look(
+    environment: &BTreeMap<String, String>,
+    image: &str,
+    layers_in: Option<&Path>,
+    checked: &mut CheckReport,
+) -> Result<(), Failure> {
     let docker = connect(environment).await?;
     let info = docker
         .info()
@@ -82,10 +103,14 @@ async fn look(environment: &BTreeMap<String, String>, image: &str, checked: &mut
         rootless: options.iter().any(|option| option.contains("name=rootless")),
     });
     checked.image = image::status(&docker, image).await?;
-    match &checked.image {
-        Some(_) => Ok(()),
-        None => Err(image::missing(image)),
+    if checked.image.is_none() {
+        return Err(image::missing(image));
     }
+    if let Some(folder) = layers_in {
+        let machine = machine(&docker, environment).await?;
+        checked.layers = Some(layers::probe(&docker, &machine, &state_root(environment)?, image, folder).await);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -96,15 +121,13 @@ mod tests {
     fn the_result_is_readable() {
         let engine = EngineStatus { version: "28.1.0".to_owned(), live_restore: true, rootless: false };
         let problem = Some(image::missing("team/codex:1").into());
-        let checked = CheckReport { usable: false, engine: Some(engine), image: None, problem };
+        let checked = CheckReport { usable: false, engine: Some(engine), image: None, problem, layers: None };
         let lines = [checked.lines("team/codex:1"), checked.problem_lines()].concat().join("\n");
         insta::assert_snapshot!(lines);
     }
 
     #[tokio::test]
     async fn each_thing_that_keeps_a_run_from_starting_is_named() {
-        use std::path::Path;
-
         use serde_json::json;
 
         use crate::tests::{ScriptedEngine, found, missing, refusal};
@@ -126,7 +149,7 @@ mod tests {
                 "GET /info" => info.clone(),
                 _ => image.clone(),
             });
-            let checked = check(&engine.environment(Path::new("/state")), "x:1").await;
+            let checked = check(&engine.environment(Path::new("/state")), "x:1", None).await;
             assert_eq!((checked.usable, checked.engine.is_some()), (expected.is_none(), knows_engine), "{story}");
             let problem = checked.problem.as_ref().and_then(|problem| problem.code.known());
             assert_eq!(problem, expected, "{story}");
@@ -134,7 +157,7 @@ mod tests {
             assert_eq!(engine.changes(), [""; 0], "a check changes nothing: {story}");
         }
         let away = BTreeMap::from([("DOCKER_HOST".to_owned(), "unix:///nowhere/docker.sock".to_owned())]);
-        let checked = check(&away, "x:1").await;
+        let checked = check(&away, "x:1", None).await;
         assert!(!checked.usable && checked.lines("x:1").is_empty(), "{checked:?}");
         assert_eq!(checked.problem.and_then(|problem| problem.code.known()), Some(ErrorCode::EngineMissing));
     }
@@ -142,7 +165,13 @@ mod tests {
     #[test]
     fn lines_say_only_what_is_known() {
         let engine = |live_restore| EngineStatus { version: "5.0".to_owned(), live_restore, rootless: true };
-        let report = |live_restore| CheckReport { usable: true, engine: Some(engine(live_restore)), image: None, problem: None };
+        let report = |live_restore| CheckReport {
+            usable: true,
+            engine: Some(engine(live_restore)),
+            image: None,
+            problem: None,
+            layers: None,
+        };
         assert_eq!(report(false).lines("x:1"), ["container engine: 5.0"]);
         assert_eq!(report(true).lines("x:1"), ["container engine: 5.0, live-restore"]);
         assert!(report(true).problem_lines().is_empty());

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs in the container of a run, under its init: forwards ports to the broker and the proxy, then executes Codex.
+# Runs in the container of a run or a setup, under its init: forwards ports to the broker and the proxy, then executes Codex or
+# the setup script.
 # It reads its input from $in, which the container cannot write to. The host never trusts the files in $out.
 in=/codex-docker/in
 out=/codex-docker/out
@@ -8,9 +9,11 @@ out=/codex-docker/out
 # Codex runs commands in login shells, whose profile replaces PATH. profile.sh restores it from this file.
 printf '%s\n' "$PATH" > /run/codex-docker-path
 
-if ! command -v codex > /dev/null; then
-    echo "error: codex not found in the image; build an image that contains it: codex-docker image build" >&2
-    exit 127
+# Package managers do not use a cache that belongs to another user, so layers get the owner of the other files.
+if [ -e "$in/layer-owners" ]; then
+    while read -r owner layer; do
+        find "$layer" -prune -user "$owner" -exec chown 0:0 {} + 2> /dev/null
+    done < "$in/layer-owners"
 fi
 
 # Forwards a port on the container's loopback to a mounted socket, if the socket exists.
@@ -31,6 +34,20 @@ forward() {
         sleep 0.01
     done
 }
+
+# The script of a setup runs in place of Codex.
+if [ -e "$in/setup" ]; then
+    exec 2>&1 < /dev/null
+    forward proxy 8318
+    shell=/bin/sh
+    command -v bash > /dev/null && shell=bash
+    exec "$shell" "$in/setup"
+fi
+
+if ! command -v codex > /dev/null; then
+    echo "error: codex not found in the image; build an image that contains it: codex-docker image build" >&2
+    exit 127
+fi
 
 # The login of an account is stored in a mounted folder. Codex replaces auth.json and locks a file next to it, so both are links.
 if [ -d /codex-auth ]; then

@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     fn marker() -> Marker {
-        Marker { container: "run".to_owned(), image: "i:1".to_owned(), labels: BTreeMap::new() }
+        Marker::new("run", "i:1", BTreeMap::new())
     }
 
     fn run(root: &Path) -> RunFolder {

@@ -116,7 +116,7 @@ async fn give(docker: &Docker, machine: &Machine, gift: Gift<'_>) -> Result<(), 
         return Ok(());
     }
     let name = format!("codex-give-back-{}", Uuid::now_v7().simple());
-    let marker = Marker { container: name.clone(), image: gift.image.to_owned(), labels: gift.labels.clone() };
+    let marker = Marker::new(&name, gift.image, gift.labels.clone());
     let run = RunFolder::hold(gift.root, &marker)?;
     run.clear()?;
     run.put("script", SCRIPT.as_bytes())?;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
-    InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-    StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, StopContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt as _;
 use serde::Serialize;
@@ -20,8 +20,9 @@ use serde::Serialize;
 use crate::connect::{refused, status_of};
 use crate::failure::Failure;
 use crate::folder::RunFolder;
+use crate::keep::{self, KeepError};
 use crate::ledger::{self, Marker, folder_of, marked};
-use crate::remains::{inspect, is_gone, remove_files, say_left};
+use crate::remains::{inspect, is_gone, remove, remove_files, say_left};
 use crate::run::machine;
 use crate::spec::Machine;
 use crate::{give_back, labels, settings};
@@ -33,14 +34,8 @@ const STOP_SECONDS: i32 = 8;
 /// How long a container that another program created may take to stop after SIGINT.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
-/// The number of attempts to remove a container.
-const REMOVALS: u32 = 4;
-
 /// The variable with the folder in which older servers kept the files of runs.
 const FORMER_STATE: &str = "CODEX_DOCKER_FORMER_STATE";
-
-/// How long to wait for another removal of the same container before the next attempt.
-const REMOVAL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A container with the labels of codex-docker, as `list --json` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -224,7 +219,12 @@ async fn reap_one(docker: &Docker, machine: &Machine, path: &Path) -> Result<boo
     let container =
         inspect(docker, &marker.container).await?.filter(|found| folder_of(found).is_some_and(|folder| folder == path));
     if let Some(container) = container {
-        end_and_remove(docker, &container).await?;
+        end_running(docker, &container).await;
+        let id = container.id.as_deref().unwrap_or_default();
+        if let Some(name) = &marker.keep_as {
+            keep_changes(docker, &held, id, name).await?;
+        }
+        remove(docker, id).await?;
     }
     clear(docker, machine, &held).await;
     Ok(true)
@@ -259,34 +259,30 @@ async fn reap_unmarked(docker: &Docker, id: &str, former: &[PathBuf]) -> Result<
     Ok(true)
 }
 
+/// Keeps what the run of an orphan installed. Fails if the engine does not answer, so that the container stays.
+async fn keep_changes(docker: &Docker, folder: &RunFolder, id: &str, name: &str) -> Result<(), Failure> {
+    match keep::keep(docker, folder, id, name).await {
+        Ok(_) => Ok(()),
+        Err(KeepError::Silent(error)) => Err(refused(ErrorCode::EngineFailed, "could not keep what a run installed", &error)),
+        Err(error) => {
+            crate::say(&format!("warning: what the run installed could not be kept: {error}"));
+            Ok(())
+        }
+    }
+}
+
 async fn end_and_remove(docker: &Docker, container: &ContainerInspectResponse) -> Result<(), Failure> {
+    end_running(docker, container).await;
+    remove(docker, container.id.as_deref().unwrap_or_default()).await
+}
+
+async fn end_running(docker: &Docker, container: &ContainerInspectResponse) {
     let id = container.id.as_deref().unwrap_or_default();
     let is_running = container.state.as_ref().is_some_and(|state| state.running == Some(true));
     // Send SIGINT first, so that Codex can complete its session.
     if is_running && let Err(failure) = end(docker, id).await {
         crate::say(&failure.to_string());
     }
-    remove(docker, id).await
-}
-
-/// Removes a container, with several attempts. A killed codex-docker may have started the removal already, and a busy engine
-/// sometimes does not complete one.
-async fn remove(docker: &Docker, id: &str) -> Result<(), Failure> {
-    let failed = |error| refused(ErrorCode::EngineFailed, &format!("could not remove the container `{id}`"), error);
-    for attempt in 1.. {
-        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        match docker.remove_container(id, Some(options)).await {
-            Ok(()) => return Ok(()),
-            Err(error) if status_of(&error) == Some(404) => return Ok(()),
-            Err(error) if attempt == REMOVALS => return Err(failed(&error)),
-            Err(_) => {}
-        }
-        let options = WaitContainerOptionsBuilder::new().condition("removed").build();
-        let mut removed = docker.wait_container(id, Some(options));
-        // The result does not matter: the next attempt shows whether the container is gone.
-        drop(tokio::time::timeout(REMOVAL_PATIENCE, removed.next()).await);
-    }
-    Ok(())
 }
 
 /// Removes the files of a run, including those that root created in the container. Reports files that cannot be removed.

@@ -43,6 +43,9 @@ pub(crate) const VARIABLES: &str = "variables";
 /// Below [`IN`]: the file that is mounted over the worktree's `.git`.
 pub(crate) const GIT_FILE: &str = "git-file";
 
+/// Below [`IN`]: the layers that the entry script gives to root, each after the ID of its owner.
+pub(crate) const LAYER_OWNERS: &str = "layer-owners";
+
 /// Below [`IN`]: Codex's settings.
 pub(crate) const CONFIG: &str = "config.toml";
 

@@ -33,9 +33,17 @@ pub(crate) struct Marker {
     pub(crate) image: String,
     /// The caller's labels.
     pub(crate) labels: BTreeMap<String, String>,
+    /// The name of the image in which the changes to the root file system are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_as: Option<String>,
 }
 
 impl Marker {
+    /// Returns the record of a container that leaves nothing to keep.
+    pub(crate) fn new(container: &str, image: &str, labels: BTreeMap<String, String>) -> Self {
+        Self { container: container.to_owned(), image: image.to_owned(), labels, keep_as: None }
+    }
+
     /// Writes the marker to the folder of a run, atomically.
     pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -133,11 +141,7 @@ mod tests {
     use super::*;
 
     fn marker(name: &str) -> Marker {
-        Marker {
-            container: name.to_owned(),
-            image: "i:1".to_owned(),
-            labels: BTreeMap::from([("home".to_owned(), "/h".to_owned())]),
-        }
+        Marker::new(name, "i:1", BTreeMap::from([("home".to_owned(), "/h".to_owned())]))
     }
 
     fn names(root: &Path) -> Vec<String> {

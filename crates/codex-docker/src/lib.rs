@@ -15,7 +15,9 @@ mod harvest;
 mod housekeeping;
 pub mod image;
 mod inside;
+mod keep;
 mod labels;
+mod layers;
 mod ledger;
 mod network;
 mod one_shot;
@@ -23,7 +25,9 @@ pub mod proxy;
 mod remains;
 mod run;
 mod seccomp;
+mod services;
 pub mod settings;
+mod setup;
 mod slots;
 mod spec;
 #[cfg(test)]
@@ -104,8 +108,8 @@ async fn perform(asked: ParsedArguments) -> Result<u8, Failure> {
             };
             housekeeping::reap(&docker, &environment, &labels.into_iter().collect()).await?;
         }
-        Verb::Check { json, image } => {
-            let checked = check::check(&environment, &image).await;
+        Verb::Check { json, image, layers_in } => {
+            let checked = check::check(&environment, &image, layers_in.as_deref()).await;
             if json {
                 answer(&json_of(&checked)?);
             } else {
@@ -115,6 +119,8 @@ async fn perform(asked: ParsedArguments) -> Result<u8, Failure> {
         }
         Verb::GiveBack(arguments) => give_back::folder(&environment, &caller()?, &arguments).await?,
         Verb::Harvest(arguments) => return harvest::harvest(&environment, &arguments).await,
+        Verb::Setup(arguments) => return setup::setup(&environment, caller()?, &arguments).await,
+        Verb::Kept { command } => keep::run(&connect(&environment).await?, command).await?,
         Verb::Image { command } => {
             command.check()?;
             image::run(&connect(&environment).await?, command).await?;

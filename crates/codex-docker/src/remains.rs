@@ -1,14 +1,23 @@
 //! What a run leaves behind: its container and its folder.
 
+use std::time::Duration;
+
 use bollard::Docker;
 use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters::InspectContainerOptions;
+use bollard::query_parameters::{InspectContainerOptions, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder};
+use futures_util::StreamExt as _;
 use model::ErrorCode;
 
 use crate::connect::{refused, status_of};
 use crate::failure::Failure;
 use crate::folder::RunFolder;
 use crate::ledger::{Marker, folder_of};
+
+/// The number of attempts to remove a container.
+const REMOVALS: u32 = 4;
+
+/// How long to wait for another removal of the same container before the next attempt.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Returns a container, or `None` if it does not exist.
 pub(crate) async fn inspect(docker: &Docker, name: &str) -> Result<Option<ContainerInspectResponse>, Failure> {
@@ -30,6 +39,26 @@ pub(crate) async fn is_gone(docker: &Docker, folder: &RunFolder) -> bool {
             false
         }
     }
+}
+
+/// Removes a container, with several attempts. A killed codex-docker may have started the removal already, and a busy engine
+/// sometimes does not complete one.
+pub(crate) async fn remove(docker: &Docker, id: &str) -> Result<(), Failure> {
+    let failed = |error| refused(ErrorCode::EngineFailed, &format!("could not remove the container `{id}`"), error);
+    for attempt in 1.. {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match docker.remove_container(id, Some(options)).await {
+            Ok(()) => return Ok(()),
+            Err(error) if status_of(&error) == Some(404) => return Ok(()),
+            Err(error) if attempt == REMOVALS => return Err(failed(&error)),
+            Err(_) => {}
+        }
+        let options = WaitContainerOptionsBuilder::new().condition("removed").build();
+        let mut removed = docker.wait_container(id, Some(options));
+        // The result does not matter: the next attempt shows whether the container is gone.
+        drop(tokio::time::timeout(REMOVAL_PATIENCE, removed.next()).await);
+    }
+    Ok(())
 }
 
 /// Removes the files of a run, without help from a container.

@@ -49,37 +49,59 @@ pub(crate) enum Talk {
     Stream,
     /// Output goes to files. Input comes from a file, or there is none.
     Files,
+    /// Output goes to the caller's stream. There is no input.
+    Output,
 }
 
 /// Returns the request that creates the container of a run.
-pub(crate) fn container(settings: &Settings, machine: &Machine, talk: Talk, arguments: &[String]) -> ContainerCreateBody {
+pub(crate) fn container(
+    settings: &Settings,
+    machine: &Machine,
+    talk: Talk,
+    arguments: &[String],
+    layers: &[Mount],
+) -> ContainerCreateBody {
     let entry = format!("{}/{}", inside::IN, inside::ENTRY);
-    let streams = talk != Talk::Files;
+    let streams = matches!(talk, Talk::Terminal(..) | Talk::Stream);
     let at_terminal = matches!(talk, Talk::Terminal(..));
+    let shows_output = at_terminal || talk == Talk::Output;
     ContainerCreateBody {
         image: Some(settings.image.clone()),
         entrypoint: Some(vec!["/bin/sh".to_owned(), entry]),
         cmd: Some(arguments.to_vec()),
         working_dir: Some(settings.inside.clone()),
         user: Some(user(settings, machine)),
-        env: Some(plain_environment(settings, talk)),
         tty: Some(at_terminal),
         open_stdin: Some(streams),
         stdin_once: Some(streams),
         attach_stdin: Some(streams),
-        attach_stdout: Some(at_terminal),
-        attach_stderr: Some(at_terminal),
+        attach_stdout: Some(shows_output),
+        attach_stderr: Some(shows_output),
         stop_signal: Some("SIGINT".to_owned()),
         labels: Some(labels::of_container(&settings.state.to_string_lossy(), &settings.labels)),
         host_config: Some(HostConfig {
-            mounts: Some(mounts(settings)),
+            mounts: Some(mounts(settings).into_iter().chain(layers.iter().cloned()).collect()),
             tmpfs: Some(tmpfs(settings, machine)),
-            network_mode: Some(if settings.network == Network::Open { NETWORK.to_owned() } else { "none".to_owned() }),
+            network_mode: Some(network_mode(settings)),
             readonly_rootfs: Some(settings.user == ContainerUser::Caller),
             ..isolated(&settings.limits, settings.user, machine, &settings.state)
         }),
         ..ContainerCreateBody::default()
     }
+}
+
+/// Returns the network of the container: that of its services, if there are any.
+fn network_mode(settings: &Settings) -> String {
+    match settings.network {
+        _ if !settings.services.is_empty() => format!("container:{}", holder_of(&settings.name)),
+        Network::Open => NETWORK.to_owned(),
+        Network::None | Network::Allow(_) => "none".to_owned(),
+    }
+}
+
+/// Returns the name of the container that owns the network of a run with services.
+pub(crate) fn holder_of(container: &str) -> String {
+    format!("{container}-net")
 }
 
 /// Returns the isolation and the limits that apply to every container. `folder` contains the files of its run.
@@ -130,27 +152,24 @@ fn user(settings: &Settings, machine: &Machine) -> String {
     }
 }
 
-/// Returns the variables that are not secret. The others are passed in a file, because every user of the engine can read
-/// the variables of a container.
-fn plain_environment(settings: &Settings, talk: Talk) -> Vec<String> {
-    let mut plain = vec![
-        // Git does not need to check who owns a repository, because only the agent uses this container.
-        // Codex 0.75.0 hides variables with `KEY` in their names from commands, so GIT_CONFIG_COUNT and GIT_CONFIG_KEY_0 do not
-        // work.
-        "GIT_CONFIG_PARAMETERS='safe.directory=*'".to_owned(),
-    ];
+/// Returns the variables that this program sets. They are passed in a file with the others, so that the configuration of the
+/// container is that of its image.
+pub(crate) fn own_variables(settings: &Settings, talk: Talk) -> Vec<(&'static str, String)> {
+    // Git does not need to check who owns a repository, because only the agent uses this container.
+    // Codex 0.75.0 hides variables with `KEY` in their names from commands, so GIT_CONFIG_COUNT and GIT_CONFIG_KEY_0 do not work.
+    let mut own = vec![("GIT_CONFIG_PARAMETERS", "'safe.directory=*'".to_owned())];
     match &settings.codex_home {
-        Some(CodexHome::Private { .. }) => plain.push(format!("CODEX_HOME={}", inside::CODEX_HOME)),
-        Some(CodexHome::Shared { inside, .. } | CodexHome::Missing { inside }) => plain.push(format!("CODEX_HOME={inside}")),
+        Some(CodexHome::Private { .. }) => own.push(("CODEX_HOME", inside::CODEX_HOME.to_owned())),
+        Some(CodexHome::Shared { inside, .. } | CodexHome::Missing { inside }) => own.push(("CODEX_HOME", inside.clone())),
         None => {}
     }
     if settings.user == ContainerUser::Caller {
-        plain.push(format!("HOME={}", settings.user.home()));
+        own.push(("HOME", settings.user.home().to_owned()));
     }
     if let Talk::Terminal(rows, columns) = talk {
-        plain.push(format!("CODEX_DOCKER_TERMINAL={rows} {columns}"));
+        own.push(("CODEX_DOCKER_TERMINAL", format!("{rows} {columns}")));
     }
-    plain
+    own
 }
 
 fn mounts(settings: &Settings) -> Vec<Mount> {
@@ -228,7 +247,12 @@ fn tmpfs(settings: &Settings, machine: &Machine) -> HashMap<String, String> {
     }
     if settings.user == ContainerUser::Caller {
         tmpfs.insert("/tmp".to_owned(), format!("{TMPFS},mode=1777"));
-        tmpfs.insert(settings.user.home().to_owned(), format!("{TMPFS},mode=0700,uid={owner}"));
+        let home = settings.user.home();
+        tmpfs.insert(home.to_owned(), format!("{TMPFS},mode=0700,uid={owner}"));
+        // The engine would create the folders above a mount point as root.
+        let above = settings.layers.iter().flat_map(|layer| Path::new(&layer.target).ancestors().skip(1));
+        let below_home = above.filter(|path| path.starts_with(home) && *path != Path::new(home));
+        tmpfs.extend(below_home.map(|path| (path.to_string_lossy().into_owned(), format!("{TMPFS},mode=0755,uid={owner}"))));
     }
     tmpfs
 }
@@ -253,7 +277,7 @@ mod tests {
     }
 
     fn body(pairs: &[(&str, &str)], machine: &Machine) -> ContainerCreateBody {
-        container(&settings(pairs), machine, Talk::Files, &["exec".to_owned(), "-".to_owned()])
+        container(&settings(pairs), machine, Talk::Files, &["exec".to_owned(), "-".to_owned()], &[])
     }
 
     fn text(body: &ContainerCreateBody) -> String {

@@ -56,6 +56,63 @@ pub fn codex_image_of(version: &str) -> String {
     format!("codex-docker-test/codex:{version}")
 }
 
+/// Returns an image with the `PostgreSQL` of Debian, which listens on its loopback. It stores its data in `/data`. If the variable `FAIL`
+/// is set, it prints the value and exits with code 3.
+///
+/// # Panics
+/// If the image cannot be built.
+pub fn postgres_image() -> String {
+    debian_image(
+        "codex-docker-test/postgres:1",
+        "postgresql",
+        "ENV PATH=/usr/lib/postgresql/15/bin:$PATH\n\
+         RUN mkdir /data && chown postgres /data\n\
+         USER postgres\n\
+         CMD [\"/bin/sh\", \"-c\", \"[ -z \\\"$FAIL\\\" ] || { echo \\\"$FAIL\\\"; exit 3; }; \
+         initdb -D /data/db > /dev/null && exec postgres -D /data/db -k /tmp\"]\n",
+    )
+}
+
+/// Returns an image with the Redis of Debian, which listens on its loopback.
+///
+/// # Panics
+/// If the image cannot be built.
+pub fn redis_image() -> String {
+    debian_image(
+        "codex-docker-test/redis:1",
+        "redis-server",
+        "CMD [\"redis-server\", \"--save\", \"\", \"--appendonly\", \"no\"]\n",
+    )
+}
+
+/// Builds an image with a package of Debian, unless the container engine has it. The image is kept for later tests.
+fn debian_image(image: &str, package: &str, rest: &str) -> String {
+    // Only one test builds the images.
+    let lock = std::fs::File::create(std::env::temp_dir().join("codex-docker-test-images.lock")).expect("a temporary file");
+    lock.lock().expect("the file can be locked");
+    if !try_docker(&["image", "inspect", image]).status.success() {
+        let install = format!("apt-get install -y -qq --no-install-recommends {package}");
+        build_image(
+            image,
+            &format!("FROM {BASE_IMAGE}\nRUN apt-get update -qq && {install} && rm -rf /var/lib/apt/lists/*\n{rest}"),
+        );
+    }
+    image.to_owned()
+}
+
+#[track_caller]
+fn build_image(image: &str, dockerfile: &str) {
+    let mut command = Command::new("docker");
+    command.env("DOCKER_BUILDKIT", "0").args(["build", "--quiet", "--tag", image, "-"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("docker is installed");
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    stdin.write_all(dockerfile.as_bytes()).expect("docker reads the Dockerfile");
+    drop(stdin);
+    let built = child.wait_with_output().expect("docker can be awaited");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
 fn provisioned(image: String) -> String {
     let found = try_docker(&["image", "inspect", "--format", "{{.Id}}", &image]);
     assert!(
@@ -130,15 +187,7 @@ impl Sandbox {
     #[track_caller]
     pub fn build(&self, tag: &str, dockerfile: &str) -> String {
         let image = self.image(tag);
-        let mut command = Command::new("docker");
-        command.env("DOCKER_BUILDKIT", "0").args(["build", "--quiet", "--tag", &image, "-"]);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("docker is installed");
-        let mut stdin = child.stdin.take().expect("stdin is a pipe");
-        stdin.write_all(dockerfile.as_bytes()).expect("docker reads the Dockerfile");
-        drop(stdin);
-        let built = child.wait_with_output().expect("docker can be awaited");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        build_image(&image, dockerfile);
         image
     }
 

@@ -89,7 +89,7 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
     private_folder(&arguments.out).map_err(unwritable)?;
     let name = format!("codex-harvest-{}", Uuid::now_v7().simple());
     let (image, labels) = (arguments.image.clone(), arguments.labels.iter().cloned().collect());
-    let folder = RunFolder::hold(&settings::state_root(environment)?, &Marker { container: name.clone(), image, labels })?;
+    let folder = RunFolder::hold(&settings::state_root(environment)?, &Marker::new(&name, &image, labels))?;
     folder.clear()?;
     folder.put("script", HARVEST_SCRIPT.as_bytes())?;
     let message = fs_err::read(&arguments.message)

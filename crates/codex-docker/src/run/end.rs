@@ -8,6 +8,7 @@ use model::WORKER_CUT_OFF;
 use super::prepare::PreparedRun;
 use super::watch::End;
 use crate::connect::status_of;
+use crate::keep::{self, KeepError};
 use crate::settings::Settings;
 use crate::spec::Machine;
 use crate::{give_back, housekeeping};
@@ -51,9 +52,19 @@ pub(super) fn exit_code(settings: &Settings, end: &End, reason: Option<StopReaso
     code
 }
 
-/// Removes the container, gives the files back to the caller, and removes the folder of the run. Failures are reported, and `reap`
+/// Keeps what the run installed, removes the container, gives the files back to the caller, and removes the folder of the run. Failures are reported, and `reap`
 /// tries again later.
 pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine, prepared: PreparedRun) {
+    if let Some(name) = &settings.keep_as
+        && let Err(error) = keep::keep(docker, prepared.folder(), &settings.name, name).await
+    {
+        if matches!(error, KeepError::Silent(_)) {
+            return crate::say(&format!(
+                "what the run installed is not kept yet: {error}; `codex-docker reap` keeps it and removes the container"
+            ));
+        }
+        crate::say(&format!("warning: what the run installed could not be kept: {error}"));
+    }
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     match docker.remove_container(&settings.name, Some(options)).await {
         Ok(()) => {}

@@ -9,6 +9,7 @@
 
 mod end;
 mod hold;
+mod launch;
 mod output;
 mod prepare;
 mod terminal;
@@ -21,24 +22,20 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::FileTypeExt as _;
 
 use bollard::Docker;
-use bollard::container::AttachContainerResults;
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
-use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions, StartContainerOptions,
-};
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, Mount};
+use bollard::query_parameters::InspectContainerOptions;
 
 pub(crate) use self::hold::Stops;
-use self::prepare::PreparedRun;
-pub(crate) use self::prepare::{check_image, machine};
+use self::launch::{Services, not_started, prepare_again, start, start_services};
+pub(crate) use self::launch::{attach, launch, network_for};
+pub(crate) use self::prepare::{PreparedRun, check, check_image, machine};
 pub(crate) use self::watch::{End, Watch};
 use crate::connect::{connect, refused, status_of};
 use crate::failure::Failure;
 use crate::folder::{Outputs, Stdin};
 use crate::labels;
 use crate::ledger;
-use crate::network;
-use crate::settings::{Caller, Network, Settings};
-use crate::slots;
+use crate::settings::{Caller, Settings};
 use crate::spec::{self, Talk};
 use model::ErrorCode;
 use rustix::termios::tcgetwinsize;
@@ -55,29 +52,45 @@ pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, 
     let prepared = PreparedRun::hold(&settings)?;
     prepared.path().clone_into(&mut settings.state);
     let found = find(&docker, &settings).await?;
+    let found = prepare_again(&docker, &settings, found).await?;
+    let mut services = Services::none(&docker, &machine);
     let begun = match found {
         Some(found) => prepared.go_on(&found)?,
-        None => Begun { outputs: prepared.begin(&settings, stdin)?, offset: 0, status: ContainerStateStatusEnum::EMPTY },
+        None => Begun { outputs: prepared.begin(&settings, stdin, talk)?, offset: 0, status: ContainerStateStatusEnum::EMPTY },
     };
     let servers = prepared.servers(&settings)?;
-    if begun.status == ContainerStateStatusEnum::EMPTY {
-        if settings.network == Network::Open {
-            network::ensure(&docker, &prepare::locks(&settings, environment)).await?;
+    let attached = if begun.status == ContainerStateStatusEnum::EMPTY {
+        network_for(&docker, &settings, environment).await?;
+        if let Some(ended) = start_services(&settings, &mut services).await {
+            not_started(&docker, &machine, services, prepared).await;
+            return ended;
         }
-        let body = spec::container(&settings, &machine, talk, arguments);
-        let options = CreateContainerOptionsBuilder::new().name(&settings.name).build();
-        docker.create_container(Some(options), body).await.map_err(|error| not_created(&settings, &error))?;
-    }
-    let attached = attach(&docker, &settings.name, talk).await?;
-    if matches!(begun.status, ContainerStateStatusEnum::EMPTY | ContainerStateStatusEnum::CREATED) {
-        start(&docker, &settings, environment).await?;
-    }
+        prepared.put_layer_owners(&settings, &machine)?;
+        let body = |settings: &Settings, layers: &[Mount]| (spec::container(settings, &machine, talk, arguments, layers), talk);
+        match launch(&docker, &mut settings, &machine, environment, body).await {
+            Ok(attached) => attached,
+            Err(failure) => {
+                services.end().await;
+                return Err(failure);
+            }
+        }
+    } else {
+        if !settings.services.is_empty() {
+            services.go_on(&settings).await?;
+        }
+        let attached = attach(&docker, &settings.name, talk).await?;
+        if begun.status == ContainerStateStatusEnum::CREATED {
+            start(&docker, &settings, environment).await?;
+        }
+        attached
+    };
     let ended = match talk {
         Talk::Terminal(..) => terminal::hold(&docker, &settings, attached).await?,
-        Talk::Stream | Talk::Files => hold::hold(&docker, &settings, begun, attached).await?,
+        Talk::Stream | Talk::Files | Talk::Output => hold::hold(&docker, &settings, begun, attached).await?,
     };
     drop(servers);
     end::tidy(&docker, &settings, &machine, prepared).await;
+    services.end().await;
     Ok(ended)
 }
 
@@ -117,7 +130,7 @@ fn kind_of(stdin: BorrowedFd<'_>) -> Option<Stdin> {
 }
 
 /// Finds the container of this run, if an earlier codex-docker was killed. Fails if the name belongs to another container.
-async fn find(docker: &Docker, settings: &Settings) -> Result<Option<ContainerInspectResponse>, Failure> {
+pub(crate) async fn find(docker: &Docker, settings: &Settings) -> Result<Option<ContainerInspectResponse>, Failure> {
     let found = match docker.inspect_container(&settings.name, None::<InspectContainerOptions>).await {
         Ok(found) => found,
         Err(error) if status_of(&error) == Some(404) => return Ok(None),
@@ -134,38 +147,6 @@ async fn find(docker: &Docker, settings: &Settings) -> Result<Option<ContainerIn
         format!("a container `{}` already exists and does not belong to this run", settings.name),
     )
     .hint("set a different CONTAINER_NAME, or remove the container with `docker rm`"))
-}
-
-fn not_created(settings: &Settings, error: &bollard::errors::Error) -> Failure {
-    let failure = refused(ErrorCode::ContainerNotCreated, &format!("could not create the container `{}`", settings.name), error);
-    match status_of(error) {
-        Some(409) => failure.hint("try again: another program has just created a container with this name"),
-        _ => failure.hint("check `docker info` and the free disk space"),
-    }
-}
-
-/// Attaches to the container before it starts, so that nothing is missed. Output is attached only at a terminal.
-async fn attach(docker: &Docker, container: &str, talk: Talk) -> Result<Option<AttachContainerResults>, Failure> {
-    let output = match talk {
-        Talk::Files => return Ok(None),
-        Talk::Terminal(..) => true,
-        Talk::Stream => false,
-    };
-    let options = AttachContainerOptionsBuilder::new().stdin(true).stdout(output).stderr(output).stream(true).build();
-    let attached = docker.attach_container(container, Some(options)).await;
-    attached.map(Some).map_err(|error| refused(ErrorCode::EngineFailed, "could not attach to the container's stdin", &error))
-}
-
-async fn start(docker: &Docker, settings: &Settings, environment: &BTreeMap<String, String>) -> Result<(), Failure> {
-    let locks = prepare::locks(settings, environment);
-    let _turn = slots::to_start(&locks).await.map_err(|error| {
-        Failure::new(ErrorCode::StateFolder, format!("cannot write to `{}`: {error}", locks.display()))
-            .hint("make sure that you own the folder")
-    })?;
-    docker.start_container(&settings.name, None::<StartContainerOptions>).await.map_err(|error| {
-        refused(ErrorCode::ContainerNotStarted, &format!("could not start the container `{}`", settings.name), &error)
-            .hint("common reasons are a limit that the machine does not support, and an image without /bin/sh")
-    })
 }
 
 #[cfg(test)]

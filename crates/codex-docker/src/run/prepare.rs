@@ -16,12 +16,13 @@ use crate::failure::Failure;
 use crate::folder::{Outputs, RunFolder, Stdin, private_folder};
 use crate::image;
 use crate::inside;
+use crate::layers;
 use crate::ledger::Marker;
 use crate::proxy::allow::{AllowProxy, Refusal};
 use crate::proxy::broker::{Broker, BrokerSettings, new_token};
 use crate::seccomp::{self, EngineKind, Seccomp};
 use crate::settings::{CodexHome, Network, Settings, default_state};
-use crate::spec::Machine;
+use crate::spec::{Machine, Talk, own_variables};
 use model::ErrorCode;
 
 /// The limit on open files, which is more than programs need.
@@ -47,7 +48,7 @@ pub(crate) struct Servers {
 
 /// Checks that the required files exist. Like the public script, it skips optional mounts whose source is missing, with a
 /// warning.
-pub(super) fn check(settings: &mut Settings) -> Result<(), Failure> {
+pub(crate) fn check(settings: &mut Settings) -> Result<(), Failure> {
     let missing = |what: &str, path: &Path| {
         Failure::new(ErrorCode::MountMissing, format!("{what} `{}` not found", path.display()))
             .hint("create it, or specify another path")
@@ -74,6 +75,7 @@ pub(super) fn check(settings: &mut Settings) -> Result<(), Failure> {
         }
         found
     });
+    layers::drop_unusable(settings);
     if settings.folder.is_none() && !is_mounted(settings) {
         crate::say(&format!(
             "warning: nothing is mounted at `{}`: CODEX_WORKSPACE_DIR only sets the working directory; mount a folder there with \
@@ -139,26 +141,32 @@ pub(super) fn locks(settings: &Settings, environment: &BTreeMap<String, String>)
 
 impl PreparedRun {
     /// Locks the folder of the run. Fails if the disk is full.
-    pub(super) fn hold(settings: &Settings) -> Result<Self, Failure> {
-        let (container, image, labels) = (settings.name.clone(), settings.image.clone(), settings.labels.clone());
-        let folder = RunFolder::hold(&settings.root, &Marker { container, image, labels })?;
+    pub(crate) fn hold(settings: &Settings) -> Result<Self, Failure> {
+        let marker =
+            Marker { keep_as: settings.keep_as.clone(), ..Marker::new(&settings.name, &settings.image, settings.labels.clone()) };
+        let folder = RunFolder::hold(&settings.root, &marker)?;
         disk::check(folder.path(), settings.limits.free_disk)?;
         let kept = fs_err::read_to_string(folder.path().join("token")).ok().filter(|token| token.len() >= 32);
         Ok(Self { folder, token: kept.unwrap_or_else(new_token) })
     }
 
     /// Returns the path of the run's folder.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
+    /// Returns the run's folder.
+    pub(crate) fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
     /// Returns the run's folder, still locked.
-    pub(super) fn into_folder(self) -> RunFolder {
+    pub(crate) fn into_folder(self) -> RunFolder {
         self.folder
     }
 
     /// Starts the servers that the container may reach.
-    pub(super) fn servers(&self, settings: &Settings) -> Result<Servers, Failure> {
+    pub(crate) fn servers(&self, settings: &Settings) -> Result<Servers, Failure> {
         let failed = |error: std::io::Error| {
             Failure::new(
                 ErrorCode::StateFolder,
@@ -191,11 +199,11 @@ impl PreparedRun {
     }
 
     /// Writes the files for a new container.
-    pub(super) fn begin(&self, settings: &Settings, stdin: Stdin) -> Result<Outputs, Failure> {
+    pub(crate) fn begin(&self, settings: &Settings, stdin: Stdin, talk: Talk) -> Result<Outputs, Failure> {
         let folder = &self.folder;
         folder.clear()?;
         folder.put_private("token", &self.token)?;
-        folder.put_variables(&self.variables(settings))?;
+        folder.put_variables(&self.variables(settings, talk))?;
         if settings.twin.is_some() {
             folder.put(inside::GIT_FILE, format!("gitdir: {}\n", inside::GIT_DIR).as_bytes())?;
         }
@@ -216,14 +224,23 @@ impl PreparedRun {
         folder.make_outputs()
     }
 
+    /// Writes which layers the container gives to its root.
+    pub(crate) fn put_layer_owners(&self, settings: &Settings, machine: &Machine) -> Result<(), Failure> {
+        let owners = layers::owners(settings, machine);
+        owners.map_or(Ok(()), |text| self.folder.put(inside::LAYER_OWNERS, text.as_bytes()))
+    }
+
     /// Continues with a container that an earlier codex-docker created.
     pub(super) fn go_on(&self, found: &ContainerInspectResponse) -> Result<Begun, Failure> {
         let status = found.state.as_ref().and_then(|state| state.status).unwrap_or(ContainerStateStatusEnum::EMPTY);
         Ok(Begun { outputs: self.folder.open_outputs()?, offset: handed_on(), status })
     }
 
-    fn variables(&self, settings: &Settings) -> BTreeMap<String, String> {
+    fn variables(&self, settings: &Settings, talk: Talk) -> BTreeMap<String, String> {
         let mut variables = settings.variables.clone();
+        for (name, value) in own_variables(settings, talk) {
+            variables.entry(name.to_owned()).or_insert(value);
+        }
         if settings.broker.is_some() {
             variables.insert(TOKEN_VARIABLE.to_owned(), self.token.clone());
         }

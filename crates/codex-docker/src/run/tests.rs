@@ -4,9 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
+use bollard::query_parameters::CreateContainerOptionsBuilder;
 use serde_json::{Value, json};
 
 use super::hold::Stopping;
+use super::launch::not_created;
 use super::*;
 use crate::run::end::StopReason;
 use crate::tests::{Answer, ScriptedEngine, container, done, found, missing, refusal};
@@ -90,12 +92,12 @@ async fn with_files_nothing_is_attached_and_with_a_stream_only_stdin() {
     let engine = ScriptedEngine::start(|_| refusal(409, "not running"));
     assert!(attach(&engine.docker, "run", Talk::Files).await.expect("nothing to do").is_none());
     assert_eq!(engine.changes(), [""; 0]);
-    for (talk, outputs) in [(Talk::Stream, false), (Talk::Terminal(24, 80), true)] {
+    for (talk, outputs) in [(Talk::Stream, false), (Talk::Terminal(24, 80), true), (Talk::Output, true)] {
         let engine = ScriptedEngine::start(|_| refusal(409, "not running"));
         let failure = attach(&engine.docker, "run", talk).await.map(drop).expect_err("refused");
-        assert_eq!(failure.message, "could not attach to the container's stdin: not running");
+        assert_eq!(failure.message, "could not attach to the container: not running");
         let line = &engine.changes()[0];
-        assert!(line.contains("stdin=true") && line.contains("stream=true"), "{line}");
+        assert!(line.contains("stdin=true") == (talk != Talk::Output) && line.contains("stream=true"), "{line}");
         assert_eq!((line.contains("stdout=true"), line.contains("stderr=true")), (outputs, outputs), "{line}");
     }
 }

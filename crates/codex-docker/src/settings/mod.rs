@@ -3,7 +3,9 @@
 //! Pure. Half of the variables come from the public helper script with the same name. Variables that start with
 //! `CODEX_DOCKER_` are additions of this program. An invalid value is an error that names the variable.
 
+pub(crate) mod layers;
 mod mounts;
+mod services;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +15,11 @@ use model::ErrorCode;
 use model::container::HostedTools;
 use uuid::Uuid;
 
+pub use self::layers::LayerWish;
 pub use self::mounts::{MountWish, VolumeWish};
+pub use self::services::ServiceWish;
 use self::values::{absolute, bytes, count, cpus, labels, list};
+pub(crate) use self::values::{image_name, split_image_name};
 use crate::failure::Failure;
 use crate::image::DEFAULT_IMAGE;
 use crate::proxy::allow::AllowList;
@@ -27,6 +32,9 @@ const API_KEY: &str = "CODEX_API_KEY";
 
 /// The variable with the folder for the files of runs.
 const STATE: &str = "CODEX_DOCKER_STATE";
+
+/// The variable with the name of the image in which changes are kept.
+const KEEP_AS: &str = "CODEX_DOCKER_KEEP_AS";
 
 /// The variables with logins that are passed on by default.
 const LOGINS: &[&str] = &[API_KEY, "CODEX_ACCESS_TOKEN"];
@@ -181,6 +189,12 @@ pub struct Settings {
     pub mounts: Vec<MountWish>,
     /// Named volumes to mount.
     pub volumes: Vec<VolumeWish>,
+    /// Folders in the container that the task keeps between its runs.
+    pub layers: Vec<LayerWish>,
+    /// The services that run next to Codex.
+    pub services: Vec<ServiceWish>,
+    /// The name of the image in which the changes to the root file system are kept.
+    pub keep_as: Option<String>,
     /// The variables of the container.
     pub variables: BTreeMap<String, String>,
     /// The broker, if the container uses one.
@@ -232,6 +246,9 @@ impl Settings {
             images: folder_of("CODEX_DOCKER_IMAGES")?,
             mounts: mounts::mounts(&get, &caller.folder, user.home())?,
             volumes: mounts::volumes(&get)?,
+            layers: layers::layers(&get, user.home(), &inside)?,
+            services: services::services(&get)?,
+            keep_as: get(KEEP_AS).map(|name| values::image_name(KEEP_AS, name)).transpose()?,
             variables: variables(environment, broker.as_ref()),
             state: root.join(&name),
             root,

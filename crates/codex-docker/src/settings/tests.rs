@@ -356,3 +356,20 @@ fn a_budget_is_a_positive_number_and_needs_a_broker_to_be_read() {
     let broker = read(&private).expect("valid").broker.expect("a broker");
     assert_eq!((broker.token_budget, broker.model_url.as_str()), (None, "https://api.openai.com/v1"));
 }
+
+#[test]
+fn a_name_has_a_repository_in_lower_case_and_a_tag() {
+    for (name, expected) in [
+        ("kept:t1", Some(("kept", "t1"))),
+        ("a.b:5000/c/d_e:T-1.x", Some(("a.b:5000/c/d_e", "T-1.x"))),
+        ("kept", None),
+        ("a:5000/c", None),
+        ("Kept:1", None),
+        ("kept:", None),
+        (":1", None),
+        ("kept:a b", None),
+        ("kept@sha256:1", None),
+    ] {
+        assert_eq!(split_image_name(name), expected, "{name}");
+    }
+}

@@ -90,6 +90,21 @@ pub(super) fn container_name(name: &str) -> Result<(), Failure> {
     }
 }
 
+/// Parses the name of an image with a tag.
+pub(crate) fn image_name(variable: &str, name: &str) -> Result<String, Failure> {
+    let valid = split_image_name(name).map(|_| name.to_owned());
+    valid.ok_or_else(|| unusable(variable, name, "a name in lower case with a tag, e.g. team/app:1"))
+}
+
+/// Splits the name of an image into its repository and tag.
+pub(crate) fn split_image_name(name: &str) -> Option<(&str, &str)> {
+    let (repository, tag) = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))?;
+    let is_lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_./:".contains(&byte);
+    let in_tag = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_valid = !repository.is_empty() && !tag.is_empty() && tag.len() <= 128;
+    (is_valid && repository.bytes().all(is_lower) && tag.bytes().all(in_tag)).then_some((repository, tag))
+}
+
 /// Returns whether a shell accepts this as the name of a variable.
 pub(super) fn is_variable_name(name: &str) -> bool {
     let starts = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');

@@ -62,7 +62,9 @@ fn every_command_has_its_arguments() {
         Verb::Stop { variable: Some((name, value)), .. } if (name.as_str(), value.as_str()) == ("A", "b")
     ));
     assert!(matches!(own(&["reap"]), Verb::Reap { labels, if_reachable: false } if labels.is_empty()));
-    assert!(matches!(own(&["check", "--image", "x:1", "--json"]), Verb::Check { json: true, image } if image == "x:1"));
+    assert!(
+        matches!(own(&["check", "--image", "x:1", "--json"]), Verb::Check { json: true, image, layers_in: None } if image == "x:1")
+    );
     assert!(matches!(own(&["give-back", "/folder"]), Verb::GiveBack(_)));
     let harvest = ["harvest", "--worktree", "/w", "--git-dir", "/g", "--objects", "/o", "--out", "/out", "--branch", "b"];
     let rest = ["--since", "c", "--message", "/m"];

@@ -178,7 +178,7 @@ pub(crate) fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 /// Creates the folder of a run that this process supervises until the folder is dropped.
 pub(crate) fn supervised(root: &Path, name: &str, pairs: &[(&str, &str)]) -> RunFolder {
-    let marker = Marker { container: name.to_owned(), image: "i:1".to_owned(), labels: labels(pairs) };
+    let marker = Marker::new(name, "i:1", labels(pairs));
     let folder = RunFolder::hold(root, &marker).expect("nobody else uses the folder");
     folder.clear().expect("the folder is writable");
     folder

@@ -248,6 +248,15 @@ impl ErrorCode {
             Self::ContainerNotCreated | Self::ContainerNotStarted | Self::ContainerFailed => {
                 &["fix the problem that the container engine reports"]
             }
+            Self::LayerFailed => &["check that the directory is writable and that the disk has free space"],
+            Self::SetupTimeLimit => &["raise the time limit of the setup, or make the script faster"],
+            Self::SetupNotStored => {
+                &["check that the directory is writable and that the disk has free space, then run the setup again"]
+            }
+            Self::SetupLeaksSecret => &["change the script so that it removes the secret from the files that it leaves"],
+            Self::ServiceFailed | Self::ServiceNotReady => {
+                &["check the image, the variables and the `ready` command of the service"]
+            }
             Self::GiveBack => &["change the owner with `sudo chown -R`"],
             Self::HarvestStopped | Self::HarvestTimeLimit => &["export again; the changes are still in the worktree"],
             Self::BrokerNeedsKey => &["set CODEX_API_KEY"],

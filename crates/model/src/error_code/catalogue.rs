@@ -476,6 +476,18 @@ error_codes! {
         ContainerNotCreated "container_not_created" [];
         /// The container could not be started.
         ContainerNotStarted "container_not_started" [];
+        /// A layer could not be prepared.
+        LayerFailed "layer_failed" [];
+        /// The setup took too long.
+        SetupTimeLimit "setup_time_limit" [];
+        /// The result of the setup could not be stored.
+        SetupNotStored "setup_not_stored" [];
+        /// The result of the setup contains a secret of the setup.
+        SetupLeaksSecret "setup_leaks_secret" [];
+        /// A service of a run could not be started.
+        ServiceFailed "service_failed" [];
+        /// A service of a run did not become ready in time.
+        ServiceNotReady "service_not_ready" [];
         /// A helper container could not be run.
         ContainerFailed "container_failed" [];
         /// The owner of files that were created as root could not be changed back to you.

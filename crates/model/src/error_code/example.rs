@@ -299,6 +299,12 @@ impl ErrorCode {
             Self::ContainerFailed => {
                 "could not run the container `codex-harvest-0198c2f07a317c529d0e3f4b6a81c2d5`: No such image: codex-orchestrator:latest"
             }
+            Self::LayerFailed => "cannot use the layer `/srv/tasks/1/upper/0`: Permission denied (os error 13)",
+            Self::SetupTimeLimit => "the setup took more than 600 seconds",
+            Self::SetupNotStored => "could not store the result of the setup: No space left on device (os error 28)",
+            Self::SetupLeaksSecret => "the setup left the value of the secret `NPM_TOKEN` in `/root/.npmrc`",
+            Self::ServiceFailed => "could not start the service `db`: No such image: postgres:16",
+            Self::ServiceNotReady => "the service `db` was not ready after 60 seconds",
             Self::GiveBack => {
                 "cannot change the owner of the files in `work`: not an absolute path to a folder, or the path contains symbolic links"
             }

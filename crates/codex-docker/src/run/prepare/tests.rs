@@ -194,8 +194,11 @@ fn a_container_gets_its_variables_in_a_file_that_only_its_owner_reads() {
     let place = Place::new();
     let settings = place.settings(&[("CODEX_API_KEY", "sk-1"), ("CODEX_CONTAINER_ENV_QUOTED", "it's $HOME")]);
     let run = PreparedRun::hold(&settings).expect("nobody else uses the folder");
-    let outputs = run.begin(&settings, Stdin::Nothing).expect("the folder is writable");
-    assert_eq!(read(&run, "in/variables"), "export CODEX_API_KEY=sk-1\nexport QUOTED=\"it's \"'$HOME'\n");
+    let outputs = run.begin(&settings, Stdin::Nothing, Talk::Files).expect("the folder is writable");
+    assert_eq!(
+        read(&run, "in/variables"),
+        "export CODEX_API_KEY=sk-1\nexport GIT_CONFIG_PARAMETERS=\"'safe.directory=*'\"\nexport QUOTED=\"it's \"'$HOME'\n"
+    );
     assert_eq!(
         (mode(&run.path().join("in/variables")), mode(run.path()), mode(&run.path().join("token"))),
         (0o600, 0o700, 0o600)
@@ -220,10 +223,11 @@ fn behind_a_broker_a_container_gets_a_token_that_stays_the_same_for_its_run() {
         ("CODEX_DOCKER_GIT_DIR", "/g"),
     ]);
     let run = PreparedRun::hold(&settings).expect("nobody else uses the folder");
-    run.begin(&settings, Stdin::Nothing).expect("the folder is writable");
+    run.begin(&settings, Stdin::Nothing, Talk::Files).expect("the folder is writable");
     let token = read(&run, "token");
     assert!(token.len() >= 32);
-    assert_eq!(read(&run, "in/variables"), format!("export {TOKEN_VARIABLE}={token}\n"), "the key stays outside");
+    let variables = read(&run, "in/variables");
+    assert!(variables.contains(&format!("export {TOKEN_VARIABLE}={token}\n")) && !variables.contains("sk-1"), "{variables}");
     assert_eq!(read(&run, "in/git-file"), "gitdir: /git/agent.git\n");
     assert!(read(&run, "in/config.toml").contains("base_url = \"http://127.0.0.1:8317/v1\""));
     for folder in [&sessions, &auth] {
@@ -244,7 +248,7 @@ fn with_listed_hosts_every_program_is_pointed_to_the_proxy() {
     for (network, expected) in [("allow", 8), ("none", 0), ("open", 0)] {
         let settings = place.settings(&[("CODEX_DOCKER_NETWORK", network)]);
         let run = PreparedRun::hold(&settings).expect("nobody else uses the folder");
-        run.begin(&settings, Stdin::Nothing).expect("the folder is writable");
+        run.begin(&settings, Stdin::Nothing, Talk::Files).expect("the folder is writable");
         let written = read(&run, "in/variables");
         assert_eq!(written.lines().filter(|line| line.to_ascii_lowercase().contains("_proxy=")).count(), expected, "{network}");
         assert_eq!(written.matches("=http://127.0.0.1:8318\n").count(), expected.saturating_sub(2), "{network}");
@@ -258,7 +262,7 @@ fn settings_of_codex_that_cannot_be_read_stop_the_run_before_it_starts() {
     let private = [("CODEX_DOCKER_SESSIONS", sessions.as_str()), ("CODEX_DOCKER_CONFIG", &config)];
     let begin = |settings: &Settings| {
         let run = PreparedRun::hold(settings).expect("nobody else uses the folder");
-        run.begin(settings, Stdin::Nothing).map(drop).map_err(|failure| failure.code.known())
+        run.begin(settings, Stdin::Nothing, Talk::Files).map(drop).map_err(|failure| failure.code.known())
     };
     assert_eq!(begin(&place.settings(&private)), Err(Some(ErrorCode::CodexHome)), "the file does not exist");
     fs_err::write(&config, "model = ").expect("writable");
@@ -280,7 +284,7 @@ async fn the_servers_of_a_run_listen_in_its_folder_and_end_with_it() {
         ("CODEX_DOCKER_ALLOW_HOSTS", "registry.example"),
     ]);
     let run = PreparedRun::hold(&settings).expect("nobody else uses the folder");
-    run.begin(&settings, Stdin::Nothing).expect("the folder is writable");
+    run.begin(&settings, Stdin::Nothing, Talk::Files).expect("the folder is writable");
     let sockets = ["in/sockets/broker", "in/sockets/proxy"].map(|name| run.path().join(name));
     let servers = run.servers(&settings).expect("the servers start");
     for socket in &sockets {

@@ -1,0 +1,187 @@
+//! Keeps what a run installed: commits the changes of a container's root file system as an image, before the container is removed.
+//!
+//! The image has the configuration of the image that the container was created from. Invariant: nothing is lost if this process is
+//! killed at any time, because the container is removed last, and the same commit can be repeated.
+
+mod changes;
+mod flatten;
+mod list;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::models::{ContainerConfig, ContainerInspectResponse, ImageConfig, ImageInspect};
+use bollard::query_parameters::CommitContainerOptionsBuilder;
+use tokio::time::{Instant, sleep};
+
+pub(crate) use self::list::{KeptCommand, run};
+use crate::connect::{is_silence, status_of};
+use crate::folder::RunFolder;
+use crate::image::remove_unused;
+use crate::settings::split_image_name;
+
+/// The label with the ID of the image that the first container was created from.
+pub(crate) const BASE: &str = "codex-docker.kept.base";
+
+/// How long to wait for an engine that does not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How soon the engine is asked again.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// The number of layers above which an image is flattened. Engines support about 125.
+const MANY_LAYERS: usize = 60;
+
+/// Why changes could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeepError {
+    /// The engine did not answer, so it may be restarting.
+    #[error("the container engine does not answer: {0}")]
+    Silent(#[source] Error),
+    /// The engine refused.
+    #[error("{}", words(.0))]
+    Refused(#[source] Error),
+    /// The image could not be flattened.
+    #[error("could not flatten the image: {0}")]
+    Flatten(String),
+}
+
+impl From<Error> for KeepError {
+    fn from(error: Error) -> Self {
+        if is_silence(&error) { Self::Silent(error) } else { Self::Refused(error) }
+    }
+}
+
+fn words(error: &Error) -> String {
+    match error {
+        Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Commits the changes of a container as the image `name`, and returns the image's ID. Returns `None` if nothing changed. `folder`
+/// is the folder of the container's run.
+///
+/// While the engine does not answer, it is asked again for some time.
+pub(crate) async fn keep(docker: &Docker, folder: &RunFolder, container: &str, name: &str) -> Result<Option<String>, KeepError> {
+    keep_within(PATIENCE, docker, folder, container, name).await
+}
+
+async fn keep_within(
+    patience: Duration,
+    docker: &Docker,
+    folder: &RunFolder,
+    container: &str,
+    name: &str,
+) -> Result<Option<String>, KeepError> {
+    let until = Instant::now() + patience;
+    loop {
+        match try_keep(docker, folder, container, name).await {
+            Err(KeepError::Silent(error)) if Instant::now() < until => {
+                tracing::debug!(%error, "the container engine does not answer");
+                sleep(AGAIN).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+async fn try_keep(docker: &Docker, folder: &RunFolder, container: &str, name: &str) -> Result<Option<String>, KeepError> {
+    let found = match docker.inspect_container(container, None).await {
+        Ok(found) => found,
+        Err(error) if status_of(&error) == Some(404) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if found.host_config.as_ref().is_some_and(|host| host.readonly_rootfs == Some(true)) {
+        return Ok(None);
+    }
+    let id = found.id.clone().unwrap_or_default();
+    let changes = docker.container_changes(&id).await?.unwrap_or_default();
+    if !changes::is_worth_keeping(&changes, &mount_points(&found)) {
+        return Ok(None);
+    }
+    let original = found.image.clone().unwrap_or_default();
+    let image = docker.inspect_image(&original).await?;
+    let before = match docker.inspect_image(name).await {
+        Ok(before) => before.id,
+        Err(error) if status_of(&error) == Some(404) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let config = config_of(&image, &found, &original);
+    let layers = image.root_fs.as_ref().and_then(|root| root.layers.as_ref()).map_or(0, Vec::len);
+    let source = if layers > MANY_LAYERS { flatten::flat_container(docker, folder, &id).await? } else { id };
+    let kept = commit(docker, &source, name, config).await;
+    flatten::remove(docker, folder, &source).await;
+    let kept = kept?;
+    if let Some(before) = before.filter(|before| *before != kept) {
+        remove_previous(docker, &before).await;
+    }
+    Ok(Some(kept))
+}
+
+async fn commit(docker: &Docker, container: &str, name: &str, config: ContainerConfig) -> Result<String, KeepError> {
+    let (repository, tag) = split_image_name(name).unwrap_or((name, "latest"));
+    let options = CommitContainerOptionsBuilder::new().container(container).repo(repository).tag(tag).pause(false).build();
+    Ok(docker.commit_container(options, config).await?.id)
+}
+
+/// Removes the image that had the name before, unless a container or another image needs it.
+async fn remove_previous(docker: &Docker, id: &str) {
+    if let Err(failure) = remove_unused(docker, id, &[]).await {
+        tracing::debug!(error = %failure, "could not remove the previous image");
+    }
+}
+
+/// Returns the paths of everything that is mounted in a container.
+pub(crate) fn mount_points(container: &ContainerInspectResponse) -> Vec<String> {
+    let mounts = container.mounts.iter().flatten().filter_map(|mount| mount.destination.clone());
+    let tmpfs = container.host_config.iter().flat_map(|host| host.tmpfs.iter().flatten()).map(|(path, _)| path.clone());
+    mounts.chain(tmpfs).collect()
+}
+
+/// Returns the configuration for the kept image: that of the original image, with the labels of the container.
+///
+/// The engine fills in each value that is missing here from the container, whose entry point and folder are not those of the image.
+fn config_of(image: &ImageInspect, container: &ContainerInspectResponse, original: &str) -> ContainerConfig {
+    let ImageConfig {
+        user,
+        exposed_ports,
+        env,
+        cmd,
+        healthcheck,
+        volumes,
+        working_dir,
+        entrypoint,
+        on_build,
+        labels: image_labels,
+        stop_signal,
+        ..
+    } = image.config.clone().unwrap_or_default();
+    let text = |value: Option<String>, default: &str| value.filter(|text| !text.is_empty()).or_else(|| Some(default.to_owned()));
+    let entrypoint = entrypoint.unwrap_or_default();
+    let cmd = cmd.filter(|cmd| !cmd.is_empty() || !entrypoint.is_empty()).unwrap_or_else(|| vec!["/bin/sh".to_owned()]);
+    let base = image_labels.as_ref().and_then(|labels| labels.get(BASE)).map_or(original, String::as_str).to_owned();
+    let mut labels: HashMap<String, String> = image_labels.unwrap_or_default();
+    labels.extend(container.config.iter().flat_map(|config| config.labels.clone().unwrap_or_default()));
+    labels.insert(crate::labels::STATE.to_owned(), String::new());
+    labels.insert(BASE.to_owned(), base);
+    ContainerConfig {
+        user: text(user, "0"),
+        exposed_ports,
+        env: Some(env.unwrap_or_default()),
+        cmd: Some(cmd),
+        healthcheck,
+        volumes,
+        working_dir: text(working_dir, "/"),
+        entrypoint: Some(entrypoint),
+        on_build,
+        labels: Some(labels),
+        stop_signal: text(stop_signal, "SIGTERM"),
+        ..ContainerConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;
