@@ -301,7 +301,13 @@ impl Policy {
             self.remove(Removed::Item(kind.to_owned()));
             return None;
         }
-        Some(Json::Object(self.fields(item)))
+        let is_typed = item.get("type").is_some_and(|kind| !matches!(kind, Json::Null));
+        let kept = self.fields(item);
+        // Without a role and content, a message without a type would be an item of an unknown kind.
+        if !is_typed && !(kept.contains_key("role") && kept.contains_key("content")) {
+            return None;
+        }
+        Some(Json::Object(kept))
     }
 
     /// Filters the fields of an item or of an object in it.

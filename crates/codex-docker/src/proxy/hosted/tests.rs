@@ -196,6 +196,8 @@ fn nothing_that_is_kept_elsewhere_is_named() {
             "{item}: {passed} {removed:?}"
         );
     }
+    let (passed, removed) = sent(&json!({ "input": [{ "role": "https://evil", "content": null }] }));
+    assert!(passed["input"] == json!([]) && removed.iter().any(|line| line.contains("role")), "{passed} {removed:?}");
     for (field, value) in [
         ("previous_response_id", json!("resp_evil")),
         ("conversation", json!({ "id": "conv_evil" })),
