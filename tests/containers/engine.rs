@@ -35,13 +35,14 @@ fn with_layers(hand: Hand) -> Hand {
 }
 
 /// Checks that nothing is mounted any more below a user's folder, and that a next run finds what the first one left.
-fn goes_on(hand: Hand) {
+fn goes_on(hand: Hand) -> Hand {
     let mounts = fs_err::read_to_string("/proc/mounts").expect("readable");
     let root = hand.root().display().to_string();
     assert!(!mounts.contains(&format!("{root}/upper")), "the layers are not mounted any more: {mounts}");
     let hand = hand.with("IMAGE_NAME", "kept:1");
     assert_eq!(hand.run(["cat /opt/x/file /opt/x/mine /opt/y/mine /opt/kept"]).well(), "lower\nx\ny\nkept\n");
     assert_eq!(fs_err::read_dir(hand.root().join("lower")).expect("there").count(), 1, "the lower folder is unchanged");
+    hand
 }
 
 const FILL: &str = "echo x > /opt/x/mine; echo y > /opt/y/mine; echo kept > /opt/kept; echo begun";
@@ -57,9 +58,11 @@ fn layers_and_installed_files_survive_the_engines_death() {
     fs_err::write(hand.work().join("go"), "").expect("written");
     let said = running.end();
     assert_eq!(said.code, Some(0), "{said:?}");
+    // After a restart, older versions of Docker count one user too many of each volume, until the next restart.
+    let (engine, hand) = (engine.killed_and_started_again(), goes_on(hand));
+    hand.run(["reap"]).well();
     let volumes = testkit::docker::docker(&["--host", &engine.host(), "volume", "ls", "--quiet"]);
-    assert_eq!(volumes, "", "the volumes are removed with the container");
-    goes_on(hand);
+    assert_eq!(volumes, "", "`reap` removes volumes that no container uses");
 }
 
 #[test]

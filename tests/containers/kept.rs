@@ -47,7 +47,7 @@ fn the_kept_image_looks_like_the_original_one() {
         &format!("FROM {}\nENV A=b\nENTRYPOINT [\"/x\"]\nCMD [\"y\"]\nLABEL mine=1", testkit::docker::codex_image()),
     );
     let hand = hand.with("IMAGE_NAME", &original).with("CODEX_CONTAINER_ENV_TOKEN", "a-secret-value");
-    hand.run(["touch /opt/x"]).well();
+    hand.run(["echo x > /opt/x"]).well();
     let config = |name: &str| -> Value {
         serde_json::from_str(&docker(&["image", "inspect", "--format", "{{json .Config}}", name])).expect("JSON")
     };
@@ -113,7 +113,7 @@ fn a_run_that_continues_after_a_kill_keeps_what_it_installed() {
 fn changes_that_cannot_be_kept_are_a_warning_and_not_a_failure() {
     let (hand, _) = keeping_hand();
     let refused = format!("{}/x:1", "a".repeat(300));
-    let said = hand.with("CODEX_DOCKER_KEEP_AS", &refused).run(["touch /opt/x; exit 3"]);
+    let said = hand.with("CODEX_DOCKER_KEEP_AS", &refused).run(["echo x > /opt/x; exit 3"]);
     assert_eq!(said.code, Some(3));
     assert!(said.stderr.contains("warning: what the run installed could not be kept"), "{said:?}");
 }

@@ -241,6 +241,16 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Writes a small file atomically. Afterwards, it is on disk.
+pub(crate) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    io::Write::write_all(&mut file, content)?;
+    file.as_file().sync_data()?;
+    file.persist(path).map_err(|error| error.error)?;
+    fs_err::File::open(folder)?.sync_all()
+}
+
 /// Quotes a value as a single word for a shell.
 fn quoted(value: &str) -> Cow<'_, str> {
     shlex::Quoter::new().allow_nul(true).quote(value).expect("every text can be quoted")

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
-    InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, StopContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveVolumeOptions, StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt as _;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::connect::{refused, status_of};
 use crate::failure::Failure;
 use crate::folder::RunFolder;
-use crate::keep::{self, KeepError};
+use crate::keep::{self, ChangeSearch, KeepError, KeepOrder};
 use crate::ledger::{self, Marker, folder_of, marked};
 use crate::remains::{inspect, is_gone, remove, remove_files, say_left};
 use crate::run::machine;
@@ -198,7 +198,27 @@ pub(crate) async fn reap(
             Err(failure) => keep_first(&mut failed, failure),
         }
     }
+    remove_volumes(docker, &root).await;
     failed.map_or(Ok(()), Err)
+}
+
+/// Removes volumes of runs that no container uses. Docker before version 26 keeps the volumes of a container that was running while the
+/// engine restarted, and can remove them only after the next restart.
+async fn remove_volumes(docker: &Docker, root: &Path) {
+    let Ok(Some(root)) = ledger::real(root) else { return };
+    let options = ListVolumesOptionsBuilder::new().filters(&labels::unused_volumes(&root)).build();
+    let found = match docker.list_volumes(Some(options)).await {
+        Ok(found) => found.volumes.unwrap_or_default(),
+        Err(error) => {
+            tracing::debug!(%error, "could not list the volumes of runs");
+            return;
+        }
+    };
+    for volume in found {
+        if let Err(error) = docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await {
+            tracing::debug!(%error, "could not remove a volume of a run");
+        }
+    }
 }
 
 fn keep_first(failed: &mut Option<Failure>, failure: Failure) {
@@ -261,7 +281,7 @@ async fn reap_unmarked(docker: &Docker, id: &str, former: &[PathBuf]) -> Result<
 
 /// Keeps what the run of an orphan installed. Fails if the engine does not answer, so that the container stays.
 async fn keep_changes(docker: &Docker, folder: &RunFolder, id: &str, name: &str) -> Result<(), Failure> {
-    match keep::keep(docker, folder, id, name).await {
+    match keep::keep(docker, KeepOrder { folder, container: id, name, search: ChangeSearch::Complete }).await {
         Ok(_) => Ok(()),
         Err(KeepError::Silent(error)) => Err(refused(ErrorCode::EngineFailed, "could not keep what a run installed", &error)),
         Err(error) => {

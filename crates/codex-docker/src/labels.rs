@@ -4,12 +4,16 @@
 //! Invariant: a caller's label never has the name of one of our labels.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 /// The label of every container that codex-docker creates.
 pub(crate) const MANAGED: &str = "codex-docker.managed";
 
 /// The label with the folder of the run.
 pub(crate) const STATE: &str = "codex-docker.state";
+
+/// The label with the state folder of a volume. Images cannot set it.
+const ROOT: &str = "codex-docker.root";
 
 /// The prefix of the caller's labels.
 const PREFIX: &str = "codex-docker.label.";
@@ -18,6 +22,18 @@ const PREFIX: &str = "codex-docker.label.";
 pub(crate) fn of_container(state: &str, callers: &BTreeMap<String, String>) -> HashMap<String, String> {
     let ours = [(MANAGED.to_owned(), "true".to_owned()), (STATE.to_owned(), state.to_owned())];
     ours.into_iter().chain(callers.iter().map(|(key, value)| (format!("{PREFIX}{key}"), value.clone()))).collect()
+}
+
+/// Returns the labels of a volume of a run, whose files are in this folder.
+pub(crate) fn of_volume(run: &Path) -> HashMap<String, String> {
+    let root = run.parent().unwrap_or(run).to_string_lossy().into_owned();
+    HashMap::from([(MANAGED.to_owned(), "true".to_owned()), (ROOT.to_owned(), root)])
+}
+
+/// Returns the engine filter for volumes of a state folder that no container uses.
+pub(crate) fn unused_volumes(root: &Path) -> HashMap<String, Vec<String>> {
+    let wanted = vec![format!("{MANAGED}=true"), format!("{ROOT}={}", root.display())];
+    HashMap::from([("label".to_owned(), wanted), ("dangling".to_owned(), vec!["true".to_owned()])])
 }
 
 /// Returns the engine filter for our containers that have all of these labels.
@@ -43,5 +59,16 @@ mod tests {
         assert_eq!(callers(&all), given);
         let wanted = &filter(&BTreeMap::from([("home".to_owned(), "/h".to_owned())]))["label"];
         assert_eq!(wanted, &["codex-docker.label.home=/h", "codex-docker.managed=true"]);
+    }
+
+    #[test]
+    fn a_volume_is_found_by_its_state_folder() {
+        let all = of_volume(Path::new("/state/run"));
+        let filter = unused_volumes(Path::new("/state"));
+        assert!(
+            filter["label"].iter().all(|label| all.iter().any(|(key, value)| *label == format!("{key}={value}"))),
+            "{filter:?}"
+        );
+        assert_eq!(filter["dangling"], ["true"]);
     }
 }

@@ -121,14 +121,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::seccomp::Seccomp;
+    use crate::seccomp::{EngineKind, Seccomp};
     use crate::tests::{Answer, ScriptedEngine, done, found, missing, refusal};
 
     const CREATE: &str = "POST /containers/create?name=run";
     const START: &str = "POST /containers/run/start";
     const DELETE: &str = "DELETE /containers/run?v=true&force=true";
-    const MACHINE: Machine =
-        Machine { memory: 16 << 30, open_files: 1024, processes: Some(512), rootless: false, seccomp: Seccomp::Inline };
+    const MACHINE: Machine = Machine {
+        memory: 16 << 30,
+        open_files: 1024,
+        processes: Some(512),
+        rootless: false,
+        kind: EngineKind::Docker,
+        seccomp: Seccomp::Inline,
+    };
 
     /// Starts an engine that gives these answers, and success otherwise.
     fn engine(answers: Vec<(&'static str, Answer)>) -> ScriptedEngine {

@@ -13,7 +13,7 @@ use bollard::models::{
 
 use crate::inside;
 use crate::labels;
-use crate::seccomp::Seccomp;
+use crate::seccomp::{EngineKind, Seccomp};
 use crate::settings::{CodexHome, ContainerUser, Limits, Network, Settings, VolumeWish};
 
 /// The network that all containers with an open network share. They cannot connect to each other.
@@ -36,6 +36,8 @@ pub(crate) struct Machine {
     pub(crate) processes: Option<u64>,
     /// Whether the engine runs without root privileges, so that root in a container is the engine's user.
     pub(crate) rootless: bool,
+    /// The kind of the engine.
+    pub(crate) kind: EngineKind,
     /// The source of the seccomp profile.
     pub(crate) seccomp: Seccomp,
 }
@@ -265,8 +267,14 @@ mod tests {
     use super::*;
     use crate::settings::Caller;
 
-    const MACHINE: Machine =
-        Machine { memory: 16 << 30, open_files: 1024, processes: None, rootless: false, seccomp: Seccomp::Engine };
+    const MACHINE: Machine = Machine {
+        memory: 16 << 30,
+        open_files: 1024,
+        processes: None,
+        rootless: false,
+        kind: EngineKind::Docker,
+        seccomp: Seccomp::Engine,
+    };
 
     fn settings(pairs: &[(&str, &str)]) -> Settings {
         let fixed = [("HOME", "/home/nobody-there"), ("CONTAINER_NAME", "c"), ("CODEX_DOCKER_STATE", "/state")];

@@ -7,11 +7,17 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::seccomp::Seccomp;
+use crate::seccomp::{EngineKind, Seccomp};
 use crate::tests::{Answer, Asked, ScriptedEngine, about, done, found, missing, refusal, supervised};
 
-const MACHINE: Machine =
-    Machine { memory: 1 << 30, open_files: 1024, processes: None, rootless: false, seccomp: Seccomp::Engine };
+const MACHINE: Machine = Machine {
+    memory: 1 << 30,
+    open_files: 1024,
+    processes: None,
+    rootless: false,
+    kind: EngineKind::Docker,
+    seccomp: Seccomp::Engine,
+};
 
 /// Starts an engine whose containers exit with this code, and which no longer knows a container after its removal.
 fn engine(code: i64) -> ScriptedEngine {

@@ -9,7 +9,7 @@ use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, CreateImageOptionsBuilder};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::KeepError;
+use super::{KeepError, words};
 use crate::folder::RunFolder;
 use crate::image::remove_unused;
 use crate::inside;
@@ -36,7 +36,12 @@ pub(super) async fn flat_container(docker: &Docker, folder: &RunFolder, containe
     let mut imported = docker.create_image(Some(options), Some(body_try_stream(exported)), None);
     let mut image = None;
     while let Some(message) = imported.next().await {
-        image = message?.status.or(image);
+        image = match message {
+            Ok(message) => message.status.or(image),
+            // An error of the export looks like one of the connection.
+            Err(error) if docker.ping().await.is_ok() => return Err(KeepError::Flatten(words(&error))),
+            Err(error) => return Err(error.into()),
+        };
     }
     let image = image.filter(|image| image.starts_with("sha256:"));
     let image = image.ok_or_else(|| KeepError::Flatten("the container engine did not name the imported image".to_owned()))?;

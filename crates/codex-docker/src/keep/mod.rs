@@ -13,7 +13,7 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::models::{ContainerConfig, ContainerInspectResponse, ImageConfig, ImageInspect};
-use bollard::query_parameters::CommitContainerOptionsBuilder;
+use bollard::query_parameters::{CommitContainerOptionsBuilder, InspectContainerOptionsBuilder};
 use tokio::time::{Instant, sleep};
 
 pub(crate) use self::list::{KeptCommand, run};
@@ -31,8 +31,43 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How soon the engine is asked again.
 const AGAIN: Duration = Duration::from_millis(300);
 
+/// How long the engine may take to compare or commit files.
+const SLOW_REQUEST: Duration = Duration::from_mins(15);
+
 /// The number of layers above which an image is flattened. Engines support about 125.
 const MANY_LAYERS: usize = 60;
+
+/// How long a run must take, so that all of its changes are found.
+const LONG_RUN: Duration = Duration::from_secs(10);
+
+/// How changes are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChangeSearch {
+    /// All changes are found. The engine compares all files, which takes up to a second.
+    Complete,
+    /// Only changes that add bytes are found, in milliseconds. For example, a run that only deletes files seems to change nothing.
+    Quick,
+}
+
+impl ChangeSearch {
+    /// Returns the search for a run that took this long. A short run must not become noticeably slower.
+    pub(crate) fn after(run: Duration) -> Self {
+        if run < LONG_RUN { Self::Quick } else { Self::Complete }
+    }
+}
+
+/// A container whose changes may be kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeepOrder<'a> {
+    /// The folder of the container's run.
+    pub(crate) folder: &'a RunFolder,
+    /// The name or ID of the container.
+    pub(crate) container: &'a str,
+    /// The name of the image.
+    pub(crate) name: &'a str,
+    /// How changes are looked for.
+    pub(crate) search: ChangeSearch,
+}
 
 /// Why changes could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -61,24 +96,17 @@ fn words(error: &Error) -> String {
     }
 }
 
-/// Commits the changes of a container as the image `name`, and returns the image's ID. Returns `None` if nothing changed. `folder`
-/// is the folder of the container's run.
+/// Commits the changes of a container as an image, and returns the image's ID. Returns `None` if nothing changed.
 ///
 /// While the engine does not answer, it is asked again for some time.
-pub(crate) async fn keep(docker: &Docker, folder: &RunFolder, container: &str, name: &str) -> Result<Option<String>, KeepError> {
-    keep_within(PATIENCE, docker, folder, container, name).await
+pub(crate) async fn keep(docker: &Docker, order: KeepOrder<'_>) -> Result<Option<String>, KeepError> {
+    keep_within(PATIENCE, docker, order).await
 }
 
-async fn keep_within(
-    patience: Duration,
-    docker: &Docker,
-    folder: &RunFolder,
-    container: &str,
-    name: &str,
-) -> Result<Option<String>, KeepError> {
+async fn keep_within(patience: Duration, docker: &Docker, order: KeepOrder<'_>) -> Result<Option<String>, KeepError> {
     let until = Instant::now() + patience;
     loop {
-        match try_keep(docker, folder, container, name).await {
+        match try_keep(docker, order).await {
             Err(KeepError::Silent(error)) if Instant::now() < until => {
                 tracing::debug!(%error, "the container engine does not answer");
                 sleep(AGAIN).await;
@@ -88,8 +116,10 @@ async fn keep_within(
     }
 }
 
-async fn try_keep(docker: &Docker, folder: &RunFolder, container: &str, name: &str) -> Result<Option<String>, KeepError> {
-    let found = match docker.inspect_container(container, None).await {
+async fn try_keep(docker: &Docker, order: KeepOrder<'_>) -> Result<Option<String>, KeepError> {
+    let KeepOrder { folder, container, name, search } = order;
+    let options = InspectContainerOptionsBuilder::new().size(true).build();
+    let found = match docker.inspect_container(container, Some(options)).await {
         Ok(found) => found,
         Err(error) if status_of(&error) == Some(404) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -97,8 +127,12 @@ async fn try_keep(docker: &Docker, folder: &RunFolder, container: &str, name: &s
     if found.host_config.as_ref().is_some_and(|host| host.readonly_rootfs == Some(true)) {
         return Ok(None);
     }
+    if search == ChangeSearch::Quick && found.size_rw == Some(0) {
+        return Ok(None);
+    }
     let id = found.id.clone().unwrap_or_default();
-    let changes = docker.container_changes(&id).await?.unwrap_or_default();
+    let patient = docker.clone().with_timeout(SLOW_REQUEST);
+    let changes = patient.container_changes(&id).await?.unwrap_or_default();
     if !changes::is_worth_keeping(&changes, &mount_points(&found)) {
         return Ok(None);
     }
@@ -111,8 +145,8 @@ async fn try_keep(docker: &Docker, folder: &RunFolder, container: &str, name: &s
     };
     let config = config_of(&image, &found, &original);
     let layers = image.root_fs.as_ref().and_then(|root| root.layers.as_ref()).map_or(0, Vec::len);
-    let source = if layers > MANY_LAYERS { flatten::flat_container(docker, folder, &id).await? } else { id };
-    let kept = commit(docker, &source, name, config).await;
+    let source = if layers > MANY_LAYERS { flatten::flat_container(&patient, folder, &id).await? } else { id };
+    let kept = commit(&patient, &source, name, config).await;
     flatten::remove(docker, folder, &source).await;
     let kept = kept?;
     if let Some(before) = before.filter(|before| *before != kept) {

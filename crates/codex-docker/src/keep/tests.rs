@@ -16,6 +16,7 @@ fn engine(folder: &Path, changed: &str, layers: usize, commit: Answer) -> Script
         "GET /containers/run/json" => {
             let mut found_container = container("1", &folder, "exited");
             found_container["Image"] = "sha256:original".into();
+            found_container["SizeRw"] = 0.into();
             found_container["Config"]["Labels"]["codex-docker.label.task"] = "t".into();
             found(&found_container)
         }
@@ -39,6 +40,10 @@ fn engine(folder: &Path, changed: &str, layers: usize, commit: Answer) -> Script
     })
 }
 
+fn order<'a>(folder: &'a RunFolder, container: &'a str) -> KeepOrder<'a> {
+    KeepOrder { folder, container, name: "kept:t1", search: ChangeSearch::Complete }
+}
+
 fn committed() -> Answer {
     Answer::Said(201, json!({ "Id": "sha256:kept" }).to_string())
 }
@@ -48,7 +53,7 @@ async fn the_image_has_the_configuration_of_the_original_one() {
     let root = tempfile::tempdir().expect("a folder");
     let folder = supervised(root.path(), "run", &[]);
     let engine = engine(folder.path(), "/opt/x", 5, committed());
-    let kept = keep(&engine.docker, &folder, "run", "kept:t1").await.expect("kept");
+    let kept = keep(&engine.docker, order(&folder, "run")).await.expect("kept");
     assert_eq!(kept.as_deref(), Some("sha256:kept"));
     let asked = engine.asked("POST /commit");
     assert!(asked.len() == 1 && asked[0].line == COMMIT, "{asked:?}");
@@ -82,8 +87,8 @@ async fn nothing_is_committed_if_nothing_changed() {
     let root = tempfile::tempdir().expect("a folder");
     let folder = supervised(root.path(), "run", &[]);
     let engine = engine(folder.path(), "/workspace", 5, committed());
-    assert_eq!(keep(&engine.docker, &folder, "run", "kept:t1").await.expect("looked"), None);
-    assert_eq!(keep(&engine.docker, &folder, "gone", "kept:t1").await.expect("looked"), None);
+    assert_eq!(keep(&engine.docker, order(&folder, "run")).await.expect("looked"), None);
+    assert_eq!(keep(&engine.docker, order(&folder, "gone")).await.expect("looked"), None);
     assert_eq!(engine.changes(), [""; 0]);
 }
 
@@ -92,7 +97,7 @@ async fn an_image_with_many_layers_is_flattened() {
     let root = tempfile::tempdir().expect("a folder");
     let folder = supervised(root.path(), "run", &[]);
     let engine = engine(folder.path(), "/opt/x", MANY_LAYERS + 1, committed());
-    keep(&engine.docker, &folder, "run", "kept:t1").await.expect("kept");
+    keep(&engine.docker, order(&folder, "run")).await.expect("kept");
     let lines = engine.changes();
     assert_eq!(
         lines[..3],
@@ -110,7 +115,7 @@ async fn a_refusal_is_final_and_the_previous_image_stays() {
     let root = tempfile::tempdir().expect("a folder");
     let folder = supervised(root.path(), "run", &[]);
     let engine = engine(folder.path(), "/opt/x", 5, refusal(500, "no space left on device\n"));
-    let error = keep(&engine.docker, &folder, "run", "kept:t1").await.expect_err("refused");
+    let error = keep(&engine.docker, order(&folder, "run")).await.expect_err("refused");
     assert_eq!(error.to_string(), "no space left on device");
     assert_eq!(engine.changes(), [COMMIT]);
 }
@@ -121,7 +126,19 @@ async fn an_engine_that_does_not_answer_is_asked_again_for_a_while() {
     let folder = supervised(root.path(), "run", &[]);
     let engine = ScriptedEngine::start(|_| Answer::Silence);
     let patience = AGAIN * 3;
-    let error = keep_within(patience, &engine.docker, &folder, "run", "kept:t1").await.expect_err("it never answers");
+    let error = keep_within(patience, &engine.docker, order(&folder, "run")).await.expect_err("it never answers");
     assert!(matches!(error, KeepError::Silent(_)), "{error}");
     assert!(engine.asked("GET /containers/run/json").len() > 1);
+}
+
+#[tokio::test]
+async fn after_a_short_run_only_changes_that_add_bytes_are_looked_for() {
+    let root = tempfile::tempdir().expect("a folder");
+    let folder = supervised(root.path(), "run", &[]);
+    let engine = engine(folder.path(), "/opt/x", 5, committed());
+    let search = ChangeSearch::after(Duration::from_secs(1));
+    assert_eq!(keep(&engine.docker, KeepOrder { search, ..order(&folder, "run") }).await.expect("looked"), None);
+    assert!(engine.asked("GET /containers/1/changes").is_empty(), "the slow request is not made");
+    let search = ChangeSearch::after(Duration::from_mins(1));
+    assert!(keep(&engine.docker, KeepOrder { search, ..order(&folder, "run") }).await.expect("kept").is_some());
 }

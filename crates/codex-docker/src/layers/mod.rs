@@ -22,9 +22,10 @@ use uuid::Uuid;
 pub(crate) use self::mount_point::drop_unusable;
 pub(crate) use self::probe::{LayerSupport, probe};
 use crate::failure::Failure;
-use crate::folder::{RunFolder, private_folder};
+use crate::folder::{RunFolder, private_folder, write_durably};
 use crate::ledger::Marker;
 use crate::one_shot::{one_shot, run_to_end, say_what_it_said, script_body};
+use crate::seccomp::EngineKind;
 use crate::settings::{ContainerUser, LayerWish, Settings};
 use crate::spec::{Machine, bind, bind_read_only};
 use crate::{inside, labels, remains};
@@ -51,6 +52,16 @@ pub(crate) enum LayerMethod {
     Volumes,
     /// As folders of the host, after copying the lower folders.
     Folders,
+}
+
+impl LayerMethod {
+    /// Returns the best method for the engine. Podman ignores the options of anonymous volumes, without an error.
+    pub(crate) fn of(machine: &Machine) -> Self {
+        match machine.kind {
+            EngineKind::Docker => Self::Volumes,
+            EngineKind::Podman => Self::Folders,
+        }
+    }
 }
 
 /// A layer that is ready to be mounted.
@@ -95,7 +106,7 @@ pub(crate) async fn prepare(
             }
             (Some(lower), LayerMethod::Volumes) => {
                 create_folders(wish, lower_mode(lower)?).map_err(|error| unusable(&wish.upper, &error))?;
-                overlay(lower, &wish.upper, &wish.target, machine)
+                overlay(lower, &wish.upper, &wish.target, machine, &settings.state)
             }
             (Some(lower), LayerMethod::Folders) => {
                 set_aside(wish)?;
@@ -105,7 +116,7 @@ pub(crate) async fn prepare(
             (None, method) => {
                 create_folders(wish, 0o755).map_err(|error| unusable(&wish.upper, &error))?;
                 match method {
-                    LayerMethod::Volumes => folder_volume(&data, &wish.target),
+                    LayerMethod::Volumes => folder_volume(&data, &wish.target, &settings.state),
                     LayerMethod::Folders => bind(&data, &wish.target),
                 }
             }
@@ -172,7 +183,7 @@ async fn copy(docker: &Docker, settings: &Settings, machine: &Machine, wish: &La
     }
     lower_mode(lower)?;
     private_folder(&wish.upper).map_err(failed)?;
-    write(&marker, "started\n").map_err(failed)?;
+    write_durably(&marker, b"started\n").map_err(failed)?;
     crate::say(&format!("copying the files of the snapshot to `{}`", wish.target));
     let name = format!("codex-layer-{}", Uuid::now_v7().simple());
     let labels = settings.labels.clone();
@@ -196,19 +207,9 @@ async fn copy(docker: &Docker, settings: &Settings, machine: &Machine, wish: &La
         remains::remove_files(&folder);
     }
     match ended? {
-        0 => write(&marker, COMPLETE).map_err(failed),
+        0 => write_durably(&marker, COMPLETE.as_bytes()).map_err(failed),
         code => Err(failed(io::Error::other(format!("the container that copies its files exited with code {code}")))),
     }
-}
-
-/// Writes a small file atomically, so that it is on disk afterwards.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    io::Write::write_all(&mut file, text.as_bytes())?;
-    file.as_file().sync_data()?;
-    file.persist(path).map_err(|error| error.error)?;
-    fs_err::File::open(folder)?.sync_all()
 }
 
 /// What becomes of the image's files at the mount point of a volume.
@@ -221,7 +222,7 @@ enum ImageContent {
 }
 
 /// Returns the mount of an overlay.
-fn overlay(lower: &Path, upper: &Path, target: &str, machine: &Machine) -> Mount {
+fn overlay(lower: &Path, upper: &Path, target: &str, machine: &Machine, run: &Path) -> Mount {
     let escaped = |path: PathBuf| {
         let mut text = String::new();
         for character in path.to_string_lossy().chars() {
@@ -242,16 +243,18 @@ fn overlay(lower: &Path, upper: &Path, target: &str, machine: &Machine) -> Mount
         target,
         [("type", "overlay".to_owned()), ("device", "overlay".to_owned()), ("o", options.join(","))],
         ImageContent::Hidden,
+        run,
     )
 }
 
 /// Returns the mount of a folder as a volume. If the folder is empty, the engine copies the content of the image into it.
-fn folder_volume(data: &Path, target: &str) -> Mount {
+fn folder_volume(data: &Path, target: &str, run: &Path) -> Mount {
     let device = data.to_string_lossy().into_owned();
-    local_volume(target, [("type", "none".to_owned()), ("o", "bind".to_owned()), ("device", device)], ImageContent::Copied)
+    local_volume(target, [("type", "none".to_owned()), ("o", "bind".to_owned()), ("device", device)], ImageContent::Copied, run)
 }
 
-fn local_volume(target: &str, options: [(&str, String); 3], content: ImageContent) -> Mount {
+/// Returns the mount of an anonymous volume with these options, for the run with this folder.
+fn local_volume(target: &str, options: [(&str, String); 3], content: ImageContent, run: &Path) -> Mount {
     let options: HashMap<String, String> = options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let driver = MountVolumeOptionsDriverConfig { name: Some("local".to_owned()), options: Some(options) };
     Mount {
@@ -261,6 +264,7 @@ fn local_volume(target: &str, options: [(&str, String); 3], content: ImageConten
         volume_options: Some(MountVolumeOptions {
             no_copy: Some(content == ImageContent::Hidden),
             driver_config: Some(driver),
+            labels: Some(labels::of_volume(run)),
             ..MountVolumeOptions::default()
         }),
         ..Mount::default()

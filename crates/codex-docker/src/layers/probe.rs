@@ -9,7 +9,7 @@ use bollard::models::{ContainerCreateBody, HostConfig, Mount};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{DATA, WORK, overlay};
+use super::{DATA, LayerMethod, WORK, overlay};
 use crate::failure::Failure;
 use crate::folder::{RunFolder, private_folder};
 use crate::ledger::Marker;
@@ -105,6 +105,9 @@ fn can_reflink(folder: &Path) -> bool {
 
 async fn mount(docker: &Docker, machine: &Machine, root: &Path, image: &str, place: &Path) -> Result<(), Failure> {
     let failed = |error: io::Error| super::unusable(place, &error);
+    if LayerMethod::of(machine) == LayerMethod::Folders {
+        return Err(failed(io::Error::other("Podman ignores the options of anonymous volumes")));
+    }
     let (lower, upper) = (place.join("lower"), place.join("upper"));
     for path in [lower.join("folder"), upper.join(DATA), upper.join(WORK)] {
         private_folder(&path).map_err(failed)?;
@@ -112,7 +115,7 @@ async fn mount(docker: &Docker, machine: &Machine, root: &Path, image: &str, pla
     for name in ["changed", "deleted", "folder/file"] {
         fs_err::write(lower.join(name), "lower\n").map_err(failed)?;
     }
-    let code = run_script(docker, machine, root, image, SCRIPT, vec![overlay(&lower, &upper, "/layer", machine)]).await?;
+    let code = run_script(docker, machine, root, image, SCRIPT, vec![overlay(&lower, &upper, "/layer", machine, root)]).await?;
     let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
     let is_unchanged = ["changed", "deleted", "folder/file"].iter().all(|name| read(lower.join(name)) == "lower\n");
     let is_written = ["changed", "new"].iter().all(|name| read(upper.join(DATA).join(name)) == "upper\n");

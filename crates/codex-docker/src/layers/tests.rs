@@ -138,7 +138,7 @@ async fn a_layer_without_its_lower_folder_is_refused() {
 fn only_a_refusal_about_mounts_changes_the_layers() {
     let layer = |target: &str, mount| Layer { target: target.to_owned(), mount };
     let folder = |target: &str| layer(target, bind(Path::new("/u/data"), target));
-    let volumes = [layer("/opt/x", folder_volume(Path::new("/u/data"), "/opt/x")), folder("/root/y")];
+    let volumes = [layer("/opt/x", folder_volume(Path::new("/u/data"), "/opt/x", Path::new("/state/run"))), folder("/root/y")];
     let folders = [folder("/opt/x"), folder("/root/y")];
     let overlay = "could not start the container `run`: error while mounting volume '/v': failed to mount local volume: \
                    mount overlay:/v, data: lowerdir=/s: invalid argument";

@@ -8,7 +8,7 @@ use model::WORKER_CUT_OFF;
 use super::prepare::PreparedRun;
 use super::watch::End;
 use crate::connect::status_of;
-use crate::keep::{self, KeepError};
+use crate::keep::{self, ChangeSearch, KeepError, KeepOrder};
 use crate::settings::Settings;
 use crate::spec::Machine;
 use crate::{give_back, housekeeping};
@@ -54,9 +54,10 @@ pub(super) fn exit_code(settings: &Settings, end: &End, reason: Option<StopReaso
 
 /// Keeps what the run installed, removes the container, gives the files back to the caller, and removes the folder of the run. Failures are reported, and `reap`
 /// tries again later.
-pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine, prepared: PreparedRun) {
+pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine, prepared: PreparedRun, search: ChangeSearch) {
     if let Some(name) = &settings.keep_as
-        && let Err(error) = keep::keep(docker, prepared.folder(), &settings.name, name).await
+        && let Err(error) =
+            keep::keep(docker, KeepOrder { folder: prepared.folder(), container: &settings.name, name, search }).await
     {
         if matches!(error, KeepError::Silent(_)) {
             return crate::say(&format!(
@@ -159,7 +160,7 @@ mod tests {
                 line => about(line).unwrap_or_else(missing),
             });
             let machine = machine(&engine.docker, &std::collections::BTreeMap::new()).await.expect("the engine answers");
-            tidy(&engine.docker, &settings, &machine, prepared).await;
+            tidy(&engine.docker, &settings, &machine, prepared, ChangeSearch::Complete).await;
             assert_eq!(path.exists(), !is_gone, "{story}");
             assert_eq!(engine.changes().len(), 1, "an agent repository gives nothing back here: {story}");
         }
@@ -180,7 +181,7 @@ mod tests {
         });
         let machine = machine(&engine.docker, &std::collections::BTreeMap::new()).await.expect("the engine answers");
         let path = prepared.path().to_owned();
-        tidy(&engine.docker, &settings, &machine, prepared).await;
+        tidy(&engine.docker, &settings, &machine, prepared, ChangeSearch::Complete).await;
         let created = engine.asked("POST /containers/create?name=codex-give-back-");
         assert_eq!(created.len(), 1);
         assert_eq!(created[0].body["Entrypoint"][2], "1000:100");

@@ -73,7 +73,7 @@ pub(crate) async fn launch(
     environment: &BTreeMap<String, String>,
     body: impl Fn(&Settings, &[Mount]) -> (ContainerCreateBody, Talk),
 ) -> Result<Option<AttachContainerResults>, Failure> {
-    let mut method = LayerMethod::Volumes;
+    let mut method = LayerMethod::of(machine);
     loop {
         let layers = layers::prepare(docker, settings, machine, method).await?;
         let mounts: Vec<Mount> = layers.iter().map(|layer| layer.mount.clone()).collect();

@@ -33,12 +33,14 @@ pub(crate) use self::watch::{End, Watch};
 use crate::connect::{connect, refused, status_of};
 use crate::failure::Failure;
 use crate::folder::{Outputs, Stdin};
+use crate::keep::ChangeSearch;
 use crate::labels;
 use crate::ledger;
 use crate::settings::{Caller, Settings};
 use crate::spec::{self, Talk};
 use model::ErrorCode;
 use rustix::termios::tcgetwinsize;
+use tokio::time::Instant;
 
 /// Runs Codex with these arguments and returns its exit code.
 pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, arguments: &[String]) -> Result<u8, Failure> {
@@ -59,6 +61,7 @@ pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, 
         None => Begun { outputs: prepared.begin(&settings, stdin, talk)?, offset: 0, status: ContainerStateStatusEnum::EMPTY },
     };
     let servers = prepared.servers(&settings)?;
+    let (is_new, started) = (begun.status == ContainerStateStatusEnum::EMPTY, Instant::now());
     let attached = if begun.status == ContainerStateStatusEnum::EMPTY {
         network_for(&docker, &settings, environment).await?;
         if let Some(ended) = start_services(&settings, &mut services).await {
@@ -89,7 +92,8 @@ pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, 
         Talk::Stream | Talk::Files | Talk::Output => hold::hold(&docker, &settings, begun, attached).await?,
     };
     drop(servers);
-    end::tidy(&docker, &settings, &machine, prepared).await;
+    let search = if is_new { ChangeSearch::after(started.elapsed()) } else { ChangeSearch::Complete };
+    end::tidy(&docker, &settings, &machine, prepared, search).await;
     services.end().await;
     Ok(ended)
 }

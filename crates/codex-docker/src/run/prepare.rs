@@ -121,7 +121,7 @@ pub(crate) async fn machine(docker: &Docker, environment: &BTreeMap<String, Stri
     let open_files = most(Resource::Nofile).unwrap_or(u64::MAX).min(MANY_FILES);
     let processes = most(Resource::Nproc).map(|most| most.min(MANY_PROCESSES));
     let rootless = options.iter().any(|option| option.contains("name=rootless"));
-    Ok(Machine { memory, open_files, processes, rootless, seccomp })
+    Ok(Machine { memory, open_files, processes, rootless, kind, seccomp })
 }
 
 /// Fails if the engine does not have the image. Otherwise, the engine could pull an unknown image with this name from a registry.

@@ -9,7 +9,7 @@ mod ready;
 use std::path::PathBuf;
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions};
 use model::ErrorCode;
 
@@ -167,6 +167,10 @@ impl Services {
             typ: Some(MountType::VOLUME),
             target: Some(target.clone()),
             read_only: Some(false),
+            volume_options: Some(MountVolumeOptions {
+                labels: Some(labels::of_volume(&settings.state)),
+                ..MountVolumeOptions::default()
+            }),
             ..Mount::default()
         };
         let marker = bind_read_only(&folder.path().join("in"), inside::IN);

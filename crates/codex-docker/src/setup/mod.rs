@@ -23,12 +23,13 @@ use self::secrets::{Leak, SecretSearch};
 use self::stage::{Stage, Staged, StagedFolder, not_stored};
 use crate::connect::{connect, refused};
 use crate::failure::{EXIT_FAILED, Failure};
-use crate::folder::Stdin;
+use crate::folder::{Stdin, write_durably};
+use crate::keep::{self, ChangeSearch, KeepOrder};
 use crate::run::{End, PreparedRun, Stops, Watch, attach, check, check_image, find, launch, machine, network_for};
 use crate::settings::layers::inside_path;
 use crate::settings::{Caller, Settings, image_name};
 use crate::spec::{self, Machine, Talk};
-use crate::{disk, housekeeping, keep, remains};
+use crate::{disk, housekeeping, remains};
 
 /// The path of the checkout in the container.
 const WORKTREE: &str = "/workspace/worktree";
@@ -266,7 +267,9 @@ impl Setup<'_> {
         }
         let image = match &self.arguments.keep_as {
             Some(name) => {
-                keep::keep(docker, prepared.folder(), &self.settings.name, name).await.map_err(|error| not_stored(&error))?
+                let order =
+                    KeepOrder { folder: prepared.folder(), container: &self.settings.name, name, search: ChangeSearch::Complete };
+                keep::keep(docker, order).await.map_err(|error| not_stored(&error))?
             }
             None => None,
         };
@@ -394,19 +397,11 @@ impl Setup<'_> {
         let staging = self.arguments.staging.clone();
         tokio::task::spawn_blocking(move || {
             rustix::fs::sync();
-            write(&staging, &text)
+            write_durably(&staging.join("result.json"), &text)
         })
         .await
         .map_err(std::io::Error::other)?
     }
-}
-
-fn write(staging: &Path, text: &[u8]) -> std::io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(staging)?;
-    std::io::Write::write_all(&mut file, text)?;
-    file.as_file().sync_data()?;
-    file.persist(staging.join("result.json")).map_err(|error| error.error)?;
-    fs_err::File::open(staging)?.sync_all()
 }
 
 #[cfg(test)]
