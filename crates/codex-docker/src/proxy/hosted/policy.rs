@@ -304,7 +304,8 @@ impl Policy {
         let is_typed = item.get("type").is_some_and(|kind| !matches!(kind, Json::Null));
         let kept = self.fields(item);
         // Without a role and content, a message without a type would be an item of an unknown kind.
-        if !is_typed && !(kept.contains_key("role") && kept.contains_key("content")) {
+        let is_message = kept.contains_key("role") && kept.contains_key("content");
+        if !(is_typed || is_message) {
             return None;
         }
         Some(Json::Object(kept))
