@@ -220,6 +220,7 @@ fn a_secret_that_a_setup_leaves_anywhere_is_named_and_there_is_no_result() {
     let image = hand.image("snapshot");
     for (script, place) in [
         ("echo \"//r/:_authToken=$NPM_TOKEN\" > ~/.npmrc", "/root/.npmrc"),
+        ("echo $NPM_TOKEN > /tmp/log; for n in $(seq 200); do echo x > /opt/$n; done", "/tmp/log"),
         ("mkdir -p node_modules/x; printf 'user:%s' \"$NPM_TOKEN\" | base64 > node_modules/x/y", "node_modules/x/y"),
         ("mkdir -p ~/.npm; touch ~/.npm/$NPM_TOKEN", "~/.npm/npm_a-secret-value"),
     ] {

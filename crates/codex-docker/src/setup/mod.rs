@@ -24,7 +24,7 @@ use self::stage::{Stage, Staged, StagedFolder, not_stored};
 use crate::connect::{connect, refused};
 use crate::failure::{EXIT_FAILED, Failure};
 use crate::folder::{Stdin, write_durably};
-use crate::keep::{self, ChangeSearch, KeepOrder};
+use crate::keep::{self, ChangeSearch, KeepOrder, mount_points};
 use crate::run::{End, PreparedRun, Stops, Watch, attach, check, check_image, find, launch, machine, network_for};
 use crate::settings::layers::inside_path;
 use crate::settings::{Caller, Settings, image_name};
@@ -252,18 +252,13 @@ impl Setup<'_> {
         self.check_end(&end)?;
         let (keep, cache) = (&self.arguments.keep, &self.arguments.cache);
         let stage = Stage { docker, settings: &self.settings, machine, staging: &self.arguments.staging, keep, cache };
+        if let Some(secrets) = &self.secrets {
+            // The folders are still where the container mounts them, so the engine can read its root file system.
+            refuse(self.search_root(secrets).await?)?;
+        }
         let staged = stage.collect().await?;
         if let Some(secrets) = &self.secrets {
-            let found = match stage.search(secrets).await? {
-                Some(leak) => Some(self.at_original_place(leak)),
-                None => self.search_root(secrets).await?,
-            };
-            if let Some(leak) = found {
-                let message = format!("the setup left the value of the secret `{}` in `{}`", leak.secret, leak.path);
-                return Err(Failure::new(ErrorCode::SetupLeaksSecret, message)
-                    .hint("change the script so that it removes the secret from the files that it leaves")
-                    .into());
-            }
+            refuse(stage.search(secrets).await?.map(|leak| self.at_original_place(leak)))?;
         }
         let image = match &self.arguments.keep_as {
             Some(name) => {
@@ -365,11 +360,13 @@ impl Setup<'_> {
         let failed =
             |error| refused(ErrorCode::EngineFailed, &format!("could not list the changes of the container `{name}`"), &error);
         let changes = self.docker.container_changes(name).await.map_err(failed)?.unwrap_or_default();
+        let mounts = remains::inspect(self.docker, name).await?.as_ref().map(mount_points).unwrap_or_default();
+        let is_mounted = |path: &str| mounts.iter().any(|mount| Path::new(path).starts_with(mount));
         let is_there = |change: &FilesystemChange| change.kind != ChangeType::_2;
         let paths: BTreeSet<String> = changes.into_iter().filter(is_there).map(|change| change.path).collect();
         let is_folder =
             |path: &String| paths.range(format!("{path}/")..).next().is_some_and(|next| next.starts_with(&format!("{path}/")));
-        let files: Vec<String> = paths.iter().filter(|path| !is_folder(path)).cloned().collect();
+        let files: Vec<String> = paths.iter().filter(|path| !is_folder(path) && !is_mounted(path)).cloned().collect();
         if files.len() <= FEW_FILES {
             for file in files {
                 let options = DownloadFromContainerOptionsBuilder::new().path(&file).build();
@@ -402,6 +399,13 @@ impl Setup<'_> {
         .await
         .map_err(std::io::Error::other)?
     }
+}
+
+/// Fails if a secret was found.
+fn refuse(leak: Option<Leak>) -> Result<(), Failure> {
+    let Some(Leak { secret, path }) = leak else { return Ok(()) };
+    Err(Failure::new(ErrorCode::SetupLeaksSecret, format!("the setup left the value of the secret `{secret}` in `{path}`"))
+        .hint("change the script so that it removes the secret from the files that it leaves"))
 }
 
 #[cfg(test)]
