@@ -17,6 +17,9 @@ pub(crate) const TOKEN_VARIABLE: &str = "CODEX_DOCKER_RUN_TOKEN";
 /// The name of the broker among Codex's model providers.
 const PROVIDER: &str = "codex-docker";
 
+/// The setting with additional instructions for the model.
+const INSTRUCTIONS: &str = "developer_instructions";
+
 /// Features that are always off.
 const FEATURES: &[&str] = &["plugins", "unbounded_connection_retries", "apps"];
 
@@ -62,6 +65,17 @@ pub(crate) fn config(base: Option<&str>, route: ModelRoute, hosted_tools: Hosted
         let provider: Table = fields.into_iter().map(|(key, value)| (key.to_owned(), Value::String(value.to_owned()))).collect();
         below(&mut table, "model_providers").insert(PROVIDER.to_owned(), Value::Table(provider));
     }
+    Ok(table.to_string())
+}
+
+/// Adds a note for the agent to the text of a `config.toml`, after the user's own instructions.
+pub(crate) fn with_note(text: &str, note: &str) -> Result<String, Failure> {
+    let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
+        Failure::new(ErrorCode::CodexConfig, format!("invalid Codex configuration: {}", error.message()))
+    })?;
+    let own = table.get(INSTRUCTIONS).and_then(Value::as_str).filter(|own| !own.trim().is_empty());
+    let all = own.map_or_else(|| note.to_owned(), |own| format!("{}\n\n{note}", own.trim_end()));
+    table.insert(INSTRUCTIONS.to_owned(), Value::String(all));
     Ok(table.to_string())
 }
 
@@ -141,6 +155,45 @@ mod tests {
                 }
                 assert!(!format!("{outcome:?}").contains("deprecated"), "{version} warns about the settings: {outcome:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_note_follows_the_users_own_instructions() {
+        let instructions = |base: &str| {
+            let table: Table = with_note(base, "note").expect("sound").parse().expect("toml");
+            table["developer_instructions"].as_str().expect("text").to_owned()
+        };
+        assert_eq!(instructions("model = \"m\""), "note");
+        assert_eq!(instructions("developer_instructions = \"\""), "note");
+        assert_eq!(instructions("developer_instructions = \"own\\n\""), "own\n\nnote");
+        assert_eq!(with_note("model = ", "note").expect_err("torn").code, ErrorCode::CodexConfig);
+    }
+
+    #[tokio::test]
+    async fn codex_of_every_version_passes_the_note_to_the_model() {
+        let note = "About your environment:\n- You work in a \"container\".\n";
+        for codex in CodexCli::tested() {
+            let script = Script::new().turn(Turn::containing("work").says("done"));
+            let model = ScriptedModel::start(script).expect("the scripted model starts");
+            let settings = CodexConfig::new(model.url());
+            let home = CodexHome::with_config(&settings);
+            let text = config(Some(&settings.to_toml()), ModelRoute::Direct, HostedTools::Allow).expect("sound");
+            let text = with_note(&text, note).expect("sound");
+            fs_err::write(home.path().join("config.toml"), text).expect("written");
+            let folder = tempfile::tempdir().expect("a folder");
+            let outcome = codex.exec(&home, folder.path(), "work").await;
+            let version = codex.version_number();
+            assert_eq!(outcome.messages().last().map(String::as_str), Some("done"), "{version}: {outcome:?}");
+            let asked = model.requests().into_iter().find(|request| request.method == "POST").expect("a request arrived");
+            let input = asked.body["input"].as_array().expect("a list").clone();
+            let is_note =
+                |item: &&serde_json::Value| item["role"] == "developer" && item["content"].to_string().contains("About your env");
+            let found: Vec<_> = input.iter().filter(is_note).collect();
+            assert_eq!(found.len(), 1, "{version}: {input:?}");
+            let texts: Vec<_> =
+                found[0]["content"].as_array().expect("a list").iter().filter_map(|part| part["text"].as_str()).collect();
+            assert!(texts.iter().any(|text| text.contains(note.trim_end())), "{version}: {texts:?}");
         }
     }
 

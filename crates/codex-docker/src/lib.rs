@@ -3,6 +3,7 @@
 //! This is the default worker of the orchestrator, which starts it as a program, and a command for use in any repository. Stdout
 //! carries only Codex's output or the result of a command. See `docs/codex-docker.md`.
 
+mod agent_note;
 mod args;
 mod check;
 mod codex_config;

@@ -1,0 +1,82 @@
+//! The note that tells an agent about its container: what is installed, what lasts, what it can reach, and what it need not do.
+//!
+//! Pure. Codex passes it to the model as developer instructions. Only runs of the orchestrator have one. Invariant: every sentence is
+//! true for the settings of the run.
+
+use crate::settings::{ContainerUser, Network, Settings};
+
+/// The folder for results that do not belong in the repository.
+const ARTIFACTS: &str = "/artifacts";
+
+/// Returns the note for a run, or `None` if its files are not a worktree of the orchestrator. `kept_as` is the image that the next run
+/// of the task starts from, if the container is kept.
+pub(crate) fn note(settings: &Settings, kept_as: Option<&str>) -> Option<String> {
+    settings.twin.as_ref()?;
+    let user = match settings.user {
+        ContainerUser::Root => "You are root and can install packages.",
+        ContainerUser::Caller => "You are not root. You can only write to the working directory, your home directory and /tmp.",
+    };
+    let lasting = match (settings.user, kept_as) {
+        (ContainerUser::Root, Some(_)) => {
+            "Everything that you create or install, in any folder except /tmp and /run, is kept for the next run of this task."
+        }
+        (ContainerUser::Root, None) | (ContainerUser::Caller, _) => {
+            "Only the working directory is kept for the next run of this task. Everything else is deleted when this run ends."
+        }
+    };
+    let network = match settings.network {
+        Network::Open => None,
+        Network::None => Some("There is no network access. Work with what is installed."),
+        Network::Allow(_) => {
+            Some("Only allowed hosts can be reached, through the proxy in HTTPS_PROXY. Other hosts are refused.")
+        }
+    };
+    let artifacts = settings.mounts.iter().any(|mount| mount.target == ARTIFACTS && !mount.read_only);
+    let artifacts = artifacts.then_some(
+        "Save results for the user that do not belong in the repository, such as screenshots and reports, in /artifacts.",
+    );
+    let always = [
+        "You work in a container that belongs to this task.",
+        user,
+        "If /etc/codex-docker/installed exists, it lists the main tools of the image.",
+        lasting,
+        "Changes in the working directory are committed when the run ends. Do not push: the remote repository cannot be reached with git, \
+         and the user publishes the branch.",
+    ];
+    let lines = always.into_iter().chain(network).chain(artifacts).map(|line| format!("- {line}\n"));
+    Some(format!("About your environment:\n{}", lines.collect::<String>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::settings::Caller;
+
+    fn settings(variables: &[(&str, &str)]) -> Settings {
+        let always = [("CODEX_DOCKER_STATE", "/state"), ("HOME", "/home/me")];
+        let variables: BTreeMap<String, String> =
+            always.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Settings::read(&variables, Caller { folder: PathBuf::from("/folder"), uid: 1000, gid: 1000 }).expect("valid settings")
+    }
+
+    const TWIN: (&str, &str) = ("CODEX_DOCKER_GIT_DIR", "/tasks/1/agent.git");
+
+    #[test]
+    fn the_note_says_what_is_true_for_the_run() {
+        let open = note(&settings(&[TWIN]), Some("kept:1")).expect("a note");
+        let closed = [TWIN, ("CODEX_DOCKER_USER", "caller"), ("CODEX_DOCKER_NETWORK", "none")];
+        let closed = note(&settings(&closed), Some("kept:1")).expect("a note");
+        let listed = [TWIN, ("CODEX_DOCKER_NETWORK", "allow"), ("CODEX_DOCKER_ALLOW_HOSTS", "example.com")];
+        let listed = [listed.as_slice(), &[("CODEX_MOUNT_MAPS", "/tasks/1/artifacts=/artifacts")]].concat();
+        let listed = note(&settings(&listed), None).expect("a note");
+        insta::assert_snapshot!([open, closed, listed].join("\n"));
+    }
+
+    #[test]
+    fn a_container_of_somebody_elses_folder_has_no_note() {
+        assert_eq!(note(&settings(&[]), None), None);
+    }
+}
