@@ -55,7 +55,11 @@ pub(crate) enum Command {
     /// Start the server in the background
     ///
     /// Builds the container image first if it is missing. Fails if no task can start.
-    Up,
+    Up {
+        /// PEM file with additional trusted certificates for the image, for networks that intercept TLS
+        #[arg(long, value_name = "FILE")]
+        ca_file: Option<PathBuf>,
+    },
     /// Stop the server (running tasks continue)
     ///
     /// The next command starts the server again.

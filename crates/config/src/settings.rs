@@ -303,6 +303,30 @@ const CODEX: Section = Section {
             "`1g`",
             "A run stops when less disk space than this is free.",
         ),
+        Setting::outside(
+            "CODEX_DOCKER_CA_FILE",
+            ValueForm::Path,
+            "no file",
+            "PEM file with additional trusted certificates for images that are built, as an absolute path.",
+        ),
+        Setting::outside(
+            "CODEX_DOCKER_NPM_REGISTRY",
+            ValueForm::Url,
+            "`https://registry.npmjs.org`",
+            "npm registry for images that are built.",
+        ),
+        Setting::outside(
+            "CODEX_DOCKER_PYPI_INDEX",
+            ValueForm::Url,
+            "`https://pypi.org/simple`",
+            "Index of Python packages for images that are built.",
+        ),
+        Setting::outside(
+            "CODEX_DOCKER_TOOL_SOURCES",
+            ValueForm::Text,
+            "the publishers of the tools",
+            "Mirrors of language tools for images that are built, such as `go=https://goproxy.example node=npm+https://npm.example`.",
+        ),
     ],
 };
 

@@ -2,6 +2,7 @@
 //!
 //! If the build fails, `up` continues: the server can still show tasks and report what is missing.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use config::Config;
@@ -11,8 +12,8 @@ use tokio::process::Command;
 
 use crate::printer;
 
-/// Builds the image if runs use containers and the image is missing.
-pub(super) async fn ensure(config: &Config) {
+/// Builds the image if runs use containers and the image is missing. `ca_file` has additional certificates for the image.
+pub(super) async fn ensure(config: &Config, ca_file: Option<&Path>) {
     if !Worker::find(config).is_ok_and(|worker| worker.needs_container_engine()) {
         return;
     }
@@ -21,7 +22,7 @@ pub(super) async fn ensure(config: &Config) {
         return;
     }
     printer::remark("Building the container image. This is done once and takes a few minutes.");
-    let built = match build(config) {
+    let built = match build(config, ca_file) {
         Ok(mut command) => command.status().await,
         Err(error) => Err(error),
     };
@@ -37,10 +38,13 @@ fn wants_an_image(found: &ContainerCheck, config: &Config) -> bool {
     found.status.engine.is_some() && found.status.image.is_none() && config.image.is_none()
 }
 
-fn build(config: &Config) -> std::io::Result<Command> {
+fn build(config: &Config, ca_file: Option<&Path>) -> std::io::Result<Command> {
     let (program, prefix) = config.container_program.split_first().ok_or(std::io::ErrorKind::NotFound)?;
     let mut command = Command::new(program);
     command.args(prefix).args(["image", "build"]).env_clear().envs(engine_environment(config));
+    if let Some(ca_file) = ca_file {
+        command.arg("--ca-file").arg(ca_file);
+    }
     // Stdout is for scripts, so progress goes to stderr.
     command.stdin(Stdio::null()).stdout(std::io::stderr());
     Ok(command)
@@ -71,9 +75,13 @@ mod tests {
     }
 
     async fn told(answer: &str, change: impl Fn(&mut Config)) -> String {
+        told_with(answer, None, change).await
+    }
+
+    async fn told_with(answer: &str, ca_file: Option<&Path>, change: impl Fn(&mut Config)) -> String {
         let (folder, mut config) = stage(answer);
         change(&mut config);
-        ensure(&config).await;
+        ensure(&config, ca_file).await;
         std::fs::read_to_string(folder.path().join("told")).unwrap_or_default()
     }
 
@@ -82,6 +90,8 @@ mod tests {
     #[tokio::test]
     async fn a_missing_image_is_built_and_nothing_else_is() {
         assert_eq!(told(ENGINE, |_| {}).await, "image build\n");
+        let with_certificates = told_with(ENGINE, Some(Path::new("ca.pem")), |_| {}).await;
+        assert_eq!(with_certificates, "image build --ca-file ca.pem\n");
         assert_eq!(told(ENGINE, |config| config.image = Some("mine:1".to_owned())).await, "", "a custom image is not built");
         assert_eq!(told(ENGINE, |config| config.worker = Some("/bin/sh".to_owned())).await, "", "another worker needs no image");
         assert_eq!(told(r#"{"usable":false}"#, |_| {}).await, "", "no container engine is available");

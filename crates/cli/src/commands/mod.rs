@@ -72,7 +72,7 @@ pub(crate) async fn answer(arguments: &Arguments) -> Result<ExitCode, Problem> {
             sign_in::run(&ensure(&config(arguments)?).await?.0, address.as_deref(), arguments.format()).await
         }
         Command::Password(command) => password::run(&ensure(&config(arguments)?).await?.0, command).await,
-        Command::Up => status::up(&config(arguments)?, arguments.format()).await,
+        Command::Up { ca_file } => status::up(&config(arguments)?, ca_file.as_deref(), arguments.format()).await,
         Command::Status => status::status(&ensure(&config(arguments)?).await?.0, arguments.format()).await,
         Command::Env(command) => env::run(&ensure(&config(arguments)?).await?.0, command, arguments.format()).await,
         Command::Task(command) => task::run(&ensure(&config(arguments)?).await?.0, command, arguments.format()).await,

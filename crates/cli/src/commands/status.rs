@@ -1,6 +1,7 @@
 //! `up` and `status`: show the server, its worker and the next steps.
 //! `up` fails if no task can start.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use client::Client;
@@ -15,8 +16,9 @@ use crate::output::{Output, OutputFormat};
 use crate::printer;
 use crate::server::ensure;
 
-pub(crate) async fn up(config: &Config, format: OutputFormat) -> Result<ExitCode, Problem> {
-    image::ensure(config).await;
+/// Starts the server. `ca_file` has the certificates for an image that must be built.
+pub(crate) async fn up(config: &Config, ca_file: Option<&Path>, format: OutputFormat) -> Result<ExitCode, Problem> {
+    image::ensure(config, ca_file).await;
     let (client, started) = ensure(config).await?;
     let status = fresh(&client).await?;
     if format.is_json() {

@@ -2,16 +2,20 @@
 //!
 //! Results go to stdout, for scripts. Progress goes to stderr.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bollard::Docker;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::build::{Build, build};
-use super::names::{CODEX_VERSION, DEFAULT_BASE, DEFAULT_IMAGE, DEFAULT_REGISTRY, image_of};
+use super::build::{Build, build_until};
+use super::names::{CODEX_VERSION, DEFAULT_BASE, DEFAULT_IMAGE, DEFAULT_PYPI_INDEX, DEFAULT_REGISTRY, image_of};
 use super::progress::{Printer, spoken_size};
 use super::pull::pull;
-use super::status::{ImageStatus, Origin, exists, status};
+use super::repository::RepositoryFiles;
+use super::status::{ImageStatus, Origin, status};
+use super::tools::{self, Sources, Tool, ToolVersion};
 use super::usage::{remove_unused, usage};
 use super::{context, names};
 use crate::failure::Failure;
@@ -20,7 +24,7 @@ use model::ErrorCode;
 /// The subcommands of `image`.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
-    /// Build the image: Debian with git, ripgrep, build tools and the Codex CLI
+    /// Build the image: Debian with git, ripgrep, Python, build tools and the Codex CLI
     Build(Box<BuildArguments>),
     /// Pull an image that someone else published
     Pull {
@@ -54,6 +58,15 @@ pub enum ImageCommand {
     },
 }
 
+/// The content of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Flavor {
+    /// Debian with git, ripgrep, Python, build tools and the Codex CLI
+    Slim,
+    /// Also Node.js, Python, Go, Rust and Java with their usual tools
+    Universal,
+}
+
 /// The arguments of `image build`.
 #[derive(Debug, Args)]
 pub struct BuildArguments {
@@ -64,18 +77,39 @@ pub struct BuildArguments {
     #[arg(long, value_name = "VERSION", default_value = CODEX_VERSION)]
     codex_version: String,
     /// PEM file with additional trusted certificates, for networks that intercept TLS
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "CODEX_DOCKER_CA_FILE")]
     ca_file: Option<PathBuf>,
     /// npm registry to install Codex from
-    #[arg(long, value_name = "URL", default_value = DEFAULT_REGISTRY)]
+    #[arg(long, value_name = "URL", env = "CODEX_DOCKER_NPM_REGISTRY", default_value = DEFAULT_REGISTRY)]
     npm_registry: String,
-    /// Name for the image [default: `codex-docker:` and the version of Codex]
+    /// Index to install Python packages from
+    #[arg(long, value_name = "URL", env = "CODEX_DOCKER_PYPI_INDEX", default_value = DEFAULT_PYPI_INDEX)]
+    pypi_index: String,
+    /// Content of the image
+    #[arg(long, value_enum, default_value_t = Flavor::Slim)]
+    flavor: Flavor,
+    /// Install a language in this version, e.g. node=22 or rust=stable: node, python, go, rust or java. May be repeated
+    #[arg(long = "tool", value_name = "NAME=VERSION")]
+    tools: Vec<String>,
+    /// Download tools from another source, e.g. go=https://goproxy.example or node=npm+https://npm.example. May be repeated
+    #[arg(long = "source", value_name = "NAME=URL", env = "CODEX_DOCKER_TOOL_SOURCES", value_delimiter = ' ')]
+    sources: Vec<String>,
+    /// Name for the image [default: `codex-docker:` and the version of Codex, and `-universal` or `-tools` if it has languages]
     #[arg(long, visible_alias = "name", value_name = "NAME")]
     tag: Option<String>,
-    /// Build this Dockerfile instead of the built-in one. It has no build context, so it cannot copy local files. To extend the
-    /// built-in image, start with `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}`
+    /// Build this Dockerfile instead of the built-in one. To extend the built-in image, start with `ARG CODEX_DOCKER_IMAGE` and
+    /// `FROM ${CODEX_DOCKER_IMAGE}`
     #[arg(long, value_name = "FILE")]
     dockerfile: Option<PathBuf>,
+    /// Tar archive of a repository, e.g. from `git archive`, whose files the Dockerfile can copy. `.dockerignore` applies
+    #[arg(long, value_name = "ARCHIVE")]
+    context: Option<PathBuf>,
+    /// Folder in the archive that contains the files
+    #[arg(long, value_name = "FOLDER", default_value = ".", requires = "context")]
+    context_folder: String,
+    /// Build this Dockerfile in the archive instead of the built-in one. The path is relative to the repository
+    #[arg(long, value_name = "PATH", requires = "context", conflicts_with = "dockerfile")]
+    context_dockerfile: Option<String>,
     /// Do not use the build cache
     #[arg(long)]
     no_cache: bool,
@@ -86,22 +120,62 @@ pub struct BuildArguments {
 
 impl BuildArguments {
     fn build(&self) -> Result<Build, Failure> {
-        let read = |path: &PathBuf| {
-            fs_err::read_to_string(path).map_err(|error| {
-                Failure::new(ErrorCode::DockerfileUnreadable, format!("cannot read the Dockerfile: {error}"))
-                    .hint("specify an existing file")
-            })
+        let files = self.context.clone().map(|archive| RepositoryFiles::new(archive, &self.context_folder)).transpose()?;
+        let dockerfile = match (&self.dockerfile, &self.context_dockerfile, &files) {
+            (Some(path), _, _) => Some(read(path)?),
+            (None, Some(path), Some(files)) => Some(files.dockerfile(path)?),
+            (None, _, _) => None,
         };
+        if files.is_some() && dockerfile.is_none() {
+            let failure = Failure::new(ErrorCode::ImageContext, "the built-in Dockerfile copies no files of a repository");
+            return Err(failure.hint("also pass --dockerfile or --context-dockerfile"));
+        }
         Ok(Build {
-            tag: self.tag.clone().unwrap_or_else(|| image_of(&self.codex_version)),
+            tag: self.tag.clone().unwrap_or_else(|| format!("{}{}", image_of(&self.codex_version), self.suffix())),
             base: self.base.clone(),
             codex_version: self.codex_version.clone(),
             registry: self.npm_registry.trim_end_matches('/').to_owned(),
-            certificates: self.ca_file.as_deref().map(context::certificates).transpose()?.unwrap_or_default(),
-            dockerfile: self.dockerfile.as_ref().map(read).transpose()?,
+            certificates: self
+                .ca_file
+                .as_deref()
+                .filter(|path| !path.as_os_str().is_empty())
+                .map(context::certificates)
+                .transpose()?
+                .unwrap_or_default(),
+            dockerfile,
+            files,
+            tools: self.tools()?,
+            sources: Sources::default().with(self.sources.iter().map(String::as_str).filter(|text| !text.is_empty()))?,
+            pypi_index: self.pypi_index.trim_end_matches('/').to_owned(),
             no_cache: self.no_cache,
         })
     }
+}
+
+impl BuildArguments {
+    fn tools(&self) -> Result<BTreeMap<Tool, ToolVersion>, Failure> {
+        let named = self.tools.iter().map(|text| tools::tool(text)).collect::<Result<_, _>>()?;
+        Ok(match self.flavor {
+            Flavor::Slim => named,
+            Flavor::Universal => tools::universal(named),
+        })
+    }
+
+    /// Returns the end of the default name.
+    fn suffix(&self) -> &'static str {
+        match self.flavor {
+            Flavor::Universal => "-universal",
+            Flavor::Slim if self.tools.is_empty() => "",
+            Flavor::Slim => "-tools",
+        }
+    }
+}
+
+fn read(path: &PathBuf) -> Result<String, Failure> {
+    fs_err::read_to_string(path).map_err(|error| {
+        Failure::new(ErrorCode::DockerfileUnreadable, format!("cannot read the Dockerfile: {error}"))
+            .hint("specify an existing file")
+    })
 }
 
 impl ImageCommand {
@@ -129,10 +203,11 @@ pub async fn run(docker: &Docker, command: ImageCommand) -> Result<(), Failure> 
     match command {
         ImageCommand::Build(arguments) => {
             let (wanted, json) = (arguments.build()?, arguments.json);
-            if let Some(ours) = wanted.needs_first()
-                && !exists(docker, &ours.tag).await?
-            {
-                build_aloud(docker, &ours, &mut printer).await?;
+            if let Some(ours) = wanted.needs_first() {
+                let found = status(docker, &ours.tag).await?;
+                if found.is_none_or(|found| found.stale && wanted.needs_current_image()) {
+                    build_aloud(docker, &ours, &mut printer).await?;
+                }
             }
             let built = build_aloud(docker, &wanted, &mut printer).await?;
             drop(printer);
@@ -167,11 +242,27 @@ pub async fn run(docker: &Docker, command: ImageCommand) -> Result<(), Failure> 
 }
 
 async fn build_aloud(docker: &Docker, wanted: &Build, printer: &mut Printer) -> Result<ImageStatus, Failure> {
+    let tools = tools::described(&wanted.tools);
+    let with_tools = if tools.is_empty() { tools } else { format!(", with {tools}") };
     match &wanted.dockerfile {
-        None => crate::say(&format!("building `{}`: Codex {} on {}", wanted.tag, wanted.codex_version, wanted.base)),
-        Some(_) => crate::say(&format!("building `{}` from your Dockerfile", wanted.tag)),
+        None => crate::say(&format!("building `{}`: Codex {} on {}{with_tools}", wanted.tag, wanted.codex_version, wanted.base)),
+        Some(_) => crate::say(&format!("building `{}` from your Dockerfile{with_tools}", wanted.tag)),
     }
-    build(docker, wanted, |progress| printer.show(progress)).await
+    let mut stops = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    let stop = async {
+        let [interrupt, terminate] = &mut stops;
+        match (interrupt, terminate) {
+            (Ok(interrupt), Ok(terminate)) => tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            },
+            (Err(error), _) | (_, Err(error)) => {
+                return Failure::new(ErrorCode::NoSignals, format!("cannot receive signals: {error}"));
+            }
+        }
+        Failure::new(ErrorCode::ImageFailed, format!("the build of `{}` was stopped", wanted.tag))
+    };
+    build_until(docker, wanted, stop, |progress| printer.show(progress)).await
 }
 
 /// Returns the failure for a missing image.
@@ -185,16 +276,19 @@ pub(crate) fn missing(name: &str) -> Failure {
         .hint(format!("or build it: codex-orchestrator codex-docker image build --tag {name}"))
 }
 
-fn describe(image: &ImageStatus) -> [String; 6] {
+fn describe(image: &ImageStatus) -> Vec<String> {
     let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
-    [
+    let tools = image.tools.as_ref().map(|tools| format!("tools  {tools}"));
+    let mut lines = vec![
         format!("image  {}", image.name),
         format!("id     {}", image.id),
         format!("size   {}", spoken_size(image.size)),
         format!("codex  {}", or_unknown(&image.codex_version)),
         format!("base   {}", or_unknown(&image.base)),
         format!("state  {}", judged(image)),
-    ]
+    ];
+    lines.splice(5..5, tools);
+    lines
 }
 
 fn judged(image: &ImageStatus) -> &'static str {
@@ -238,6 +332,25 @@ mod tests {
     }
 
     #[test]
+    fn an_image_with_languages_has_another_name() {
+        let wanted = |words: &[&str]| {
+            let wanted = asked(words).expect("read");
+            (wanted.tag.trim_start_matches(DEFAULT_IMAGE).to_owned(), tools::described(&wanted.tools))
+        };
+        assert_eq!(wanted(&["--tool", "node=22", "--tool", "go=1.23"]), ("-tools".to_owned(), "node=22 go=1.23".to_owned()));
+        let (tag, tools) = wanted(&["--flavor", "universal", "--tool", "node=22"]);
+        assert!(tag == "-universal" && tools.contains("node=22") && tools.contains("rust=stable"), "{tag} {tools}");
+        assert_eq!(asked(&["--tool", "ruby=3"]).expect_err("unknown").code, ErrorCode::ToolUnknown);
+        assert_eq!(asked(&["--source", "go=ftp://x"]).expect_err("no URL").code, ErrorCode::RegistryAddress);
+    }
+
+    #[test]
+    fn the_built_in_dockerfile_uses_no_files_of_a_repository() {
+        assert_eq!(asked(&["--context", "/x.tar"]).expect_err("no Dockerfile").code, ErrorCode::ImageContext);
+        assert_eq!(asked(&["--context", "/x.tar", "--context-folder", ".."]).expect_err("outside").code, ErrorCode::ImageContext);
+    }
+
+    #[test]
     fn the_default_image_is_built_and_never_pulled() {
         let pull = |name: Option<&str>| ImageCommand::Pull { name: name.map(str::to_owned) }.check();
         for name in [None, Some(DEFAULT_IMAGE)] {
@@ -270,6 +383,7 @@ mod tests {
             origin: Origin::Shipped,
             codex_version: Some("0.75.0".to_owned()),
             base: None,
+            tools: Some("node=22".to_owned()),
             built_for: None,
             stale: true,
         };

@@ -1,11 +1,14 @@
-//! The build context: the Dockerfile, and the certificates of a network that intercepts TLS. It is created in memory.
+//! Our own files in a build context: the Dockerfile, and the certificates of a network that intercepts TLS.
 //!
-//! The engine gets no other file of the machine, so no other file can end up in an image.
+//! They are in a folder of their own, so that they cannot collide with files of a repository. The engine gets no other file of the
+//! machine, so no other file can end up in an image.
 
+use std::io::Write;
 use std::path::Path;
 
 use tar::{Builder, EntryType, Header};
 
+use super::tools;
 use crate::failure::Failure;
 use model::ErrorCode;
 
@@ -16,8 +19,14 @@ pub(super) const DOCKERFILE: &str = include_str!("Dockerfile");
 /// exported, so the build fails early.
 pub(super) const CHECK: &str = "RUN CODEX_HOME=/none codex --version && git --version && socat -V > /dev/null";
 
-/// The name of the folder with the certificates.
-const CERTIFICATES: &str = "certificates";
+/// The folder with our own files. A repository's files in a folder with this name are left out.
+pub(super) const OWN_FOLDER: &str = ".codex-docker";
+
+/// The path of the Dockerfile.
+pub(super) const DOCKERFILE_PATH: &str = ".codex-docker/Dockerfile";
+
+/// The path of the folder with the certificates.
+const CERTIFICATES: &str = ".codex-docker/certificates";
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
@@ -25,6 +34,12 @@ const END: &str = "-----END CERTIFICATE-----";
 /// Returns the hash of a Dockerfile, which shows whether it changed.
 pub(super) fn fingerprint(dockerfile: &str) -> String {
     hex::encode(ring::digest::digest(&ring::digest::SHA256, dockerfile.as_bytes()))
+}
+
+/// Returns the hash of the built-in Dockerfile together with all scripts that install tools.
+pub(super) fn fingerprint_with_tools() -> String {
+    let all = tools::scripts(&tools::universal(tools::Tools::new()));
+    fingerprint(&all.into_iter().fold(DOCKERFILE.to_owned(), |text, (_, script)| text + script))
 }
 
 /// Reads the certificates from a PEM file, and returns a PEM block for each.
@@ -45,25 +60,47 @@ fn split(text: &str) -> Vec<String> {
     bodies.map(|body| format!("{BEGIN}\n{body}\n{END}\n")).collect()
 }
 
-/// Returns the context as a tar archive.
-pub(super) fn archive(dockerfile: &str, certificates: &[String]) -> std::io::Result<Vec<u8>> {
-    let mut archive = Builder::new(Vec::new());
-    put(&mut archive, "Dockerfile", dockerfile)?;
-    let mut folder = header(EntryType::Directory, 0o755, 0);
-    archive.append_data(&mut folder, format!("{CERTIFICATES}/"), std::io::empty())?;
-    for (number, certificate) in certificates.iter().enumerate() {
-        put(&mut archive, &format!("{CERTIFICATES}/{number:04}.crt"), certificate)?;
-    }
-    archive.into_inner()
+/// Our own files in a build context.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OwnFiles {
+    /// The text of the Dockerfile.
+    pub(super) dockerfile: String,
+    /// Scripts that the Dockerfile runs, by their path.
+    pub(super) scripts: Vec<(String, &'static str)>,
+    /// The certificates, one PEM block each.
+    pub(super) certificates: Vec<String>,
 }
 
-fn put(archive: &mut Builder<Vec<u8>>, path: &str, text: &str) -> std::io::Result<()> {
+impl OwnFiles {
+    /// Returns a context without files of a repository, as a tar archive.
+    pub(super) fn archive(&self) -> std::io::Result<Vec<u8>> {
+        let mut archive = Builder::new(Vec::new());
+        self.add_to(&mut archive)?;
+        archive.into_inner()
+    }
+
+    /// Adds these files to an archive.
+    pub(super) fn add_to<W: Write>(&self, archive: &mut Builder<W>) -> std::io::Result<()> {
+        put(archive, DOCKERFILE_PATH, &self.dockerfile)?;
+        for (path, script) in &self.scripts {
+            put(archive, path, script)?;
+        }
+        let mut folder = header(EntryType::Directory, 0o755, 0);
+        archive.append_data(&mut folder, format!("{CERTIFICATES}/"), std::io::empty())?;
+        for (number, certificate) in self.certificates.iter().enumerate() {
+            put(archive, &format!("{CERTIFICATES}/{number:04}.crt"), certificate)?;
+        }
+        Ok(())
+    }
+}
+
+fn put<W: Write>(archive: &mut Builder<W>, path: &str, text: &str) -> std::io::Result<()> {
     let mut header = header(EntryType::Regular, 0o644, text.len() as u64);
     archive.append_data(&mut header, path, text.as_bytes())
 }
 
 /// Creates a header without an owner or time, so that the same files always produce the same archive.
-fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+pub(super) fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);
@@ -107,12 +144,13 @@ mod tests {
 
     #[test]
     fn the_context_holds_the_dockerfile_and_the_certificates_and_nothing_else() {
-        let bytes = archive("FROM x\n", &[certificate("A"), certificate("B")]).expect("the archive is built in memory");
-        assert_eq!(
-            bytes,
-            archive("FROM x\n", &[certificate("A"), certificate("B")]).expect("the archive is built in memory"),
-            "the archive is reproducible"
-        );
+        let own = OwnFiles {
+            dockerfile: "FROM x\n".to_owned(),
+            scripts: vec![(".codex-docker/tools/a.sh".to_owned(), "true")],
+            certificates: vec![certificate("A"), certificate("B")],
+        };
+        let bytes = own.archive().expect("the archive is built in memory");
+        assert_eq!(bytes, own.archive().expect("the archive is built in memory"), "the archive is reproducible");
         let mut archive = tar::Archive::new(bytes.as_slice());
         let entries = archive.entries().expect("an archive").map(|entry| {
             let entry = entry.expect("an entry");
@@ -120,13 +158,19 @@ mod tests {
         });
         assert_eq!(
             entries.collect::<Vec<_>>(),
-            ["Dockerfile", "certificates/", "certificates/0000.crt", "certificates/0001.crt"]
+            [
+                ".codex-docker/Dockerfile",
+                ".codex-docker/tools/a.sh",
+                ".codex-docker/certificates/",
+                ".codex-docker/certificates/0000.crt",
+                ".codex-docker/certificates/0001.crt"
+            ]
         );
     }
 
     #[test]
     fn without_certificates_their_folder_is_there_all_the_same() {
-        let bytes = archive("FROM x\n", &[]).expect("the archive is built in memory");
+        let bytes = OwnFiles::default().archive().expect("the archive is built in memory");
         assert_eq!(tar::Archive::new(bytes.as_slice()).entries().expect("an archive").count(), 2);
     }
 }

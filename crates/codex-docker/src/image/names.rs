@@ -17,6 +17,9 @@ pub const DEFAULT_BASE: &str = "debian:bookworm-slim";
 /// The default npm registry, as in the Dockerfile.
 pub const DEFAULT_REGISTRY: &str = "https://registry.npmjs.org";
 
+/// The default index of Python packages, as in the Dockerfile.
+pub const DEFAULT_PYPI_INDEX: &str = "https://pypi.org/simple";
+
 /// The part of [`DEFAULT_IMAGE`] before the version.
 const REPOSITORY: &str = "codex-docker:";
 
@@ -48,5 +51,6 @@ mod tests {
     fn the_dockerfile_has_the_same_defaults() {
         assert!(DOCKERFILE.contains(&format!("ARG BASE={DEFAULT_BASE}\n")));
         assert!(DOCKERFILE.contains(&format!("ARG NPM_REGISTRY={DEFAULT_REGISTRY}\n")));
+        assert!(DOCKERFILE.contains(&format!("ARG PYPI_INDEX={DEFAULT_PYPI_INDEX}\n")));
     }
 }

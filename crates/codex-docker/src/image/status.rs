@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use bollard::Docker;
 use serde::Serialize;
 
-use super::context::{DOCKERFILE, fingerprint};
+use super::context::{DOCKERFILE, fingerprint, fingerprint_with_tools};
 use super::names::CODEX_VERSION;
 use super::trouble::{BuildOutput, explain, words_of};
 use crate::connect::status_of;
@@ -25,6 +25,9 @@ pub(super) const BASE: &str = "codex-docker.base";
 
 /// The label with the version of this program.
 pub(super) const BUILT_FOR: &str = "codex-docker.version";
+
+/// The label with the versions of language tools that were asked for.
+pub(super) const TOOLS: &str = "codex-docker.tools";
 
 /// The prefix of [`DOCKERFILE_HASH`] for a custom Dockerfile.
 pub(super) const CUSTOM: &str = "custom:";
@@ -56,6 +59,8 @@ pub struct ImageStatus {
     pub codex_version: Option<String>,
     /// The base image, if known.
     pub base: Option<String>,
+    /// The versions of language tools that were asked for, such as `node=22 rust=stable`.
+    pub tools: Option<String>,
     /// The version of this program that built the image, if known.
     pub built_for: Option<String>,
     /// Whether this program would now build a different image.
@@ -84,12 +89,22 @@ fn of_labels(name: &str, id: String, size: u64, labels: &HashMap<String, String>
     let codex_version = label(CODEX);
     let (origin, same_dockerfile) = match label(DOCKERFILE_HASH) {
         Some(hash) if hash.starts_with(CUSTOM) => (Origin::Custom, true),
-        Some(hash) => (Origin::Shipped, hash == fingerprint(DOCKERFILE)),
+        Some(hash) => (Origin::Shipped, hash == fingerprint(DOCKERFILE) || hash == fingerprint_with_tools()),
         None => (Origin::Foreign, true),
     };
     let same_codex = codex_version.as_ref().is_none_or(|version| version == CODEX_VERSION);
     let stale = origin != Origin::Foreign && !(same_dockerfile && same_codex);
-    ImageStatus { name: name.to_owned(), id, size, origin, codex_version, base: label(BASE), built_for: label(BUILT_FOR), stale }
+    ImageStatus {
+        name: name.to_owned(),
+        id,
+        size,
+        origin,
+        codex_version,
+        base: label(BASE),
+        tools: label(TOOLS),
+        built_for: label(BUILT_FOR),
+        stale,
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +124,7 @@ mod tests {
             assert_eq!((status.origin, status.stale), (origin, stale), "{dockerfile} {codex}");
         };
         check(&ours, CODEX_VERSION, Origin::Shipped, false);
+        check(&fingerprint_with_tools(), CODEX_VERSION, Origin::Shipped, false);
         check(&ours, "0.1.0", Origin::Shipped, true);
         check("0123", CODEX_VERSION, Origin::Shipped, true);
         check("custom:0123", CODEX_VERSION, Origin::Custom, false);

@@ -6,6 +6,7 @@ mod image_build;
 mod image_command;
 mod image_status;
 mod image_support;
+mod image_tools;
 mod image_usage;
 mod profile;
 mod proxy_allow;

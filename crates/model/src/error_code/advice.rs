@@ -265,6 +265,8 @@ impl ErrorCode {
             Self::ImageName => &["use lower case, as in `registry.example.com/team/image:tag`"],
             Self::ImageNotPublished => &["build the image: `codex-orchestrator codex-docker image build`"],
             Self::ImageIncomplete => &["start your Dockerfile with `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}`"],
+            Self::ImageContext => &["list files that the Dockerfile does not need in `.dockerignore`"],
+            Self::ToolUnknown => &["use a form like `node=22`; the tools are `node`, `python`, `go`, `rust` and `java`"],
             Self::ImageTls => &["specify your network's certificates with `--ca-file`"],
             Self::ImageNoNetwork => {
                 &["check that the container engine and its containers can reach the network, directly or through a proxy"]

@@ -510,6 +510,10 @@ error_codes! {
         ImageNotPublished "image_not_published" [];
         /// Codex, git or socat is missing from the image.
         ImageIncomplete "image_incomplete" [];
+        /// The files of the repository cannot be used to build the image.
+        ImageContext "image_context" [];
+        /// The tool, its version or its source is not known.
+        ToolUnknown "tool_unknown" [];
         /// A server's TLS certificate is not trusted.
         ImageTls "image_tls" [];
         /// The network could not be reached while building or pulling the image.

@@ -319,6 +319,8 @@ impl ErrorCode {
             Self::ImageName => "invalid image name `Capital`",
             Self::ImageNotPublished => "cannot pull `codex-orchestrator`: this project publishes no image",
             Self::ImageIncomplete => "could not build `codex-orchestrator`: Codex, git or socat is missing from the image",
+            Self::ImageContext => "cannot use the repository's files for the build: it has more than 512 MB or 200000 files",
+            Self::ToolUnknown => "unknown tool `ruby`",
             Self::ImageTls => {
                 "could not pull `registry.example.org/team/image:1`: a server's certificate is not trusted: x509: certificate signed by unknown authority"
             }

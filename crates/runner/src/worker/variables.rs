@@ -15,7 +15,7 @@ pub const RUN_MARK: &str = "ORCH_RUN";
 /// Variables of the server that a worker gets, besides the common ones.
 const WORKER_NAMES: &[&str] = &["LANG", "LC_ALL", "TZ", "TERM", "IMAGE_NAME"];
 
-/// Variables for reaching the container engine, and settings for every container.
+/// Variables for reaching the container engine, settings for every container, and the sources of images that are built.
 const ENGINE_NAMES: &[&str] = &[
     "DOCKER_HOST",
     "DOCKER_CONTEXT",
@@ -24,6 +24,10 @@ const ENGINE_NAMES: &[&str] = &[
     "DOCKER_TLS_VERIFY",
     "XDG_RUNTIME_DIR",
     "CODEX_DOCKER_SECCOMP",
+    "CODEX_DOCKER_CA_FILE",
+    "CODEX_DOCKER_NPM_REGISTRY",
+    "CODEX_DOCKER_PYPI_INDEX",
+    "CODEX_DOCKER_TOOL_SOURCES",
 ];
 
 /// The variable with an API key of the model.

@@ -11,8 +11,9 @@ use model::ErrorCode;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::image::context::{CHECK, DOCKERFILE};
-use crate::image::{Build, DEFAULT_IMAGE, ImageCommand, build, run};
+use crate::image::build::build_until;
+use crate::image::context::{CHECK, DOCKERFILE, DOCKERFILE_PATH};
+use crate::image::{Build, DEFAULT_IMAGE, ImageCommand, RepositoryFiles, build, run};
 use crate::tests::{Answer, Asked, ScriptedEngine, found, missing, refusal, stream};
 
 fn wanted() -> Build {
@@ -76,16 +77,19 @@ async fn the_engine_gets_the_dockerfile_its_arguments_and_the_labels() {
     let json = |name: &str| serde_json::from_str::<Value>(&option(asked, name).expect("an option")).expect("JSON");
     assert_eq!(
         json("buildargs"),
-        json!({ "BASE": "ubuntu:24.04", "CODEX_VERSION": model::CODEX_VERSION, "NPM_REGISTRY": "http://127.0.0.1:1" })
+        json!({
+            "BASE": "ubuntu:24.04", "CODEX_VERSION": model::CODEX_VERSION, "NPM_REGISTRY": "http://127.0.0.1:1",
+            "PYPI_INDEX": "https://pypi.org/simple",
+        })
     );
     assert_eq!(json("labels")["codex-docker.base"], "ubuntu:24.04");
     for (name, expected) in
-        [("t", "mine:1"), ("dockerfile", "Dockerfile"), ("nocache", "true"), ("rm", "true"), ("forcerm", "true")]
+        [("t", "mine:1"), ("dockerfile", DOCKERFILE_PATH), ("nocache", "true"), ("rm", "true"), ("forcerm", "true")]
     {
         assert_eq!(option(asked, name).as_deref(), Some(expected), "{name}");
     }
-    assert_eq!(file(&asked.bytes, "Dockerfile").as_deref(), Some(DOCKERFILE));
-    assert_eq!(file(&asked.bytes, "certificates/0000.crt"), Some(certificate));
+    assert_eq!(file(&asked.bytes, DOCKERFILE_PATH).as_deref(), Some(DOCKERFILE));
+    assert_eq!(file(&asked.bytes, ".codex-docker/certificates/0000.crt"), Some(certificate));
 }
 
 #[tokio::test]
@@ -94,7 +98,7 @@ async fn a_custom_dockerfile_is_checked_at_its_end_and_needs_no_registry() {
     let wanted = Build { dockerfile: Some("FROM x\nRUN y\n\n".to_owned()), codex_version: "whatever".to_owned(), ..wanted() };
     build(&engine.docker, &wanted, |_| {}).await.expect("the version is not asked for");
     let asked = &engine.asked("POST /build")[0];
-    assert_eq!(file(&asked.bytes, "Dockerfile"), Some(format!("FROM x\nRUN y\n{CHECK}\n")));
+    assert_eq!(file(&asked.bytes, DOCKERFILE_PATH), Some(format!("FROM x\nRUN y\n{CHECK}\n")));
     let failure =
         build(&engine.docker, &Build { codex_version: "whatever".to_owned(), dockerfile: None, ..wanted }, |_| {}).await;
     assert_eq!(failure.expect_err("not a version").code, ErrorCode::CodexVersionUnknown);
@@ -115,7 +119,7 @@ async fn the_previous_image_goes_unless_it_has_a_name_or_is_the_same() {
     ] {
         let engine = engine(finished(), before.clone(), new());
         build(&engine.docker, &wanted(), |_| {}).await.expect("it is built");
-        let removed: Vec<_> = engine.changes().into_iter().filter(|line| line.starts_with("DELETE ")).collect();
+        let removed: Vec<_> = engine.changes().into_iter().filter(|line| line.starts_with("DELETE /images/")).collect();
         assert_eq!(removed, expected, "{before:?}");
     }
 }
@@ -154,6 +158,92 @@ async fn a_build_that_fails_keeps_the_previous_image_and_shows_the_last_lines() 
     let engine = engine(finished(), None, None);
     let failure = build(&engine.docker, &wanted(), |_| {}).await.expect_err("there is no image");
     assert!(failure.message.contains("the engine finished without an image"), "{failure:?}");
+}
+
+/// Starts an engine whose build fails in its third step, and whose images have these names.
+fn failing(names: &'static [(&'static str, &'static str)]) -> ScriptedEngine {
+    let steps = ["Step 1/4 : FROM x", " ---> aaaaaaaaaaaa", "Step 2/4 : RUN a", " ---> Running in 000000000000"];
+    let steps = steps.into_iter().chain([" ---> bbbbbbbbbbbb", "Step 3/4 : RUN b", " ---> Using cache", " ---> cccccccccccc"]);
+    let steps = steps.chain(["Step 4/4 : RUN c", " ---> Running in 111111111111"]);
+    let lines: Vec<_> = steps.map(|line| json!({ "stream": format!("{line}\n") })).collect();
+    let message = "The command '/bin/sh -c c' returned a non-zero code: 1";
+    let end = json!({ "errorDetail": { "message": message }, "error": message });
+    let answer = stream(&lines.into_iter().chain([end]).collect::<Vec<_>>());
+    ScriptedEngine::start(move |asked| match asked.line.as_str() {
+        line if line.starts_with("POST /build?") => answer.clone(),
+        line if line.starts_with("DELETE ") => found(&json!([])),
+        "GET /images/mine:1/json" => missing(),
+        line => {
+            let id = line.trim_start_matches("GET /images/").trim_end_matches("/json");
+            let names: Vec<&str> = names.iter().filter(|(of, _)| *of == id).map(|(_, name)| *name).collect();
+            found(&image(id, &names))
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_build_that_fails_leaves_no_image_without_a_name() {
+    let (last, first) = ("DELETE /images/cccccccccccc?noprune=true", "DELETE /images/bbbbbbbbbbbb?noprune=true");
+    for (names, expected) in [
+        (&[][..], vec![last, first]),
+        (&[("bbbbbbbbbbbb", "somebodys:1")], vec![last]),
+        (&[("cccccccccccc", "somebodys:1")], vec![]),
+    ] {
+        let engine = failing(names);
+        build(&engine.docker, &wanted(), |_| {}).await.expect_err("it fails");
+        let removed: Vec<_> = engine.changes().into_iter().filter(|line| line.starts_with("DELETE ")).collect();
+        assert_eq!(removed, expected, "the base image is somebody else's: {names:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_build_that_is_stopped_ends_at_once() {
+    let engine = engine(finished(), None, None);
+    let stop = async { Failure::new(ErrorCode::ImageFailed, "stopped") };
+    let stopped = build_until(&engine.docker, &wanted(), stop, |_| {}).await.expect_err("there is no image");
+    assert_eq!(stopped.code, ErrorCode::ImageFailed);
+}
+
+#[tokio::test]
+async fn a_container_starts_once_from_each_new_image_and_is_removed_by_the_engine() {
+    for (before, expected) in [(None, 1), (Some("sha256:old"), 1), (Some("sha256:new"), 0)] {
+        let before = before.map(|id| image(id, &["mine:1"]));
+        let engine = engine(finished(), before, Some(image("sha256:new", &["mine:1"])));
+        build(&engine.docker, &wanted(), |_| {}).await.expect("a container that cannot start is only reported");
+        let created = engine.asked("POST /containers/create");
+        assert_eq!(created.len(), expected);
+        for asked in created {
+            assert_eq!(
+                (asked.body["Image"].as_str(), asked.body["HostConfig"]["AutoRemove"].as_bool()),
+                (Some("sha256:new"), Some(true))
+            );
+            assert_eq!(asked.body["HostConfig"]["NetworkMode"], "none");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_custom_dockerfile_gets_the_files_of_the_repository() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = folder.path().join("files.tar");
+    let mut out = tar::Builder::new(std::fs::File::create(&archive).expect("writable"));
+    for (path, text) in [("Dockerfile.dev", "FROM x\nCOPY a /a\n"), ("a", "content"), ("b", "left out"), (".dockerignore", "b\n")]
+    {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o600);
+        out.append_data(&mut header, path, text.as_bytes()).expect("written");
+    }
+    out.finish().expect("written");
+    let engine = engine(finished(), None, Some(image("sha256:new", &["mine:1"])));
+    let files = RepositoryFiles::new(archive, ".").expect("a folder");
+    let dockerfile = Some(files.dockerfile("Dockerfile.dev").expect("it exists"));
+    let wanted = Build { dockerfile, files: Some(files), ..wanted() };
+    build(&engine.docker, &wanted, |_| {}).await.expect("it is built");
+    let asked = &engine.asked("POST /build")[0];
+    assert_eq!(file(&asked.bytes, "a").as_deref(), Some("content"));
+    assert_eq!((file(&asked.bytes, "b"), file(&asked.bytes, ".dockerignore")), (None, None));
+    assert_eq!(file(&asked.bytes, DOCKERFILE_PATH), Some(format!("FROM x\nCOPY a /a\n{CHECK}\n")));
 }
 
 #[tokio::test]
