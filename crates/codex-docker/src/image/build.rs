@@ -4,6 +4,7 @@
 //! build that fails or is stopped leaves no image without a name.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::models::BuildInfo;
@@ -19,6 +20,7 @@ use super::status::{BASE, BUILT_FOR, CODEX, CUSTOM, DOCKERFILE_HASH, ImageStatus
 use super::tools::{self, Sources, Tools};
 use super::trouble::{BuildOutput, explain, words_of};
 use super::{registry, warm};
+use crate::connect::status_of;
 use crate::failure::Failure;
 use model::ErrorCode;
 
@@ -133,7 +135,9 @@ impl Build {
 
     /// Returns our own files in the build context.
     fn own_files(&self) -> OwnFiles {
-        OwnFiles { dockerfile: self.text(), scripts: tools::scripts(&self.tools), certificates: self.certificates.clone() }
+        // Only the built-in Dockerfile copies the certificates.
+        let certificates = self.is_plain().then(|| self.certificates.clone());
+        OwnFiles { dockerfile: self.text(), scripts: tools::scripts(&self.tools), certificates }
     }
 
     /// Returns the build context as a tar archive.
@@ -208,7 +212,7 @@ pub(super) async fn build_until(
     // The engine stops a build whose connection is closed.
     drop(stream);
     if let Err(failure) = ended {
-        forget_unfinished(docker, &listener.images).await;
+        forget_unfinished(docker, &listener.images, STOP_LIMIT).await;
         return Err(failure);
     }
     let built = status(docker, &wanted.tag)
@@ -223,12 +227,25 @@ pub(super) async fn build_until(
     Ok(built)
 }
 
+/// How long the engine may take to end the current step of a build that was stopped.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often the engine is asked in the meantime. It reports nothing that could be awaited.
+const STOP_LOOK: Duration = Duration::from_millis(200);
+
 /// Removes the images of the completed steps of a build that failed, from the last one to the first one. Stops at an image that has a
-/// name, or that something else uses.
-async fn forget_unfinished(docker: &Docker, images: &[String]) {
+/// name, or that something else still uses after the time limit.
+async fn forget_unfinished(docker: &Docker, images: &[String], limit: Duration) {
+    let until = Instant::now() + limit;
     for id in images.iter().rev() {
-        if !forget_nameless(docker, id, RemoveImageOptionsBuilder::new().noprune(true).build()).await {
-            return;
+        loop {
+            let options = RemoveImageOptionsBuilder::new().noprune(true).build();
+            match forget_nameless(docker, id, options).await {
+                Forgotten::Gone => break,
+                // The container of the current step uses the image until the engine has ended it.
+                Forgotten::Used if Instant::now() < until => tokio::time::sleep(STOP_LOOK).await,
+                Forgotten::Used | Forgotten::Kept => return,
+            }
         }
     }
 }
@@ -238,19 +255,33 @@ async fn forget(docker: &Docker, id: &str) {
     forget_nameless(docker, id, RemoveImageOptions::default()).await;
 }
 
-/// Removes an image without a name. Returns whether it is gone.
-async fn forget_nameless(docker: &Docker, id: &str, options: RemoveImageOptions) -> bool {
+/// What became of an image without a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forgotten {
+    /// It does not exist anymore.
+    Gone,
+    /// A container or another image uses it.
+    Used,
+    /// It has a name, or the engine did not remove it.
+    Kept,
+}
+
+/// Removes an image if it has no name.
+async fn forget_nameless(docker: &Docker, id: &str, options: RemoveImageOptions) -> Forgotten {
     let is_empty = |names: &Option<Vec<String>>| names.as_ref().is_none_or(Vec::is_empty);
     let removed = match docker.inspect_image(id).await {
         Ok(image) if is_empty(&image.repo_tags) && is_empty(&image.repo_digests) => {
-            docker.remove_image(id, Some(options), None).await.map(|_| true)
+            docker.remove_image(id, Some(options), None).await.map(|_| Forgotten::Gone)
         }
-        Ok(_) => Ok(false),
+        Ok(_) => Ok(Forgotten::Kept),
         Err(error) => Err(error),
     };
-    removed.unwrap_or_else(|error| {
-        tracing::debug!(%error, id, "kept an image without a name");
-        false
+    removed.unwrap_or_else(|error| match status_of(&error) {
+        Some(404) => Forgotten::Gone,
+        status => {
+            tracing::debug!(%error, id, "kept an image without a name");
+            if status == Some(409) { Forgotten::Used } else { Forgotten::Kept }
+        }
     })
 }
 

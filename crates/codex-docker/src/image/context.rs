@@ -1,6 +1,6 @@
 //! Our own files in a build context: the Dockerfile, and the certificates of a network that intercepts TLS.
 //!
-//! They are in a folder of their own, so that they cannot collide with files of a repository. The engine gets no other file of the
+//! They are in a separate folder, so that they cannot collide with files of a repository. The engine gets no other file of the
 //! machine, so no other file can end up in an image.
 
 use std::io::Write;
@@ -19,11 +19,14 @@ pub(super) const DOCKERFILE: &str = include_str!("Dockerfile");
 /// exported, so the build fails early.
 pub(super) const CHECK: &str = "RUN CODEX_HOME=/none codex --version && git --version && socat -V > /dev/null";
 
-/// The folder with our own files. A repository's files in a folder with this name are left out.
+/// The folder with our own files. A repository's files in a folder with this name are omitted.
 pub(super) const OWN_FOLDER: &str = ".codex-docker";
 
 /// The path of the Dockerfile.
-pub(super) const DOCKERFILE_PATH: &str = ".codex-docker/Dockerfile";
+pub(super) const DOCKERFILE_PATH: &str = ".codex-docker.Dockerfile";
+
+/// The file that keeps the Dockerfile out of `COPY .`: the engine reads the Dockerfile, and then removes what is listed here.
+const IGNORED: (&str, &str) = (".dockerignore", ".dockerignore\n.codex-docker.Dockerfile\n");
 
 /// The path of the folder with the certificates.
 const CERTIFICATES: &str = ".codex-docker/certificates";
@@ -67,8 +70,8 @@ pub(super) struct OwnFiles {
     pub(super) dockerfile: String,
     /// Scripts that the Dockerfile runs, by their path.
     pub(super) scripts: Vec<(String, &'static str)>,
-    /// The certificates, one PEM block each.
-    pub(super) certificates: Vec<String>,
+    /// The certificates, one PEM block each. `None` if the Dockerfile copies none.
+    pub(super) certificates: Option<Vec<String>>,
 }
 
 impl OwnFiles {
@@ -81,13 +84,15 @@ impl OwnFiles {
 
     /// Adds these files to an archive.
     pub(super) fn add_to<W: Write>(&self, archive: &mut Builder<W>) -> std::io::Result<()> {
+        put(archive, IGNORED.0, IGNORED.1)?;
         put(archive, DOCKERFILE_PATH, &self.dockerfile)?;
         for (path, script) in &self.scripts {
             put(archive, path, script)?;
         }
+        let Some(certificates) = &self.certificates else { return Ok(()) };
         let mut folder = header(EntryType::Directory, 0o755, 0);
         archive.append_data(&mut folder, format!("{CERTIFICATES}/"), std::io::empty())?;
-        for (number, certificate) in self.certificates.iter().enumerate() {
+        for (number, certificate) in certificates.iter().enumerate() {
             put(archive, &format!("{CERTIFICATES}/{number:04}.crt"), certificate)?;
         }
         Ok(())
@@ -147,7 +152,7 @@ mod tests {
         let own = OwnFiles {
             dockerfile: "FROM x\n".to_owned(),
             scripts: vec![(".codex-docker/tools/a.sh".to_owned(), "true")],
-            certificates: vec![certificate("A"), certificate("B")],
+            certificates: Some(vec![certificate("A"), certificate("B")]),
         };
         let bytes = own.archive().expect("the archive is built in memory");
         assert_eq!(bytes, own.archive().expect("the archive is built in memory"), "the archive is reproducible");
@@ -159,7 +164,8 @@ mod tests {
         assert_eq!(
             entries.collect::<Vec<_>>(),
             [
-                ".codex-docker/Dockerfile",
+                ".dockerignore",
+                ".codex-docker.Dockerfile",
                 ".codex-docker/tools/a.sh",
                 ".codex-docker/certificates/",
                 ".codex-docker/certificates/0000.crt",
@@ -170,7 +176,11 @@ mod tests {
 
     #[test]
     fn without_certificates_their_folder_is_there_all_the_same() {
-        let bytes = OwnFiles::default().archive().expect("the archive is built in memory");
-        assert_eq!(tar::Archive::new(bytes.as_slice()).entries().expect("an archive").count(), 2);
+        let count = |certificates: Option<Vec<String>>| {
+            let own = OwnFiles { certificates, ..OwnFiles::default() };
+            let bytes = own.archive().expect("the archive is built in memory");
+            tar::Archive::new(bytes.as_slice()).entries().expect("an archive").count()
+        };
+        assert_eq!((count(Some(vec![])), count(None)), (3, 2), "only the built-in Dockerfile copies the folder");
     }
 }

@@ -38,7 +38,7 @@ impl Ignored {
         Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })
     }
 
-    /// Whether the path is left out. It is relative, without a final `/`.
+    /// Whether the path is omitted. It is relative, without a final `/`.
     pub(super) fn leaves_out(&self, path: &str) -> bool {
         let matches = |regex: &Regex| {
             let folders = path.match_indices('/').map(|(end, _)| &path[..end]);

@@ -1,7 +1,7 @@
 //! The files of a repository in a build context. They come as a tar archive, such as the output of `git archive`.
 //!
 //! The archive is not trusted: only files, folders and symbolic links below its root are passed on, within limits, and those that
-//! `.dockerignore` lists are left out. Invariant: nothing is written outside of an unnamed temporary file.
+//! `.dockerignore` lists are omitted. Invariant: nothing is written outside of an unnamed temporary file.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use model::ErrorCode;
 use tar::{Archive, Builder, Entry, EntryType};
 
-use super::context::{self, OWN_FOLDER, OwnFiles};
+use super::context::{self, DOCKERFILE_PATH, OWN_FOLDER, OwnFiles};
 use super::ignore::{self, Ignored};
 use crate::failure::Failure;
 
@@ -23,7 +23,7 @@ const LIMIT_FILES: usize = 200_000;
 /// The maximum size of a Dockerfile in bytes.
 const DOCKERFILE_LIMIT_BYTES: u64 = 1 << 20;
 
-/// The name of the file that lists what is left out.
+/// The name of the file that lists what is omitted.
 const IGNORE_FILE: &str = ".dockerignore";
 
 /// The files of a repository that a Dockerfile may copy.
@@ -148,7 +148,7 @@ fn unusable(why: &str) -> Failure {
 }
 
 fn is_ours(path: &str) -> bool {
-    path.split('/').next() == Some(OWN_FOLDER)
+    path == DOCKERFILE_PATH || path.split('/').next() == Some(OWN_FOLDER)
 }
 
 /// Returns a relative path without `.` and `..`. The root is empty.
@@ -214,15 +214,15 @@ mod tests {
             let link = entry.link_name().expect("a link").map(|target| format!(" -> {}", target.display())).unwrap_or_default();
             format!("{}{link}", entry.path().expect("a path").display())
         });
-        entries.filter(|path| !path.starts_with(OWN_FOLDER)).collect()
+        entries.filter(|path| path != IGNORE_FILE && path != DOCKERFILE_PATH).collect()
     }
 
     #[test]
     fn what_is_not_ignored_is_in_the_context() {
         let (_folder, path) = archive(&[
-            (".dockerignore", "docs\n*.log\n"),
+            (".dockerignore", "notes\n*.log\n"),
             ("package.json", "{}"),
-            ("docs/a.md", "a"),
+            ("notes/a.txt", "a"),
             ("x.log", "x"),
             ("src/", "/"),
             ("src/a.js", "a"),
@@ -252,7 +252,8 @@ mod tests {
             ("../evil", "x"),
             ("/etc/evil", "x"),
             ("a/../../evil", "x"),
-            (".codex-docker/Dockerfile", "FROM evil"),
+            (".codex-docker.Dockerfile", "FROM evil"),
+            (".codex-docker/tools/node.sh", "evil"),
             ("ok", "x"),
         ]);
         let files = RepositoryFiles::new(path.clone(), "").expect("a folder");

@@ -242,7 +242,12 @@ async fn a_custom_dockerfile_gets_the_files_of_the_repository() {
     build(&engine.docker, &wanted, |_| {}).await.expect("it is built");
     let asked = &engine.asked("POST /build")[0];
     assert_eq!(file(&asked.bytes, "a").as_deref(), Some("content"));
-    assert_eq!((file(&asked.bytes, "b"), file(&asked.bytes, ".dockerignore")), (None, None));
+    assert_eq!(file(&asked.bytes, "b"), None);
+    assert_eq!(
+        file(&asked.bytes, ".dockerignore"),
+        Some(format!(".dockerignore\n{DOCKERFILE_PATH}\n")),
+        "it is not that of the repository"
+    );
     assert_eq!(file(&asked.bytes, DOCKERFILE_PATH), Some(format!("FROM x\nCOPY a /a\n{CHECK}\n")));
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs a JDK with Maven and Gradle: java.sh VERSION SOURCE MAVEN_SOURCE GRADLE_SOURCE. If their servers do not answer,
-# Maven comes from Debian, and Gradle is left out.
+# Maven comes from Debian, and Gradle is omitted.
 # Debian's JDK is used if Debian has the version. Otherwise, the JDK comes from SOURCE, a server with Adoptium's API.
 . "${0%/*}/common.sh"
 version=$1 source=$2 maven=$3 gradle=$4
@@ -45,7 +45,7 @@ else
     apt_install maven
 fi
 
-# Most projects have their own Gradle in the repository, so a missing one is no failure.
+# Most projects have their own Gradle in the repository, so the build continues without it.
 if fetch --output "$work/gradle.json" "$gradle/versions/current"; then
     fetch --output "$work/gradle.zip" "$(jq --raw-output .downloadUrl "$work/gradle.json")"
     check sha256 "$work/gradle.zip" "$(fetch "$(jq --raw-output .checksumUrl "$work/gradle.json")")"

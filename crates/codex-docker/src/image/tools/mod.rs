@@ -1,7 +1,7 @@
 //! The layer with language tools: turns versions into lines of a Dockerfile, and the scripts that they run.
 //!
 //! Pure. Every version is checked before it becomes part of a line. Invariant: the same versions and sources always result in the same
-//! lines, so that the builder's cache is used. Each tool has a layer of its own, in a fixed order.
+//! lines, so that the builder's cache is used. Each tool has its own layer, in a fixed order.
 
 use std::collections::BTreeMap;
 use std::fmt;
