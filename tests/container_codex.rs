@@ -334,6 +334,10 @@ async fn an_image_that_was_built_for_a_repository_goes_when_no_repository_uses_i
     let exists = |name: &str| docker::try_docker(&["image", "inspect", name]).status.success();
     assert!(images().await.is_empty(), "the list has no images that this home did not build");
     edit(json!({ "dockerfile": dockerfile })).await;
+    let env = format!("/api/v1/envs/{}", stage.env);
+    let failed = stage.home.wait_for(&env, |env| env["progress"].is_null()).await;
+    let message = failed["image_error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("cannot read the Dockerfile"), "the image is built as soon as the Dockerfile is set: {failed}");
     write("first");
     completed(&stage.run("SCENARIO:plain").await);
     let built = images().await;
@@ -363,6 +367,30 @@ async fn an_image_that_was_built_for_a_repository_goes_when_no_repository_uses_i
     docker::docker(&["rmi", &by_hand]);
     assert_eq!(collect(json!({})).await, Vec::<Value>::new(), "the first image was removed with its last tag");
     assert!(images().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_dockerfile_copies_files_of_the_default_branch_and_never_those_of_a_task() {
+    let sandbox = docker::Sandbox::new();
+    let script =
+        Script::new().turn(Turn::containing("change").step([Item::shell("echo evil > README.md; cat /copied")]).says("done"));
+    let stage = setup(script, docker::codex_image()).start().await;
+    let dockerfile = stage.home.scratch().join("Dockerfile");
+    let text = format!("FROM {}\nCOPY README.md /copied\nRUN echo {} > /label\n", docker::codex_image(), sandbox.label());
+    fs_err::write(&dockerfile, text).expect("written");
+    let edit = json!({ "container": { "dockerfile": dockerfile } });
+    let env = format!("/api/v1/envs/{}", stage.env);
+    assert_eq!(stage.home.patch(&env, &edit).await.0, 200);
+    let built = stage.home.wait_for(&env, |env| env["progress"].is_null()).await;
+    assert_eq!(built["image_error"], Value::Null, "{built}");
+    let image = format!("codex-orchestrator-env:{}", stage.env);
+    let copied = || sandbox.run(&image, "0:0", "cat /copied");
+    let before = copied();
+    for _ in 0..2 {
+        completed(&stage.run("change the file").await);
+        assert_eq!(copied(), before, "the task's branch has another content");
+    }
+    docker::docker(&["rmi", "--force", &image]);
 }
 
 #[tokio::test]

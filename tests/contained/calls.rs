@@ -195,14 +195,33 @@ async fn removing_a_task_sweeps_up_every_container_of_it() {
 }
 
 #[tokio::test]
-async fn an_environments_own_dockerfile_is_built_before_the_run_and_used_for_it() {
+async fn an_environments_own_dockerfile_is_built_when_it_is_set_and_before_each_run() {
     let stage = stage().await;
-    stage.edit(json!({ "container": { "dockerfile": "/srv/Dockerfile" } })).await;
-    let task = stage.run("end done").await;
+    let edited = stage.edit(json!({ "container": { "dockerfile": "/srv/Dockerfile" } })).await;
+    assert_eq!(edited["progress"]["phase"], "Building the image");
     let image = format!("codex-orchestrator-env:{}", stage.env);
-    assert_eq!(stage.calls("image"), [format!("codex-docker image build --json --tag {image} --dockerfile /srv/Dockerfile")]);
+    let build = format!("codex-docker image build --json --tag {image} --dockerfile /srv/Dockerfile");
+    let ready = stage.home.wait_for(&format!("/api/v1/envs/{}", stage.env), |env| env["progress"].is_null()).await;
+    assert_eq!((&ready["image_error"], stage.calls("image")), (&Value::Null, vec![build.clone()]));
+    let task = stage.run("end done").await;
+    assert_eq!(stage.calls("image"), [build.clone(), build]);
     assert_eq!(stage.containers().variable("IMAGE_NAME").as_deref(), Some(image.as_str()), "{task}");
     assert!(stage.calls("harvest")[0].contains(&format!("--image {image}")));
+}
+
+#[tokio::test]
+async fn a_dockerfile_that_copies_files_gets_those_of_the_default_branch() {
+    let stage = stage().await;
+    let dockerfile = stage.home.scratch().join("Dockerfile");
+    fs_err::write(&dockerfile, "FROM x\nCOPY README.md /\n").expect("written");
+    stage.edit(json!({ "container": { "dockerfile": dockerfile } })).await;
+    let env = format!("/api/v1/envs/{}", stage.env);
+    let built = stage.home.wait_for(&env, |env| env["progress"].is_null()).await;
+    assert_eq!(built["image_error"], Value::Null, "{built}");
+    let call = stage.calls("image").pop().expect("the image was built");
+    assert!(call.ends_with(&format!("--dockerfile {} --context /dev/stdin", dockerfile.display())), "{call}");
+    let edited = stage.edit(json!({ "container": { "dockerfile": null } })).await;
+    assert_eq!((&edited["progress"], stage.calls("image").len()), (&Value::Null, 1), "without a Dockerfile, nothing is built");
 }
 
 #[tokio::test]

@@ -251,7 +251,9 @@ impl Server {
     }
 
     pub(crate) fn environment_view(&self, slot: &EnvironmentSlot) -> EnvironmentView {
-        EnvironmentView::new(&slot.record(), slot.progress(), slot.fetch(), self.tasks.table.count_of_environment(slot.id))
+        let tasks = self.tasks.table.count_of_environment(slot.id);
+        let view = EnvironmentView::new(&slot.record(), slot.progress(), slot.fetch(), tasks);
+        EnvironmentView { image_error: slot.image.error(), ..view }
     }
 }
 

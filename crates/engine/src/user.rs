@@ -128,7 +128,11 @@ impl User {
     /// Changes the settings of a repository.
     pub async fn edit_environment(&self, id: &str, edit: EditEnvironment) -> Result<EnvironmentView, Problem> {
         let slot = self.environment_slot(id)?;
+        let sets_image = edit.container.as_ref().is_some_and(|container| container.dockerfile.is_some());
         self.server.environments.edit(&slot, edit).await?;
+        if sets_image {
+            self.server.tasks.build_image(&slot);
+        }
         Ok(self.server.environment_view(&slot))
     }
 

@@ -15,6 +15,7 @@ mod settings;
 // Files: those of git about a worktree, and those that an agent can replace.
 mod admin;
 mod advice;
+mod archive;
 mod plain_file;
 mod remove_tree;
 

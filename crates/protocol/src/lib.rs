@@ -148,8 +148,11 @@ pub struct EnvironmentView {
     pub status: EnvironmentStatus,
     /// Why the clone failed.
     pub error: Option<RunError>,
-    /// Progress of the clone while it is running.
+    /// Progress of the clone, or of the build of the repository's own image, while it is running.
     pub progress: Option<Progress>,
+    /// Why the last build of the repository's own image failed. Null if it succeeded or none was started.
+    #[serde(default)]
+    pub image_error: Option<RunError>,
     /// Environment variables for Codex.
     #[schema(value_type = BTreeMap<VariableName, String>)]
     pub variables: BTreeMap<VariableName, String>,
@@ -196,6 +199,7 @@ impl EnvironmentView {
             status: record.status,
             error: record.error.clone(),
             progress,
+            image_error: None,
             variables: record.variables.clone(),
             secrets: record.secrets.keys().cloned().collect(),
             container: record.container.clone(),

@@ -14,7 +14,7 @@ pub mod worker;
 
 pub use local::LocalRunner;
 pub use seam::{
-    ExportError, ExportFolder, ExportMode, ExportRequest, Exported, Integrity, JournalNews, Preparation, RunRemains, RunRequest,
-    RunState, Runner, RunnerCapacity, StartError, Supply, Unreachable, Upkeep, WorkLocation,
+    ExportError, ExportFolder, ExportMode, ExportRequest, Exported, Integrity, JournalNews, OnStep, Preparation, RunRemains,
+    RunRequest, RunState, Runner, RunnerCapacity, StartError, Supply, Unreachable, Upkeep, WorkLocation,
 };
 pub use spec::{RunKey, RunSpec};

@@ -221,6 +221,9 @@ pub struct Preparation<'a> {
     pub cancel: &'a CancellationToken,
 }
 
+/// Receives the steps of a build, such as `[3/9] RUN npm ci`.
+pub type OnStep<'a> = Box<dyn FnMut(&str) + Send + 'a>;
+
 /// What a server provides to runners: it resolves the references in a description of a run.
 pub trait Supply: Send + Sync {
     /// Returns a secret, or `None` if it was deleted.
@@ -322,6 +325,17 @@ pub trait Upkeep: Send + Sync {
 
     /// Makes this server's user the owner of a folder, if runs may have left files of other users in it.
     fn reclaim<'a>(&'a self, _folder: &'a Path) -> BoxFuture<'a, Result<(), Unreachable>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Builds a repository's own image, if it has one, and passes each step to `on_step`.
+    fn build_image<'a>(
+        &'a self,
+        _repository: EnvironmentId,
+        _supply: &'a dyn Supply,
+        _on_step: OnStep<'a>,
+        _cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), RunError>> {
         Box::pin(async { Ok(()) })
     }
 

@@ -45,7 +45,11 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, format: OutputFor
             edit.secrets.extend(forgotten.iter().map(|name| (name.clone(), None)));
             env_values::set_secrets(&mut edit, secrets)?;
             env_values::set_token(&mut edit, token)?;
-            show(&client.edit_environment(id, &edit).await?, format)?;
+            let mut edited = client.edit_environment(id, &edit).await?;
+            if edit.container.is_some_and(|container| container.dockerfile.is_some()) {
+                edited = built(client, edited).await?;
+            }
+            show(&edited, format)?;
         }
         EnvCommand::Fetch { env } => {
             let id = ids::environment(client, &env.env).await?;
@@ -126,6 +130,24 @@ pub(crate) async fn add(client: &Client, new: &CreateEnvironment) -> Result<Envi
         }
         feed.next().await?;
     }
+}
+
+/// Waits until the repository's own image is built, if that has started, and shows the steps. Ctrl-C stops waiting; the build continues.
+async fn built(client: &Client, edited: EnvironmentView) -> Result<EnvironmentView, Problem> {
+    let mut now = edited;
+    if now.progress.is_some() {
+        let mut feed = client.follow_changes(&FeedQuery::default()).await?;
+        let meter = Meter::new();
+        loop {
+            now = client.show_environment(now.env_id).await?;
+            let Some(progress) = &now.progress else { break };
+            meter.show(progress);
+            feed.next().await?;
+        }
+    }
+    let Some(error) = now.image_error else { return Ok(now) };
+    let problem = Problem::new(ErrorCode::ImageFailed, format!("the settings were changed, but {}", error.message));
+    Err(error.hints.into_iter().fold(problem, Problem::hint))
 }
 
 fn failed(environment: &EnvironmentView) -> Problem {

@@ -113,6 +113,42 @@ async fn secrets_and_tokens_come_from_files_and_are_not_printed() {
 }
 
 #[tokio::test]
+async fn setting_a_dockerfile_waits_for_the_image_and_shows_each_step() {
+    let building = |step: &str| {
+        let phase = format!("Building the image: {step}");
+        Answer::json(environment(json!({ "progress": { "phase": phase, "percent": 1 } })))
+    };
+    let error = json!({ "code": "image_failed", "message": "could not build the repository's image", "hints": ["fix `/D`"] });
+    let feed: String = (1..9).map(change).collect();
+    for (end, code, told) in [
+        (json!({}), 0, ""),
+        (
+            json!({ "image_error": error }),
+            1,
+            "error: the settings were changed, but could not build the repository's image\nhint:  fix `/D`\n",
+        ),
+    ] {
+        let stage = Stage::new().await;
+        stage.on("GET /api/v1/envs", Answer::json(page(&[environment(json!({}))])));
+        stage.on("GET /api/v1/events", Answer::events(&[&feed], Ending::Open)).on(&of_env("PATCH", ""), building("[1/2] FROM x"));
+        for step in ["[1/2] FROM x", "[2/2] RUN y"] {
+            stage.on(&of_env("GET", ""), building(step));
+        }
+        stage.on(&of_env("GET", ""), Answer::json(environment(end)));
+        let ran = stage.run(&["env", "edit", ENV, "--dockerfile", "/D"]).await;
+        let steps = "Building the image: [1/2] FROM x …\nBuilding the image: [2/2] RUN y …\n";
+        assert_eq!(
+            (ran.stderr.clone(), ran.code == std::process::ExitCode::SUCCESS),
+            (format!("{steps}{told}"), code == 0),
+            "{ran:?}"
+        );
+    }
+    let stage = with_app().await;
+    stage.on(&of_env("PATCH", ""), Answer::json(environment(json!({ "image_error": error }))));
+    stage.run(&["env", "edit", ENV, "--memory", "4g"]).await.ok();
+}
+
+#[tokio::test]
 async fn list_and_show_print_repositories() {
     let stage = with_app().await;
     let (stdout, _) = stage.run(&["env", "list"]).await.ok();

@@ -119,7 +119,7 @@ impl Environments {
     }
 
     /// Tells followers of the feed that something about a repository has changed.
-    pub(super) fn publish(&self, slot: &EnvironmentSlot) {
+    pub(crate) fn publish(&self, slot: &EnvironmentSlot) {
         self.feed.publish(FeedEvent::Environment { env_id: slot.id, status: slot.record().status, progress: slot.progress() });
     }
 }

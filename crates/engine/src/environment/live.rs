@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use git::Mirror;
+use model::run::RunError;
 use protocol::{FetchView, Progress};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,38 @@ pub(crate) struct EnvironmentLive {
     pub(super) cancel_clone: CancellationToken,
     /// Locked while the clone runs.
     pub(super) cloning: tokio::sync::Mutex<()>,
+    /// The last build of the repository's own image.
+    pub(crate) image: ImageBuild,
+}
+
+/// The last build of a repository's own image.
+#[derive(Default)]
+pub(crate) struct ImageBuild {
+    last: Mutex<(CancellationToken, Option<RunError>)>,
+}
+
+impl ImageBuild {
+    /// Stops the last build, forgets its failure, and returns what stops the new one.
+    pub(crate) fn start(&self, parent: &CancellationToken) -> CancellationToken {
+        let cancel = parent.child_token();
+        let (before, _) = std::mem::replace(&mut *self.last(), (cancel.clone(), None));
+        before.cancel();
+        cancel
+    }
+
+    /// Remembers why the last build failed.
+    pub(crate) fn end(&self, error: Option<RunError>) {
+        self.last().1 = error;
+    }
+
+    /// Returns why the last build failed.
+    pub(crate) fn error(&self) -> Option<RunError> {
+        self.last().1.clone()
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, (CancellationToken, Option<RunError>)> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl EnvironmentLive {
@@ -26,6 +59,7 @@ impl EnvironmentLive {
             unusable: Mutex::default(),
             cancel_clone: parent.child_token(),
             cloning: tokio::sync::Mutex::default(),
+            image: ImageBuild::default(),
         }
     }
 
@@ -49,7 +83,7 @@ impl EnvironmentLive {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_progress(&self, progress: Option<Progress>) {
+    pub(crate) fn set_progress(&self, progress: Option<Progress>) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
     }
 

@@ -9,6 +9,7 @@
 //!   results come back as events.
 //! * [`spec`]: what a runner learns about a run; [`journal_copy`], [`export`]: what the runner delivers.
 //! * [`answer`]: questions of a task before its run can start, and their answers.
+//! * [`image_build`]: builds the image of a repository before its first task.
 //! * [`update`]: updates of the branch to its base, between two runs.
 //!
 //! Invariant: an effect is performed only after the record on disk accounts for it.
@@ -21,6 +22,7 @@ mod create;
 mod export;
 mod finish;
 mod follow;
+mod image_build;
 mod journal_copy;
 mod launch;
 mod list;

@@ -2,6 +2,7 @@
 //!
 //! Some of the repositories are hostile. All are in temporary folders.
 
+mod archive;
 mod clone;
 mod diff;
 mod fetch;

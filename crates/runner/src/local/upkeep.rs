@@ -8,15 +8,17 @@ use durable::blocking;
 use futures_util::future::BoxFuture;
 use model::container::ImageUsage;
 use model::environment::EnvironmentRecord;
-use model::ids::{TaskId, ThreadId};
+use model::ids::{EnvironmentId, TaskId, ThreadId};
 use model::problem::Problem;
+use model::run::RunError;
 use process::Redactor;
 use protocol::WorkerStatus;
+use tokio_util::sync::CancellationToken;
 
 use super::LocalRunner;
-use crate::seam::{Unreachable, Upkeep};
+use crate::seam::{OnStep, Supply, Unreachable, Upkeep};
 use crate::spec::RunKey;
-use crate::worker::{SessionFolder, Worker, home_label, task_labels, told, was_read_only};
+use crate::worker::{ImageRequest, SessionFolder, Worker, home_label, task_labels, told, was_read_only};
 
 impl LocalRunner {
     /// Whether the status depends on checks of the container engine.
@@ -59,6 +61,20 @@ impl Upkeep for LocalRunner {
             if self.checks_containers() {
                 self.checks.fresh(self.config.image.as_deref()).await;
             }
+        })
+    }
+
+    fn build_image<'a>(
+        &'a self,
+        repository: EnvironmentId,
+        supply: &'a dyn Supply,
+        on_step: OnStep<'a>,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), RunError>> {
+        Box::pin(async move {
+            // Without a worker, every run fails when it starts.
+            let Ok(worker) = &self.worker else { return Ok(()) };
+            worker.build_image(self.site(), ImageRequest { repository, supply, on_step, cancel }).await
         })
     }
 

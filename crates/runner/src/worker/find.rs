@@ -15,7 +15,9 @@ use process::{Redactor, Tool};
 use protocol::{Finding, WorkerStatus};
 use store::{Layout, LoginCopy};
 
-use super::kind::{BuiltIn, Custom, FoundWorker, Host, LoginCommand, PrepareRequest, PublicScript, Site, WorkerKind};
+use super::kind::{
+    BuiltIn, Custom, FoundWorker, Host, ImageRequest, LoginCommand, PrepareRequest, PublicScript, Site, WorkerKind,
+};
 use super::script::Script;
 use super::session::SessionFolder;
 use crate::keeper::RunFiles;
@@ -150,6 +152,11 @@ impl Worker {
     /// Checks the settings of a run, and creates its image.
     pub(crate) async fn prepare(&self, site: Site<'_>, request: PrepareRequest<'_>) -> Result<(), RunError> {
         self.kind.prepare(site, request).await
+    }
+
+    /// Builds a repository's own image.
+    pub(crate) async fn build_image(&self, site: Site<'_>, request: ImageRequest<'_>) -> Result<(), RunError> {
+        self.kind.build_image(site, request).await
     }
 
     /// Writes the files that are mounted over those of a worktree.

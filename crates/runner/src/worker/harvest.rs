@@ -5,18 +5,20 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::Config;
 use model::container::ImageUsage;
 use model::ids::ObjectId;
-use process::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stdout, Tool};
+use process::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stderr, Stdin, Stdout, Tool};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::request::ContainerFolders;
 use super::variables::engine_environment;
+use crate::seam::OnStep;
 
 /// The time limit of an export: longer than its container may take.
 const HARVEST_LIMIT: Duration = Duration::from_mins(8);
@@ -90,6 +92,18 @@ pub(crate) struct Harvest<'a> {
     pub submodules: Vec<String>,
     /// The labels of the container, as `name=value`.
     pub labels: Vec<String>,
+}
+
+/// A request to build a repository's own image.
+pub(crate) struct ImageBuild<'a> {
+    /// The Dockerfile.
+    pub dockerfile: &'a Path,
+    /// The name of the image.
+    pub image: &'a str,
+    /// A tar archive with the files that the Dockerfile can copy.
+    pub files: Option<File>,
+    /// Receives each step.
+    pub on_step: OnStep<'a>,
 }
 
 /// Why an agent's work could not be exported.
@@ -170,12 +184,21 @@ impl Housekeeping {
     /// Builds a repository's own image, and returns its ID if the program reports it. This is fast if nothing has changed.
     pub(crate) async fn build(
         &self,
-        dockerfile: &Path,
-        image: &str,
+        wanted: ImageBuild<'_>,
         cancel: CancellationToken,
     ) -> Result<Option<String>, RunProgramError> {
+        let ImageBuild { dockerfile, image, files, mut on_step } = wanted;
         let command = self.command().args(["image", "build", "--json", "--tag", image, "--dockerfile"]).arg(dockerfile);
-        let command = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES });
+        let command = match files {
+            Some(files) => command.args(["--context", "/dev/stdin"]).stdin(Stdin::File(files)),
+            None => command,
+        };
+        let steps = Stderr::Progress(Box::new(move |line| {
+            if let Some(step) = line.strip_prefix("codex-docker: ").filter(|step| step.starts_with('[')) {
+                on_step(step.trim_end());
+            }
+        }));
+        let command = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).stderr(steps);
         let built = command.deadline(BUILD_LIMIT).cancel(cancel).run_ok().await?;
         Ok(serde_json::from_slice::<Built>(&built.stdout).ok().map(|built| built.id))
     }
@@ -330,14 +353,24 @@ mod tests {
     async fn an_environments_own_image_is_built_from_its_dockerfile() {
         let folder = tempfile::tempdir().expect("a folder");
         let image = own_image(ID.parse().expect("an id"));
-        let build = async |script: &str| {
+        let steps = std::sync::Mutex::new(vec![]);
+        let build = async |script: &str, files: Option<File>| {
             let housekeeping = housekeeping(folder.path(), script);
-            housekeeping.build(Path::new("/D"), &image, CancellationToken::new()).await.expect("it works")
+            let on_step = Box::new(|step: &str| steps.lock().expect("sound").push(step.to_owned()));
+            let wanted = ImageBuild { dockerfile: Path::new("/D"), image: &image, files, on_step };
+            housekeeping.build(wanted, CancellationToken::new()).await.expect("it works")
         };
-        assert_eq!(build(r#"echo '{"name":"x","id":"sha256:1"}'"#).await.as_deref(), Some("sha256:1"));
+        assert_eq!(build(r#"echo '{"name":"x","id":"sha256:1"}'"#, None).await.as_deref(), Some("sha256:1"));
         let expected = format!("codex-docker image build --json --tag codex-orchestrator-env:{ID} --dockerfile /D ");
         assert_eq!(told(folder.path()), expected);
-        assert_eq!(build("echo built").await, None, "without an ID the image is used and never removed");
+        assert_eq!(build("echo built", None).await, None, "without an ID the image is used and never removed");
+        let archive = folder.path().join("files");
+        fs_err::write(&archive, "the files").expect("written");
+        let files = File::open(&archive).expect("readable");
+        build("cat > got; echo 'codex-docker: building' >&2; echo 'codex-docker: [2/3] RUN x' >&2", Some(files)).await;
+        assert!(told(folder.path()).ends_with("--dockerfile /D --context /dev/stdin "), "{}", told(folder.path()));
+        assert_eq!(fs_err::read_to_string(folder.path().join("got")).expect("written"), "the files");
+        assert_eq!(*steps.lock().expect("sound"), ["[2/3] RUN x"]);
     }
 
     #[tokio::test]

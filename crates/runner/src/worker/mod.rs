@@ -25,7 +25,7 @@ pub use find::{Worker, WorkerProblem};
 pub(crate) use harvest::{Harvest, HarvestError, HarvestMode, Housekeeping};
 pub use harvest::{emptied, own_image};
 pub use kind::LoginCommand;
-pub(crate) use kind::{PrepareRequest, Site, image_of};
+pub(crate) use kind::{ImageRequest, PrepareRequest, Site, image_of};
 pub use login::Login;
 pub(crate) use login::{Due, RefusedLogin};
 pub use request::{Cleanup, ContainerFolders};

@@ -163,6 +163,10 @@ fn state(signed: &Signed, one: &EnvironmentView) -> Markup {
             @for hint in &error.hints { p.hint { "→ " (hint) } }
             (button_form(signed, &path("retry"), "Try again", "primary", None))
         }
+        @if let Some(error) = &one.image_error {
+            p #image-error.error { (printable(&error.message)) }
+            @for hint in &error.hints { p.hint { "→ " (printable(hint)) } }
+        }
         @if one.status == EnvironmentStatus::Ready { (fetch_state(&one.fetch)) }
         div.actions {
             @if one.status == EnvironmentStatus::Ready {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use config::{Broker, Config};
 use durable::blocking;
 use futures_util::future::BoxFuture;
-use model::ErrorCode;
 use model::environment::EnvironmentRecord;
 use model::ids::TaskId;
 use model::names::VariableName;
@@ -18,12 +17,11 @@ use store::LoginCopy;
 use super::super::check::{check, problem};
 use super::super::container::{NetworkNeeds, home_label, unreachable_model};
 use super::super::findings::{containers, refused_login, stored_login};
-use super::super::harvest::{Housekeeping, own_image};
 use super::super::login::Login;
 use super::super::request::{Cleanup, IMAGES_INSIDE, RunCall};
 use super::super::session::SessionFolder;
 use super::super::variables::{API_KEY, CONTAINER_NAMES};
-use super::{Confidentiality, Draft, FoundWorker, LoginCommand, PrepareRequest, Site, WorkerKind};
+use super::{Confidentiality, Draft, FoundWorker, ImageRequest, LoginCommand, PrepareRequest, Site, WorkerKind, own_image};
 use crate::spec::{ContainerSandbox, ImageRef, Sandbox};
 
 /// The built-in worker.
@@ -43,17 +41,7 @@ impl BuiltIn {
         if let Some(problem) = unreachable_model(&NetworkNeeds::of_run(spec), site.config, login.as_ref()) {
             return Err(problem.into());
         }
-        let Some(dockerfile) = supply.dockerfile(repository) else { return Ok(()) };
-        let image = own_image(repository);
-        let housekeeping = Housekeeping::new(site.config, supply.redactor(repository));
-        let built = housekeeping.build(&dockerfile, &image, cancel.clone()).await.map_err(|error| {
-            RunError::new(ErrorCode::ImageFailed, format!("could not build the repository's image: {error}"))
-                .hint(format!("fix `{}`, then retry the task", dockerfile.display()))
-        })?;
-        if let Some(id) = built {
-            supply.image_built(repository, &image, id).await;
-        }
-        Ok(())
+        own_image::build(site, ImageRequest { repository, supply, on_step: Box::new(|_| {}), cancel }).await
     }
 
     async fn is_ready(&self, site: Site<'_>, repository: Option<&EnvironmentRecord>) -> Result<(), Problem> {
@@ -148,6 +136,10 @@ impl WorkerKind for BuiltIn {
 
     fn prepare<'a>(&'a self, site: Site<'a>, request: PrepareRequest<'a>) -> BoxFuture<'a, Result<(), RunError>> {
         Box::pin(self.check_and_build(site, request))
+    }
+
+    fn build_image<'a>(&'a self, site: Site<'a>, request: ImageRequest<'a>) -> BoxFuture<'a, Result<(), RunError>> {
+        Box::pin(own_image::build(site, request))
     }
 
     fn login_copy(&self, site: Site<'_>, task: TaskId) -> Option<LoginCopy> {

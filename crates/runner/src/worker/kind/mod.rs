@@ -4,6 +4,7 @@
 //! Invariant: no other module distinguishes the kinds.
 
 mod container;
+mod own_image;
 mod program;
 mod script;
 
@@ -30,7 +31,7 @@ use super::harvest::own_image;
 use super::request::{Cleanup, RunCall};
 use super::session::SessionFolder;
 use crate::keeper::RunFiles;
-use crate::seam::Supply;
+use crate::seam::{OnStep, Supply};
 use crate::spec::{ContainerSandbox, ImageRef, RunSpec, Sandbox};
 
 pub(super) use container::BuiltIn;
@@ -58,6 +59,18 @@ pub(crate) struct PrepareRequest<'a> {
     /// Resolves the references in the description.
     pub(crate) supply: &'a dyn Supply,
     /// Ends the preparation early.
+    pub(crate) cancel: &'a CancellationToken,
+}
+
+/// A request to build a repository's own image.
+pub(crate) struct ImageRequest<'a> {
+    /// The repository.
+    pub(crate) repository: EnvironmentId,
+    /// Resolves the repository's Dockerfile and files.
+    pub(crate) supply: &'a dyn Supply,
+    /// Receives each step.
+    pub(crate) on_step: OnStep<'a>,
+    /// Ends the build early.
     pub(crate) cancel: &'a CancellationToken,
 }
 
@@ -177,6 +190,11 @@ pub(super) trait WorkerKind: Debug + Send + Sync {
 
     /// Checks the settings of a run, and creates its image.
     fn prepare<'a>(&'a self, _site: Site<'a>, _request: PrepareRequest<'a>) -> BoxFuture<'a, Result<(), RunError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Builds a repository's own image, if the worker uses it.
+    fn build_image<'a>(&'a self, _site: Site<'a>, _request: ImageRequest<'a>) -> BoxFuture<'a, Result<(), RunError>> {
         Box::pin(async { Ok(()) })
     }
 
