@@ -206,13 +206,13 @@ pub(super) async fn build_until(
                 }
             }
             Ok(())
-        } => ended,
-        why = stop => Err(why),
+        } => ended.map_err(|failure| (failure, Duration::ZERO)),
+        why = stop => Err((why, STOP_LIMIT)),
     };
     // The engine stops a build whose connection is closed.
     drop(stream);
-    if let Err(failure) = ended {
-        forget_unfinished(docker, &listener.images, STOP_LIMIT).await;
+    if let Err((failure, patience)) = ended {
+        forget_unfinished(docker, &listener.images, patience).await;
         return Err(failure);
     }
     let built = status(docker, &wanted.tag)
