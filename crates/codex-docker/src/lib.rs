@@ -22,6 +22,7 @@ mod layers;
 mod ledger;
 mod network;
 mod one_shot;
+mod package_managers;
 pub mod proxy;
 mod remains;
 mod run;

@@ -13,6 +13,7 @@ use bollard::models::{
 
 use crate::inside;
 use crate::labels;
+use crate::package_managers;
 use crate::seccomp::{EngineKind, Seccomp};
 use crate::settings::{CodexHome, ContainerUser, Limits, Network, Settings, VolumeWish};
 
@@ -68,7 +69,7 @@ pub(crate) fn container(
     let at_terminal = matches!(talk, Talk::Terminal(..));
     let shows_output = at_terminal || talk == Talk::Output;
     ContainerCreateBody {
-        image: Some(settings.image.clone()),
+        image: Some(settings.kept_image.as_ref().unwrap_or(&settings.image).clone()),
         entrypoint: Some(vec!["/bin/sh".to_owned(), entry]),
         cmd: Some(arguments.to_vec()),
         working_dir: Some(settings.inside.clone()),
@@ -165,6 +166,7 @@ pub(crate) fn own_variables(settings: &Settings, talk: Talk) -> Vec<(&'static st
         Some(CodexHome::Shared { inside, .. } | CodexHome::Missing { inside }) => own.push(("CODEX_HOME", inside.clone())),
         None => {}
     }
+    own.extend(package_managers::variables(settings.user.home()));
     if settings.user == ContainerUser::Caller {
         own.push(("HOME", settings.user.home().to_owned()));
     }
