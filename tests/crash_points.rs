@@ -257,6 +257,7 @@ async fn tell_all(points: Vec<String>) {
 /// Crash points that other tests cover: with a container in `container_repositories`, with a Git host in `publish`, with an image in
 /// `images`, with a receiver of notifications in `notices`.
 const ELSEWHERE: &[CrashPoint] = &[
+    CrashPoint::OmissionDecided,
     CrashPoint::Harvested,
     CrashPoint::Pushed,
     CrashPoint::PullRequestOpened,

@@ -25,6 +25,7 @@ mod large_logs;
 mod log_format;
 mod many;
 mod notices;
+mod omitted;
 mod pages;
 mod power;
 mod publish;

@@ -98,6 +98,8 @@ async fn a_worktree_that_says_something_else_is_noted() {
 #[tokio::test]
 async fn too_many_files_and_too_large_ones_leave_the_rest_usable() {
     let mut stage = Visit::new().await;
+    let edit = serde_json::json!({ "commits": { "max_file_mb": 100 } });
+    assert_eq!(stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &edit).await.0, 200);
     let script = "begin; mkdir f; i=0; while [ $i -lt 600 ]; do i=$((i+1)); echo $i > f/$(printf %03d $i).txt; done; \
                   truncate -s 40M large.bin; echo last > z.txt; end done";
     let task = stage.task(script).await;

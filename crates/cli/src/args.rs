@@ -14,7 +14,7 @@ use crate::output::OutputFormat;
 
 pub(crate) use self::publish::{PushArguments, TokenArguments};
 pub(crate) use self::settings::SettingArguments;
-pub(crate) use self::sources::{AnswerArguments, AnswerWord};
+pub(crate) use self::sources::{AnswerArguments, AnswerWord, CommitArguments};
 pub(crate) use self::task::{
     AfterStart, FollowUpArgument, FollowUpCommand, PromptArguments, TaskArgument, TaskArguments, TaskCommand,
 };

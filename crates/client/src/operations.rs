@@ -6,10 +6,10 @@ use model::diff::Diff;
 use model::ids::{EnvironmentId, RunNumber, TaskId};
 use model::problem::Problem;
 use protocol::{
-    AnswerTask, CollectGarbage, ConflictsQuery, ConflictsView, CreateEnvironment, CreateTask, DiffFormat, DiffQuery, DiskView,
-    EditEnvironment, EnvironmentView, FeedQuery, Finding, FollowQuery, GarbageCollected, LogQuery, Page, PublicationView,
-    PublishTask, QueueView, RefsQuery, RefsView, ResumeTask, ServerStatus, SetPassword, SignInLink, TaskQuery, TaskView,
-    TrashItem, UpdateTask, UpdateView,
+    AnswerTask, CollectGarbage, CommitFiles, ConflictsQuery, ConflictsView, CreateEnvironment, CreateTask, DiffFormat, DiffQuery,
+    DiskView, EditEnvironment, EnvironmentView, FeedQuery, Finding, FollowQuery, GarbageCollected, LogQuery, Page,
+    PublicationView, PublishTask, QueueView, RefsQuery, RefsView, ResumeTask, ServerStatus, SetPassword, SignInLink, TaskQuery,
+    TaskView, TrashItem, UpdateTask, UpdateView,
 };
 use reqwest::Method;
 use serde_json::Value;
@@ -123,6 +123,8 @@ operations! {
     retry_task(task_id: TaskId) POST "/api/v1/tasks/{task_id}/retry" => TaskView, json;
     /// Answers the question of a task.
     answer_task(task_id: TaskId) POST "/api/v1/tasks/{task_id}/answer" {AnswerTask} => TaskView, json;
+    /// Commits files that runs omitted, or that are held.
+    commit_files(task_id: TaskId) POST "/api/v1/tasks/{task_id}/commit" {CommitFiles} => TaskView, json;
     /// Asks the active run of a task to stop.
     stop_task(task_id: TaskId) POST "/api/v1/tasks/{task_id}/stop" => TaskView, json;
     /// Archives a finished task.

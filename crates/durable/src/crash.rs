@@ -68,6 +68,8 @@ crash_points! {
     Pushed = "pushed",
     /// A pull request is open, but its record does not say so.
     PullRequestOpened = "pull-request-opened",
+    /// What the commit of a run omits is decided, but nothing is exported yet.
+    OmissionDecided = "omission-decided",
     /// The work in a container is exported to a bundle, but not imported yet.
     Harvested = "harvested",
     /// An update of a task's branch is recorded, but nothing is moved.

@@ -233,6 +233,7 @@ mod tests {
             container,
             runs: RunPolicy::default(),
             forge: ForgeSettings::default(),
+            commits: model::commit::CommitSettings::default(),
             sources: model::sources::SourceSettings::default(),
             forge_token: None,
             created_at: Timestamp::UNIX_EPOCH,

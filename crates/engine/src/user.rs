@@ -21,9 +21,9 @@ use model::secret::Secret;
 use model::task::{NewRun, TaskRequest};
 use notifications::Notifications;
 use protocol::{
-    AnswerTask, CollectGarbage, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView, FeedEvent,
-    GarbageCollected, Page, PublicationView, PublishTask, QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery, TaskView,
-    TrashItem,
+    AnswerTask, CollectGarbage, CommitFiles, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView,
+    FeedEvent, GarbageCollected, Page, PublicationView, PublishTask, QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery,
+    TaskView, TrashItem,
 };
 
 use crate::caller::Caller;
@@ -245,6 +245,13 @@ impl User {
     pub async fn answer_task(&self, id: &str, asked: &AnswerTask) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;
         self.server.tasks.answer(&slot, asked.question, asked.answer).await?;
+        Ok(self.server.tasks.view(&slot))
+    }
+
+    /// Commits files and folders that runs omitted, or that are held.
+    pub async fn commit_files(&self, id: &str, asked: &CommitFiles) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.server.tasks.commit_files(&slot, asked.parse()?).await?;
         Ok(self.server.tasks.view(&slot))
     }
 

@@ -4,7 +4,7 @@
 
 use model::ids::ObjectId;
 
-use super::snapshot::Signature;
+use super::makers::Signature;
 
 /// A commit object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,29 @@ impl CommitObject {
         Self { tree: tree.clone(), parents: parents.to_vec(), header, bytes }
     }
 
+    /// Returns the same commit with a signature at the end of its header. The length of object IDs decides the name of the line.
+    pub(super) fn with_signature(&self, signature: &str, digits: usize) -> Self {
+        let name = if digits == 64 { "gpgsig-sha256" } else { "gpgsig" };
+        let lines = format!("{name} {}\n", signature.replace('\n', "\n "));
+        let mut bytes = self.bytes[..self.header].to_vec();
+        bytes.extend_from_slice(lines.as_bytes());
+        let header = bytes.len();
+        bytes.extend_from_slice(&self.bytes[self.header..]);
+        Self { header, bytes, ..self.clone() }
+    }
+
+    /// Whether these are the author and the committer.
+    pub(super) fn is_by(&self, author: &Signature, committer: &Signature) -> bool {
+        let has = |role: &str, Signature { name, email }: &Signature| {
+            let start = format!("{role} {name} <{email}> ").into_bytes();
+            self.bytes[..self.header]
+                .split(|&byte| byte == b'\n')
+                .find(|line| line.starts_with(role.as_bytes()))
+                .is_some_and(|line| line.starts_with(&start))
+        };
+        has("author", author) && has("committer", committer)
+    }
+
     pub(super) fn tree(&self) -> &ObjectId {
         &self.tree
     }
@@ -115,6 +138,18 @@ mod tests {
         expect.extend_from_slice(b"encoding ISO-8859-1\n\nGr\xfc\xdfe\n\ntree of life\n\nRun: 1\n");
         assert_eq!(String::from_utf8_lossy(made.bytes()), String::from_utf8_lossy(&expect));
         assert_eq!(CommitObject::parse(made.bytes().to_vec()), Some(made));
+    }
+
+    #[test]
+    fn a_signature_is_added_at_the_end_of_the_header() {
+        let by = Signature::default();
+        let commit = CommitObject::new(&sha('a'), &[sha('b')], &by, 7, "Do it\n");
+        let signed = commit.with_signature("-----BEGIN\nx\n-----END", 40);
+        let text = String::from_utf8_lossy(signed.bytes()).into_owned();
+        assert!(text.ends_with("7 +0000\ngpgsig -----BEGIN\n x\n -----END\n\nDo it\n"), "{text}");
+        assert_eq!(CommitObject::parse(signed.bytes().to_vec()), Some(signed));
+        let other = Signature { name: "A".to_owned(), email: "a@b".to_owned() };
+        assert!(commit.is_by(&by, &by) && !commit.is_by(&other, &by) && !commit.is_by(&by, &other));
     }
 
     #[test]

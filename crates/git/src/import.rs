@@ -8,17 +8,21 @@ use std::io;
 use std::path::Path;
 
 use model::bundle::HarvestReport;
+use model::commit::{Selection, SigningKey};
 use model::ids::ObjectId;
 use process::{CommandSpec, RunProgramError, Stdin};
 
 use super::admin;
+use super::commit_object::CommitObject;
 use super::fetch_error::telling_lines;
 use super::import_error::ImportError;
 use super::incoming::{Bundle, Incoming, Quarantine};
+use super::makers::Makers;
 use super::message::RunTrailers;
 use super::mirror::is_ancestor;
 use super::program::{GitDir, LONG, answer, branch_ref};
-use super::snapshot::Snapshot;
+use super::sign_error::SignError;
+use super::snapshot::{Snapshot, unsigned};
 use super::worktree::Worktree;
 
 /// Larger files are checked piece by piece, without holding them in memory.
@@ -40,6 +44,10 @@ pub struct ImportRequest<'a> {
     pub limit_bytes: u64,
     /// The folder with the large files of the agent repository.
     pub lfs_objects: &'a Path,
+    /// The expected author and committer of the run's commit, and the key that signs it.
+    pub makers: &'a Makers,
+    /// What the exported commit omits by decision.
+    pub selection: &'a Selection,
 }
 
 impl Worktree {
@@ -51,7 +59,10 @@ impl Worktree {
         let (tip, prerequisites) = self.what_is_known(&branch, bundle.as_ref()).await?;
         admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
         let head = report.head.clone();
-        let head = if tip.as_ref() == Some(&head) {
+        let is_signed_already = tip.is_some() && self.replaced_by_signing().await?.as_ref() == Some(&head);
+        let head = if let Some(tip) = tip.clone().filter(|_| is_signed_already) {
+            tip
+        } else if tip.as_ref() == Some(&head) {
             head
         } else if let Some(bundle) = bundle {
             if let Some(commit) = prerequisites {
@@ -64,11 +75,23 @@ impl Worktree {
         } else {
             return Err(ImportError::Missing { file: "bundle" });
         };
-        self.bring_along(&head).await?;
-        let commit = self.is_commit_of(&head, &request).await?.then(|| head.clone());
+        let is_of_run = self.is_commit_of(&head, &request).await?;
         let HarvestReport { dropped: dropped_gitlinks, unreadable, mut notes, .. } = report;
         notes.extend(missing);
-        Ok(Snapshot { commit, head, dropped_gitlinks, unreadable, notes })
+        let head = match &request.makers.signing_key {
+            Some(key) if is_of_run && !is_signed_already => match self.sign(&head, request.makers, key).await? {
+                Ok(signed) => signed,
+                Err(error) => {
+                    notes.push(unsigned(&error));
+                    head
+                }
+            },
+            Some(_) | None => head,
+        };
+        self.bring_along(&head).await?;
+        let commit = is_of_run.then(|| head.clone());
+        let selection = request.selection.clone();
+        Ok(Snapshot { commit, head, dropped_gitlinks, unreadable, notes, selection })
     }
 
     /// Imports large files before the branch moves, because a commit in the mirror must have its large files.
@@ -76,6 +99,39 @@ impl Worktree {
         let (from, mirror) = (request.lfs_objects.to_owned(), self.mirror.path().to_owned());
         let taken = tokio::task::spawn_blocking(move || super::lfs::take_objects(&from, &mirror)).await;
         taken.map_err(io::Error::other)?
+    }
+
+    /// Puts a signed copy of the run's commit on the branch, unless an agent made the commit. The original stays in the mirror,
+    /// because the agent repository has it.
+    async fn sign(
+        &self,
+        commit: &ObjectId,
+        makers: &Makers,
+        key: &SigningKey,
+    ) -> Result<Result<ObjectId, SignError>, RunProgramError> {
+        let read = self.mirror.git().command(GitDir::Mirror(self.mirror.path())).args(["cat-file", "commit", commit.as_str()]);
+        let object = CommitObject::parse(answer(read).await?.into_bytes());
+        if !object.is_some_and(|object| object.is_by(&makers.author, &makers.committer)) {
+            return Ok(Ok(commit.clone()));
+        }
+        let signed = match self.mirror.signed(commit, key).await {
+            Ok(signed) => signed,
+            Err(error) => return Ok(Err(error)),
+        };
+        let moves = format!("update {} {signed} {commit}\nupdate {} {commit}\n", branch_ref(&self.branch), self.unsigned_ref());
+        let _writer = self.mirror.writer().await;
+        let command = self.mirror.git().command(GitDir::Mirror(self.mirror.path())).args(["update-ref", "--stdin", "-m"]);
+        command.arg("codex-orchestrator: signed").stdin(Stdin::Bytes(moves.into_bytes())).run_ok().await?;
+        Ok(Ok(signed))
+    }
+
+    /// Returns the commit that the tip of the branch replaced when it was signed, if it was the last one that was signed.
+    pub async fn replaced_by_signing(&self) -> Result<Option<ObjectId>, RunProgramError> {
+        Ok(self.mirror.commits_of(&[self.unsigned_ref()]).await?.into_iter().next().flatten())
+    }
+
+    fn unsigned_ref(&self) -> String {
+        format!("refs/orchestrator/kept/{}/unsigned", self.branch.strip_prefix("codex/").unwrap_or(&self.branch))
     }
 
     async fn read_incoming(&self, request: &ImportRequest<'_>, branch: &str) -> Result<Incoming, ImportError> {

@@ -9,6 +9,7 @@ use std::io;
 
 use durable::crash::{self, CrashPoint};
 use durable::write_atomically;
+use model::commit::{Choices, PathText};
 use model::ids::ObjectId;
 use process::{RunProgramError, Stdin, Stdout};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin;
 use super::changes::{Change, Changes, in_the_way};
+use super::decision::Decision;
 use super::mirror::{Mirror, is_ancestor};
 use super::program::{GitDir, answer, branch_ref};
 use super::snapshot_error::SnapshotError;
@@ -40,6 +42,9 @@ pub struct Landing {
     pub to: ObjectId,
     /// The new base.
     pub base: ObjectId,
+    /// Files in the worktree that the new tip contains, because somebody decided to commit them.
+    #[serde(default)]
+    pub committed: Vec<PathText>,
     /// A note that the caller gets back after an interruption.
     pub note: serde_json::Value,
 }
@@ -127,7 +132,7 @@ impl Worktree {
         if tip == landing.to && landing.from != landing.to {
             admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
             let staging = Staging::begin(self, &landing.from).await?;
-            let staged = staging.stage(std::slice::from_ref(&landing.from)).await?;
+            let staged = self.stage_for(&staging, &landing).await?;
             let changes = Changes::between(self, &landing.from, &landing.to).await?;
             self.keep_leftovers(&landing, &staged.tree, &changes).await?;
             self.move_files(staging, &staged.tree, &changes, &landing.to).await?;
@@ -153,6 +158,12 @@ impl Worktree {
         Ok(intent(&self.admin)?.is_some())
     }
 
+    /// Stages the worktree without generated folders, unless the new tip contains them.
+    async fn stage_for(&self, staging: &Staging<'_>, landing: &Landing) -> Result<Staged, SnapshotError> {
+        let choices = Choices { commit: landing.committed.clone(), ..Choices::default() };
+        staging.stage(std::slice::from_ref(&landing.from), &Decision { file: None, choices: &choices }).await
+    }
+
     fn put_intent(&self, landing: &Landing) -> io::Result<()> {
         write_atomically(&self.admin.join(INTENT), &serde_json::to_vec(landing)?)
     }
@@ -160,7 +171,7 @@ impl Worktree {
     /// Compares the worktree with the planned changes. Fails if uncommitted changes would be lost.
     async fn look(&self, landing: &Landing) -> Result<(Staging<'_>, Staged, Changes), LandError> {
         let staging = Staging::begin(self, &landing.from).await?;
-        let staged = staging.stage(std::slice::from_ref(&landing.from)).await?;
+        let staged = self.stage_for(&staging, landing).await?;
         if staged.had_conflicts {
             return Err(LandError::Unsettled { why: "there are unresolved conflicts".to_owned() });
         }
@@ -278,7 +289,7 @@ impl Worktree {
         let command =
             self.mirror.git().command(self.git_dir()).args(["commit-tree", content.as_str(), "-p", landing.from.as_str()]);
         let command = command.args(["-m", "Files that were in the worktree when an interrupted branch update was finished"]);
-        let by = super::snapshot::Signature::default();
+        let by = super::makers::Signature::default();
         let command = command.env("GIT_AUTHOR_NAME", &by.name).env("GIT_AUTHOR_EMAIL", &by.email);
         let commit = answer(command.env("GIT_COMMITTER_NAME", &by.name).env("GIT_COMMITTER_EMAIL", &by.email)).await?;
         let commit: ObjectId = commit.parse().map_err(|_| SnapshotError::Unexpected { answer: commit })?;

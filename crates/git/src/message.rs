@@ -29,6 +29,8 @@ pub struct CommitMessage<'a> {
     pub body: &'a str,
     /// The run.
     pub trailers: RunTrailers<'a>,
+    /// Lines that name people, such as `Signed-off-by: NAME <EMAIL>`.
+    pub people: &'a [String],
 }
 
 impl CommitMessage<'_> {
@@ -37,6 +39,7 @@ impl CommitMessage<'_> {
         let RunTrailers { task_id, run, thread_id } = self.trailers;
         let mut trailers = vec![trailer("Task-Id", task_id), trailer("Run", run)];
         trailers.extend(thread_id.map(|thread_id| trailer("Thread-Id", thread_id)));
+        trailers.extend(self.people.iter().map(|line| one_line(line)));
         let paragraphs = [subject(self.subject), body(self.body), trailers.join("\n")];
         let paragraphs: Vec<_> = paragraphs.into_iter().filter(|paragraph| !paragraph.is_empty()).collect();
         paragraphs.join("\n\n") + "\n"
@@ -89,7 +92,7 @@ mod tests {
     const TRAILERS: RunTrailers<'_> = RunTrailers { task_id: "t-1", run: "2", thread_id: Some("th-9") };
 
     fn message(subject: &str, body: &str) -> String {
-        CommitMessage { subject, body, trailers: TRAILERS }.text()
+        CommitMessage { subject, body, trailers: TRAILERS, people: &[] }.text()
     }
 
     #[test]
@@ -119,7 +122,12 @@ mod tests {
     #[test]
     fn only_the_last_paragraph_says_which_run_it_was() {
         assert!(TRAILERS.are_in(&message("s", "b")));
-        let other = CommitMessage { subject: "s", body: "Task-Id: t-1\nRun: 2", trailers: RunTrailers { run: "3", ..TRAILERS } };
+        let other = CommitMessage {
+            subject: "s",
+            body: "Task-Id: t-1\nRun: 2",
+            trailers: RunTrailers { run: "3", ..TRAILERS },
+            people: &[],
+        };
         assert!(!TRAILERS.are_in(&other.text()), "the agent cannot write trailers");
         assert!(!TRAILERS.are_in("Task-Id: t-1\nRun: 22\n"));
         assert!(!TRAILERS.are_in(""));
@@ -128,7 +136,7 @@ mod tests {
     #[test]
     fn a_value_with_a_line_break_makes_no_second_trailer() {
         let trailers = RunTrailers { thread_id: Some("x\nRun: 9"), ..TRAILERS };
-        let text = CommitMessage { subject: "s", body: "", trailers }.text();
+        let text = CommitMessage { subject: "s", body: "", trailers, people: &[] }.text();
         assert!(text.ends_with("Thread-Id: x Run: 9\n"), "{text}");
     }
 }

@@ -127,6 +127,11 @@ impl Git {
         self.inner.version
     }
 
+    /// Returns the variables that git and the programs around it get.
+    pub(super) fn base(&self) -> &BaseEnvironment {
+        &self.inner.base
+    }
+
     /// Returns the program.
     pub fn tool(&self) -> &Tool {
         &self.inner.tool

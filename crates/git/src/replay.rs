@@ -13,9 +13,9 @@ use process::{CommandSpec, RunProgramError, Stdin, Stdout};
 
 use super::commit_object::CommitObject;
 use super::incoming::Quarantine;
+use super::makers::Signature;
 use super::mirror::{Mirror, is_ancestor};
 use super::program::{ANSWER_LIMIT_BYTES, GitDir, GitVersion, LONG, answer};
-use super::snapshot::Signature;
 
 /// The maximum number of commits in a rebase.
 const MOST_COMMITS: usize = 1000;

@@ -9,31 +9,20 @@
 //! rebase), both are parents, the branch first. The other side of a merge that was resolved but not committed also becomes a
 //! parent.
 
+use model::commit::Selection;
 use model::ids::ObjectId;
 use process::{RunProgramError, Stdin};
 
 use super::admin;
+use super::decision::Decision;
+use super::makers::Makers;
 use super::message::CommitMessage;
 use super::mirror::{commits_of, is_ancestor};
 use super::program::{answer, branch_ref};
+use super::sign_error::SignError;
 use super::snapshot_error::SnapshotError;
 use super::staging::{Staged, Staging};
 use super::worktree::Worktree;
-
-/// The author or committer of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
-    /// The display name.
-    pub name: String,
-    /// The email address, which need not exist.
-    pub email: String,
-}
-
-impl Default for Signature {
-    fn default() -> Self {
-        Self { name: "Codex".to_owned(), email: "codex@localhost".to_owned() }
-    }
-}
 
 /// A request to commit a worktree.
 #[derive(Debug, Clone)]
@@ -41,7 +30,9 @@ pub struct SnapshotRequest<'a> {
     /// The message. Its trailers let a second snapshot of the same run find the first one.
     pub message: CommitMessage<'a>,
     /// The author and committer.
-    pub author: &'a Signature,
+    pub makers: &'a Makers,
+    /// What decides which files the commit omits.
+    pub decision: Decision<'a>,
 }
 
 /// The result of a snapshot.
@@ -57,6 +48,13 @@ pub struct Snapshot {
     pub unreadable: Vec<String>,
     /// Other notes for people: what was moved aside, is too large, or was damaged.
     pub notes: Vec<String>,
+    /// What the commit omits by decision.
+    pub selection: Selection,
+}
+
+/// Describes why a commit has no signature.
+pub(super) fn unsigned(error: &SignError) -> String {
+    format!("the commit is not signed: {error}")
 }
 
 /// The branch before the snapshot, and the parents of the new commit.
@@ -80,13 +78,21 @@ impl Worktree {
         admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
         let mut ground = self.ground().await?;
         let staging = Staging::begin(self, &ground.parents[0]).await?;
-        let Staged { tree, dropped, unreadable, notes, had_conflicts, .. } = staging.stage(&ground.parents).await?;
+        let staged = staging.stage(&ground.parents, &request.decision).await?;
+        let Staged { tree, dropped, unreadable, notes, selection, had_conflicts, .. } = staged;
         if !had_conflicts {
             ground.parents.append(&mut ground.merging);
         }
 
-        let (commit, head) = self.commit(&ground, &tree, &request).await?;
+        let (mut commit, mut head) = self.commit(&ground, &tree, &request).await?;
+        let mut notes = notes;
         if ground.branch.as_ref() != Some(&head) {
+            if let (Some(made), Some(key)) = (&commit, &request.makers.signing_key) {
+                match self.mirror.signed(made, key).await {
+                    Ok(signed) => (commit, head) = (Some(signed.clone()), signed),
+                    Err(error) => notes.push(unsigned(&error)),
+                }
+            }
             // A branch never points to something that a power cut can destroy.
             self.mirror.sync().await?;
             self.move_branch(&head, ground.branch.as_ref()).await?;
@@ -94,7 +100,7 @@ impl Worktree {
         self.stand_on_branch().await?;
         staging.install()?;
         admin::clear_unfinished(&self.admin)?;
-        Ok(Snapshot { commit, head, dropped_gitlinks: dropped, unreadable, notes })
+        Ok(Snapshot { commit, head, dropped_gitlinks: dropped, unreadable, notes, selection })
     }
 
     /// Finds the branch and HEAD, and decides the parents.
@@ -136,9 +142,7 @@ impl Worktree {
         }
         let command = self.mirror.git().command(self.git_dir()).args(["commit-tree", tree.as_str(), "-F", "-"]);
         let command = command.args(ground.parents.iter().flat_map(|parent| ["-p", parent.as_str()]));
-        let Signature { name, email } = request.author;
-        let command = command.env("GIT_AUTHOR_NAME", name).env("GIT_AUTHOR_EMAIL", email);
-        let command = command.env("GIT_COMMITTER_NAME", name).env("GIT_COMMITTER_EMAIL", email);
+        let command = request.makers.on(command);
         let commit = answer(command.stdin(Stdin::Bytes(request.message.text().into_bytes()))).await?;
         let commit: ObjectId = commit.parse().map_err(|_| SnapshotError::Unexpected { answer: commit })?;
         Ok((Some(commit.clone()), commit))

@@ -7,6 +7,8 @@ use std::io;
 
 use process::RunProgramError;
 
+use super::sign_error::SignError;
+
 /// Why the worktree could not be committed.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -28,6 +30,9 @@ pub enum SnapshotError {
         /// What exceeds the limit.
         what: String,
     },
+    /// The commit could not be signed.
+    #[error("could not sign the commit: {0}")]
+    Unsigned(#[from] SignError),
     /// Git printed something that is not an object ID.
     #[error("could not commit the worktree: git printed `{answer}`")]
     Unexpected {

@@ -10,14 +10,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use model::commit::{PathText, Selection};
 use model::ids::ObjectId;
 use process::{CommandSpec, RunProgramError, Stderr, Stdin, Stdout};
 
+use super::decision::Decision;
 use super::program::answer;
 use super::snapshot_error::SnapshotError;
 use super::special::Findings;
 use super::trusted_index::TrustedIndex;
-use super::weigh::{self, Heavy, excluded};
+use super::weigh::{self, Heavy, Weighed, excluded};
 use super::worktree::Worktree;
 
 /// The maximum number of unreadable files that are listed.
@@ -42,6 +44,8 @@ pub(super) struct Staged {
     pub(super) notes: Vec<String>,
     /// Files of the commit that are too large now. The tree contains their last version.
     pub(super) kept_back: Vec<Vec<u8>>,
+    /// What the tree omits by decision.
+    pub(super) selection: Selection,
     /// Whether the worktree's own index had unresolved merge conflicts.
     pub(super) had_conflicts: bool,
 }
@@ -90,8 +94,9 @@ impl<'w> Staging<'w> {
         fs_err::remove_file(&self.index.path)
     }
 
-    /// Stages the whole worktree. `parents` are the commits whose submodules belong to the repository.
-    pub(super) async fn stage(&self, parents: &[ObjectId]) -> Result<Staged, SnapshotError> {
+    /// Stages the worktree, except for what the commit omits by decision. `parents` are the commits whose submodules belong to the
+    /// repository.
+    pub(super) async fn stage(&self, parents: &[ObjectId], decision: &Decision<'_>) -> Result<Staged, SnapshotError> {
         let theirs = self.index.read_the_agents_index().await?;
         let before = self.index.list(&[]).await?;
         let has_gitlinks = !before.gitlinks.is_empty() || !theirs.gitlinks.is_empty();
@@ -107,14 +112,20 @@ impl<'w> Staging<'w> {
         let exported: Vec<_> = self.index.worktree.submodules()?.into_iter().map(String::into_bytes).collect();
         let inside = exported.iter().filter(|path| kept.contains_key(*path) && self.is_folder(path));
         let mut left_out: Vec<_> = nested.iter().chain(inside).cloned().collect();
-        let weighed = self.index.weigh(&left_out).await?;
+        let weighed = self.index.weigh(&left_out, decision).await?;
         left_out.extend(weighed.nested.iter().cloned());
         let (too_large, notes) = (&weighed.left_out, weigh::notes(&weighed.left_out));
         left_out.extend(too_large.iter().map(|heavy| heavy.path.clone()));
-        let of_commit = || too_large.iter().filter(|heavy| heavy.entry.is_some());
+        let of_commit = || too_large.iter().chain(&weighed.kept_back).filter(|heavy| heavy.entry.is_some());
         self.index.edit(of_commit().map(|heavy| (&heavy.path, None))).await?;
         self.index.refresh().await?;
-        let unreadable = self.add_all(&left_out).await?;
+        let mut unreadable = Vec::new();
+        if !weighed.selection.is_empty() {
+            // A folder that the commit omits may contain files of the commit, whose changes are committed.
+            unreadable = self.add("--update", &left_out).await?;
+            left_out.extend(weighed.selection.paths().map(PathText::name));
+        }
+        unreadable.extend(self.add("--all", &left_out).await?);
 
         let paths: Vec<_> = kept.keys().cloned().collect();
         let after = self.index.list(&paths).await?;
@@ -135,7 +146,8 @@ impl<'w> Staging<'w> {
         let sparse = self.index.worktree.admin.join("info/sparse-checkout").is_file().then(|| SPARSE.to_owned());
         let notes = self.findings.notes.iter().cloned().chain(notes).chain(sparse).collect();
         let kept_back = of_commit().map(|heavy| heavy.path.clone()).collect();
-        Ok(Staged { tree, dropped, unreadable, notes, kept_back, had_conflicts: theirs.has_conflicts })
+        let Weighed { selection, .. } = weighed;
+        Ok(Staged { tree, dropped, unreadable, notes, kept_back, selection, had_conflicts: theirs.has_conflicts })
     }
 
     /// Returns the path of the index.
@@ -185,8 +197,9 @@ impl<'w> Staging<'w> {
         Ok(outermost)
     }
 
-    /// Adds everything except these paths. Unreadable files are reported, and the rest is still added.
-    async fn add_all(&self, except: &[Vec<u8>]) -> Result<Vec<String>, RunProgramError> {
+    /// Adds everything except these paths, or updates only the files of the commit. Unreadable files are reported, and the rest is
+    /// still added.
+    async fn add(&self, what: &'static str, except: &[Vec<u8>]) -> Result<Vec<String>, RunProgramError> {
         let mut paths = b".\0".to_vec();
         for path in except {
             paths.extend(excluded(path));
@@ -199,7 +212,7 @@ impl<'w> Staging<'w> {
                 unreadable.push(line.to_owned());
             }
         };
-        let command = self.index.command().args(["add", "--all", "--sparse", "--ignore-errors", "--pathspec-from-file=-"]);
+        let command = self.index.command().args(["add", what, "--sparse", "--ignore-errors", "--pathspec-from-file=-"]);
         let command = command.arg("--pathspec-file-nul").stdin(Stdin::Bytes(paths));
         let program = self.index.worktree.mirror.git().tool().to_string();
         let finished = command.stderr(Stderr::Progress(Box::new(note))).run().await?;

@@ -14,11 +14,11 @@ use durable::write_atomically;
 use model::ids::ObjectId;
 use process::RunProgramError;
 
+use super::makers::Signature;
 use super::mirror::is_task_branch;
 use super::plain_file::plain_file;
 use super::program::{GitDir, answer, branch_ref, with_suffix};
 use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
-use super::snapshot::Signature;
 use super::trusted_index::copy_index;
 use super::worktree::Worktree;
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
+use model::commit::{PathText, Selection, self_and_above};
 use model::ids::ObjectId;
 use model::size::bytes as shown_size;
 use model::untrusted::{
@@ -16,15 +17,13 @@ use model::visible::plain_name;
 use process::{RunProgramError, Stdin, Stdout};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 
+use super::decision::Decision;
 use super::snapshot_error::SnapshotError;
 use super::special::as_path;
 use super::trusted_index::TrustedIndex;
 
 /// The maximum number of omitted files that are listed.
 const NAMED_LIMIT: usize = 20;
-
-/// New files smaller than this are only counted: even the maximum number of such files stays within the size limit.
-const SMALL: u64 = 1024;
 
 /// A file that certainly differs from the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +41,10 @@ pub(super) struct Weighed {
     pub(super) left_out: Vec<Heavy>,
     /// Nested repositories that git found.
     pub(super) nested: Vec<Vec<u8>>,
+    /// What the commit omits by decision.
+    pub(super) selection: Selection,
+    /// Files of the commit whose changes are omitted by decision.
+    pub(super) kept_back: Vec<Heavy>,
 }
 
 /// The limits of a commit.
@@ -56,22 +59,36 @@ const PLAIN: Limits = Limits { file: FILE_LIMIT_BYTES, total: COMMIT_LIMIT_BYTES
 const LARGE: Limits = Limits { file: LFS_FILE_LIMIT_BYTES, total: LFS_LIMIT_BYTES };
 
 impl TrustedIndex<'_> {
-    /// Checks the files that differ from the commit, except those below `except`.
-    pub(super) async fn weigh(&self, except: &[Vec<u8>]) -> Result<Weighed, SnapshotError> {
+    /// Checks the files that differ from the commit, except those below `except` and those that the commit omits by decision.
+    pub(super) async fn weigh(&self, except: &[Vec<u8>], decision: &Decision<'_>) -> Result<Weighed, SnapshotError> {
         let mut heavy = self.changed_sizes(&self.commit).await?;
-        let (nested, few) = self.new_sizes(except, &mut heavy).await?;
+        let mut new = self.new_files(except).await?;
+        let mut weighed = Weighed { nested: std::mem::take(&mut new.nested), ..Weighed::default() };
+        let except: Vec<_> = except.iter().chain(&weighed.nested).cloned().collect();
+        weighed.selection = self.selection(decision, &new, &heavy, &except).await?;
+        let mut files = new.files;
+        let omitted: BTreeSet<Vec<u8>> = weighed.selection.paths().map(PathText::name).collect();
+        files.retain(|(path, _)| !self_and_above(path).any(|above| omitted.contains(above)));
+        if files.len() as u64 > NEW_FILES_LIMIT {
+            return Err(SnapshotError::TooMuch { what: format!("{} new files", files.len()) });
+        }
+        // A folder that is omitted may contain files of the commit, whose changes are committed.
+        weighed.kept_back = heavy.iter().filter(|heavy| omitted.contains(&heavy.path)).cloned().collect();
+        heavy.retain(|heavy| !omitted.contains(&heavy.path));
+        heavy.extend(files.into_iter().filter_map(|(path, size)| Some(Heavy { path, size: size?, entry: None })));
         let is_light = heavy.iter().all(|heavy| heavy.size <= PLAIN.file)
-            && heavy.iter().fold(few, |sum, heavy| sum.saturating_add(heavy.size)) <= PLAIN.total;
+            && heavy.iter().fold(0_u64, |sum, heavy| sum.saturating_add(heavy.size)) <= PLAIN.total;
         if is_light {
-            return Ok(Weighed { left_out: Vec::new(), nested });
+            return Ok(weighed);
         }
         let large = if self.worktree.mirror.git().has_lfs() { self.stored_by_lfs(&heavy).await? } else { BTreeSet::new() };
-        let left_out = too_heavy(heavy, |path| large.contains(path));
-        if left_out.len() > LEFT_OUT_LIMIT {
-            let bytes = left_out.iter().fold(0_u64, |sum, heavy| sum.saturating_add(heavy.size));
-            return Err(SnapshotError::TooMuch { what: format!("{} oversized files ({})", left_out.len(), shown_size(bytes)) });
+        weighed.left_out = too_heavy(heavy, |path| large.contains(path));
+        if weighed.left_out.len() > LEFT_OUT_LIMIT {
+            let bytes = weighed.left_out.iter().fold(0_u64, |sum, heavy| sum.saturating_add(heavy.size));
+            let what = format!("{} oversized files ({})", weighed.left_out.len(), shown_size(bytes));
+            return Err(SnapshotError::TooMuch { what });
         }
-        Ok(Weighed { left_out, nested })
+        Ok(weighed)
     }
 
     /// Returns the files of the commit that are now too large to compare.
@@ -100,34 +117,8 @@ impl TrustedIndex<'_> {
         Ok(heavy)
     }
 
-    /// Adds new files to `heavy`, and returns the nested repositories and the total size of the small files that are not added.
-    /// Git prints a trailing `/` after folders that it would not enter.
-    async fn new_sizes(&self, except: &[Vec<u8>], heavy: &mut Vec<Heavy>) -> Result<(Vec<Vec<u8>>, u64), SnapshotError> {
-        let root = self.root()?;
-        let (mut nested, mut few, mut count) = (Vec::new(), 0, 0_u64);
-        let on_record = |record: &[u8]| {
-            if let Some(folder) = record.strip_suffix(b"/") {
-                nested.push(folder.to_vec());
-                return;
-            }
-            count += 1;
-            match plain_size(&root, record) {
-                Some(size) if size < SMALL => few += size,
-                Some(size) if count <= NEW_FILES_LIMIT => heavy.push(Heavy { path: record.to_vec(), size, entry: None }),
-                Some(_) | None => {}
-            }
-        };
-        let command = self.command().args(["ls-files", "--others", "--exclude-standard", "-z", "--", "."]);
-        let command = command.args(except.iter().map(|path| as_path(&excluded(path)).as_os_str().to_owned()));
-        command.stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
-        if count > NEW_FILES_LIMIT {
-            return Err(SnapshotError::TooMuch { what: format!("{count} new files") });
-        }
-        Ok((nested, few))
-    }
-
     /// Returns the paths that git-lfs stores.
-    async fn stored_by_lfs(&self, heavy: &[Heavy]) -> Result<BTreeSet<Vec<u8>>, RunProgramError> {
+    pub(super) async fn stored_by_lfs(&self, heavy: &[Heavy]) -> Result<BTreeSet<Vec<u8>>, RunProgramError> {
         let paths: Vec<u8> = heavy.iter().flat_map(|heavy| heavy.path.iter().copied().chain([0])).collect();
         let (mut fields, mut found) = (Vec::new(), BTreeSet::new());
         let on_record = |record: &[u8]| {
@@ -144,7 +135,7 @@ impl TrustedIndex<'_> {
         Ok(found)
     }
 
-    fn root(&self) -> std::io::Result<OwnedFd> {
+    pub(super) fn root(&self) -> std::io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(openat(CWD, &self.worktree.tree, flags, Mode::empty())?)
     }
@@ -156,14 +147,14 @@ pub(super) fn excluded(path: &[u8]) -> Vec<u8> {
 }
 
 /// Returns the size of a regular file, or `None` for anything else.
-fn plain_size(root: &OwnedFd, path: &[u8]) -> Option<u64> {
+pub(super) fn plain_size(root: &OwnedFd, path: &[u8]) -> Option<u64> {
     let found = statat(root, as_path(path), AtFlags::SYMLINK_NOFOLLOW).ok()?;
     let is_plain = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
     is_plain.then(|| u64::try_from(found.st_size).unwrap_or(u64::MAX))
 }
 
 /// Whether a path leads through a link, so that it is not a file of the worktree.
-fn is_below_a_link(root: &OwnedFd, path: &[u8]) -> bool {
+pub(super) fn is_below_a_link(root: &OwnedFd, path: &[u8]) -> bool {
     let is_folder = |folder: &[u8]| {
         let found = statat(root, as_path(folder), AtFlags::SYMLINK_NOFOLLOW);
         found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory)

@@ -7,6 +7,7 @@ pub mod address;
 pub mod allow_list;
 pub mod bundle;
 pub mod codex;
+pub mod commit;
 pub mod container;
 pub mod damaged;
 pub mod decision;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::codex::Usage;
+use crate::commit::OmittedFiles;
 use crate::diff::DiffStats;
 use crate::ids::{Attempt, ObjectId, RunNumber, ThreadId};
 use crate::image::ImageFile;
@@ -52,6 +53,8 @@ pub struct RunEnd {
     pub notes: Vec<String>,
     /// The size of the diff between the task's branch and its base after the run, if git could determine it.
     pub changes: Option<DiffStats>,
+    /// Files that the commit omitted, because their folders were generated or somebody ignores them.
+    pub omitted: Vec<OmittedFiles>,
 }
 
 /// The outcome of a run.

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use model::commit::{CommitSettings, EditCommits};
 use model::container::{ContainerSettings, ContainerStatus, EditContainer};
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::error_code::AnyCode;
@@ -36,7 +37,7 @@ use model::secret::{PasswordText, Secret, SecretChange, VariableValue};
 use model::sources::{EditSources, SourceSettings};
 use model::task::TaskStatus;
 
-pub use answer::AnswerTask;
+pub use answer::{AnswerTask, CommitFiles};
 pub use doctor::{Finding, Level};
 pub use model::damaged::Damaged;
 pub use publish::{ForgeView, PublicationView, PublishTask};
@@ -84,6 +85,9 @@ pub struct CreateEnvironment {
     /// The Git host and the token for it. The URL of the repository usually determines the Git host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge: Option<EditForge>,
+    /// Settings for the commits of runs, e.g. limits, the author and the key that signs them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commits: Option<EditCommits>,
     /// Branches whose submodules are fetched without asking. The default branch is always included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<EditSources>,
@@ -118,6 +122,9 @@ pub struct EditEnvironment {
     /// The Git host and the token for it. The URL of the repository usually determines the Git host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge: Option<EditForge>,
+    /// Settings for the commits of runs, e.g. limits, the author and the key that signs them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commits: Option<EditCommits>,
     /// Branches whose submodules are fetched without asking. The default branch is always included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<EditSources>,
@@ -169,6 +176,9 @@ pub struct EnvironmentView {
     /// Git host settings, if the URL does not determine the Git host.
     #[serde(default)]
     pub forge: ForgeSettings,
+    /// Settings for the commits of runs, e.g. limits, the author and the key that signs them.
+    #[serde(default)]
+    pub commits: CommitSettings,
     /// Branches whose submodules are fetched without asking. The default branch is always included.
     #[serde(default)]
     pub sources: SourceSettings,
@@ -205,6 +215,7 @@ impl EnvironmentView {
             container: record.container.clone(),
             runs: record.runs.clone(),
             forge: record.forge.clone(),
+            commits: record.commits.clone(),
             sources: record.sources.clone(),
             has_forge_token: record.forge_token.is_some(),
             fetch,

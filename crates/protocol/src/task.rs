@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use model::codex::Usage;
+use model::commit::{OmittedFiles, PathText};
 use model::diff::DiffStats;
 use model::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
@@ -13,7 +14,7 @@ use model::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
 use model::publication::Publication;
 use model::queue::{Priority, QueuePlace};
 use model::run::{RunCause, RunEnd, RunError, RunRecord, RunStatus};
-use model::task::{FollowUp, Question, TaskGroup, TaskRecord, TaskStatus, Update};
+use model::task::{FollowUp, HeldChanges, Question, TaskGroup, TaskRecord, TaskStatus, Update};
 
 use crate::Progress;
 
@@ -78,6 +79,15 @@ pub struct TaskView {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub skipped_urls: Vec<RepositoryUrl>,
+    /// Files beyond the limits of a run's commit. Decide about them with `POST /api/v1/tasks/{task_id}/answer`. The status stays the
+    /// same, and later runs commit other files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<HeldChanges>)]
+    pub held: Option<Box<HeldChanges>>,
+    /// Files and folders that somebody decided not to commit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub ignored_paths: Vec<PathText>,
     /// The idempotency key of the request that created the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -122,6 +132,8 @@ impl TaskView {
             updates: record.updates.clone(),
             question: record.question.clone(),
             skipped_urls: record.skipped_urls.clone(),
+            held: record.held.clone(),
+            ignored_paths: record.ignored_paths.clone(),
             idempotency_key: record.idempotency_key.clone(),
             env_name,
             group: TaskGroup::of(record),
@@ -208,6 +220,10 @@ pub struct RunView {
     /// The size of the diff between the task's branch and its base after the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<DiffStats>,
+    /// Files that the commit omitted, because their folders were generated or somebody ignores them. Commit them with `POST
+    /// /api/v1/tasks/{task_id}/commit`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub omitted: Vec<OmittedFiles>,
 }
 
 fn first_attempt() -> Attempt {
@@ -245,6 +261,7 @@ impl From<&RunRecord> for RunView {
             cause: run.cause,
             not_before: run.not_before,
             changes: end.and_then(|end| end.changes),
+            omitted: end.map(|end| end.omitted.clone()).unwrap_or_default(),
         }
     }
 }

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use git::{Mirror, Worktree};
+use git::{Makers, Mirror, Worktree};
 use jiff::Timestamp;
+use model::commit::{Choices, Selection};
 use model::container::ImageUsage;
 use model::environment::EnvironmentRecord;
 use model::ids::{EnvironmentId, TaskId, ThreadId};
@@ -168,6 +169,10 @@ pub struct ExportRequest<'a> {
     pub container: ContainerSandbox,
     /// The message of the commit.
     pub message: String,
+    /// The author and the committer of the commit.
+    pub makers: &'a Makers,
+    /// The limits of the commit, and what people decided about files of the task.
+    pub choices: &'a Choices,
     /// The task's worktree on the server's machine.
     pub worktree: &'a Worktree,
     /// Ends the export early.
@@ -195,6 +200,8 @@ pub struct ExportFolder {
     pub large_files: PathBuf,
     /// Where the agent's repository is kept, if it was replaced.
     pub aside: Option<PathBuf>,
+    /// What the commit omits by decision.
+    pub selection: Selection,
 }
 
 /// Why an attempt's work was not exported.

@@ -390,6 +390,7 @@ mod tests {
             container: ContainerSettings::default(),
             runs: model::policy::RunPolicy::default(),
             forge: model::forge::ForgeSettings::default(),
+            commits: model::commit::CommitSettings::default(),
             sources: model::sources::SourceSettings::default(),
             forge_token: None,
             created_at: jiff::Timestamp::UNIX_EPOCH,

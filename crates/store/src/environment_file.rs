@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use model::commit::CommitSettings;
 use model::container::ContainerSettings;
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::forge::ForgeSettings;
@@ -38,6 +39,9 @@ pub(crate) struct EnvironmentFile {
     /// The Git host settings that are not detected from the URL.
     #[serde(default)]
     pub(crate) forge: ForgeSettings,
+    /// What the commits of runs contain, and who makes them.
+    #[serde(default)]
+    pub(crate) commits: CommitSettings,
     /// Which submodules are fetched without asking, in addition to those of the default branch.
     #[serde(default)]
     pub(crate) sources: SourceSettings,
@@ -61,6 +65,7 @@ impl From<&EnvironmentRecord> for EnvironmentFile {
             container: record.container.clone(),
             runs: record.runs.clone(),
             forge: record.forge.clone(),
+            commits: record.commits.clone(),
             sources: record.sources.clone(),
             created_at: record.created_at,
             updated_at: record.updated_at,
@@ -85,6 +90,7 @@ impl EnvironmentFile {
             container: self.container,
             runs: self.runs,
             forge: self.forge,
+            commits: self.commits,
             sources: self.sources,
             forge_token: None,
             created_at: self.created_at,

@@ -158,6 +158,7 @@ mod tests {
             container: ContainerSettings { memory: Some("4g".to_owned()), ..ContainerSettings::default() },
             runs: model::policy::RunPolicy { retries: 2, ..Default::default() },
             forge: model::forge::ForgeSettings { kind: Some(model::forge::ForgeKind::GitLab), ..Default::default() },
+            commits: model::commit::CommitSettings::default(),
             sources: model::sources::SourceSettings::default(),
             forge_token: Some(Secret::new("glpat-hunter")),
             created_at: jiff::Timestamp::UNIX_EPOCH,

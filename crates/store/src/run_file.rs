@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 use model::codex::Usage;
+use model::commit::OmittedFiles;
 use model::diff::DiffStats;
 use model::ids::{Attempt, ObjectId, RunNumber, ThreadId};
 use model::image::ImageFile;
@@ -82,6 +83,9 @@ pub(crate) struct RunFile {
     /// The size of the diff between the task's branch and its base after the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) changes: Option<DiffStats>,
+    /// Files that the commit omitted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) omitted: Vec<OmittedFiles>,
     /// Fields that a different version wrote.
     #[serde(flatten)]
     pub(crate) extra: Map<String, Value>,
@@ -122,6 +126,7 @@ impl From<&RunRecord> for RunFile {
             cause: run.cause,
             not_before: run.not_before,
             changes: end.and_then(|end| end.changes),
+            omitted: end.map(|end| end.omitted.clone()).unwrap_or_default(),
             extra: run.extra.clone(),
         }
     }
@@ -160,6 +165,7 @@ impl TryFrom<RunFile> for RunRecord {
                 last_message: file.last_message,
                 notes: file.notes,
                 changes: file.changes,
+                omitted: file.omitted,
             })),
             (None, RunStatus::Queued) => RunPhase::Queued,
             (None, RunStatus::Preparing) => RunPhase::Preparing,

@@ -4,11 +4,12 @@
 //! used: it has at least one run, and only its last run may be active.
 
 use jiff::Timestamp;
+use model::commit::PathText;
 use model::ids::{EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::names::{BranchName, RefName, RepositoryUrl, Title};
 use model::publication::Publication;
 use model::run::RunRecord;
-use model::task::{FollowUp, PendingNotice, Question, TaskRecord, TaskStatus, Update};
+use model::task::{FollowUp, HeldChanges, PendingNotice, Question, TaskRecord, TaskStatus, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -77,6 +78,12 @@ pub(crate) struct TaskFile {
     /// Submodule URLs that somebody decided not to fetch for this task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) skipped_urls: Vec<RepositoryUrl>,
+    /// Files beyond the limits of a commit, which wait for a decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held: Option<Box<HeldChanges>>,
+    /// Files and folders that somebody decided not to commit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ignored_paths: Vec<PathText>,
     /// The idempotency key of the request that created the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) idempotency_key: Option<String>,
@@ -112,6 +119,8 @@ impl From<&TaskRecord> for TaskFile {
             notices_made: task.notices_made,
             question: task.question.clone(),
             skipped_urls: task.skipped_urls.clone(),
+            held: task.held.clone(),
+            ignored_paths: task.ignored_paths.clone(),
             idempotency_key: task.idempotency_key.clone(),
             extra: task.extra.clone(),
         }
@@ -178,6 +187,8 @@ impl TryFrom<TaskFile> for TaskRecord {
             notices_made: file.notices_made,
             question: file.question,
             skipped_urls: file.skipped_urls,
+            held: file.held,
+            ignored_paths: file.ignored_paths,
             idempotency_key: file.idempotency_key,
             extra: file.extra,
         })

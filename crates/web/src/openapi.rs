@@ -178,6 +178,7 @@ mod tests {
         post /api/v1/tasks
         post /api/v1/tasks/{task_id}/answer
         post /api/v1/tasks/{task_id}/archive
+        post /api/v1/tasks/{task_id}/commit
         post /api/v1/tasks/{task_id}/continue
         post /api/v1/tasks/{task_id}/feedback
         post /api/v1/tasks/{task_id}/follow-ups

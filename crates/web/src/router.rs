@@ -41,6 +41,7 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(tasks::resume).layer(images))
         .routes(routes!(tasks::retry))
         .routes(routes!(tasks::answer))
+        .routes(routes!(tasks::commit_files))
         .routes(routes!(tasks::stop))
         .routes(routes!(tasks::archive))
         .routes(routes!(tasks::unarchive))

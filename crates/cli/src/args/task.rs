@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{AnswerArguments, PushArguments};
+use super::{AnswerArguments, CommitArguments, PushArguments};
 
 /// The task that a command applies to.
 #[derive(Debug, Args)]
@@ -218,8 +218,11 @@ pub(crate) enum TaskCommand {
     /// Manage follow-ups: prompts that start when the run before them completes
     #[command(subcommand)]
     FollowUp(FollowUpCommand),
-    /// Answer a task's question so that its run can start
+    /// Answer a task's question: whether to fetch submodules, or whether to commit held files
     Answer(AnswerArguments),
+    /// Commit files that a run omitted, such as a generated folder
+    #[command(after_help = "Example: codex-orchestrator task commit 01a2 .venv/")]
+    Commit(CommitArguments),
     /// Stop a task's run and wait until it has ended
     Stop {
         #[command(flatten)]

@@ -76,6 +76,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
         }
         TaskCommand::FollowUp(command) => queue::follow_up(client, command, format).await,
         TaskCommand::Answer(asked) => task_answer::answer(client, asked, format).await,
+        TaskCommand::Commit(asked) => task_answer::commit(client, asked, format).await,
         TaskCommand::Stop { task } => stop(client, &task.task, format).await,
         TaskCommand::Archive(TaskArguments { tasks }) => archive(client, tasks, "archive", format).await,
         TaskCommand::Unarchive(TaskArguments { tasks }) => archive(client, tasks, "unarchive", format).await,

@@ -99,6 +99,7 @@ fn shown(task: &TaskView, mirror: &Path) -> Output {
     }
     if let Some(update) = meta.updates.last() {
         let word = match update.strategy {
+            _ if !update.committed.is_empty() => "files committed,",
             UpdateStrategy::Rebase => "rebased",
             UpdateStrategy::Merge => "base merged,",
         };
@@ -111,6 +112,9 @@ fn shown(task: &TaskView, mirror: &Path) -> Output {
         }
     } else if let Some(place) = &task.queue {
         out.line(format!("{:<8} number {}, waiting for {}", "queue", place.position, progress::reason(place)));
+    }
+    for text in meta.held.iter().flat_map(|held| super::task_answer::held_lines(held, id)) {
+        out.line(text);
     }
     if let Some(activity) = &task.activity {
         out.line(format!("{:<8} {activity}", "now"));
@@ -192,6 +196,10 @@ fn show_run(out: &mut Output, run: &RunView) {
         error.hints.iter().for_each(|hint| field("hint", hint.clone()));
     }
     run.notes.iter().for_each(|note| field("note", printable(note).into_owned()));
+    for left in &run.omitted {
+        let what = super::task_answer::described(&left.path, left.files, left.bytes);
+        field("omitted", format!("{what}: {}", left.reason.words()));
+    }
     if let Some(message) = &run.last_message {
         for (n, text) in printable(message).lines().enumerate() {
             field(if n == 0 { "message" } else { "" }, text.to_owned());
@@ -221,6 +229,17 @@ mod tests {
             json!({ "question": question, "queue": { "position": 1, "waits_for": "answer" } }),
         );
         insta::assert_snapshot!("task-show-question", text(&asks));
+    }
+
+    #[test]
+    fn held_and_omitted_files_are_listed_with_the_command_that_decides() {
+        let held = json!({
+            "number": 3, "run": 1, "files": 6322, "bytes": 12_000_009, "asked_at": "2026-03-01T12:00:01Z",
+            "paths": [{ "path": "junk/", "files": 6321, "bytes": 12_000_000 }, { "path": "a\u{202e}b", "files": 1, "bytes": 9 }],
+        });
+        let mut ended = completed_run();
+        ended["omitted"] = json!([{ "path": ".venv/", "reason": "virtual_environment", "files": 15, "bytes": 1_200_000 }]);
+        insta::assert_snapshot!("task-show-held", text(&task(&[ended], json!({ "held": held }))));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 # The script runs under an init in a container without a network, while nothing else uses the folders. It uses the objects and refs of
 # the agent repository, but never its configuration, hooks, filters or exclude file: git works in a temporary repository. From the
 # agent's index, the script reads only submodules and conflicts. It compares the files with a new index that it fills from a commit.
-# Before git reads the worktree, the script moves aside files that would block git, and excludes files that are too large.
+# Before git reads the worktree, the script moves aside files that would block git, and excludes files that are too large. If new
+# files may not belong into the commit, the script lists them and stops. The host then decides, and calls the script again.
 # Invariants: no commit in the history of $HARVEST_SINCE is lost. A second run has the same result. `result` is written last.
 #
 # HARVEST_MODE is `harvest` (the default), `content` to leave out files that the host would refuse, or `sync` to move the
@@ -12,7 +13,7 @@
 #
 # Needs git 2.30, coreutils, findutils, and a grep and sed that support -z. Exit codes: 2 invalid call, 3 the host's objects are
 # missing, 4 the agent repository cannot be used, 5 the worktree cannot be committed, 6 the bundle cannot be written, 7 the worktree
-# has more changes than fit in one commit.
+# has more changes than fit in one commit, 9 the host must decide about the files in `inventory` and list what to leave out.
 set -u
 LC_ALL=C
 export LC_ALL
@@ -23,11 +24,13 @@ twin=${HARVEST_GIT_DIR:-/git/agent.git}
 out=${HARVEST_OUT:-/codex-docker/out}
 message=${HARVEST_MESSAGE:-/codex-docker/in/message}
 submodules=${HARVEST_SUBMODULES:-/codex-docker/in/submodules}
+leave_out=${HARVEST_LEAVE_OUT:-/codex-docker/in/leave-out}
 owner=${HARVEST_OWNER:-}
 sessions=${HARVEST_SESSIONS:-}
 mode=${HARVEST_MODE:-harvest}
 borrowed=${HARVEST_OBJECTS:-$(printf '%s:' /git/objects*)}
 remarks_limit=1000
+new_too=1
 # find refuses -execdir if PATH contains a relative folder.
 system_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # The host applies the same rules: see untrusted.rs in the crate `model`.
@@ -39,6 +42,17 @@ commit_limit=${HARVEST_COMMIT_LIMIT:-1006632960}
 lfs_file_limit=${HARVEST_LFS_FILE_LIMIT:-4294967296}
 lfs_limit=${HARVEST_LFS_LIMIT:-17179869184}
 new_files_limit=${HARVEST_NEW_FILES_LIMIT:-500000}
+listed_limit=2000000
+# The limits up to which new files are committed without asking the host. `always` asks in any case.
+ask=${HARVEST_ASK:-beyond-limits}
+run_files=${HARVEST_RUN_FILES:-$new_files_limit}
+run_bytes=${HARVEST_RUN_BYTES:-$commit_limit}
+run_file_bytes=${HARVEST_RUN_FILE_BYTES:-$file_limit}
+# Files that may prove that their folder was generated. The host decides: see commit/generated.rs in the crate `model`.
+markers='CACHEDIR.TAG pyvenv.cfg .modules.yaml .package-lock.json .yarn-integrity .yarn-state.yml'
+stored_file='(^|/)files/[0-9a-f]{2}/[0-9a-f]{126}(-exec|-index\.json)?$'
+marker_path="(^|/)($(echo "$markers" | sed 's/[.]/[.]/g' | tr ' ' '|'))\$"
+marker_start=16384
 left_out_limit=1000
 index_limit=268435456
 named_limit=20
@@ -51,9 +65,13 @@ fail() { code=$1; shift; say "$*"; exit "$code"; }
 case $mode in harvest | content | sync) ;; *) fail 2 "invalid HARVEST_MODE: \`$mode\`" ;; esac
 branch=refs/heads/$HARVEST_BRANCH
 since=$HARVEST_SINCE
+# The host replaced this commit with a signed copy, which $since contains.
+replaced=${HARVEST_REPLACED:-}
 zero=$(printf %s "$since" | tr -c 0 0)
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/harvest.XXXXXX") || fail 2 'could not create a temporary folder'
 : > "$tmp/remarks"
+# Files that were moved aside before the host decided are not moved again.
+! { [ -e "$leave_out" ] && [ -f "$out/remarks" ] && ! [ -L "$out/remarks" ]; } || cp -- "$out/remarks" "$tmp/remarks"
 [ -e "$submodules" ] || submodules=/dev/null
 
 remark() { printf '%s\0' "$*" >> "$tmp/remarks"; }
@@ -207,8 +225,8 @@ add_parent() {
 # Finds the parents of the new commit: the branch, HEAD and MERGE_HEAD. `first` is the first parent.
 find_ground() {
     parents=$since first=$since merging=
-    tip=$(id_of "$branch") && is_usable "$tip" && add_parent "$tip"
-    head=$(id_of HEAD) && [ "$head" != "$tip" ] && is_usable "$head" && add_parent "$head"
+    tip=$(id_of "$branch") && [ "$tip" != "$replaced" ] && is_usable "$tip" && add_parent "$tip"
+    head=$(id_of HEAD) && [ "$head" != "$tip" ] && [ "$head" != "$replaced" ] && is_usable "$head" && add_parent "$head"
     first=${parents%% *}
     plain_file "$twin/MERGE_HEAD" || return 0
     for other in $(head -c 65536 -- "$twin/MERGE_HEAD"); do
@@ -302,27 +320,76 @@ weigh() {
     cat "$tmp/found-nested" >> "$tmp/nested"
     cat "$tmp/found-nested" >> "$tmp/left-out"
     new_files=$(grep -z -c -v '/$' "$tmp/others")
-    [ "$new_files" -le "$new_files_limit" ] || fail 7 "the worktree has $new_files new files, more than fit in one commit; delete them or add them to \`.gitignore\`"
+    [ "$new_files" -le "$listed_limit" ] || fail_for_number
     git ls-files -z > "$tmp/tracked" || return
+    sort -z "$tmp/tracked" > "$tmp/tracked-sorted"
     cat "$tmp/tracked" "$tmp/others" | xargs -0 -r stat --printf '%f %s\t%n\0' -- 2> /dev/null \
         | grep -z '^8' | sed -z 's/^[0-9a-f]* //' | sort -z > "$tmp/found"
     git ls-tree -r -l -z --full-tree "$first" | sed -z 's/^[^\t]* \([0-9][0-9]*\)\t/\1\t/' | sort -z > "$tmp/expected"
     comm -z -13 "$tmp/expected" "$tmp/found" > "$tmp/changed"
+    if is_open; then ask_host; fi
+    [ "$new_files" -le "$new_files_limit" ] || fail_for_number
     too_heavy "$file_limit" "$commit_limit" < "$tmp/changed" > "$tmp/heavy"
     [ -s "$tmp/heavy" ] || return 0
-    : > "$tmp/large"
     if command -v git-lfs > /dev/null; then
-        path_of < "$tmp/changed" | git check-attr -z --stdin filter | xargs -0 -r -n 2997 sh -c '
-            while [ $# -ge 3 ]; do
-                [ "$3" != lfs ] || printf "%s\0" "$1"
-                shift 3
-            done' sh | xargs -0 -r stat --printf '%s\t%n\0' -- 2> /dev/null | sort -z > "$tmp/large"
+        find_large
         comm -z -23 "$tmp/changed" "$tmp/large" | too_heavy "$file_limit" "$commit_limit" > "$tmp/heavy"
         comm -z -12 "$tmp/changed" "$tmp/large" | too_heavy "$lfs_file_limit" "$lfs_limit" >> "$tmp/heavy"
     fi
     not_behind_links < "$tmp/heavy" > "$tmp/of-worktree" && mv -f -- "$tmp/of-worktree" "$tmp/heavy" || return
     heavies=$(count "$tmp/heavy")
     [ "$heavies" -le "$left_out_limit" ] || fail 7 "the worktree has $heavies files that are too large; delete them or add them to \`.gitignore\`"
+}
+fail_for_number() { fail 7 "the worktree has $new_files new files, more than fit in one commit; delete them or add them to \`.gitignore\`"; }
+# Writes the new and changed files that git-lfs stores to $tmp/large, as `size<TAB>path`.
+find_large() {
+    : > "$tmp/large"
+    command -v git-lfs > /dev/null || return 0
+    path_of < "$tmp/changed" | git check-attr -z --stdin filter | xargs -0 -r -n 2997 sh -c '
+        while [ $# -ge 3 ]; do
+            [ "$3" != lfs ] || printf "%s\0" "$1"
+            shift 3
+        done' sh | xargs -0 -r stat --printf '%s\t%n\0' -- 2> /dev/null | sort -z > "$tmp/large"
+}
+# Succeeds if the host must decide about new files and has not done so: some may be generated, or there are more than the limits allow.
+is_open() {
+    ! present "$leave_out" && [ "$mode" != sync ] || return
+    [ "$ask" != always ] && [ "$new_files" -le "$run_files" ] || return 0
+    ! grep -z -q -E "$marker_path|$stored_file" "$tmp/others" || return 0
+    too_heavy "$run_file_bytes" "$run_bytes" < "$tmp/changed" > "$tmp/beyond"
+    [ -s "$tmp/beyond" ]
+}
+# Lists the files that the commit would add or change, and ends the script.
+ask_host() {
+    find_large
+    path_of < "$tmp/large" | sort -z > "$tmp/large-paths"
+    {
+        printf 'inventory 1\0'
+        grep -z -v '/$' "$tmp/others" | sort -z | comm -z -23 - "$tmp/large-paths" | xargs -0 -r stat --printf 'new %s %n\0' -- 2> /dev/null
+        not_behind_links < "$tmp/changed" | path_of | sort -z | comm -z -12 - "$tmp/tracked-sorted" | comm -z -23 - "$tmp/large-paths" \
+            | xargs -0 -r stat --printf 'changed %s %n\0' -- 2> /dev/null
+        sed -z 's/^\([0-9]*\)\t/large \1 /' "$tmp/large"
+        xargs -0 -s 1500000 git ls-files --others --directory --no-empty-directory --exclude-standard -z -- < "$tmp/spec" \
+            | grep -z '/$' | sed -z 's,^,folder ,; s,/$,,'
+        grep -z -E "$marker_path" "$tmp/others" | head -z -n "$left_out_limit" | xargs -0 -r sh -c '
+            start=$1; shift
+            for marker do
+                [ -f "$marker" ] && ! [ -L "$marker" ] || continue
+                printf "marker %s\0" "$marker"
+                head -c "$start" -- "$marker" | tr -d "\0"
+                printf "\0"
+            done' sh "$marker_start"
+        printf 'end\0'
+    } > "$out/inventory.part" && mv -f -- "$out/inventory.part" "$out/inventory" && cp -- "$tmp/remarks" "$out/remarks" \
+        || fail 5 'could not list the new files'
+    exit 9
+}
+# Adds what the host decided to leave out to $tmp/left-out. Files of the commit keep their previous versions.
+leave_chosen_out() {
+    : > "$tmp/chosen"
+    ! present "$leave_out" || sort -z -u "$leave_out" > "$tmp/chosen"
+    cat "$tmp/left-out" > "$tmp/left-out-of-all"
+    cat "$tmp/chosen" >> "$tmp/left-out"
 }
 # Reads `size<TAB>path` records from stdin, accepts the smallest first, and prints those that are too large or no longer fit.
 too_heavy() {
@@ -341,13 +408,14 @@ too_heavy() {
 leave_heavy_out() {
     : > "$tmp/kept-back"
     path_of < "$tmp/heavy" | sort -z > "$tmp/heavy-paths"
-    [ -s "$tmp/heavy-paths" ] || return 0
     cat "$tmp/heavy-paths" >> "$tmp/left-out"
-    comm -z -12 "$tmp/tracked" "$tmp/heavy-paths" > "$tmp/heavy-tracked"
+    cat "$tmp/heavy-paths" >> "$tmp/left-out-of-all"
+    sort -z -u "$tmp/heavy-paths" "$tmp/chosen" | comm -z -12 "$tmp/tracked-sorted" - > "$tmp/heavy-tracked"
     if [ -s "$tmp/heavy-tracked" ]; then
         xargs -0 git --literal-pathspecs ls-files --stage -z -- < "$tmp/heavy-tracked" > "$tmp/kept-back" || return
         forget "$tmp/kept-back" || return
     fi
+    [ -s "$tmp/heavy-paths" ] || return 0
     limits="a commit may contain files of up to $(shown_size "$file_limit"), and $(shown_size "$commit_limit") in total"
     sort -z -n -r "$tmp/heavy" | head -z -n "$named_limit" > "$tmp/named"
     n=0
@@ -412,11 +480,18 @@ stage() {
     sort -z -u "$submodules" | comm -z -12 - "$tmp/kept" \
         | xargs -0 -r -n 1 sh -c '[ -L "$1" ] || [ ! -d "$1" ] || printf "%s\0" "$1"' sh > "$tmp/inside"
     cat "$tmp/nested" "$tmp/inside" > "$tmp/left-out"
-    weigh && leave_heavy_out || return
+    leave_chosen_out && weigh && leave_heavy_out || return
     # Exit code 1 means that some files differ.
     git update-index -q --really-refresh > /dev/null 2>&1 || [ $? -eq 1 ] || return
+    if [ -s "$tmp/chosen" ] || [ -z "$new_too" ]; then
+        # A folder that the host chose may contain files of the commit, whose changes belong into the new commit.
+        { printf '.\0' && sed -z 's/^/:(exclude,literal)/' "$tmp/left-out-of-all"; } > "$tmp/paths"
+        add --update --sparse || return
+        cp -- "$tmp/words" "$tmp/words-of-update"
+    fi
     { printf '.\0' && sed -z 's/^/:(exclude,literal)/' "$tmp/left-out"; } > "$tmp/paths"
-    add --sparse || return
+    [ -z "$new_too" ] || add --all --sparse || return
+    [ -z "$new_too" ] || [ ! -e "$tmp/words-of-update" ] || cat "$tmp/words-of-update" >> "$tmp/words"
     gitlinks "$tmp/came" && forget "$tmp/came" || return
     bring_back < "$tmp/records" && git update-index -z --index-info < "$tmp/kept-back" || return
 
@@ -424,14 +499,14 @@ stage() {
     tree=$(git write-tree)
 }
 add() {
-    git add --all "$@" --ignore-errors --pathspec-from-file="$tmp/paths" --pathspec-file-nul 2> "$tmp/words"
+    git add "$@" --ignore-errors --pathspec-from-file="$tmp/paths" --pathspec-file-nul 2> "$tmp/words"
     added=$?
     case $added in
         0) return ;;
         # With --ignore-errors, exit code 1 means that some files were left out.
         1) grep -q '^error: \|^warning: could not open' "$tmp/words" && return ;;
         # Git before 2.34 does not support --sparse and does not need it.
-        129) [ $# -eq 0 ] || { add; return; } ;;
+        129) [ $# -eq 1 ] || { add "$1"; return; } ;;
     esac
     cat "$tmp/words" >&2
     return 1
@@ -516,13 +591,21 @@ leave_out_refused() {
 
 # Moves the branch to the host's commit if that commit is newer and the worktree has no changes.
 sync_branch() {
-    new=$(id_of "$branch") && is_usable "$new" || new=
+    new=$(id_of "$branch") && [ "$new" != "$replaced" ] && is_usable "$new" || new=
     [ -z "$new" ] || ! is_ancestor "$since" "$new" || return 0
     if [ -n "$new" ] && ! is_ancestor "$new" "$since"; then
         remark 'note the branch was not moved, because it has commits that the host does not have'
         return
     fi
-    parents=${new:-$since}
+    # New files, such as those that commits leave out, do not prevent the move.
+    parents=$since first=$since new_too=
+    stage_all || fail 5 'could not read the worktree'
+    if [ "$tree" = "$(git rev-parse --verify "$since^{tree}")" ] && ! keeps_old_files; then
+        new=$since
+        stand_on_branch "$new" || fail 4 'could not move the branch'
+        return
+    fi
+    parents=${new:-$since} new_too=1
     first=$parents
     stage_all || fail 5 'could not read the worktree'
     if [ "$tree" != "$(git rev-parse --verify "$since^{tree}")" ]; then
@@ -535,6 +618,15 @@ sync_branch() {
     stand_on_branch "$new" || fail 4 'could not move the branch'
 }
 
+# Succeeds if the worktree has files of the agent's branch that the host's commit does not have.
+keeps_old_files() {
+    [ -n "$new" ] || return
+    git diff-tree -r -z --name-only --no-renames --diff-filter=D "$new" "$since" | xargs -0 -r sh -c '
+        for old do
+            ! { [ -e "$old" ] || [ -L "$old" ]; } || echo kept
+        done' sh | grep -q kept
+}
+
 write_bundle() {
     [ "$new" != "$since" ] || return 0
     git bundle create --quiet "$out/bundle.part" "$branch" "^$since" && mv -f -- "$out/bundle.part" "$out/bundle"
@@ -543,7 +635,7 @@ write_result() {
     { printf 'harvest 1\0head %s\0' "$new" && cat "$tmp/remarks" && printf 'end\0'; } > "$out/result.part" && mv -f -- "$out/result.part" "$out/result"
 }
 
-rm -rf -- "$out/bundle" "$out/bundle.part" "$out/result" "$out/result.part"
+rm -rf -- "$out/bundle" "$out/bundle.part" "$out/result" "$out/result.part" "$out/inventory" "$out/inventory.part"
 open_twin || fail 4 'cannot use the agent repository'
 clear_stale
 git cat-file -e "$since^{commit}" 2> /dev/null || fail 3 "commit $since not found in the host's objects"

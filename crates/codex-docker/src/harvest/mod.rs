@@ -19,6 +19,7 @@ use crate::run::{Stops, check_image, machine};
 use crate::spec::{bind, bind_read_only, objects_inside};
 use crate::{image, inside, labels, settings};
 use model::ErrorCode;
+use model::untrusted::{COMMIT_LIMIT_BYTES, FILE_LIMIT_BYTES, NEW_FILES_LIMIT};
 
 /// The script that commits uncommitted changes, writes the bundle, and gives files back to their owner.
 const HARVEST_SCRIPT: &str = include_str!("harvest.sh");
@@ -47,6 +48,9 @@ pub(crate) struct HarvestArguments {
     /// Commit that the branch points to in the caller's repository
     #[arg(long)]
     since: String,
+    /// Commit that the caller replaced with a signed copy
+    #[arg(long, value_name = "COMMIT")]
+    replaced: Option<String>,
     /// File that contains the commit message
     #[arg(long)]
     message: PathBuf,
@@ -59,6 +63,22 @@ pub(crate) struct HarvestArguments {
     /// Submodule that the caller checked out, whose files are not committed; may be repeated
     #[arg(long = "submodule", value_name = "PATH")]
     submodules: Vec<String>,
+    /// File with NUL-terminated paths that are omitted of the commit. Without it, the export stops with exit code 9 and writes
+    /// `inventory` if there is something to decide
+    #[arg(long)]
+    leave_out: Option<PathBuf>,
+    /// When to stop and list the new files: only if some may be generated or are beyond the limits, or always
+    #[arg(long, value_parser = ["beyond-limits", "always"], default_value = "beyond-limits")]
+    ask: String,
+    /// Number of new files that are committed without asking
+    #[arg(long, default_value_t = NEW_FILES_LIMIT)]
+    max_new_files: u64,
+    /// Total size of new and changed files that is committed without asking, in bytes
+    #[arg(long, default_value_t = COMMIT_LIMIT_BYTES)]
+    max_bytes: u64,
+    /// Size of a new or changed file that is committed without asking, in bytes
+    #[arg(long, default_value_t = FILE_LIMIT_BYTES)]
+    max_file_bytes: u64,
     /// Export commits and files (`harvest`), export only the current files (`content`), or move the agent's branch to the commit in
     /// `--since` (`sync`)
     #[arg(long, value_parser = ["harvest", "content", "sync"], default_value = "harvest")]
@@ -69,6 +89,12 @@ pub(crate) struct HarvestArguments {
     /// Author email address for the commit
     #[arg(long, default_value = "codex@localhost")]
     author_email: String,
+    /// Committer name for the commit [default: the author]
+    #[arg(long)]
+    committer_name: Option<String>,
+    /// Committer email address for the commit [default: that of the author]
+    #[arg(long)]
+    committer_email: Option<String>,
     /// Image of the container
     #[arg(long, env = "IMAGE_NAME", default_value = image::DEFAULT_IMAGE)]
     image: String,
@@ -95,6 +121,12 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
     let message = fs_err::read(&arguments.message)
         .map_err(|error| Failure::new(ErrorCode::MessageUnreadable, format!("cannot read the commit message: {error}")))?;
     folder.put("message", &message)?;
+    if let Some(paths) = &arguments.leave_out {
+        let paths = fs_err::read(paths).map_err(|error| {
+            Failure::new(ErrorCode::MessageUnreadable, format!("cannot read the paths to leave out: {error}"))
+        })?;
+        folder.put("leave-out", &paths)?;
+    }
     let submodules: String = arguments.submodules.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
     folder.put("submodules", submodules.as_bytes())?;
     folder.put(inside::GIT_FILE, format!("gitdir: {}\n", inside::GIT_DIR).as_bytes())?;
@@ -133,11 +165,16 @@ impl HarvestArguments {
             ("HARVEST_BRANCH", self.branch.clone()),
             ("HARVEST_SINCE", self.since.clone()),
             ("HARVEST_MESSAGE", format!("{}/message", inside::IN)),
+            ("HARVEST_ASK", self.ask.clone()),
+            ("HARVEST_RUN_FILES", self.max_new_files.to_string()),
+            ("HARVEST_RUN_BYTES", self.max_bytes.to_string()),
+            ("HARVEST_RUN_FILE_BYTES", self.max_file_bytes.to_string()),
             ("GIT_AUTHOR_NAME", self.author_name.clone()),
             ("GIT_AUTHOR_EMAIL", self.author_email.clone()),
-            ("GIT_COMMITTER_NAME", self.author_name.clone()),
-            ("GIT_COMMITTER_EMAIL", self.author_email.clone()),
+            ("GIT_COMMITTER_NAME", self.committer_name.as_ref().unwrap_or(&self.author_name).clone()),
+            ("GIT_COMMITTER_EMAIL", self.committer_email.as_ref().unwrap_or(&self.author_email).clone()),
         ];
+        pairs.extend(self.replaced.iter().map(|commit| ("HARVEST_REPLACED", commit.clone())));
         pairs.extend(self.owner.iter().map(|owner| ("HARVEST_OWNER", owner.clone())));
         pairs.extend(self.sessions.iter().map(|_| ("HARVEST_SESSIONS", SESSIONS_INSIDE.to_owned())));
         pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect()

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use clap::Parser;
-use model::untrusted;
+use model::{commit, untrusted};
 use serde_json::{Value, json};
 
 use super::*;
@@ -76,12 +76,23 @@ async fn an_export_gets_its_input_in_files_and_leaves_nothing_behind() {
     let engine = engine(4, move |_, input| {
         let read = |name: &str| fs_err::read_to_string(input.join(name)).expect("the file was written");
         assert_eq!(read("script"), HARVEST_SCRIPT);
-        files.lock().expect("sound").extend(["message", "submodules", "git-file"].map(read));
+        files.lock().expect("sound").extend(["message", "submodules", "git-file", "leave-out"].map(read));
     });
-    let arguments = place.arguments(&["--submodule", "lib/a", "--submodule", "with space\nand break", "--label", "task=t"]);
+    fs_err::write(place.path("paths"), "a b\0.venv\0").expect("writable");
+    let paths = place.path("paths").display().to_string();
+    let arguments = place.arguments(&[
+        "--submodule",
+        "lib/a",
+        "--submodule",
+        "with space\nand break",
+        "--label",
+        "task=t",
+        "--leave-out",
+        &paths,
+    ]);
     let code = harvest(&engine.environment(&place.path("state")), &arguments).await.expect("the container ends");
     assert_eq!(code, 4, "the exit code of the script is passed on");
-    let expected = ["What was done\n", "lib/a\0with space\nand break\0", "gitdir: /git/agent.git\n"];
+    let expected = ["What was done\n", "lib/a\0with space\nand break\0", "gitdir: /git/agent.git\n", "a b\0.venv\0"];
     assert_eq!(*seen.lock().expect("sound"), expected);
     assert_eq!(fs_err::read_dir(place.path("state")).expect("a folder").count(), 0, "the folder of the export is removed");
     let body = &engine.asked("POST /containers/create")[0].body;
@@ -112,6 +123,8 @@ fn the_script_is_told_what_was_asked() {
     let usual = environment(&[]);
     for expected in [
         "HARVEST_MODE=harvest",
+        "HARVEST_ASK=beyond-limits",
+        "HARVEST_RUN_FILES=500000",
         "HARVEST_BRANCH=codex/x",
         "HARVEST_SINCE=abc",
         "GIT_AUTHOR_NAME=Codex",
@@ -120,6 +133,15 @@ fn the_script_is_told_what_was_asked() {
         assert!(usual.iter().any(|one| one == expected), "{expected}: {usual:?}");
     }
     assert!(!usual.iter().any(|one| one.contains("OWNER") || one.contains("SESSIONS")), "{usual:?}");
+    let other = environment(&["--committer-name", "C", "--committer-email", "c@d"]);
+    for expected in ["GIT_AUTHOR_NAME=Codex", "GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@d"] {
+        assert!(other.iter().any(|one| one == expected), "{expected}: {other:?}");
+    }
+    let limits = ["--ask", "always", "--max-new-files", "7", "--max-bytes", "8", "--max-file-bytes", "9"];
+    let limited = environment(&limits);
+    for expected in ["HARVEST_ASK=always", "HARVEST_RUN_FILES=7", "HARVEST_RUN_BYTES=8", "HARVEST_RUN_FILE_BYTES=9"] {
+        assert!(limited.iter().any(|one| one == expected), "{expected}: {limited:?}");
+    }
     let all = environment(&[
         "--mode",
         "sync",
@@ -174,5 +196,8 @@ fn the_script_has_the_limits_of_the_host() {
     assert!(HARVEST_SCRIPT.contains(&format!("\nopened='{}'\n", untrusted::OPENED_BY_NAME.join(" "))));
     assert!(HARVEST_SCRIPT.contains(&format!("\nopened_inside='{}'\n", untrusted::OPENED_IN_REPOSITORIES.join(" "))));
     assert!(HARVEST_SCRIPT.contains(&format!("\nleft_out_limit={}\n", untrusted::LEFT_OUT_LIMIT)));
+    assert!(HARVEST_SCRIPT.contains(&format!("\nmarkers='{}'\n", commit::MARKER_NAMES.join(" "))));
+    assert!(HARVEST_SCRIPT.contains(&format!("\nmarker_start={}\n", commit::MARKER_START_BYTES)));
+    assert!(HARVEST_SCRIPT.contains(&format!("\nstored_file='{}'\n", commit::STORED_FILE_PATTERN)));
     assert!(HARVEST_SCRIPT.contains(&format!("\nindex_limit={}\n", untrusted::INDEX_LIMIT_BYTES)));
 }

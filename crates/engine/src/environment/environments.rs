@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use git::{Git, Landing};
 use jiff::Timestamp;
 use model::ErrorCode;
+use model::commit::CommitSettings;
 use model::environment::{
     EnvironmentEffect, EnvironmentEvent, EnvironmentRecord, EnvironmentRequest, EnvironmentStatus, begin, decide, is_unfinished,
     reconcile, request,
@@ -111,6 +112,11 @@ impl Environments {
     pub(crate) fn run_policy(&self, id: EnvironmentId) -> RunPolicy {
         let policy = self.record(id).map(|record| record.runs.clone()).unwrap_or_default();
         RunPolicy { resume_interrupted: policy.resume_interrupted.or(Some(self.config.resume_interrupted)), ..policy }
+    }
+
+    /// Returns the settings for the commits of a repository.
+    pub(crate) fn commit_settings(&self, id: EnvironmentId) -> CommitSettings {
+        self.record(id).map(|record| record.commits.clone()).unwrap_or_default()
     }
 
     /// Returns the name of a repository, or nothing if it was removed.

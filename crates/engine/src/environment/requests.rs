@@ -7,6 +7,7 @@ use std::time::Duration;
 use durable::blocking;
 use jiff::Timestamp;
 use model::ErrorCode;
+use model::commit::CommitSettings;
 use model::container::ContainerSettings;
 use model::environment::{
     EnvironmentEvent, EnvironmentRecord, EnvironmentRequest, EnvironmentStatus, change_forge, change_secrets, check_variables,
@@ -53,6 +54,7 @@ impl Environments {
             container: ContainerSettings::default().edited(&new.container.unwrap_or_default())?,
             runs: RunPolicy::default().edited(&new.runs.unwrap_or_default())?,
             forge: ForgeSettings::default(),
+            commits: CommitSettings::default().edited(&new.commits.unwrap_or_default())?,
             sources: SourceSettings::default().edited(&new.sources.unwrap_or_default())?,
             forge_token: None,
             created_at: now,
@@ -160,6 +162,9 @@ fn edited(record: &EnvironmentRecord, edit: EditEnvironment, branch: Option<Bran
     }
     if let Some(forge) = edit.forge {
         change_forge(&mut record, forge)?;
+    }
+    if let Some(commits) = edit.commits {
+        record.commits = std::mem::take(&mut record.commits).edited(&commits)?;
     }
     if let Some(sources) = edit.sources {
         record.sources = std::mem::take(&mut record.sources).edited(&sources)?;

@@ -1,4 +1,4 @@
-//! Answers to a task's question. The repository's record includes an allowed URL before the task's run may start. Invariant: an
+//! Answers to a task's questions, about submodules and about held files. The repository's record includes an allowed URL before the task's run may start. Invariant: an
 //! answer only allows the URLs of the question that it names.
 
 use std::sync::Arc;
@@ -18,6 +18,11 @@ impl Tasks {
         number: Option<u32>,
         answer: Answer,
     ) -> Result<(), Problem> {
+        match answer {
+            Answer::Fetch | Answer::Skip => {}
+            Answer::Ignore => return self.ask(slot, TaskRequest::Answer(number, answer)).await.map(drop),
+            Answer::Commit => return self.commit_files(slot, slot.record().held(number)?.paths()).await,
+        }
         let question = slot.record().question(number)?.clone();
         if answer == Answer::Fetch {
             let environment = self.environments.get(slot.env_id).ok_or_else(|| Problem::no_environment(slot.env_id))?;

@@ -7,12 +7,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use git::{CommitMessage, RunTrailers, Snapshot};
+use git::{CommitMessage, Makers, RunTrailers, Snapshot};
 use model::ErrorCode;
 use model::ids::{EnvironmentId, TaskId};
 use model::run::{RunError, RunPhase, RunRecord};
 use model::task::TaskRecord;
 use runner::WorkLocation;
+use runner::keeper::RunFiles;
 use tokio_util::sync::CancellationToken;
 
 use super::export::Work;
@@ -90,7 +91,7 @@ impl Tasks {
         self.tracker.spawn(async move { inner.clear_task(id, env_id).await });
     }
 
-    /// Ends everything of a task that is left outside of its runs, such as the container of an export.
+    /// Ends everything of a task that is omittedside of its runs, such as the container of an export.
     pub(super) async fn clear_task(&self, task: TaskId, env_id: EnvironmentId) {
         if let Err(error) = self.runner.clear_task(task, self.redaction.redactor(env_id)).await {
             tracing::warn!(%task, %error, "could not look for containers of a task during its removal");
@@ -118,6 +119,7 @@ impl Tasks {
             Err(error) => return Some(Err(error)),
         };
         let thread = run.thread_id.or(task.thread_id).map(|thread| thread.to_string());
+        let settings = self.environments.commit_settings(task.env_id);
         let message = CommitMessage {
             subject: &run.prompt.first_line(72),
             body: last_message.unwrap_or_default(),
@@ -126,8 +128,11 @@ impl Tasks {
                 run: &run.number.0.to_string(),
                 thread_id: thread.as_deref(),
             },
+            people: &settings.trailers(),
         };
-        self.commit_work(Work { mirror: &mirror, task, message, cancel }).await
+        let (choices, makers) = (task.choices(settings.limits()), Makers::from(&settings));
+        let omitted = RunFiles::new(&self.home.layout.logs(task.task_id), run.number).omitted();
+        self.commit_work(Work { mirror: &mirror, task, message, makers, choices, omitted, cancel }).await
     }
 }
 

@@ -6,8 +6,9 @@
 use std::path::PathBuf;
 
 use futures_util::future::FutureExt as _;
-use git::{CommitMessage, ImportError, ImportRequest, Mirror, Signature, Snapshot, SnapshotRequest, Worktree};
+use git::{CommitMessage, Decision, ImportError, ImportRequest, Makers, Mirror, Snapshot, SnapshotRequest, Worktree};
 use model::ErrorCode;
+use model::commit::Choices;
 use model::run::RunError;
 use model::task::TaskRecord;
 use runner::{ExportError, ExportMode, ExportRequest, Exported, RunSpec};
@@ -27,6 +28,12 @@ pub(super) struct Work<'a> {
     pub(super) task: &'a TaskRecord,
     /// The message of the commit.
     pub(super) message: CommitMessage<'a>,
+    /// The author and the committer of the commit.
+    pub(super) makers: Makers,
+    /// The limits of the commit, and what people decided about files of the task.
+    pub(super) choices: Choices,
+    /// The file with the decision what the commit omits.
+    pub(super) omitted: PathBuf,
     /// Ends the commit early.
     pub(super) cancel: &'a CancellationToken,
 }
@@ -68,7 +75,7 @@ impl Tasks {
         };
         let why = match self.imported(&work, &spec, &worktree, ExportMode::Commits).await {
             Ok(Imported::Snapshot(snapshot, _)) => return Some(Ok(snapshot)),
-            Ok(Imported::InPlace(reason)) => return Some(commit_in_place(&worktree, work.message, reason).await),
+            Ok(Imported::InPlace(reason)) => return Some(commit_in_place(&worktree, &work, reason).await),
             Err(NotImported::Failed(error)) => return Some(Err(error)),
             Err(NotImported::Unanswered) => return None,
             Err(NotImported::Rejected(why)) => why,
@@ -79,7 +86,7 @@ impl Tasks {
                 snapshot.notes.insert(0, without_commits(&format!("{why}{aside}")));
                 Some(Ok(snapshot))
             }
-            Ok(Imported::InPlace(reason)) => Some(commit_in_place(&worktree, work.message, reason).await),
+            Ok(Imported::InPlace(reason)) => Some(commit_in_place(&worktree, &work, reason).await),
             Err(NotImported::Failed(error)) => Some(Err(error.hint("ask the agent to remove the rejected content"))),
             Err(NotImported::Rejected(why)) => Some(Err(failed(&why).hint("ask the agent to remove the rejected content"))),
             Err(NotImported::Unanswered) => None,
@@ -101,6 +108,8 @@ impl Tasks {
                 mode,
                 container: container.clone(),
                 message: work.message.text(),
+                makers: &work.makers,
+                choices: &work.choices,
                 worktree,
                 cancel: work.cancel.clone(),
             };
@@ -117,6 +126,8 @@ impl Tasks {
             trailers: work.message.trailers,
             limit_bytes: BUNDLE_LIMIT_BYTES,
             lfs_objects: &folder.large_files,
+            makers: &work.makers,
+            selection: &folder.selection,
         };
         let snapshot = worktree.import(request).await.map_err(|error| not_imported(&error))?;
         Ok(Imported::Snapshot(snapshot, folder.aside))
@@ -142,8 +153,9 @@ fn not_imported(error: &ImportError) -> NotImported {
 }
 
 /// Commits the changes in the worktree to the task's branch.
-async fn commit_in_place(worktree: &Worktree, message: CommitMessage<'_>, reason: Option<String>) -> Result<Snapshot, RunError> {
-    let request = SnapshotRequest { message, author: &Signature::default() };
+async fn commit_in_place(worktree: &Worktree, work: &Work<'_>, reason: Option<String>) -> Result<Snapshot, RunError> {
+    let decision = Decision { file: Some(&work.omitted), choices: &work.choices };
+    let request = SnapshotRequest { message: work.message, makers: &work.makers, decision };
     let mut snapshot = worktree.snapshot(request).await.map_err(|error| failed(&error))?;
     if let Some(reason) = reason {
         snapshot.notes.insert(0, without_commits(&reason));

@@ -9,8 +9,8 @@ use std::time::Duration;
 use durable::crash::{self, CrashPoint};
 use git::Snapshot;
 use jiff::Timestamp;
-use model::ErrorCode;
 use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify};
+use model::commit::HeldFiles;
 use model::diff::DiffStats;
 use model::ids::Attempt;
 use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
@@ -46,10 +46,10 @@ impl Tasks {
         match self.finished(slot, attempt, &files, &cancel).await {
             // The server is stopping, and the next one finishes the run. Otherwise, the runner did not answer.
             Ok(None) => self.revisit(slot.id),
-            Ok(Some(end)) => {
+            Ok(Some((end, held))) => {
                 let log_bytes = fs_err::metadata(files.journal()).map_or(0, |found| found.len());
                 COUNTED.run(&end, log_bytes);
-                self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end) }).await;
+                self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end), held }).await;
                 self.forget_later(key);
             }
             // Leave the run as it is: recovery finishes it as soon as the disk is readable again.
@@ -70,7 +70,7 @@ impl Tasks {
         attempt: Attempt,
         files: &RunFiles,
         cancel: &CancellationToken,
-    ) -> std::io::Result<Option<RunEnd>> {
+    ) -> std::io::Result<Option<(RunEnd, Option<Vec<HeldFiles>>)>> {
         let spec = self.started_spec(&slot.record()).map_err(|error| std::io::Error::other(error.message))?;
         let Some(remains) = until_reached(cancel, || self.runner.ensure_ended(&spec, self.as_ref())).await else {
             return Ok(None);
@@ -93,7 +93,7 @@ impl Tasks {
             let journal = files.journal();
             durable::blocking(move || cut_zeros(&journal)).await?;
         }
-        let outcome = if is_torn { without_power(outcome) } else { outcome };
+        let outcome = if is_torn { outcome.without_power() } else { outcome };
         let checked = if is_torn { cancel.run_until_cancelled(self.check_cut_off(&task)).await } else { None };
         let checked = checked.unwrap_or_default();
         let commit = self.commit_in_time(&task, last_message.as_deref(), remains.work, cancel).await;
@@ -116,23 +116,29 @@ impl Tasks {
             last_message,
             notes: [self.notes_on_worktree(&task), new_thread(run), remains.notes, checked, session].concat(),
             changes: None,
+            omitted: vec![],
         };
+        let mut held = None;
         match commit {
-            Committed::Done(Ok(snapshot)) => committed(&task, &mut end, &snapshot),
-            Committed::Done(Err(error)) => uncommitted(&mut end, error),
-            Committed::Stopped | Committed::Later => stopped_uncommitted(&mut end),
+            Committed::Done(Ok(snapshot)) => held = Some(committed(&task, &mut end, snapshot)),
+            Committed::Done(Err(error)) => end.uncommitted(error),
+            Committed::Stopped | Committed::Later => end.stopped_uncommitted(),
         }
         if end.outcome == RunOutcome::Completed && end.commit.is_none() {
             end.notes.extend(self.note_on_sandbox(slot).await);
         }
         end.changes = cancel.run_until_cancelled(self.size_of_changes(&task, &end)).await.flatten();
-        Ok(Some(end))
+        Ok(Some((end, held)))
     }
 
     /// Syncs everything that the record of the run's end will refer to: its log, its session, its commit and its ref.
     async fn put_on_disk(&self, slot: &TaskSlot, task: &TaskRecord, files: &RunFiles) -> std::io::Result<()> {
-        let of_run = files.clone();
+        let (of_run, worktree) = (files.clone(), self.home.layout.worktree(task.task_id));
         durable::blocking(move || {
+            // Files that a commit omits are only in the worktree.
+            if of_run.omitted().exists() || of_run.omitted_from_files().exists() {
+                durable::sync_file_system(&worktree)?;
+            }
             durable::sync_file_if_there(&of_run.journal())?;
             durable::sync_file_if_there(&of_run.stderr())?;
             durable::sync_folder(of_run.folder())
@@ -193,53 +199,18 @@ fn judge(run: &RunRecord, exit: Option<&ExitRecord>, summary: &JournalSummary, s
     }
 }
 
-/// Adjusts the outcome of a run that may have reported its end before its work was on the disk.
-fn without_power(outcome: RunOutcome) -> RunOutcome {
-    match outcome {
-        RunOutcome::Completed => RunOutcome::Interrupted(RunError {
-            code: ErrorCode::Interrupted.into(),
-            message:
-                "the machine stopped before this run's changes were saved to disk; the last files that the run wrote may be missing"
-                    .to_owned(),
-            hints: vec!["review the changes, then retry the task".to_owned()],
-        }),
-        RunOutcome::Failed(_) | RunOutcome::Stopped | RunOutcome::Interrupted(_) => outcome,
-    }
-}
-
 fn new_thread(run: &RunRecord) -> Vec<String> {
     run.lost_thread.map(|_| NEW_THREAD.to_owned()).into_iter().collect()
 }
 
-fn committed(task: &TaskRecord, end: &mut RunEnd, snapshot: &Snapshot) {
-    let before = task.head_before(task.last_run().number);
-    end.commit = Some(snapshot.head.clone()).filter(|head| Some(head) != before);
+/// Adds the result of the commit to that of the run. Returns the files that the commit holds.
+fn committed(task: &TaskRecord, end: &mut RunEnd, snapshot: Snapshot) -> Vec<HeldFiles> {
+    task.note_commit(end, &snapshot.head, snapshot.selection.omitted);
     let nested = snapshot.dropped_gitlinks.iter().map(|path| format!("not committed: `{path}` is a nested repository"));
     let unreadable = snapshot.unreadable.iter().map(|words| format!("not committed: {words}"));
-    let notes = snapshot.notes.iter().cloned().chain(nested).chain(unreadable);
+    let notes = snapshot.notes.into_iter().chain(nested).chain(unreadable);
     end.notes.extend(notes.map(|note| printable_line(&note, NOTE_LENGTH)));
-}
-
-/// Uncommitted work stays in the worktree, and the next run's commit includes it.
-fn uncommitted(end: &mut RunEnd, error: RunError) {
-    let note = format!("could not commit the changes: {}", error.message);
-    end.notes.push(note.clone());
-    if end.outcome == RunOutcome::Completed {
-        end.outcome = RunOutcome::Failed(RunError {
-            code: ErrorCode::CommitFailed.into(),
-            message: note,
-            hints: [error.hints, vec!["the changes are in the task's worktree; the next run commits them".to_owned()]].concat(),
-        });
-    }
-}
-
-/// Adjusts the result of a run that was stopped before its commit, because a stop does not wait for the commit.
-fn stopped_uncommitted(end: &mut RunEnd) {
-    let note = "stopped before the changes were committed; they are in the task's worktree, and the next run commits them";
-    end.notes.push(note.to_owned());
-    if end.outcome == RunOutcome::Completed {
-        end.outcome = RunOutcome::Stopped;
-    }
+    snapshot.selection.held
 }
 
 /// Summarizes the whole log, and returns the events about the thread and turn that the record may not include yet.

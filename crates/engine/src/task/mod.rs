@@ -18,6 +18,7 @@ mod activity;
 mod aggregate;
 mod answer;
 mod commit;
+mod commit_files;
 mod create;
 mod export;
 mod finish;

@@ -61,7 +61,7 @@ enum Planned {
 
 /// Whether a branch was moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moved {
+pub(super) enum Moved {
     /// The branch was moved.
     Yes,
     /// The branch or the task has changed in the meantime. Nothing was moved.
@@ -69,10 +69,10 @@ enum Moved {
 }
 
 /// A planned update of a branch.
-struct Plan {
-    update: Update,
-    dropped: u32,
-    base: Base,
+pub(super) struct Plan {
+    pub(super) update: Update,
+    pub(super) dropped: u32,
+    pub(super) base: Base,
 }
 
 impl Tasks {
@@ -171,7 +171,7 @@ impl Tasks {
             Replayed::Conflicts(conflicts) => return Ok(Planned::Nothing(Updated::Conflicts { base, conflicts })),
         };
         let after_run = task.last_run().number;
-        let update = Update { after_run, strategy, from_base, to_base, from_head, to_head, at: now };
+        let update = Update { after_run, strategy, from_base, to_base, from_head, to_head, committed: vec![], at: now };
         Ok(Planned::Move(Plan { update, dropped, base }))
     }
 
@@ -182,7 +182,12 @@ impl Tasks {
     }
 
     /// Updates the branch if the task has not changed. Returns whether the branch was updated.
-    async fn carry_out(self: &Arc<Self>, mirror: &Mirror, slot: &Arc<TaskSlot>, plan: &Plan) -> Result<Moved, Problem> {
+    pub(super) async fn carry_out(
+        self: &Arc<Self>,
+        mirror: &Mirror,
+        slot: &Arc<TaskSlot>,
+        plan: &Plan,
+    ) -> Result<Moved, Problem> {
         let _one_at_a_time = slot.moving.lock().await;
         let task = slot.record();
         let update = Box::new(plan.update.clone());
@@ -214,6 +219,7 @@ impl Tasks {
             from: update.from_head.clone(),
             to: update.to_head.clone(),
             base: update.to_base.clone(),
+            committed: update.committed.clone(),
             note: serde_json::to_value(update).map_err(Problem::internal)?,
         };
         match worktree.land(&landing).await {
@@ -275,7 +281,7 @@ impl Tasks {
         worktree.landed().map_err(Problem::internal)
     }
 
-    async fn readable_worktree(&self, mirror: &Mirror, task: &TaskRecord) -> Result<Option<Worktree>, Problem> {
+    pub(super) async fn readable_worktree(&self, mirror: &Mirror, task: &TaskRecord) -> Result<Option<Worktree>, Problem> {
         self.worktree_of(mirror, task).await.map_err(|error| error.into_problem(ProblemKind::Internal))
     }
 
@@ -333,7 +339,7 @@ impl Tasks {
     }
 }
 
-async fn head_of(mirror: &Mirror, task: &TaskRecord) -> Result<ObjectId, Problem> {
+pub(super) async fn head_of(mirror: &Mirror, task: &TaskRecord) -> Result<ObjectId, Problem> {
     let found = mirror.resolve_branch(task.branch().as_str()).await.map_err(|error| unreadable(&error))?;
     found.ok_or_else(|| Refusal::NoBranch.into())
 }

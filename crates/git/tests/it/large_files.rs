@@ -89,6 +89,7 @@ async fn a_branch_that_names_another_server_gets_its_files_from_the_right_one() 
         from: taken.head.clone(),
         to: merge.parse().expect("an id"),
         base: fresh.parse().expect("an id"),
+        committed: vec![],
         note: serde_json::Value::Null,
     };
     worktree.land(&landing).await.expect("it lands");

@@ -1,10 +1,11 @@
 //! The end of a run: one commit with the content of the worktree, whatever the agent did to `HEAD`. The tests use the real git on
 //! temporary repositories, without the user's configuration.
 
-use git::{CommitMessage, RunTrailers, Signature, SnapshotError, SnapshotRequest, Worktree};
+use git::{CommitMessage, Decision, Makers, RunTrailers, Signature, SnapshotError, SnapshotRequest, Worktree};
+use model::commit::Choices;
 use testkit::upstream::Upstream;
 
-use crate::support::{Bench, committed, snapshot, try_snapshot, write};
+use crate::support::{Bench, committed, omitted, snapshot, try_snapshot, write};
 
 /// Returns the output of `git status` in one line.
 fn status(bench: &Bench, worktree: &Worktree) -> String {
@@ -53,14 +54,27 @@ async fn the_commit_says_what_was_asked_what_was_answered_and_which_run_it_was()
     let worktree = bench.worktree("one").await;
     write(&worktree, "a.txt", "1\n");
     let trailers = RunTrailers { task_id: "t-1", run: "1", thread_id: Some("th-1") };
-    let message = CommitMessage { subject: "Fix it", body: "# Done\n\n- all", trailers };
+    let message = CommitMessage { subject: "Fix it", body: "# Done\n\n- all", trailers, people: &[] };
+    let people = ["Signed-off-by: Bot <bot@example.org>".to_owned()];
+    let message = CommitMessage { people: &people, ..message };
     let author = Signature { name: "Me".to_owned(), email: "me@example.org".to_owned() };
-    let commit =
-        worktree.snapshot(SnapshotRequest { message, author: &author }).await.expect("the worktree can be committed").commit;
+    let committer = Signature { name: "Bot".to_owned(), email: "bot@example.org".to_owned() };
+    let makers = Makers { author, committer, signing_key: None };
+    let (file, choices) = (omitted(&worktree, "1"), Choices::default());
+    let decision = Decision { file: Some(&file), choices: &choices };
+    let commit = worktree
+        .snapshot(SnapshotRequest { message, makers: &makers, decision })
+        .await
+        .expect("the worktree can be committed")
+        .commit;
     let format = "--format=%an <%ae>|%cn|%B";
     let commit = commit.expect("the worktree had changes to commit").to_string();
     let shown = bench.by_hand(bench.mirror.path(), &["show", "--no-patch", format, &commit]);
-    assert_eq!(shown, "Me <me@example.org>|Me|Fix it\n\n# Done\n\n- all\n\nTask-Id: t-1\nRun: 1\nThread-Id: th-1");
+    assert_eq!(
+        shown,
+        "Me <me@example.org>|Bot|Fix it\n\n# Done\n\n- all\n\nTask-Id: t-1\nRun: 1\nThread-Id: th-1\n\
+                       Signed-off-by: Bot <bot@example.org>"
+    );
     let read = bench.by_hand(bench.mirror.path(), &["show", "--no-patch", "--format=%(trailers:key=Run,valueonly)", &commit]);
     assert_eq!(read, "1");
 }

@@ -7,23 +7,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use git::Snapshot;
+use model::commit::Choices;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use testkit::upstream::Upstream;
 
-use crate::support::agent::Agent;
-use crate::support::{Bench, branch, committed, snapshot, write};
+use crate::support::agent::{Agent, Deed, both_with};
+use crate::support::{Bench, committed, write};
 
 /// A time limit that is far shorter than any of these traps would delay the commit.
 const SOON: Duration = Duration::from_mins(1);
 
-/// What an agent does: a function of its worktree and of a function that runs git.
-type Deed<'a> = &'a dyn Fn(&Path, &dyn Fn(&[&str]) -> String);
-
-fn fifo(path: &Path) {
+pub(crate) fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).expect("a fifo");
 }
 
-fn sparse(path: &Path, size: u64) {
+pub(crate) fn sparse(path: &Path, size: u64) {
     fs_err::File::options().create(true).append(true).open(path).expect("a file").set_len(size).expect("a sparse file");
 }
 
@@ -34,18 +32,9 @@ async fn bench() -> Bench {
     Bench::of(upstream).await
 }
 
-/// Does `deed` in two tasks and then ends their runs: one on the host, the other with the script that runs in a container.
+/// Does `deed` in two tasks, and checks that ending their runs does not take long.
 async fn both(bench: &Bench, name: &str, deed: Deed<'_>) -> [Snapshot; 2] {
-    let task = format!("host-{name}");
-    let worktree = bench.worktree(&task).await;
-    deed(worktree.path(), &|arguments| bench.by_hand(worktree.path(), arguments));
-    let on_host = tokio::time::timeout(SOON, snapshot(&worktree, "1")).await.expect("git does not block");
-    assert_eq!(bench.commit_of(&format!("refs/heads/{}", branch(&task))), on_host.head.to_string());
-
-    let agent = Agent::new(bench, &format!("contained-{name}")).await;
-    deed(agent.tree(), &|arguments| agent.git(arguments));
-    let contained = tokio::time::timeout(SOON, agent.end_run("1")).await.expect("git does not block");
-    [on_host, contained]
+    tokio::time::timeout(SOON, both_with(bench, name, &Choices::default(), deed)).await.expect("git does not block")
 }
 
 #[tokio::test]

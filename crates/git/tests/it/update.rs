@@ -32,7 +32,7 @@ async fn moved(bench: &Bench, worktree: &Worktree, strategy: UpdateStrategy) -> 
 fn landing(bench: &Bench, worktree: &Worktree, to: &ObjectId) -> Landing {
     let from = id(&bench.commit_of(worktree.branch()));
     let note = serde_json::json!({ "why": "a test" });
-    Landing { task: "one".to_owned(), from, to: to.clone(), base: id(&bench.commit_of("main")), note }
+    Landing { task: "one".to_owned(), from, to: to.clone(), base: id(&bench.commit_of("main")), committed: vec![], note }
 }
 
 fn read(worktree: &Worktree, path: &str) -> String {

@@ -193,6 +193,7 @@ mod tests {
             container: crate::container::ContainerSettings::default(),
             runs: crate::policy::RunPolicy::default(),
             forge: crate::forge::ForgeSettings::default(),
+            commits: crate::commit::CommitSettings::default(),
             sources: crate::sources::SourceSettings::default(),
             forge_token: None,
             created_at: Timestamp::UNIX_EPOCH,

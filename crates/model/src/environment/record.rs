@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::commit::CommitSettings;
 use crate::container::ContainerSettings;
 use crate::forge::ForgeSettings;
 use crate::ids::EnvironmentId;
@@ -68,6 +69,8 @@ pub struct EnvironmentRecord {
     pub runs: RunPolicy,
     /// The Git host settings that are not detected from the URL.
     pub forge: ForgeSettings,
+    /// What the commits of runs contain, and who makes them.
+    pub commits: CommitSettings,
     /// Which submodules are fetched without asking, in addition to those of the default branch.
     pub sources: SourceSettings,
     /// The token for the Git host, stored with the secrets.

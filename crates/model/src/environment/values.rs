@@ -97,6 +97,7 @@ mod tests {
             container: ContainerSettings::default(),
             runs: crate::policy::RunPolicy::default(),
             forge: crate::forge::ForgeSettings::default(),
+            commits: crate::commit::CommitSettings::default(),
             sources: crate::sources::SourceSettings::default(),
             forge_token: None,
             created_at: jiff::Timestamp::UNIX_EPOCH,

@@ -54,9 +54,12 @@ impl ErrorCode {
                 &["use only letters, digits and `_` in names, and do not use names that this program sets itself"]
             }
             Self::SecretRefused => &["use only letters, digits and `_` in names, and one line of text as the value"],
-            Self::ContainerRefused | Self::RunsRefused | Self::SourcesRefused | Self::BranchPatternRefused => {
-                &["see the settings reference for valid values"]
-            }
+            Self::ContainerRefused
+            | Self::RunsRefused
+            | Self::CommitsRefused
+            | Self::SourcesRefused
+            | Self::BranchPatternRefused => &["see the settings reference for valid values"],
+            Self::FilesRefused => &["list the files that can be committed with `codex-orchestrator task show`"],
             Self::LimitRefused => &["use a number from 1 to 200"],
             Self::CursorRefused => &["send `next_cursor` of the previous page unchanged"],
             Self::GroupRefused => &["use `needs_you`, `running`, `queued` or `done`"],

@@ -98,6 +98,10 @@ error_codes! {
         ContainerRefused "container_refused" [Unusable];
         /// A setting for the runs of a repository is invalid.
         RunsRefused "runs_refused" [Unusable];
+        /// A setting for the commits of a repository is invalid.
+        CommitsRefused "commits_refused" [Unusable];
+        /// The paths of the files to commit are invalid, or the worktree has no such changes.
+        FilesRefused "files_refused" [Unusable];
         /// A setting for submodules and large files is invalid.
         SourcesRefused "sources_refused" [Unusable];
         /// A pattern for trusted branches is invalid.

@@ -57,6 +57,8 @@ impl ErrorCode {
             Self::SecretRefused => "the secret `TOKEN` is shorter than 8 bytes and cannot be masked",
             Self::ContainerRefused => "invalid memory limit `some`",
             Self::RunsRefused => "invalid number of retries: 99",
+            Self::FilesRefused => "the worktree has no such new or changed files",
+            Self::CommitsRefused => "invalid name and email address `Ada`",
             Self::SourcesRefused => "too many trusted branches: at most 50 are accepted",
             Self::BranchPatternRefused => "invalid branch pattern `a b`",
             Self::LimitRefused => "the limit 500 is not between 1 and 200",

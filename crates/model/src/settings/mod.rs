@@ -58,6 +58,8 @@ pub enum Group {
     Container,
     /// How runs are started and retried.
     Runs,
+    /// What the commits of runs contain, and who makes them.
+    Commits,
     /// Which submodules are fetched.
     Submodules,
     /// Where pull requests are opened.
@@ -107,7 +109,8 @@ pub enum Required {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 6] = [Self::General, Self::Variables, Self::Container, Self::Runs, Self::Submodules, Self::GitHost];
+    pub const ALL: [Self; 7] =
+        [Self::General, Self::Variables, Self::Container, Self::Runs, Self::Commits, Self::Submodules, Self::GitHost];
 
     /// Returns the heading of the group.
     pub fn title(self) -> &'static str {
@@ -116,6 +119,7 @@ impl Group {
             Self::Variables => "Variables and secrets",
             Self::Container => "Container",
             Self::Runs => "Runs",
+            Self::Commits => "Commits",
             Self::Submodules => "Submodules",
             Self::GitHost => "Git host",
         }
@@ -128,6 +132,7 @@ impl Group {
             Self::Variables => "Changes apply from the next run on.",
             Self::Container => "These settings apply from the next run on, and only if the worker runs Codex in containers.",
             Self::Runs => "The model and the effort apply to new tasks. The other settings apply immediately.",
+            Self::Commits => "These settings apply to the commit that ends a run. The agent's own commits stay as they are.",
             Self::Submodules => {
                 "Submodules are fetched without asking if the default branch names their URL. For other URLs, a task asks first."
             }

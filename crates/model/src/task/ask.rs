@@ -5,9 +5,11 @@
 use jiff::Timestamp;
 
 use super::decision::{TaskDecision, TaskEffect, changed};
+use super::held::ignore;
 use super::question::{Answer, Question};
 use super::record::TaskRecord;
 use super::refusal::Refusal;
+use crate::decision::Decision;
 use crate::ids::Attempt;
 use crate::names::RepositoryUrl;
 use crate::run::RunPhase;
@@ -37,6 +39,12 @@ pub(super) fn ask(record: &mut TaskRecord, urls: Vec<RepositoryUrl>, now: Timest
 pub(super) fn answer(task: &TaskRecord, number: Option<u32>, answer: Answer, now: Timestamp) -> Result<TaskDecision, Refusal> {
     if task.removing {
         return Err(Refusal::Removing);
+    }
+    match answer {
+        Answer::Fetch | Answer::Skip => {}
+        Answer::Ignore => return ignore(task, number, now),
+        // The files are committed first. Recording that also closes the question.
+        Answer::Commit => return task.held(number).map(|_| Decision::keep(task.clone(), vec![])),
     }
     task.question(number)?;
     let mut record = task.clone();

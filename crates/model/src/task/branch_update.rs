@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::commit::PathText;
 use crate::ids::{ObjectId, RunNumber};
 
 /// How a branch is updated from its base branch.
@@ -37,6 +38,10 @@ pub struct Update {
     /// The tip of the branch after the update.
     #[schema(value_type = String)]
     pub to_head: ObjectId,
+    /// Files and folders that were committed after the run, because it had left them out or they were held. The base stays the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub committed: Vec<PathText>,
     /// When the branch was updated.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,

@@ -11,6 +11,7 @@ use super::publish::{PublicationEvent, published};
 use super::record::TaskRecord;
 use super::request::never_ran;
 use super::update::{UpdateEvent, updated};
+use crate::commit::HeldFiles;
 use crate::decision::Decision;
 use crate::ids::{Attempt, ObjectId, ThreadId};
 use crate::names::RepositoryUrl;
@@ -97,6 +98,8 @@ pub enum TaskEvent {
         attempt: Attempt,
         /// The result.
         end: Box<RunEnd>,
+        /// The files beyond the limits of the commit, if the commit was made.
+        held: Option<Vec<HeldFiles>>,
     },
     /// An event of an update of the branch.
     Update(UpdateEvent),
@@ -203,7 +206,10 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
         TaskEvent::KeeperGone { attempt } if fits(attempt) => {
             return Decision { effects: vec![TaskEffect::Finish { attempt }], ..nothing };
         }
-        TaskEvent::RunFinished { attempt, end: how } if fits(attempt) => end(&mut record, *how, policy, now),
+        TaskEvent::RunFinished { attempt, end: how, held } if fits(attempt) => {
+            held.into_iter().for_each(|held| record.hold(held, now));
+            end(&mut record, *how, policy, now)
+        }
         TaskEvent::RemovalLeft if record.removing && !active => {
             return Decision { effects: vec![TaskEffect::Vacate], ..nothing };
         }
@@ -303,7 +309,7 @@ mod tests {
         let gone = after(&running.record, TaskEvent::KeeperGone { attempt: FIRST });
         assert_eq!(gone.effects, vec![TaskEffect::Finish { attempt: FIRST }]);
         let end = Box::new(samples::success());
-        let ended = after(&gone.record, TaskEvent::RunFinished { attempt: FIRST, end });
+        let ended = after(&gone.record, TaskEvent::RunFinished { attempt: FIRST, end, held: None });
         assert_eq!((ended.record.status().as_str(), ended.effects), ("completed", vec![]));
     }
 
@@ -313,7 +319,7 @@ mod tests {
         task.runs[0].attempt = Attempt(5);
         for event in [
             TaskEvent::KeeperGone { attempt: Attempt(4) },
-            TaskEvent::RunFinished { attempt: Attempt(4), end: Box::new(samples::success()) },
+            TaskEvent::RunFinished { attempt: Attempt(4), end: Box::new(samples::success()), held: None },
             TaskEvent::PreparationFailed { attempt: Attempt(4), error: RunError::new(ErrorCode::WorktreeFailed, "y") },
         ] {
             assert_eq!(after(&task, event), Decision::keep(task.clone(), vec![]));
@@ -328,7 +334,7 @@ mod tests {
             TaskEvent::Dequeued { attempt },
             TaskEvent::KeeperGone { attempt },
             TaskEvent::Launched { attempt, started_at: samples::now() },
-            TaskEvent::RunFinished { attempt, end: Box::new(samples::success()) },
+            TaskEvent::RunFinished { attempt, end: Box::new(samples::success()), held: None },
             TaskEvent::RemovalLeft,
         ] {
             assert_eq!(after(&task, event), Decision::keep(task.clone(), vec![]));
@@ -407,7 +413,7 @@ mod tests {
     fn a_task_that_is_being_removed_goes_when_its_run_has_ended() {
         let mut task = samples::stopping();
         task.removing = true;
-        let decision = after(&task, TaskEvent::RunFinished { attempt: FIRST, end: Box::new(samples::success()) });
+        let decision = after(&task, TaskEvent::RunFinished { attempt: FIRST, end: Box::new(samples::success()), held: None });
         assert_eq!(decision.effects, vec![TaskEffect::Vacate]);
         assert_eq!(after(&decision.record, TaskEvent::RemovalLeft).effects, vec![TaskEffect::Vacate]);
     }

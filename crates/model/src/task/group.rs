@@ -11,7 +11,7 @@ use crate::publication::PullRequestState;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskGroup {
-    /// The task asks a question, failed, was interrupted, finished but has not been viewed, could not be published, or its pull
+    /// The task asks a question or holds files, failed, was interrupted, finished but has not been viewed, could not be published, or its pull
     /// request has failed checks, conflicts or requested changes.
     NeedsYou,
     /// A run is active, or the task is being removed.
@@ -54,8 +54,8 @@ impl TaskGroup {
     }
 }
 
-/// Returns whether a task that has ended needs attention: nobody has viewed it, its pull request has conflicts or failed checks,
-/// or a push failed.
+/// Returns whether a task that has ended needs attention: nobody has viewed it, files are held, its pull request has conflicts or
+/// failed checks, or a push failed.
 fn needs_somebody(task: &TaskRecord) -> bool {
     let publication = task.publication.as_deref();
     let pull_request = publication.and_then(|publication| publication.pull_request.as_ref());
@@ -65,7 +65,7 @@ fn needs_somebody(task: &TaskRecord) -> bool {
     });
     let merged = pull_request.is_some_and(|found| found.state == PullRequestState::Merged);
     let failed = publication.is_some_and(|publication| publication.error.is_some());
-    red || failed || (!merged && !task.is_seen())
+    red || failed || task.held.is_some() || (!merged && !task.is_seen())
 }
 
 #[cfg(test)]

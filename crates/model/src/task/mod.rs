@@ -7,6 +7,8 @@
 //! * `outbox`, `pending_notice`: notifications that are not sent yet.
 //! * `publish`: requests and events of a push or a pull request.
 //! * `question`, `ask`: questions that must be answered before a run can start.
+//! * `held`, `held_changes`: files beyond the limits of a commit, which wait for a decision.
+//! * `settled`: the result of a run and its commit.
 //! * `status`: the status of a task.
 //! * `summary`: the prompt of a new thread that replaces a thread whose session was lost.
 //! * `update`, `branch_update`: updates of the branch from its base branch.
@@ -19,6 +21,8 @@ mod branch_update;
 mod decide;
 mod decision;
 mod group;
+mod held;
+mod held_changes;
 mod next;
 mod outbox;
 mod pending_notice;
@@ -28,6 +32,7 @@ mod reconcile;
 mod record;
 mod refusal;
 mod request;
+mod settled;
 mod status;
 mod summary;
 mod update;
@@ -36,6 +41,7 @@ pub use branch_update::{Update, UpdateStrategy};
 pub use decide::{TaskEvent, begin, decide};
 pub use decision::{TaskDecision, TaskEffect};
 pub use group::TaskGroup;
+pub use held_changes::HeldChanges;
 pub use outbox::with_notice;
 pub use pending_notice::PendingNotice;
 pub use publish::PublicationEvent;

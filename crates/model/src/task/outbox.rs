@@ -29,7 +29,14 @@ fn news(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind, String)>
     if after.removing {
         return None;
     }
-    ended(before, after).or_else(|| needs_somebody(before, after))
+    holds(before, after).or_else(|| ended(before, after)).or_else(|| needs_somebody(before, after))
+}
+
+/// Returns the notification about files that the last run left, if they are new.
+fn holds(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind, String)> {
+    let held = after.held.as_ref().filter(|held| before.held.as_ref().is_none_or(|then| then.number != held.number))?;
+    let (files, number) = (if held.files == 1 { "1 file".to_owned() } else { format!("{} files", held.files) }, held.run.0);
+    Some((NoticeKind::NeedsYou, format!("Run {number} has ended. Decide whether to commit {files} beyond the limits.")))
 }
 
 /// Returns the notification for the end of the last run, or `None` if a user stopped the run.
@@ -97,6 +104,15 @@ mod tests {
         asking.question = Some(crate::task::Question { number: 2, urls, asked_at: samples::now() });
         assert_eq!(told(&samples::preparing(), &asking), Some(NoticeKind::NeedsYou));
         assert_eq!((told(&asking, &asking), told(&asking, &samples::queued())), (None, None));
+    }
+
+    #[test]
+    fn held_files_are_told_once() {
+        let mut holding = samples::completed();
+        let files = crate::commit::HeldFiles { path: crate::commit::PathText::new(b"a/"), files: 2, bytes: 1 };
+        holding.hold(vec![files], samples::now());
+        assert_eq!(told(&samples::running(), &holding), Some(NoticeKind::NeedsYou));
+        assert_eq!((told(&holding, &holding), told(&holding, &samples::completed())), (None, None));
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub enum Answer {
     Fetch,
     /// Start without the submodules. Their folders stay empty.
     Skip,
+    /// Commit the held files.
+    Commit,
+    /// Do not commit the held files, now and after later runs of the task.
+    Ignore,
 }
 
 impl Answer {
@@ -40,7 +44,9 @@ impl Answer {
         match text {
             "fetch" => Ok(Self::Fetch),
             "skip" => Ok(Self::Skip),
-            _ => Err(Problem::new(ErrorCode::AnswerRefused, "invalid answer; use `fetch` or `skip`")),
+            "commit" => Ok(Self::Commit),
+            "ignore" => Ok(Self::Ignore),
+            _ => Err(Problem::new(ErrorCode::AnswerRefused, "invalid answer; use `fetch` or `skip`, or `commit` or `ignore`")),
         }
     }
 }

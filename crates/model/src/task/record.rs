@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::branch_update::Update;
+use super::held_changes::HeldChanges;
 use super::pending_notice::PendingNotice;
 use super::question::Question;
 use super::status::TaskStatus;
 use crate::codex::Usage;
+use crate::commit::PathText;
 use crate::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use crate::image::{ImageFile, ImageName};
 use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
@@ -138,6 +140,10 @@ pub struct TaskRecord {
     pub question: Option<Question>,
     /// Submodule URLs that somebody decided not to fetch for this task.
     pub skipped_urls: Vec<RepositoryUrl>,
+    /// Files beyond the limits of a commit, which wait for a decision.
+    pub held: Option<Box<HeldChanges>>,
+    /// Files and folders that somebody decided not to commit.
+    pub ignored_paths: Vec<PathText>,
     /// The idempotency key of the request that created the task.
     pub idempotency_key: Option<String>,
     /// Fields that a different version wrote.
@@ -171,6 +177,8 @@ impl TaskRecord {
             notices_made: 0,
             question: None,
             skipped_urls: vec![],
+            held: None,
+            ignored_paths: vec![],
             idempotency_key: new.idempotency_key,
             extra: Map::new(),
         }

@@ -32,6 +32,8 @@ pub enum Refusal {
     Updating,
     /// The task has no open question.
     NoQuestion,
+    /// No files of the task are held.
+    NothingHeld,
     /// The open question is not the one that was answered.
     QuestionChanged,
 }
@@ -60,6 +62,10 @@ impl From<Refusal> for Problem {
             Refusal::NoQuestion => {
                 conflict(ErrorCode::NoQuestion, "this task has no open question: it was answered, or the run was stopped")
             }
+            Refusal::NothingHeld => conflict(
+                ErrorCode::NoQuestion,
+                "no files of this task are held: somebody has decided about them, or they were deleted",
+            ),
             Refusal::QuestionChanged => conflict(ErrorCode::QuestionChanged, "this task now asks a different question")
                 .hint("read the new question with `codex-orchestrator task show`, then answer it"),
             Refusal::BranchMoved => {

@@ -268,6 +268,7 @@ pub(super) fn never_ran(now: Timestamp) -> RunEnd {
         last_message: None,
         notes: vec![],
         changes: None,
+        omitted: vec![],
     }
 }
 

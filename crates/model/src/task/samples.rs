@@ -84,6 +84,7 @@ pub(crate) fn success() -> RunEnd {
         usage_total: Some(Usage::default()),
         last_message: Some("done".to_owned()),
         changes: None,
+        omitted: vec![],
         notes: vec!["a note".to_owned()],
     }
 }

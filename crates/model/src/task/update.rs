@@ -67,6 +67,7 @@ impl TaskRecord {
     pub(super) fn note_update(&mut self, update: Update) {
         if self.updates.last() != Some(&update) {
             self.base_sha = Some(update.to_base.clone());
+            self.release(&update.committed);
             self.updates.push(update);
         }
     }
@@ -141,6 +142,7 @@ mod tests {
         Update {
             after_run: RunNumber(after_run),
             strategy: UpdateStrategy::Rebase,
+            committed: vec![],
             from_base: samples::sha(from.0),
             from_head: samples::sha(from.1),
             to_base: samples::sha(to.0),

@@ -80,13 +80,14 @@ fn task(turns: &[(String, String)]) -> TaskRecord {
             last_message: Some(answer.clone()),
             notes: vec![],
             changes: None,
+            omitted: vec![],
         };
         let events = [
             TaskEvent::Dequeued { attempt },
             TaskEvent::Launched { attempt, started_at: now() },
             TaskEvent::ThreadStarted { attempt, thread_id },
             TaskEvent::TurnStarted { attempt },
-            TaskEvent::RunFinished { attempt, end: Box::new(end) },
+            TaskEvent::RunFinished { attempt, end: Box::new(end), held: None },
         ];
         for event in events {
             task = decide(&task, event, &policy, now()).record;

@@ -245,6 +245,7 @@ pub(crate) fn ended(n: u128, outcome: RunOutcome) -> [TaskRecord; 2] {
         usage_total: None,
         last_message: Some("The secret result".to_owned()),
         changes: None,
+        omitted: vec![],
         notes: vec![],
     }));
     [before, after]

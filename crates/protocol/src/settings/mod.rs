@@ -9,6 +9,7 @@ mod reference;
 use std::ops::Deref;
 use std::sync::LazyLock;
 
+use model::commit::{self, CommitSettings, EditCommits};
 use model::container::{self, ContainerSettings, EditContainer};
 use model::forge::{self, EditForge, ForgeSettings};
 use model::policy::{self, EditRunPolicy, RunPolicy};
@@ -33,6 +34,7 @@ enum Access {
     General(&'static Row<EnvironmentView, EditEnvironment>),
     Container(&'static Row<ContainerSettings, EditContainer>),
     Runs(&'static Row<RunPolicy, EditRunPolicy>),
+    Commits(&'static Row<CommitSettings, EditCommits>),
     Sources(&'static Row<SourceSettings, EditSources>),
     Forge(&'static Row<ForgeSettings, EditForge>),
 }
@@ -56,6 +58,7 @@ impl Setting {
             Access::General(row) => (row.current)(view),
             Access::Container(row) => (row.current)(&view.container),
             Access::Runs(row) => (row.current)(&view.runs),
+            Access::Commits(row) => (row.current)(&view.commits),
             Access::Sources(row) => (row.current)(&view.sources),
             Access::Forge(row) => (row.current)(&view.forge),
         }
@@ -70,6 +73,7 @@ impl Setting {
             Access::General(row) => (row.change)(edit, self.key, values),
             Access::Container(row) => (row.change)(edit.container.get_or_insert_default(), self.key, values),
             Access::Runs(row) => (row.change)(edit.runs.get_or_insert_default(), self.key, values),
+            Access::Commits(row) => (row.change)(edit.commits.get_or_insert_default(), self.key, values),
             Access::Sources(row) => (row.change)(edit.sources.get_or_insert_default(), self.key, values),
             Access::Forge(row) => (row.change)(edit.forge.get_or_insert_default(), self.key, values),
         }
@@ -80,10 +84,11 @@ static ALL: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let general = general::SETTINGS.iter().map(|row| Setting::new(&row.description, Access::General(row)));
     let container = container::SETTINGS.iter().map(|row| Setting::new(&row.description, Access::Container(row)));
     let runs = policy::SETTINGS.iter().map(|row| Setting::new(&row.description, Access::Runs(row)));
+    let commits = commit::SETTINGS.iter().map(|row| Setting::new(&row.description, Access::Commits(row)));
     let sources = sources::SETTINGS.iter().map(|row| Setting::new(&row.description, Access::Sources(row)));
     let forge = forge::SETTINGS.iter().map(|row| Setting::new(&row.description, Access::Forge(row)));
     let tokens = general::TOKENS.iter().map(|row| Setting::new(&row.description, Access::General(row)));
-    let every: Vec<_> = general.chain(container).chain(runs).chain(sources).chain(forge).chain(tokens).collect();
+    let every: Vec<_> = general.chain(container).chain(runs).chain(commits).chain(sources).chain(forge).chain(tokens).collect();
     Group::ALL.into_iter().flat_map(|group| every.iter().copied().filter(move |setting| setting.group == group)).collect()
 });
 
@@ -119,6 +124,7 @@ pub fn create(repo_url: String, edit: EditEnvironment) -> CreateEnvironment {
         container: edit.container,
         runs: edit.runs,
         forge: edit.forge,
+        commits: edit.commits,
         sources: edit.sources,
     }
 }

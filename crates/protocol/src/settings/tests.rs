@@ -37,6 +37,14 @@ const SAMPLES: &[(&str, &[&str])] = &[
     ("resume_interrupted", &["off"]),
     ("model", &["gpt-5.5"]),
     ("effort", &["high"]),
+    ("max_new_files", &["500"]),
+    ("max_commit_mb", &["50"]),
+    ("max_file_mb", &["5"]),
+    ("author", &["Ada Lovelace <ada@example.org>"]),
+    ("committer", &["Bot <bot@example.org>"]),
+    ("sign_off", &["on"]),
+    ("co_author", &["Codex <codex@example.org>"]),
+    ("signing_key", &["/home/me/.ssh/id_ed25519"]),
     ("trusted_branches", &["release/*"]),
     ("allowed_urls", &["https://example.com/owner/library.git"]),
     ("forge_kind", &["forgejo"]),
@@ -53,6 +61,7 @@ fn edited(view: &EnvironmentView, edit: EditEnvironment) -> EnvironmentView {
     let mut edited = view.clone();
     edited.container = edited.container.edited(&edit.container.unwrap_or_default()).expect("the settings are valid");
     edited.runs = edited.runs.edited(&edit.runs.unwrap_or_default()).expect("the settings are valid");
+    edited.commits = edited.commits.edited(&edit.commits.unwrap_or_default()).expect("the settings are valid");
     edited.sources = edited.sources.edited(&edit.sources.unwrap_or_default()).expect("the settings are valid");
     edited.forge = edited.forge.edited(&edit.forge.unwrap_or_default()).expect("the settings are valid");
     serde_json::from_value(serde_json::to_value(edited).expect("a view can be serialized")).expect("the view is valid")
@@ -175,12 +184,15 @@ fn the_json_of_every_setting_is_stable() {
         "runs": { "paused": true, "max_parallel_runs": 3, "retries": 2, "resume_interrupted": false, "model": "gpt-5.5",
                   "effort": "high" },
         "forge": { "kind": "forgejo", "project": "me/app", "api_url": "https://git.example/api/v1" },
+        "commits": { "max_new_files": 500, "max_commit_mb": 50, "max_file_mb": 5, "author": "Ada Lovelace <ada@example.org>",
+                     "committer": "Bot <bot@example.org>", "sign_off": true, "co_author": "Codex <codex@example.org>",
+                     "signing_key": "/home/me/.ssh/id_ed25519" },
         "sources": { "trusted_branches": ["release/*"], "allowed_urls": ["https://example.com/owner/library.git"] },
     });
     assert_eq!(serde_json::to_value(&edit).expect("an edit can be serialized"), json);
     let view = edited(&view(), edit);
     assert_eq!(
-        json!({ "container": view.container, "runs": view.runs, "forge": view.forge, "sources": view.sources }),
-        json!({ "container": json["container"], "runs": json["runs"], "forge": json["forge"], "sources": json["sources"] }),
+        json!({ "container": view.container, "runs": view.runs, "commits": view.commits, "forge": view.forge, "sources": view.sources }),
+        json!({ "container": json["container"], "runs": json["runs"], "commits": json["commits"], "forge": json["forge"], "sources": json["sources"] }),
     );
 }

@@ -64,6 +64,21 @@ impl RunFiles {
         self.with(".message")
     }
 
+    /// What the commit of the run omits. The commit may be repeated, so this is decided once.
+    pub fn omitted(&self) -> PathBuf {
+        self.with(".omitted.json")
+    }
+
+    /// What the commit of the run omits if it contains none of the agent's own commits.
+    pub fn omitted_from_files(&self) -> PathBuf {
+        self.with(".omitted-from-files.json")
+    }
+
+    /// The paths that the container leaves out of the commit.
+    pub fn leave_out(&self) -> PathBuf {
+        self.with(".leave-out")
+    }
+
     /// A lock that the keeper holds while it lives.
     pub fn lock(&self) -> PathBuf {
         self.with(".lock")

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use durable::blocking;
-use git::{Signature, TwinError, TwinSpec, Worktree};
+use git::{Makers, Signature, TwinError, TwinSpec, Worktree};
 use model::ErrorCode;
 use model::run::RunError;
 use process::Redactor;
@@ -44,10 +44,21 @@ impl LocalRunner {
         self.renew_agent_repository(spec, worktree).await.map_err(|error| failed(&error))?;
         let home = Arc::clone(&self.home);
         blocking(move || home.make_container_folders(task)).await.map_err(|error| failed(&error))?;
-        if !is_new && self.is_behind(spec).await.map_err(|error| failed(&error))? {
+        let is_replaced = worktree.replaced_by_signing().await.map_err(|error| failed(&error))?.is_some();
+        if !is_new && (is_replaced || self.is_behind(spec).await.map_err(|error| failed(&error))?) {
             // Otherwise the agent would see the changes in between as uncommitted.
             let container = &spec.sandbox.container().cloned().unwrap_or_default();
-            let request = BringOut { spec, container, worktree, mode: HarvestMode::Sync, message: "", redactor, cancel };
+            let request = BringOut {
+                spec,
+                container,
+                worktree,
+                mode: HarvestMode::Sync,
+                message: "",
+                makers: &Makers::default(),
+                decision: None,
+                redactor,
+                cancel,
+            };
             if let Err(error) = self.bring_out(&request).await {
                 tracing::warn!(%task, %error, "could not update the agent's branch to the task's branch");
             }

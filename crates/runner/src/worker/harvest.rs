@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::Config;
+use git::{Decision, Makers};
+use model::commit::Limits;
 use model::container::ImageUsage;
 use model::ids::ObjectId;
 use process::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stderr, Stdin, Stdout, Tool};
@@ -29,6 +31,9 @@ const UNUSABLE: [i32; 4] = [4, 5, 6, 8];
 
 /// The exit code of an export that finds more in the worktree than a commit may contain.
 const TOO_MUCH: i32 = 7;
+
+/// The exit code of an export that has listed the new files, because the host must decide which of them to omit.
+const UNDECIDED: i32 = 9;
 
 /// The time limit of a build, which downloads packages over networks that may be slow.
 const BUILD_LIMIT: Duration = Duration::from_mins(30);
@@ -84,6 +89,8 @@ pub(crate) struct Harvest<'a> {
     pub branch: &'a str,
     /// The tip of the branch in the mirror.
     pub since: &'a ObjectId,
+    /// The commit that the host replaced with a signed copy.
+    pub replaced: Option<ObjectId>,
     /// The file with the commit message.
     pub message: &'a Path,
     /// The image, or `None` for the default image.
@@ -92,6 +99,21 @@ pub(crate) struct Harvest<'a> {
     pub submodules: Vec<String>,
     /// The labels of the container, as `name=value`.
     pub labels: Vec<String>,
+    /// The author and the committer of the commit.
+    pub makers: &'a Makers,
+    /// What the commit omits, and the file with the list for the container.
+    pub omission: Omission<'a>,
+}
+
+/// What an exported commit omits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Omission<'a> {
+    /// Nothing, because nothing is committed.
+    Nothing,
+    /// This is decided once the container has listed the new files, if that is necessary.
+    Open(&'a Decision<'a>),
+    /// The paths in this file.
+    Listed(&'a Path),
 }
 
 /// A request to build a repository's own image.
@@ -115,6 +137,9 @@ pub(crate) enum HarvestError {
     /// The worktree contains more than a commit may contain.
     #[error("{0}")]
     TooMuch(String),
+    /// The container has listed the new files, and what the commit omits must be decided.
+    #[error("what the commit omits is not decided")]
+    Undecided,
     /// The export could not be started, or did not finish.
     #[error(transparent)]
     Program(#[from] RunProgramError),
@@ -129,7 +154,7 @@ impl HarvestError {
         use std::os::unix::process::ExitStatusExt as _;
         match self {
             Self::Program(RunProgramError::Failed { status, .. }) => status.signal().is_some() || status.code() == Some(KILLED),
-            Self::Program(_) | Self::Unusable(_) | Self::TooMuch(_) => false,
+            Self::Program(_) | Self::Unusable(_) | Self::TooMuch(_) | Self::Undecided => false,
         }
     }
 }
@@ -167,6 +192,20 @@ impl Housekeeping {
         let command = command.args(harvest.image.iter().flat_map(|image| ["--image", image]));
         let command = command.args(harvest.submodules.iter().flat_map(|path| ["--submodule", path]));
         let command = command.args(harvest.labels.iter().flat_map(|label| ["--label", label]));
+        let command = command.args(harvest.replaced.iter().flat_map(|commit| ["--replaced", commit.as_str()]));
+        let Makers { author, committer, signing_key: _ } = harvest.makers;
+        let command = command.args(["--author-name", &author.name, "--author-email", &author.email]);
+        let command = command.args(["--committer-name", &committer.name, "--committer-email", &committer.email]);
+        let command = match harvest.omission {
+            Omission::Nothing => command,
+            Omission::Listed(file) => command.arg("--leave-out").arg(file),
+            Omission::Open(decision) => {
+                let Limits { files, bytes, file_bytes } = decision.choices.limits;
+                let command = if decision.has_choices() { command.args(["--ask", "always"]) } else { command };
+                let command = command.args(["--max-new-files", &files.to_string(), "--max-bytes", &bytes.to_string()]);
+                command.args(["--max-file-bytes", &file_bytes.to_string()])
+            }
+        };
         match command.deadline(HARVEST_LIMIT).cancel(cancel).run_ok().await {
             Ok(_) => Ok(()),
             Err(RunProgramError::Failed { status, stderr_tail, .. })
@@ -177,6 +216,7 @@ impl Housekeeping {
             Err(RunProgramError::Failed { status, stderr_tail, .. }) if status.code() == Some(TOO_MUCH) => {
                 Err(HarvestError::TooMuch(stderr_tail.trim_end().to_owned()))
             }
+            Err(RunProgramError::Failed { status, .. }) if status.code() == Some(UNDECIDED) => Err(HarvestError::Undecided),
             Err(error) => Err(error.into()),
         }
     }
@@ -252,6 +292,7 @@ pub fn emptied(folder: PathBuf) -> std::io::Result<PathBuf> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use model::commit::{Choices, PathText};
     use model::ids::TaskId;
     use store::Layout;
 
@@ -293,16 +334,20 @@ mod tests {
             out: Path::new("/o"),
             branch: "codex/x",
             since: &since,
+            replaced: None,
             message: Path::new("/msg"),
             image: Some("mine:1"),
             submodules: vec!["libs/x".to_owned()],
             labels: vec!["home=/h".to_owned(), "task=x".to_owned()],
+            makers: &Makers::default(),
+            omission: Omission::Listed(Path::new("/omitted")),
         };
         housekeeping(folder.path(), "").harvest(&harvest, CancellationToken::new()).await.expect("it works");
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let expected = format!(
             "codex-docker harvest --mode content --worktree /w --git-dir /h/tasks/{ID}/agent.git --out /o --sessions /h/tasks/{ID}/sessions --message /msg \
-             --branch codex/x --since {since} --owner {uid}:{gid} --objects /m/objects --image mine:1 --submodule libs/x --label home=/h --label task=x "
+             --branch codex/x --since {since} --owner {uid}:{gid} --objects /m/objects --image mine:1 --submodule libs/x --label home=/h --label task=x \
+             --author-name Codex --author-email codex@localhost --committer-name Codex --committer-email codex@localhost --leave-out /omitted "
         );
         assert_eq!(told(folder.path()), expected);
         let names = fs_err::read_to_string(folder.path().join("names")).expect("written");
@@ -316,6 +361,8 @@ mod tests {
         let since = "1".repeat(40).parse().expect("the object ID is valid");
         let folders = ContainerFolders::new(&Layout::new("/h"), task, Path::new("/m"));
         let path = Path::new("/x");
+        let choices = Choices { ignore: vec![PathText::new(b"a")], ..Choices::default() };
+        let decision = Decision { file: Some(path), choices: &choices };
         let harvest = Harvest {
             mode: HarvestMode::Work,
             folders: &folders,
@@ -323,10 +370,13 @@ mod tests {
             out: path,
             branch: "b",
             since: &since,
+            replaced: None,
             message: path,
             image: None,
             submodules: vec![],
             labels: vec![],
+            makers: &Makers::default(),
+            omission: Omission::Open(&decision),
         };
         for code in [4, 5, 6, 8] {
             let script = format!("echo 'harvest: it is a file' >&2; exit {code}");
@@ -336,6 +386,10 @@ mod tests {
         let harvested =
             housekeeping(folder.path(), "echo '9 new files' >&2; exit 7").harvest(&harvest, CancellationToken::new()).await;
         assert!(matches!(&harvested, Err(HarvestError::TooMuch(why)) if why == "9 new files"), "{harvested:?}");
+        let undecided = housekeeping(folder.path(), "exit 9").harvest(&harvest, CancellationToken::new()).await;
+        assert!(matches!(undecided, Err(HarvestError::Undecided)), "{undecided:?}");
+        let limits = "--ask always --max-new-files 500000 --max-bytes 1006632960 --max-file-bytes 536870912 ";
+        assert!(told(folder.path()).ends_with(limits), "{}", told(folder.path()));
         let away = housekeeping(folder.path(), "exit 125").harvest(&harvest, CancellationToken::new()).await;
         assert!(matches!(away, Err(HarvestError::Program(_))), "{away:?}");
     }

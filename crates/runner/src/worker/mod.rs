@@ -22,7 +22,7 @@ pub use check::check;
 pub(crate) use check::{ContainerChecks, told};
 pub(crate) use container::{LOGIN_FOLDER, home_label, task_labels};
 pub use find::{Worker, WorkerProblem};
-pub(crate) use harvest::{Harvest, HarvestError, HarvestMode, Housekeeping};
+pub(crate) use harvest::{Harvest, HarvestError, HarvestMode, Housekeeping, Omission};
 pub use harvest::{emptied, own_image};
 pub use kind::LoginCommand;
 pub(crate) use kind::{ImageRequest, PrepareRequest, Site, image_of};

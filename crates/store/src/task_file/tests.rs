@@ -55,6 +55,7 @@ fn ended(outcome: RunOutcome) -> TaskRecord {
         usage_total: Some(model::codex::Usage::default()),
         last_message: Some("done".to_owned()),
         changes: None,
+        omitted: vec![],
         notes: vec!["a note".to_owned()],
     })));
     task.base_sha = Some("a".repeat(40).parse().expect("the ID is valid"));
@@ -121,11 +122,17 @@ fn a_file_with_every_optional_field_is_read_and_written_unchanged() {
         }],
         "question": { "number": 2, "urls": ["https://example.com/a.git"], "asked_at": "2026-01-02T03:10:00Z" },
         "skipped_urls": ["https://example.com/b.git"],
+        "held": {
+            "number": 4, "run": 1, "files": 2, "bytes": 9, "paths": [{ "path": "junk/", "files": 2, "bytes": 9 }],
+            "asked_at": "2026-01-02T03:12:00Z",
+        },
+        "ignored_paths": ["\"caf\\351\""],
     });
     let run = json!({
         "resumes": "00000000-0000-0000-0000-000000000005", "lost_thread": "00000000-0000-0000-0000-000000000006",
         "priority": "low", "idempotency_key": "r", "cause": "follow_up", "not_before": "2026-01-02T03:11:00Z",
         "changes": { "files": 1, "additions": 2, "deletions": 3 }, "attempt": 4,
+        "omitted": [{ "path": ".venv/", "reason": "virtual_environment", "files": 3, "bytes": 7 }],
     });
     let merge = |into: &mut Value, from: Value| {
         for (name, field) in from.as_object().expect("an object") {

@@ -64,6 +64,7 @@ pub(crate) fn environment(n: u128) -> EnvironmentRecord {
         container: ContainerSettings::default(),
         runs: model::policy::RunPolicy::default(),
         forge: model::forge::ForgeSettings::default(),
+        commits: model::commit::CommitSettings::default(),
         sources: model::sources::SourceSettings::default(),
         forge_token: Some(Secret::new("hunter3")),
         created_at: time(1),

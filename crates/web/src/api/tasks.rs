@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::Changes;
 use model::diff::Diff;
-use protocol::{AnswerTask, CreateTask, DiffFormat, DiffQuery, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
+use protocol::{AnswerTask, CommitFiles, CreateTask, DiffFormat, DiffQuery, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
 
 use super::operation::{BadBody, BadQuery, IdempotencyHeader, NotThere, Refused, TaskPath};
 use crate::caller::AsUser;
@@ -122,7 +122,8 @@ pub(crate) async fn retry(
 /// Answer the question of a task
 ///
 /// A task asks before its run starts if its branch has submodules from URLs that are not trusted yet. `fetch` trusts them for all tasks of
-/// the repository, and `skip` leaves them empty.
+/// the repository, and `skip` leaves them empty. A task with held files asks whether to `commit` or `ignore` them. Ignored files stay in
+/// the worktree and are not committed by later runs.
 #[utoipa::path(post, path = "/tasks/{task_id}/answer", operation_id = "answer_task", tag = "tasks",
     params(TaskPath),
     request_body = AnswerTask,
@@ -137,6 +138,29 @@ pub(crate) async fn answer(
     JsonBody(asked): JsonBody<AnswerTask>,
 ) -> Result<Json<TaskView>, ProblemResponse> {
     Ok(Json(user.answer_task(&id, &asked).await?))
+}
+
+/// Commit files of a task
+///
+/// Commits files and folders of the task's worktree that a run omitted, that are ignored, or that are held. Not possible while a run is
+/// active.
+#[utoipa::path(post, path = "/tasks/{task_id}/commit", operation_id = "commit_files", tag = "tasks",
+    params(TaskPath),
+    request_body = CommitFiles,
+    responses(
+        (status = 200, description = "The changed task", body = TaskView),
+        (status = 409, description = "A run is active, or the branch cannot be moved", body = ProblemView,
+            content_type = "application/problem+json"),
+        (status = 422, description = "A path is invalid, or there is nothing to commit", body = ProblemView,
+            content_type = "application/problem+json"),
+        Refused, NotThere, BadBody,
+    ))]
+pub(crate) async fn commit_files(
+    AsUser(user): AsUser,
+    PathOf(id): PathOf<String>,
+    JsonBody(asked): JsonBody<CommitFiles>,
+) -> Result<Json<TaskView>, ProblemResponse> {
+    Ok(Json(user.commit_files(&id, &asked).await?))
 }
 
 /// Stop a task

@@ -80,6 +80,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/tasks/{id}/continue", post(task::go_on))
         .route("/tasks/{id}/retry", post(task::retry))
         .route("/tasks/{id}/answer", post(question::answer))
+        .route("/tasks/{id}/commit", post(question::commit_files))
         .route("/tasks/{id}/follow-ups/{number}", post(task::edit).layer(texts))
         .route("/tasks/{id}/follow-ups/{number}/remove", post(task::forget))
         .route("/tasks/{id}/archive", post(task::archive))

@@ -253,6 +253,8 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
                 " · " code { (meta.branch) }
             }
             (question::question(view, signed))
+            (question::held(view, signed))
+            (question::omitted(view, signed))
             (steps::steps(view))
             @for (n, follow_up) in meta.follow_ups.iter().enumerate() {
                 div.to-come {

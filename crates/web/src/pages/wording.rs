@@ -59,6 +59,23 @@ fn active(status: &str, more: &Value) -> Value {
 }
 
 #[test]
+fn held_and_omitted_files_are_listed_with_what_can_be_done() {
+    let paths =
+        json!([{ "path": "junk/", "files": 6321, "bytes": 12_000_000 }, { "path": "one\u{202e}.bin", "files": 1, "bytes": 9 }]);
+    let held =
+        json!({ "number": 3, "run": 1, "files": 6322, "bytes": 12_000_009, "paths": paths, "asked_at": "2026-01-02T03:04:05Z" });
+    let omitted = json!([{ "path": ".venv/", "reason": "virtual_environment", "files": 15, "bytes": 1_200_000 }]);
+    let of_run = json!({ "finished_at": "2026-01-02T03:05:05Z", "omitted": omitted });
+    let both = shown("held and omitted", &json!({ "held": held, "group": "needs_you" }), &of_run);
+    let update = json!({
+        "after_run": 1, "strategy": "merge", "from_base": "a".repeat(40), "to_base": "a".repeat(40), "from_head": "b".repeat(40),
+        "to_head": "c".repeat(40), "committed": [".venv/"], "at": "2026-01-02T03:06:05Z",
+    });
+    let committed = shown("committed later", &json!({ "updates": [update] }), &of_run);
+    insta::assert_snapshot!("held_and_omitted", both + &committed);
+}
+
+#[test]
 fn a_task_that_waits_names_its_place_and_the_reason() {
     let hold = json!({ "code": "disk_low", "detail": "2.0 GiB of disk space are free", "hints": ["free some space"] });
     let mut all = String::new();

@@ -106,7 +106,7 @@ impl FakeRunner {
         };
         let path = self.call(export).await?;
         let large_files = path.join("lfs");
-        Ok(Exported::Bundle(ExportFolder { path, large_files, aside: None }))
+        Ok(Exported::Bundle(ExportFolder { path, large_files, aside: None, selection: model::commit::Selection::default() }))
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use git::{ImportError, ImportRequest, RunTrailers, Signature, Snapshot, TwinSpec, Worktree};
+use git::{Decision, ImportError, ImportRequest, Makers, RunTrailers, Signature, Snapshot, TwinSpec, Worktree};
 use model::bundle::HarvestReport;
+use model::commit::{Choices, Limits};
 use model::ids::ObjectId;
 use process::{CommandSpec, Stdout, Tool};
 
@@ -23,6 +24,8 @@ pub(crate) struct Agent<'b> {
     pub(crate) worktree: Worktree,
     pub(crate) twin: PathBuf,
     pub(crate) out: PathBuf,
+    /// The author, the committer and the key of the commits that end its runs.
+    pub(crate) makers: Makers,
 }
 
 /// The result of an export: its exit code and its output.
@@ -41,6 +44,7 @@ impl<'b> Agent<'b> {
             worktree,
             twin: bench.path(&format!("tasks/{task}/agent.git")),
             out: bench.path(&format!("tasks/{task}/out")),
+            makers: Makers::default(),
         };
         agent.ensure_twin().await;
         agent
@@ -121,13 +125,45 @@ impl<'b> Agent<'b> {
         self.bench.commit_of(&format!("refs/heads/codex/{}", self.task))
     }
 
-    /// Runs the export script with the usual environment variables and the ones in `more`.
+    /// Runs the export script with the usual environment variables and the ones in `more`. If the script asks what to leave out,
+    /// decides like the host and runs it again.
     pub(crate) async fn try_harvest(&self, run: &str, since: &str, more: &[(&str, &str)]) -> Harvested {
+        self.harvest_with(run, since, more, &Choices::default()).await
+    }
+
+    /// Runs the export script with limits and decisions of people.
+    pub(crate) async fn harvest_with(&self, run: &str, since: &str, more: &[(&str, &str)], choices: &Choices) -> Harvested {
+        let file = super::omitted(&self.worktree, run);
+        let decision = Decision { file: Some(&file), choices };
+        let list = self.bench.path(&format!("tasks/{}/leave-out", self.task));
+        if decision.stored().expect("readable").is_none() {
+            let Limits { files, bytes, file_bytes } = choices.limits;
+            let limits = [("FILES", files), ("BYTES", bytes), ("FILE_BYTES", file_bytes)];
+            let limits = limits.map(|(name, limit)| (format!("HARVEST_RUN_{name}"), limit.to_string()));
+            let mut environment: Vec<_> = limits.iter().map(|(name, limit)| (name.as_str(), limit.as_str())).collect();
+            environment.extend(decision.has_choices().then_some(("HARVEST_ASK", "always")));
+            environment.extend(more);
+            let ended = self.harvest_once(run, since, &environment).await;
+            if ended.code != Some(9) {
+                return ended;
+            }
+            decision.make_for_export(&self.out).expect("the list is valid");
+        }
+        let selection = decision.stored().expect("readable").expect("it was made");
+        std::fs::write(&list, selection.as_list()).expect("a file");
+        let list = list.display().to_string();
+        let environment: Vec<_> = more.iter().copied().chain([("HARVEST_LEAVE_OUT", list.as_str())]).collect();
+        self.harvest_once(run, since, &environment).await
+    }
+
+    async fn harvest_once(&self, run: &str, since: &str, more: &[(&str, &str)]) -> Harvested {
         std::fs::create_dir_all(&self.out).expect("a folder");
         let message = self.bench.path(&format!("tasks/{}/message", self.task));
         let text = format!("Do it\n\nDone.\n\nTask-Id: {}\nRun: {run}\n", self.worktree.branch());
         std::fs::write(&message, text).expect("a file");
         let base = base(self.bench.folder.path());
+        let makers = [("AUTHOR", &self.makers.author), ("COMMITTER", &self.makers.committer)];
+        let replaced = self.worktree.replaced_by_signing().await.expect("git answers");
         let shell = Tool::find("sh", &base).expect("a shell is part of every system");
         let command = CommandSpec::new(&shell, &base, "/").arg(HARVEST);
         let command = command
@@ -135,11 +171,13 @@ impl<'b> Agent<'b> {
             .env("HARVEST_GIT_DIR", &self.twin)
             .env("HARVEST_OUT", &self.out)
             .env("HARVEST_MESSAGE", &message)
+            .env("HARVEST_LEAVE_OUT", "/nowhere")
             .env("HARVEST_OBJECTS", self.objects())
             .env("HARVEST_BRANCH", self.worktree.branch())
             .env("HARVEST_SINCE", since)
-            .envs(["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_NAME"), "Codex")))
-            .envs(["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_EMAIL"), "codex@localhost")))
+            .envs(makers.map(|(who, by)| (format!("GIT_{who}_NAME"), &by.name)))
+            .envs(makers.map(|(who, by)| (format!("GIT_{who}_EMAIL"), &by.email)))
+            .envs(replaced.iter().map(|commit| ("HARVEST_REPLACED", commit.as_str())))
             .envs(more.iter().copied());
         let ended = command.stdout(Stdout::Capture { max: 1 << 20 }).deadline(super::PATIENCE).run().await.expect("it runs");
         assert_eq!(ended.text(), "", "the script prints nothing to stdout");
@@ -163,15 +201,30 @@ impl<'b> Agent<'b> {
         let since: ObjectId = since.parse().expect("an id");
         let trailers = RunTrailers { task_id: self.worktree.branch(), run, thread_id: None };
         let lfs_objects = &self.twin.join("lfs/objects");
-        self.worktree
-            .import(ImportRequest { out: &self.out, since: &since, trailers, limit_bytes: LIMIT_BYTES, lfs_objects })
-            .await
+        let (file, choices) = (super::omitted(&self.worktree, run), Choices::default());
+        let stored = Decision { file: Some(&file), choices: &choices }.stored().expect("readable");
+        let request = ImportRequest {
+            out: &self.out,
+            since: &since,
+            trailers,
+            limit_bytes: LIMIT_BYTES,
+            lfs_objects,
+            makers: &self.makers,
+            selection: &stored.unwrap_or_default(),
+        };
+        self.worktree.import(request).await
     }
 
     /// Ends a run: export and import.
     pub(crate) async fn end_run(&self, run: &str) -> Snapshot {
+        self.end_run_with(run, &Choices::default()).await
+    }
+
+    /// Ends a run with limits and decisions of people.
+    pub(crate) async fn end_run_with(&self, run: &str, choices: &Choices) -> Snapshot {
         let since = self.tip();
-        self.harvest_since(run, &since).await;
+        let ended = self.harvest_with(run, &since, &[], choices).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.said);
         let taken = self.try_import(run, &since).await.expect("the import succeeds");
         assert_eq!(self.tip(), taken.head.to_string());
         assert_eq!(
@@ -187,6 +240,23 @@ impl<'b> Agent<'b> {
     pub(crate) fn status(&self) -> (String, String) {
         (self.git(&["status", "--porcelain"]), self.bench.by_hand(self.tree(), &["status", "--porcelain"]))
     }
+}
+
+/// What an agent does: a function of its worktree and of a function that runs git.
+pub(crate) type Deed<'a> = &'a dyn Fn(&Path, &dyn Fn(&[&str]) -> String);
+
+/// Does `deed` in two tasks and then ends their runs: one on the host, the other with the script that runs in a container.
+pub(crate) async fn both_with(bench: &Bench, name: &str, choices: &Choices, deed: Deed<'_>) -> [Snapshot; 2] {
+    let task = format!("host-{name}");
+    let worktree = bench.worktree(&task).await;
+    deed(worktree.path(), &|arguments| bench.by_hand(worktree.path(), arguments));
+    let on_host = super::snapshot_with(&worktree, "1", choices).await.expect("the worktree can be committed");
+    assert_eq!(bench.commit_of(&format!("refs/heads/{}", super::branch(&task))), on_host.head.to_string());
+
+    let agent = Agent::new(bench, &format!("contained-{name}")).await;
+    deed(agent.tree(), &|arguments| agent.git(arguments));
+    let contained = agent.end_run_with("1", choices).await;
+    [on_host, contained]
 }
 
 /// Returns the bytes of an object ID, which tree objects contain instead of its hexadecimal form.

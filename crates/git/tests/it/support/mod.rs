@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use git::{
-    CloneError, CloneRequest, Cloned, CommitMessage, Git, Mirror, Progress, RunTrailers, Signature, Snapshot, SnapshotError,
-    SnapshotRequest, Worktree, WorktreeError, WorktreeSpec,
+    CloneError, CloneRequest, Cloned, CommitMessage, Decision, Git, Makers, Mirror, Progress, RunTrailers, Snapshot,
+    SnapshotError, SnapshotRequest, Worktree, WorktreeError, WorktreeSpec,
 };
+use model::commit::Choices;
 use model::ids::ObjectId;
 use model::submodule::Sources;
 use process::ProcessIdentity;
@@ -132,9 +133,30 @@ pub(crate) async fn clone(git: &Git, url: &str, into: &Path) -> Result<Cloned, C
 
 /// Commits a worktree, as happens at the end of run `run`.
 pub(crate) async fn try_snapshot(worktree: &Worktree, run: &str) -> Result<Snapshot, SnapshotError> {
+    snapshot_with(worktree, run, &Choices::default()).await
+}
+
+/// Commits a worktree with limits and decisions of people.
+pub(crate) async fn snapshot_with(worktree: &Worktree, run: &str, choices: &Choices) -> Result<Snapshot, SnapshotError> {
+    committing(worktree, run, choices, &Makers::default()).await
+}
+
+/// Commits a worktree as somebody, and maybe with a signature.
+pub(crate) async fn snapshot_by(worktree: &Worktree, run: &str, makers: &Makers) -> Result<Snapshot, SnapshotError> {
+    committing(worktree, run, &Choices::default(), makers).await
+}
+
+async fn committing(worktree: &Worktree, run: &str, choices: &Choices, makers: &Makers) -> Result<Snapshot, SnapshotError> {
     let trailers = RunTrailers { task_id: worktree.branch(), run, thread_id: None };
-    let message = CommitMessage { subject: "Do it", body: "Done.", trailers };
-    worktree.snapshot(SnapshotRequest { message, author: &Signature::default() }).await
+    let message = CommitMessage { subject: "Do it", body: "Done.", trailers, people: &[] };
+    let file = omitted(worktree, run);
+    let decision = Decision { file: Some(&file), choices };
+    worktree.snapshot(SnapshotRequest { message, makers, decision }).await
+}
+
+/// Returns the file with the decision about the commit of a run.
+pub(crate) fn omitted(worktree: &Worktree, run: &str) -> PathBuf {
+    worktree.path().with_file_name(format!("run-{run}.omitted.json"))
 }
 
 pub(crate) async fn snapshot(worktree: &Worktree, run: &str) -> Snapshot {

@@ -162,6 +162,7 @@ impl World {
         Update {
             after_run: self.task.last_run().number,
             strategy: UpdateStrategy::Rebase,
+            committed: vec![],
             from_head: self.task.head().cloned().unwrap_or(samples::sha('a')),
             from_base: base,
             to_base: samples::sha(if self.requests.is_multiple_of(2) { 'c' } else { 'd' }),
@@ -238,7 +239,7 @@ impl World {
                     _ => RunOutcome::Completed,
                 };
                 let end = Box::new(RunEnd { outcome, finished_at: self.now, ..samples::success() });
-                self.happen(&TaskEvent::RunFinished { attempt, end });
+                self.happen(&TaskEvent::RunFinished { attempt, end, held: None });
             }
             TaskEffect::Vacate => self.happen(&TaskEvent::Vacated),
             TaskEffect::CleanUp => assert!(self.is_removed, "only what is removed is cleaned up"),
@@ -317,7 +318,7 @@ impl World {
             2 => TaskEvent::PreparationFailed { attempt, error },
             3 => TaskEvent::Launched { attempt, started_at: self.now },
             4 => TaskEvent::ThreadStarted { attempt, thread_id: samples::thread(998) },
-            5 => TaskEvent::RunFinished { attempt, end: Box::new(samples::success()) },
+            5 => TaskEvent::RunFinished { attempt, end: Box::new(samples::success()), held: None },
             6 => TaskEvent::Asked { attempt, urls: vec![] },
             _ => TaskEvent::PreparationLost { attempt },
         };

@@ -194,6 +194,7 @@ fn environment(secret: Option<&str>) -> EnvironmentRecord {
         container: ContainerSettings::default(),
         runs: model::policy::RunPolicy::default(),
         forge: model::forge::ForgeSettings::default(),
+        commits: model::commit::CommitSettings::default(),
         sources: model::sources::SourceSettings::default(),
         forge_token: None,
         created_at: jiff::Timestamp::UNIX_EPOCH,
