@@ -71,7 +71,7 @@ impl CommitObject {
         bytes.extend_from_slice(lines.as_bytes());
         let header = bytes.len();
         bytes.extend_from_slice(&self.bytes[self.header..]);
-        Self { header, bytes, ..self.clone() }
+        Self { bytes, header, ..self.clone() }
     }
 
     /// Whether these are the author and the committer.

@@ -65,7 +65,7 @@ impl TrustedIndex<'_> {
         if let Some(stored) = decision.stored()? {
             return Ok(stored);
         }
-        if self.is_settled(decision, new, changed) {
+        if is_settled(decision, new, changed) {
             return Ok(Selection::default());
         }
         let inventory = self.inventory(new, changed, except).await?;
@@ -74,17 +74,6 @@ impl TrustedIndex<'_> {
             DecisionError::Inventory(error) => io::Error::other(error).into(),
             DecisionError::Files(error) => error.into(),
         })
-    }
-
-    /// Whether everything can be committed without a closer look.
-    fn is_settled(&self, decision: &Decision<'_>, new: &NewFiles, changed: &[Heavy]) -> bool {
-        let limits = decision.choices.limits;
-        let sizes = || new.files.iter().filter_map(|(_, size)| *size).chain(changed.iter().map(|heavy| heavy.size));
-        !decision.has_choices()
-            && new.files.len() as u64 <= limits.files.min(NEW_FILES_LIMIT)
-            && sizes().all(|size| size <= limits.file_bytes)
-            && sizes().fold(0_u64, u64::saturating_add) <= limits.bytes
-            && !new.files.iter().any(|(path, _)| is_marker(path) || is_stored(path))
     }
 
     async fn inventory(&self, new: &NewFiles, changed: &[Heavy], except: &[Vec<u8>]) -> Result<Inventory, SnapshotError> {
@@ -116,6 +105,17 @@ impl TrustedIndex<'_> {
         let command = self.command().args(["ls-files", "--others", "--exclude-standard", "-z"]).args(options).args(["--", "."]);
         command.args(except.iter().map(|path| as_path(&excluded(path)).as_os_str().to_owned()))
     }
+}
+
+/// Whether everything can be committed without a closer look.
+fn is_settled(decision: &Decision<'_>, new: &NewFiles, changed: &[Heavy]) -> bool {
+    let limits = decision.choices.limits;
+    let sizes = || new.files.iter().filter_map(|(_, size)| *size).chain(changed.iter().map(|heavy| heavy.size));
+    !decision.has_choices()
+        && new.files.len() as u64 <= limits.files.min(NEW_FILES_LIMIT)
+        && sizes().all(|size| size <= limits.file_bytes)
+        && sizes().fold(0_u64, u64::saturating_add) <= limits.bytes
+        && !new.files.iter().any(|(path, _)| is_marker(path) || is_stored(path))
 }
 
 fn is_marker(path: &[u8]) -> bool {

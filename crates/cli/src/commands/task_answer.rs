@@ -59,7 +59,9 @@ pub(crate) async fn commit(client: &Client, asked: &CommitArguments, format: Out
         return Ok(ExitCode::SUCCESS);
     }
     let committed = now.updates.last().map(|update| update.committed.as_slice()).unwrap_or_default();
-    committed.iter().for_each(|path| printer::line(format!("Committed {}", shown(path))));
+    for path in committed {
+        printer::line(format!("Committed {}", shown(path)));
+    }
     printer::remark(format!("see the changes: codex-orchestrator task diff {id}"));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,26 +1,20 @@
 //! Signatures of the commits that end runs, which git itself verifies. The agent never has the key.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use git::{CommitFilesRequest, Makers, Signature};
 use model::commit::{PathText, SigningKey};
+use process::{CommandSpec, Tool};
 
 use crate::support::agent::Agent;
-use crate::support::{Bench, snapshot_by, write};
-
-fn run(program: &str, arguments: &[&str], home: &Path) -> String {
-    let done =
-        Command::new(program).args(arguments).env("GNUPGHOME", home.join(".gnupg")).output().expect("the program is installed");
-    assert!(done.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8_lossy(&done.stdout).into_owned()
-}
+use crate::support::{Bench, base, snapshot_by, write};
 
 /// Creates an SSH key, and returns its path.
-fn ssh_key(bench: &Bench) -> PathBuf {
-    let path = bench.path("key");
-    let text = path.display().to_string();
-    run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "ada", "-f", &text], &bench.path(""));
+async fn ssh_key(bench: &Bench) -> PathBuf {
+    let (path, base) = (bench.path("key"), base(bench.folder.path()));
+    let program = Tool::find("ssh-keygen", &base).expect("OpenSSH is installed");
+    let command = CommandSpec::new(&program, &base, "/").args(["-q", "-t", "ed25519", "-N", "", "-C", "ada", "-f"]).arg(&path);
+    command.run_ok().await.expect("the key is created");
     path
 }
 
@@ -43,7 +37,7 @@ fn verify(bench: &Bench, key: &Path, commit: &str) -> String {
 #[tokio::test]
 async fn the_commit_of_a_run_on_the_host_is_signed_and_repeating_it_changes_nothing() {
     let bench = Bench::new().await;
-    let key = ssh_key(&bench);
+    let key = ssh_key(&bench).await;
     let worktree = bench.worktree("one").await;
     write(&worktree, "work.txt", "1\n");
     let taken = snapshot_by(&worktree, "1", &makers(&key)).await.expect("committed");
@@ -56,7 +50,7 @@ async fn the_commit_of_a_run_on_the_host_is_signed_and_repeating_it_changes_noth
 #[tokio::test]
 async fn the_commit_of_a_run_in_a_container_is_signed_on_the_host_and_the_next_run_builds_on_it() {
     let bench = Bench::new().await;
-    let key = ssh_key(&bench);
+    let key = ssh_key(&bench).await;
     let agent = Agent { makers: makers(&key), ..Agent::new(&bench, "one").await };
     agent.commit("own.txt", "1\n");
     agent.write("work.txt", "1\n");
@@ -83,7 +77,7 @@ async fn the_commit_of_a_run_in_a_container_is_signed_on_the_host_and_the_next_r
 #[tokio::test]
 async fn the_next_run_builds_on_the_signed_commit_even_if_the_agents_branch_was_not_moved() {
     let bench = Bench::new().await;
-    let key = ssh_key(&bench);
+    let key = ssh_key(&bench).await;
     let agent = Agent { makers: makers(&key), ..Agent::new(&bench, "one").await };
     let mut since = agent.tip();
     for run in ["1", "2", "3"] {
@@ -99,7 +93,7 @@ async fn the_next_run_builds_on_the_signed_commit_even_if_the_agents_branch_was_
 #[tokio::test]
 async fn an_agent_that_forges_the_trailers_of_its_run_gets_no_signature() {
     let bench = Bench::new().await;
-    let key = ssh_key(&bench);
+    let key = ssh_key(&bench).await;
     let agent = Agent { makers: makers(&key), ..Agent::new(&bench, "one").await };
     agent.write("evil.txt", "1\n");
     agent.git(&["add", "."]);
@@ -132,7 +126,7 @@ async fn a_key_that_cannot_be_used_leaves_the_commit_without_a_signature_and_a_n
 #[tokio::test]
 async fn files_that_are_committed_later_are_signed_too() {
     let bench = Bench::new().await;
-    let key = ssh_key(&bench);
+    let key = ssh_key(&bench).await;
     let worktree = bench.worktree("one").await;
     write(&worktree, "late/a.txt", "1\n");
     write(&worktree, "other.txt", "1\n");

@@ -264,8 +264,8 @@ impl CommitSettings {
     /// Returns the message of a commit with files that a run had not committed.
     pub fn message_for_files(&self, paths: usize, task: TaskId, after: RunNumber) -> String {
         let what = if paths == 1 { "a file or folder".to_owned() } else { format!("{paths} files and folders") };
-        let trailers = self.trailers().into_iter().map(|trailer| format!("{trailer}\n")).collect::<String>();
-        format!("Commit {what} of run {after}\n\nTask-Id: {task}\n{trailers}")
+        let trailers = [vec![format!("Task-Id: {task}")], self.trailers()].concat().join("\n");
+        format!("Commit {what} of run {after}\n\n{trailers}\n")
     }
 
     /// Returns the limits up to which a commit does not ask.

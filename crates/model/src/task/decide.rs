@@ -207,7 +207,7 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
             return Decision { effects: vec![TaskEffect::Finish { attempt }], ..nothing };
         }
         TaskEvent::RunFinished { attempt, end: how, held } if fits(attempt) => {
-            held.into_iter().for_each(|held| record.hold(held, now));
+            record.hold(held, now);
             end(&mut record, *how, policy, now)
         }
         TaskEvent::RemovalLeft if record.removing && !active => {

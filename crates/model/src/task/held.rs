@@ -22,8 +22,10 @@ impl TaskRecord {
         }
     }
 
-    /// Records which files the last run left uncommitted. If they are the same as before, the question stays the same.
-    pub(super) fn hold(&mut self, paths: Vec<HeldFiles>, now: Timestamp) {
+    /// Records which files the last run left uncommitted, if that is known. If they are the same as before, the question stays the
+    /// same.
+    pub(super) fn hold(&mut self, paths: impl Into<Option<Vec<HeldFiles>>>, now: Timestamp) {
+        let Some(paths) = paths.into() else { return };
         let is_same = self.held.as_ref().is_some_and(|held| held.paths == paths);
         if is_same {
             return;
@@ -73,7 +75,7 @@ mod tests {
     fn holding(paths: &[&str]) -> TaskRecord {
         let mut task = samples::completed();
         task.seen_run = 1;
-        task.hold(paths.iter().map(|path| files(path)).collect(), samples::now());
+        task.hold(paths.iter().map(|path| files(path)).collect::<Vec<_>>(), samples::now());
         task
     }
 

@@ -41,15 +41,15 @@ impl NotExported {
             Self::Harvest(HarvestError::TooMuch(_)) => ExportError::Failed(
                 error.hint("ask the agent to delete these files or add them to `.gitignore`; the next run then commits the rest"),
             ),
-            Self::Harvest(HarvestError::Undecided) => ExportError::Failed(error),
             Self::Omission(DecisionError::TooMany(_)) => {
                 ExportError::Failed(error.hint("ask the agent to delete these files or add them to `.gitignore`"))
             }
-            Self::Omission(_) => ExportError::Failed(error),
             Self::Harvest(HarvestError::Program(_)) => {
                 ExportError::Failed(error.hint("run `codex-orchestrator doctor` to check that containers can run"))
             }
-            Self::AgentRepository(_) | Self::Files(_) => ExportError::Failed(error),
+            Self::Harvest(HarvestError::Undecided) | Self::Omission(_) | Self::AgentRepository(_) | Self::Files(_) => {
+                ExportError::Failed(error)
+            }
         }
     }
 }
