@@ -33,6 +33,7 @@ pub mod run;
 pub mod schema;
 pub mod secret;
 pub mod settings;
+pub mod setup;
 pub mod size;
 pub mod sources;
 pub mod submodule;

@@ -13,6 +13,7 @@ use crate::error_code::{AnyCode, ErrorCode};
 use crate::ids::{EnvironmentId, TaskId};
 use crate::problem::Problem;
 use crate::report::Report;
+use crate::setup::SetupPhase;
 
 /// The priority of a run in the queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -59,6 +60,8 @@ pub struct WaitingRun {
     pub not_before: Option<Timestamp>,
     /// Whether the task is waiting for an answer.
     pub asks: bool,
+    /// Whether the task has no snapshot of its repository's environment yet.
+    pub needs_setup: bool,
 }
 
 /// The limits of a repository.
@@ -68,6 +71,8 @@ pub struct EnvironmentLimit {
     pub paused: bool,
     /// The maximum number of parallel runs.
     pub most: Option<usize>,
+    /// The setup that new tasks wait for.
+    pub setup: Option<SetupPhase>,
 }
 
 /// The limits of the server and its repositories, and the active runs.
@@ -119,6 +124,10 @@ pub enum WaitsFor {
     Hold,
     /// An answer to the task's question.
     Answer,
+    /// The setup of its repository to end.
+    Setup,
+    /// An answer about the setup of its repository, which failed.
+    SetupAnswer,
 }
 
 /// The place of a run in the queue.
@@ -154,8 +163,13 @@ pub struct Plan {
 enum Start {
     WhenThereIsRoom,
     At(Timestamp),
+    AfterSetup,
     WhenUnpaused,
     WhenAnswered,
+}
+
+fn failed(room: &Capacity, environment: EnvironmentId) -> bool {
+    room.limits.get(&environment).is_some_and(|limit| limit.setup == Some(SetupPhase::Failed))
 }
 
 /// Decides which runs start.
@@ -164,7 +178,9 @@ pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) ->
         let start = match run.not_before {
             _ if run.asks => Start::WhenAnswered,
             _ if room.limits.get(&run.env_id).is_some_and(|limit| limit.paused) => Start::WhenUnpaused,
+            _ if run.needs_setup && failed(&room, run.env_id) => Start::WhenAnswered,
             Some(time) if time > now => Start::At(time),
+            _ if run.needs_setup && room.limits.get(&run.env_id).is_some_and(|limit| limit.setup.is_some()) => Start::AfterSetup,
             Some(_) | None => Start::WhenThereIsRoom,
         };
         (start, std::cmp::Reverse(run.priority), run.queued_at, run.task_id)
@@ -174,6 +190,7 @@ pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) ->
     for run in waiting {
         let limit = room.limits.get(&run.env_id).copied().unwrap_or_default();
         let of_environment = room.running.entry(run.env_id).or_default();
+        let setup = limit.setup.filter(|_| run.needs_setup);
         let later = run.not_before.filter(|time| *time > now && !run.asks);
         let waits_for = if run.asks {
             Some(WaitsFor::Answer)
@@ -184,6 +201,8 @@ pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) ->
             Some(WaitsFor::Hold)
         } else if limit.paused {
             Some(WaitsFor::EnvironmentPaused)
+        } else if let Some(phase) = setup {
+            Some(if phase == SetupPhase::Failed { WaitsFor::SetupAnswer } else { WaitsFor::Setup })
         } else if limit.most.is_some_and(|most| *of_environment >= most) {
             Some(WaitsFor::EnvironmentLimit)
         } else if total >= room.most {
@@ -229,7 +248,8 @@ mod tests {
 
     fn run(n: u128, environment: u128, second: i64) -> WaitingRun {
         let (task_id, env_id) = (id(n), env(environment));
-        WaitingRun { task_id, env_id, priority: Priority::Normal, queued_at: at(second), not_before: None, asks: false }
+        let (priority, queued_at) = (Priority::Normal, at(second));
+        WaitingRun { task_id, env_id, priority, queued_at, not_before: None, asks: false, needs_setup: false }
     }
 
     fn room(most: usize) -> Capacity {
@@ -272,8 +292,8 @@ mod tests {
     #[test]
     fn what_an_environment_holds_back_holds_up_nobody_else() {
         let mut room = room(10);
-        room.limits.insert(env(1), EnvironmentLimit { paused: true, most: None });
-        room.limits.insert(env(2), EnvironmentLimit { paused: false, most: Some(1) });
+        room.limits.insert(env(1), EnvironmentLimit { paused: true, ..EnvironmentLimit::default() });
+        room.limits.insert(env(2), EnvironmentLimit { most: Some(1), ..EnvironmentLimit::default() });
         let plan = plan(vec![run(1, 1, 1), run(2, 2, 2), run(3, 2, 3), run(4, 3, 4)], room, at(9));
         assert_eq!(plan.begin, [id(2), id(4)]);
         assert_eq!(places(&plan), [(3, 1, WaitsFor::EnvironmentLimit), (1, 2, WaitsFor::EnvironmentPaused)]);
@@ -290,7 +310,7 @@ mod tests {
     #[test]
     fn runs_wait_in_the_order_in_which_they_will_start() {
         let mut room = room(0);
-        room.limits.insert(env(2), EnvironmentLimit { paused: true, most: None });
+        room.limits.insert(env(2), EnvironmentLimit { paused: true, ..EnvironmentLimit::default() });
         let later = |n, time| WaitingRun { not_before: Some(at(time)), ..run(n, 1, 1) };
         let urgent = WaitingRun { priority: Priority::High, ..run(6, 1, 30) };
         let all = vec![run(1, 2, 1), later(2, 60), later(3, 50), run(4, 1, 20), run(5, 1, 10), urgent];
@@ -315,6 +335,18 @@ mod tests {
     fn priorities_are_words() {
         assert_eq!(Priority::parse("high"), Ok(Priority::High));
         assert_eq!(Priority::parse("urgent").expect_err("the priority is unknown").report.code, ErrorCode::PriorityRefused);
+    }
+
+    #[test]
+    fn new_tasks_wait_for_the_setup_of_their_repository_and_others_do_not() {
+        for (phase, expected) in [(SetupPhase::Running, WaitsFor::Setup), (SetupPhase::Failed, WaitsFor::SetupAnswer)] {
+            let mut room = room(10);
+            room.limits.insert(env(1), EnvironmentLimit { setup: Some(phase), ..EnvironmentLimit::default() });
+            let new = WaitingRun { needs_setup: true, ..run(1, 1, 1) };
+            let elsewhere = WaitingRun { needs_setup: true, ..run(3, 2, 3) };
+            let plan = plan(vec![new, run(2, 1, 2), elsewhere], room, at(9));
+            assert_eq!((plan.begin.clone(), places(&plan)), (vec![id(2), id(3)], vec![(1, 1, expected)]), "{phase:?}");
+        }
     }
 
     #[test]

@@ -12,4 +12,5 @@ pub use host::HostPattern;
 pub(crate) use host::ends_like_address;
 pub use image::ImageUsage;
 pub use settings::SETTINGS;
+pub(crate) use settings::image_name;
 pub use settings::{ContainerNetwork, ContainerSettings, ContainerUser, EditContainer, HostedTools};

@@ -6,8 +6,10 @@ use jiff::Timestamp;
 
 use super::record::{EnvironmentRecord, EnvironmentStatus};
 use crate::decision::Decision;
+use crate::ids::ObjectId;
 use crate::names::{BranchName, RepositoryUrl};
 use crate::run::RunError;
+use crate::setup::{SetupOutcome, SetupSettings, SetupState, SnapshotKey};
 
 /// An action to perform. Every action is idempotent: performing it twice is harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub enum EnvironmentEffect {
     Vacate,
     /// Tell everybody that the repository is gone.
     CleanUp,
+    /// Ensure that the setup that the record calls running has run. Results in `SetupEnded`.
+    SetUp,
 }
 
 /// Something that happened to a repository.
@@ -42,6 +46,31 @@ pub enum EnvironmentEvent {
     RemovalLeft,
     /// The tasks of the removed repository are gone, and nothing works on its mirror any more.
     Vacated,
+    /// A task needs a snapshot that does not exist.
+    SetupWanted {
+        /// The key of the snapshot.
+        key: SnapshotKey,
+        /// The commit of the default branch.
+        commit: ObjectId,
+    },
+    /// The description of the environment cannot be used.
+    SetupRefused {
+        /// Identifies the description.
+        key: SnapshotKey,
+        /// The commit of the default branch.
+        commit: ObjectId,
+        /// What is wrong.
+        error: RunError,
+    },
+    /// A setup ended.
+    SetupEnded {
+        /// The number of the attempt.
+        number: u32,
+        /// How it ended.
+        outcome: SetupOutcome,
+    },
+    /// The server that ran a setup has ended.
+    SetupLost,
 }
 
 /// A request from a user.
@@ -55,6 +84,17 @@ pub enum EnvironmentRequest {
     Retry,
     /// Remove the repository's tasks and then the repository. Repeating the request is harmless.
     Remove,
+    /// Replace the owner's decisions about the setup.
+    EditSetup(SetupSettings),
+    /// Run a setup, even if one with this key failed or was skipped. A running setup continues.
+    SetUp {
+        /// The key of the snapshot.
+        key: SnapshotKey,
+        /// The commit of the default branch.
+        commit: ObjectId,
+    },
+    /// Start tasks without the setup that failed. Repeating the request is harmless.
+    SkipSetup,
 }
 
 /// A new record of a repository and the effects that follow from it.
@@ -70,7 +110,8 @@ pub fn request(record: &EnvironmentRecord, asked: EnvironmentRequest, now: Times
     Some(match (asked, record.status) {
         (EnvironmentRequest::Edit(edited), _) => {
             let (status, error, created_at) = (record.status, record.error, record.created_at);
-            let edited = EnvironmentRecord { env_id: record.env_id, status, error, created_at, ..*edited };
+            let (setup, setup_state) = (record.setup, record.setup_state);
+            let edited = EnvironmentRecord { env_id: record.env_id, status, error, created_at, setup, setup_state, ..*edited };
             changed(edited, now, vec![EnvironmentEffect::FollowDefaultBranch])
         }
         (EnvironmentRequest::AllowSources(urls), _) => {
@@ -78,12 +119,25 @@ pub fn request(record: &EnvironmentRecord, asked: EnvironmentRequest, now: Times
             record.sources.allow(&urls);
             changed(record, now, vec![])
         }
+        (EnvironmentRequest::EditSetup(setup), _) => changed(EnvironmentRecord { setup, ..record }, now, vec![]),
+        (EnvironmentRequest::SetUp { key, commit }, EnvironmentStatus::Ready) => {
+            let state = record.setup_state.start(key, commit, now);
+            set_up(record, state, now)
+        }
+        (EnvironmentRequest::SkipSetup, EnvironmentStatus::Ready) => match record.setup_state.skip() {
+            Some(setup_state) => changed(EnvironmentRecord { setup_state, ..record }, now, vec![]),
+            None => Decision::keep(record, vec![]),
+        },
+        (
+            EnvironmentRequest::SetUp { .. } | EnvironmentRequest::SkipSetup,
+            EnvironmentStatus::Cloning | EnvironmentStatus::Failed | EnvironmentStatus::Removing,
+        )
+        | (EnvironmentRequest::Retry, EnvironmentStatus::Removing) => return None,
         (EnvironmentRequest::Retry, EnvironmentStatus::Failed) => {
             let record = EnvironmentRecord { status: EnvironmentStatus::Cloning, error: None, ..record };
             changed(record, now, vec![EnvironmentEffect::Clone])
         }
         (EnvironmentRequest::Retry, EnvironmentStatus::Cloning | EnvironmentStatus::Ready) => Decision::keep(record, vec![]),
-        (EnvironmentRequest::Retry, EnvironmentStatus::Removing) => return None,
         (EnvironmentRequest::Remove, EnvironmentStatus::Removing) => Decision::keep(record, vec![EnvironmentEffect::Vacate]),
         // A repository that was never cloned has no tasks and nothing on disk.
         (EnvironmentRequest::Remove, EnvironmentStatus::Failed) => {
@@ -109,7 +163,11 @@ pub fn begin(event: EnvironmentEvent, now: Timestamp) -> Option<EnvironmentDecis
         | EnvironmentEvent::CloneFailed(_)
         | EnvironmentEvent::CloneLost
         | EnvironmentEvent::RemovalLeft
-        | EnvironmentEvent::Vacated => None,
+        | EnvironmentEvent::Vacated
+        | EnvironmentEvent::SetupWanted { .. }
+        | EnvironmentEvent::SetupRefused { .. }
+        | EnvironmentEvent::SetupEnded { .. }
+        | EnvironmentEvent::SetupLost => None,
     }
 }
 
@@ -125,6 +183,25 @@ pub fn decide(record: &EnvironmentRecord, event: EnvironmentEvent, now: Timestam
             changed(EnvironmentRecord { status: EnvironmentStatus::Failed, error: Some(error), ..record }, now, vec![])
         }
         (EnvironmentEvent::CloneLost, EnvironmentStatus::Cloning) => Decision::keep(record, vec![EnvironmentEffect::Clone]),
+        (EnvironmentEvent::SetupWanted { key, commit }, EnvironmentStatus::Ready) => {
+            let state = record.setup_state.want(key, commit, now);
+            set_up(record, state, now)
+        }
+        (EnvironmentEvent::SetupRefused { key, commit, error }, EnvironmentStatus::Ready) => {
+            match record.setup_state.refuse(key, commit, error, now) {
+                Some(setup_state) => changed(EnvironmentRecord { setup_state, ..record }, now, vec![]),
+                None => Decision::keep(record, vec![]),
+            }
+        }
+        (EnvironmentEvent::SetupEnded { number, outcome }, EnvironmentStatus::Ready) => {
+            match record.setup_state.end(number, outcome, now) {
+                Some(setup_state) => changed(EnvironmentRecord { setup_state, ..record }, now, vec![]),
+                None => Decision::keep(record, vec![]),
+            }
+        }
+        (EnvironmentEvent::SetupLost, EnvironmentStatus::Ready) if record.setup_state.running().is_some() => {
+            Decision::keep(record, vec![EnvironmentEffect::SetUp])
+        }
         (EnvironmentEvent::RemovalLeft, EnvironmentStatus::Removing) => Decision::keep(record, vec![EnvironmentEffect::Vacate]),
         (EnvironmentEvent::Vacated, EnvironmentStatus::Removing) => Decision::trash(record, vec![EnvironmentEffect::CleanUp]),
         (
@@ -134,15 +211,28 @@ pub fn decide(record: &EnvironmentRecord, event: EnvironmentEvent, now: Timestam
             | EnvironmentEvent::CloneFailed(_)
             | EnvironmentEvent::CloneLost
             | EnvironmentEvent::RemovalLeft
-            | EnvironmentEvent::Vacated,
+            | EnvironmentEvent::Vacated
+            | EnvironmentEvent::SetupWanted { .. }
+            | EnvironmentEvent::SetupRefused { .. }
+            | EnvironmentEvent::SetupEnded { .. }
+            | EnvironmentEvent::SetupLost,
             _,
         ) => Decision::keep(record, vec![]),
     }
 }
 
+/// Returns a repository whose setup starts, or the same repository if no setup starts.
+fn set_up(record: EnvironmentRecord, state: Option<SetupState>, now: Timestamp) -> EnvironmentDecision {
+    match state {
+        Some(setup_state) => changed(EnvironmentRecord { setup_state, ..record }, now, vec![EnvironmentEffect::SetUp]),
+        None => Decision::keep(record, vec![]),
+    }
+}
+
 /// Whether something about a repository may be unfinished.
 pub fn is_unfinished(record: &EnvironmentRecord) -> bool {
-    matches!(record.status, EnvironmentStatus::Cloning | EnvironmentStatus::Removing)
+    let is_setting_up = record.status == EnvironmentStatus::Ready && record.setup_state.running().is_some();
+    is_setting_up || matches!(record.status, EnvironmentStatus::Cloning | EnvironmentStatus::Removing)
 }
 
 /// Returns the events that must have happened if this process does not work on the repository.
@@ -150,6 +240,7 @@ pub fn reconcile(record: &EnvironmentRecord) -> Vec<EnvironmentEvent> {
     match record.status {
         EnvironmentStatus::Cloning => vec![EnvironmentEvent::CloneLost],
         EnvironmentStatus::Removing => vec![EnvironmentEvent::RemovalLeft],
+        EnvironmentStatus::Ready if record.setup_state.running().is_some() => vec![EnvironmentEvent::SetupLost],
         EnvironmentStatus::Ready | EnvironmentStatus::Failed => vec![],
     }
 }
@@ -195,6 +286,8 @@ mod tests {
             forge: crate::forge::ForgeSettings::default(),
             commits: crate::commit::CommitSettings::default(),
             sources: crate::sources::SourceSettings::default(),
+            setup: crate::setup::SetupSettings::default(),
+            setup_state: crate::setup::SetupState::default(),
             forge_token: None,
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,
@@ -231,6 +324,56 @@ mod tests {
             assert_eq!(asked(harmless, EnvironmentRequest::Retry), Some(Decision::keep(record(harmless), vec![])));
         }
         assert_eq!(asked(EnvironmentStatus::Removing, EnvironmentRequest::Retry), None);
+    }
+
+    fn key(digit: char) -> SnapshotKey {
+        SnapshotKey::parse(&digit.to_string().repeat(64)).expect("the key is valid")
+    }
+
+    fn commit() -> ObjectId {
+        "c".repeat(40).parse().expect("the ID is valid")
+    }
+
+    #[test]
+    fn a_setup_runs_once_and_is_repeated_after_its_server_dies() {
+        let wanted = EnvironmentEvent::SetupWanted { key: key('a'), commit: commit() };
+        let running = after(EnvironmentStatus::Ready, wanted.clone());
+        assert_eq!((running.effects.as_slice(), is_unfinished(&running.record)), (&[EnvironmentEffect::SetUp][..], true));
+        assert_eq!(decide(&running.record, wanted.clone(), now()), Decision::keep(running.record.clone(), vec![]));
+        assert_eq!(reconcile(&running.record), [EnvironmentEvent::SetupLost]);
+        let again = decide(&running.record, EnvironmentEvent::SetupLost, now());
+        assert_eq!((again.record, again.effects), (running.record.clone(), vec![EnvironmentEffect::SetUp]));
+        let ended = EnvironmentEvent::SetupEnded { number: 1, outcome: SetupOutcome::Ready };
+        let ready = decide(&running.record, ended, now());
+        assert!(ready.effects.is_empty() && !is_unfinished(&ready.record) && reconcile(&ready.record).is_empty());
+        for status in [EnvironmentStatus::Cloning, EnvironmentStatus::Failed, EnvironmentStatus::Removing] {
+            assert_eq!(after(status, wanted.clone()), Decision::keep(record(status), vec![]), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn the_owner_answers_a_failed_setup() {
+        let running = after(EnvironmentStatus::Ready, EnvironmentEvent::SetupWanted { key: key('a'), commit: commit() });
+        let outcome = SetupOutcome::Failed(failure());
+        let failed = decide(&running.record, EnvironmentEvent::SetupEnded { number: 1, outcome }, now()).record;
+        let skipped = request(&failed, EnvironmentRequest::SkipSetup, now()).expect("the request is accepted");
+        assert_eq!((skipped.record.setup_state.holds(), skipped.effects), (None, vec![]));
+        let asked = EnvironmentRequest::SetUp { key: key('a'), commit: commit() };
+        let again = request(&failed, asked.clone(), now()).expect("the request is accepted");
+        assert_eq!((again.effects, again.record.setup_state.running().is_some()), (vec![EnvironmentEffect::SetUp], true));
+        assert_eq!(request(&record(EnvironmentStatus::Removing), asked, now()), None);
+        assert_eq!(request(&record(EnvironmentStatus::Cloning), EnvironmentRequest::SkipSetup, now()), None);
+    }
+
+    #[test]
+    fn an_edit_of_the_settings_leaves_the_setup_alone() {
+        let running = after(EnvironmentStatus::Ready, EnvironmentEvent::SetupWanted { key: key('a'), commit: commit() }).record;
+        let edit = EnvironmentRequest::Edit(Box::new(record(EnvironmentStatus::Ready)));
+        let edited = request(&running, edit, now()).expect("the request is accepted").record;
+        assert_eq!((&edited.setup, &edited.setup_state), (&running.setup, &running.setup_state));
+        let setup = SetupSettings { own: Some("[setup]".to_owned()), ..SetupSettings::default() };
+        let changed = request(&running, EnvironmentRequest::EditSetup(setup.clone()), now()).expect("the request is accepted");
+        assert_eq!((changed.record.setup, changed.record.setup_state), (setup, running.setup_state));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
 use crate::policy::RunPolicy;
 use crate::run::RunError;
 use crate::secret::Secret;
+use crate::setup::{SetupSettings, SetupState};
 use crate::sources::SourceSettings;
 
 /// The status of a repository.
@@ -73,6 +74,10 @@ pub struct EnvironmentRecord {
     pub commits: CommitSettings,
     /// Which submodules are fetched without asking, in addition to those of the default branch.
     pub sources: SourceSettings,
+    /// What the owner decided about the setup.
+    pub setup: SetupSettings,
+    /// The last setup.
+    pub setup_state: SetupState,
     /// The token for the Git host, stored with the secrets.
     pub forge_token: Option<Secret>,
     /// When the repository was added.

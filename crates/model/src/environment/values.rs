@@ -99,6 +99,8 @@ mod tests {
             forge: crate::forge::ForgeSettings::default(),
             commits: crate::commit::CommitSettings::default(),
             sources: crate::sources::SourceSettings::default(),
+            setup: crate::setup::SetupSettings::default(),
+            setup_state: crate::setup::SetupState::default(),
             forge_token: None,
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,

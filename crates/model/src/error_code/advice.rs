@@ -49,7 +49,10 @@ impl ErrorCode {
             }
             Self::SettingRefused => &["use the name of a model, or a reasoning effort such as `low` or `high`"],
             Self::PriorityRefused => &["use `low`, `normal` or `high`"],
-            Self::AnswerRefused => &["use `fetch` or `skip`"],
+            Self::AnswerRefused => &["use one of the choices in the message"],
+            Self::DescriptionChanged => &["read the description again, and approve its new hash"],
+            Self::NoSetup => &["describe one: codex-orchestrator env setup edit ENV"],
+            Self::DescriptionRefused => &["fix the description, then try again"],
             Self::VariableRefused => {
                 &["use only letters, digits and `_` in names, and do not use names that this program sets itself"]
             }
@@ -59,7 +62,9 @@ impl ErrorCode {
             | Self::CommitsRefused
             | Self::SourcesRefused
             | Self::BranchPatternRefused => &["see the settings reference for valid values"],
-            Self::FilesRefused => &["list the files that can be committed with `codex-orchestrator task show`"],
+            Self::FilesRefused | Self::FilesUnchanged => {
+                &["list the files that can be committed with `codex-orchestrator task show`"]
+            }
             Self::LimitRefused => &["use a number from 1 to 200"],
             Self::CursorRefused => &["send `next_cursor` of the previous page unchanged"],
             Self::GroupRefused => &["use `needs_you`, `running`, `queued` or `done`"],
@@ -180,6 +185,10 @@ impl ErrorCode {
             Self::SessionUnreadable => &["check the permissions and the disk of the home directory, then retry the task"],
             Self::LoginExpired => &["log in again: codex-orchestrator login"],
             Self::ImageFailed => &["fix the Dockerfile, then retry the task"],
+            Self::SetupFailed => {
+                &["read the log: codex-orchestrator env setup log ENV", "then run it again: codex-orchestrator env setup run ENV"]
+            }
+            Self::SnapshotMissing => &["refresh the task's environment, then resume the task"],
             Self::CodexConfig => &["check `config.toml` in the Codex home that the worker mounts"],
             Self::NetworkNeedsKey => &["log in with an API key, or allow network access in the repository's settings"],
             Self::NetworkNotClosed => &["use the built-in worker, or allow network access in the repository's settings"],

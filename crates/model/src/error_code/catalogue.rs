@@ -88,8 +88,14 @@ error_codes! {
         SettingRefused "setting_refused" [Unusable];
         /// The priority is not `low`, `normal` or `high`.
         PriorityRefused "priority_refused" [Unusable];
-        /// The answer is not `fetch` or `skip`.
+        /// The answer is not one of the choices.
         AnswerRefused "answer_refused" [Unusable];
+        /// Another description of the repository's environment is in effect.
+        DescriptionChanged "description_changed" [WrongState];
+        /// The repository has no setup to run.
+        NoSetup "no_setup" [WrongState];
+        /// The description of the repository's environment is not valid.
+        DescriptionRefused "description_refused" [Unusable];
         /// A variable has an invalid name or value.
         VariableRefused "variable_refused" [Unusable];
         /// A secret has an invalid name or value.
@@ -100,8 +106,10 @@ error_codes! {
         RunsRefused "runs_refused" [Unusable];
         /// A setting for the commits of a repository is invalid.
         CommitsRefused "commits_refused" [Unusable];
-        /// The paths of the files to commit are invalid, or the worktree has no such changes.
+        /// The paths of the files to commit are invalid.
         FilesRefused "files_refused" [Unusable];
+        /// The worktree has no such new or changed files.
+        FilesUnchanged "files_unchanged" [WrongState];
         /// A setting for submodules and large files is invalid.
         SourcesRefused "sources_refused" [Unusable];
         /// A pattern for trusted branches is invalid.
@@ -323,6 +331,10 @@ error_codes! {
         LoginExpired "login_expired" [];
         /// The container image of the repository could not be built.
         ImageFailed "image_failed" [];
+        /// The setup of the repository failed.
+        SetupFailed "setup_failed" [];
+        /// The snapshot that the task uses is missing or damaged.
+        SnapshotMissing "snapshot_missing" [];
         /// Codex's settings for the container are invalid or could not be written.
         CodexConfig "codex_config" [];
         /// The network setting of the repository requires an API key.

@@ -52,12 +52,18 @@ impl ErrorCode {
             Self::UrlHasCredentials => "the repository URL for `host` contains a password or token",
             Self::SettingRefused => "invalid model or effort `-x`",
             Self::PriorityRefused => "invalid priority; use `low`, `normal` or `high`",
-            Self::AnswerRefused => "invalid answer; use `fetch` or `skip`",
+            Self::AnswerRefused => "invalid answer; use `fetch` or `skip`, or `commit` or `ignore`",
+            Self::DescriptionChanged => "this description is not the one in effect",
+            Self::NoSetup => "`app` has no setup to run",
+            Self::DescriptionRefused => {
+                "invalid environment description in `.codex-orchestrator/environment.toml`: unknown field `setpu`"
+            }
             Self::VariableRefused => "invalid variable name `1X`",
             Self::SecretRefused => "the secret `TOKEN` is shorter than 8 bytes and cannot be masked",
             Self::ContainerRefused => "invalid memory limit `some`",
             Self::RunsRefused => "invalid number of retries: 99",
-            Self::FilesRefused => "the worktree has no such new or changed files",
+            Self::FilesRefused => "invalid path `a//b`",
+            Self::FilesUnchanged => "the worktree has no such new or changed files",
             Self::CommitsRefused => "invalid name and email address `Ada`",
             Self::SourcesRefused => "too many trusted branches: at most 50 are accepted",
             Self::BranchPatternRefused => "invalid branch pattern `a b`",
@@ -193,6 +199,8 @@ impl ErrorCode {
                 "could not read the Codex session of thread 019a2c1e-5b0f-7d3a-8c46-1e2f3a4b5c6d: Permission denied (os error 13)"
             }
             Self::LoginExpired => "the Codex login is about to expire and could not be renewed: Codex did not renew the tokens",
+            Self::SetupFailed => "the setup script exited with code 1",
+            Self::SnapshotMissing => "the snapshot 3f2a91c04d7e of the task's environment is missing",
             Self::ImageFailed => "could not build `codex-orchestrator`: a command failed with exit code 7 (at `RUN npm ci`)",
             Self::CodexConfig => "could not write Codex's settings for the container: No space left on device (os error 28)",
             Self::NetworkNeedsKey => "the network of `app` is `none`, but the broker is off",

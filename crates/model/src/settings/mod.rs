@@ -7,7 +7,8 @@ mod define;
 mod value;
 
 pub(crate) use define::settings;
-pub(crate) use value::{Requested, Stored, Text, given, text_by_as_str};
+pub use value::given;
+pub(crate) use value::{Requested, Stored, Text, text_by_as_str};
 
 use crate::problem::Problem;
 

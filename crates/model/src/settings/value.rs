@@ -133,7 +133,6 @@ macro_rules! requested_numbers {
 requested_numbers!(u32, u64, f64);
 
 /// Deserializes a field of a merge patch: `null` becomes `Some(None)`, and an absent field stays `None`.
-#[expect(clippy::option_option, reason = "a merge patch distinguishes absent, null and a value")]
-pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }

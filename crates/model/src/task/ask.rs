@@ -27,11 +27,17 @@ impl TaskRecord {
 
 /// Returns a run that is being prepared to the queue until the question is answered.
 pub(super) fn ask(record: &mut TaskRecord, urls: Vec<RepositoryUrl>, now: Timestamp) -> Vec<TaskEffect> {
+    let effects = back_to_queue(record);
+    let Attempt(number) = record.last_run().attempt;
+    record.question = Some(Question { number, urls, asked_at: now });
+    effects
+}
+
+/// Returns a run that is being prepared to the queue. Its next preparation is a new attempt.
+pub(super) fn back_to_queue(record: &mut TaskRecord) -> Vec<TaskEffect> {
     let run = record.last_run_mut();
     run.attempt = run.attempt.next();
     run.phase = RunPhase::Queued;
-    let Attempt(number) = run.attempt;
-    record.question = Some(Question { number, urls, asked_at: now });
     vec![]
 }
 
@@ -67,6 +73,25 @@ mod tests {
 
     fn url() -> RepositoryUrl {
         RepositoryUrl::parse("/srv/other").expect("the URL is valid")
+    }
+
+    #[test]
+    fn a_run_waits_for_a_setup_in_the_queue_and_then_starts_from_its_snapshot() {
+        let preparing = samples::preparing();
+        let attempt = preparing.last_run().attempt;
+        let policy = RunPolicy::default();
+        let waiting = decide(&preparing, TaskEvent::AwaitsSetup { attempt }, &policy, samples::later());
+        assert_eq!((waiting.record.last_run().phase.clone(), waiting.effects), (RunPhase::Queued, vec![]));
+        assert_eq!(waiting.record.last_run().attempt, attempt.next());
+        assert_eq!(waiting.record.question, None);
+        let attempt = attempt.next();
+        let again = decide(&waiting.record, TaskEvent::Dequeued { attempt }, &policy, samples::later()).record;
+        let key = crate::setup::SnapshotKey::parse(&"a".repeat(64));
+        let event = TaskEvent::Prepared { attempt, base_sha: samples::sha('a'), snapshot: key.clone() };
+        let prepared = decide(&again, event, &policy, samples::later()).record;
+        assert_eq!(prepared.snapshot, key);
+        let late = TaskEvent::Prepared { attempt, base_sha: samples::sha('a'), snapshot: None };
+        assert_eq!(decide(&prepared, late, &policy, samples::later()).record.snapshot, key, "a task keeps its snapshot");
     }
 
     fn asking() -> TaskRecord {

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::ask::ask;
+use super::ask::{ask, back_to_queue};
 use super::decision::{TaskDecision, TaskEffect, changed};
 use super::next::go_on;
 use super::publish::{PublicationEvent, published};
@@ -17,6 +17,7 @@ use crate::ids::{Attempt, ObjectId, ThreadId};
 use crate::names::RepositoryUrl;
 use crate::policy::RunPolicy;
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
+use crate::setup::SnapshotKey;
 
 /// Something that happened to a task.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +37,13 @@ pub enum TaskEvent {
         attempt: Attempt,
         /// The commit that the task starts from.
         base_sha: ObjectId,
+        /// The snapshot that the task starts from, if it is not known yet.
+        snapshot: Option<SnapshotKey>,
+    },
+    /// The snapshot that the task starts from does not exist yet. The run waits in the queue.
+    AwaitsSetup {
+        /// The attempt that the event belongs to.
+        attempt: Attempt,
     },
     /// The commit has submodules from URLs that nobody has allowed yet.
     Asked {
@@ -123,6 +131,7 @@ pub fn begin(event: TaskEvent, now: Timestamp) -> Option<TaskDecision> {
         TaskEvent::Dequeued { .. }
         | TaskEvent::Prepared { .. }
         | TaskEvent::Asked { .. }
+        | TaskEvent::AwaitsSetup { .. }
         | TaskEvent::PreparationFailed { .. }
         | TaskEvent::PreparationLost { .. }
         | TaskEvent::SessionLost { .. }
@@ -159,19 +168,12 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
             RunPhase::Queued => enter(&mut record, RunPhase::Preparing, vec![TaskEffect::Prepare { attempt }]),
             RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping | RunPhase::Ended(_) => return nothing,
         },
-        TaskEvent::Prepared { attempt, base_sha } if fits(attempt) => {
-            record.base_sha.get_or_insert(base_sha);
-            match record.last_run().phase {
-                RunPhase::Preparing => vec![TaskEffect::Launch { attempt }],
-                RunPhase::Stopping => end(&mut record, never_ran(now), policy, now),
-                RunPhase::Queued | RunPhase::Running | RunPhase::Ended(_) => return nothing,
-            }
+        TaskEvent::Prepared { attempt, .. } | TaskEvent::Asked { attempt, .. } | TaskEvent::AwaitsSetup { attempt }
+            if fits(attempt) =>
+        {
+            let Some(effects) = preparation_ended(&mut record, event, policy, now) else { return nothing };
+            effects
         }
-        TaskEvent::Asked { attempt, urls } if fits(attempt) => match record.last_run().phase {
-            RunPhase::Preparing => ask(&mut record, urls, now),
-            RunPhase::Stopping => end(&mut record, never_ran(now), policy, now),
-            RunPhase::Queued | RunPhase::Running | RunPhase::Ended(_) => return nothing,
-        },
         TaskEvent::PreparationFailed { attempt, error } if fits(attempt) => match record.last_run().phase {
             RunPhase::Stopping => end(&mut record, never_ran(now), policy, now),
             RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Ended(_) => {
@@ -225,6 +227,7 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
         TaskEvent::Dequeued { .. }
         | TaskEvent::Prepared { .. }
         | TaskEvent::Asked { .. }
+        | TaskEvent::AwaitsSetup { .. }
         | TaskEvent::PreparationFailed { .. }
         | TaskEvent::PreparationLost { .. }
         | TaskEvent::SessionLost { .. }
@@ -244,6 +247,28 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
     };
     // An event that says nothing new is not worth a write.
     if record == *task { Decision::keep(record, effects) } else { changed(record, now, effects) }
+}
+
+/// Decides what follows from the end of a preparation. Returns `None` if the run is not being prepared.
+fn preparation_ended(record: &mut TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Timestamp) -> Option<Vec<TaskEffect>> {
+    let is_stopping = match record.last_run().phase {
+        RunPhase::Preparing => false,
+        RunPhase::Stopping => true,
+        RunPhase::Queued | RunPhase::Running | RunPhase::Ended(_) => return None,
+    };
+    let next = match event {
+        TaskEvent::Prepared { attempt, base_sha, snapshot } => {
+            if record.base_sha.is_none() {
+                record.snapshot = snapshot;
+            }
+            record.base_sha.get_or_insert(base_sha);
+            vec![TaskEffect::Launch { attempt }]
+        }
+        _ if is_stopping => vec![],
+        TaskEvent::Asked { urls, .. } => ask(record, urls, now),
+        _ => back_to_queue(record),
+    };
+    Some(if is_stopping { end(record, never_ran(now), policy, now) } else { next })
 }
 
 fn enter(record: &mut TaskRecord, phase: RunPhase, effects: Vec<TaskEffect>) -> Vec<TaskEffect> {
@@ -300,7 +325,8 @@ mod tests {
         let task = samples::queued();
         let preparing = after(&task, TaskEvent::Dequeued { attempt: FIRST });
         assert_eq!(preparing.effects, vec![TaskEffect::Prepare { attempt: FIRST }]);
-        let prepared = after(&preparing.record, TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a') });
+        let prepared =
+            after(&preparing.record, TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a'), snapshot: None });
         assert_eq!(prepared.effects, vec![TaskEffect::Launch { attempt: FIRST }]);
         assert_eq!(prepared.record.base_sha, Some(samples::sha('a')));
         let running = after(&prepared.record, TaskEvent::Launched { attempt: FIRST, started_at: samples::now() });
@@ -345,7 +371,7 @@ mod tests {
     fn a_stop_that_arrives_before_the_worker_ends_the_run_as_stopped() {
         let task = samples::stopping();
         for event in [
-            TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a') },
+            TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a'), snapshot: None },
             TaskEvent::PreparationFailed { attempt: FIRST, error: RunError::new(ErrorCode::Cancelled, "stopped") },
             TaskEvent::PreparationLost { attempt: FIRST },
         ] {

@@ -19,6 +19,7 @@ use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
 use crate::publication::Publication;
 use crate::queue::Priority;
 use crate::run::{RunCause, RunPhase, RunRecord};
+use crate::setup::SnapshotKey;
 
 /// A request for a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +109,8 @@ pub struct TaskRecord {
     pub git_ref: RefName,
     /// The commit that the task starts from, once it is known. After an update, the commit that the branch is based on.
     pub base_sha: Option<ObjectId>,
+    /// The snapshot of the repository's environment that the task started from, if there was one.
+    pub snapshot: Option<SnapshotKey>,
     /// The thread that a resume continues.
     pub thread_id: Option<ThreadId>,
     /// Whether the task is being removed.
@@ -161,6 +164,7 @@ impl TaskRecord {
             title: new.title,
             git_ref: new.git_ref,
             base_sha: None,
+            snapshot: None,
             thread_id: None,
             removing: false,
             created_at: now,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use model::error_code::ErrorCode;
 use model::ids::{EnvironmentId, TaskId};
 use model::queue::{Blocker, Capacity, EnvironmentLimit, Plan, Priority, WaitingRun, WaitsFor, plan};
+use model::setup::SetupPhase;
 use proptest::prelude::*;
 
 const NOW: i64 = 1_000;
@@ -22,28 +23,33 @@ fn hold() -> Blocker {
     Blocker { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] }
 }
 
+/// A run as drawn: its number, repository, priority, times and flags.
+type Drawn = (u128, (u128, Priority, i64, Option<i64>, (bool, bool)));
+
 fn waiting() -> impl Strategy<Value = Vec<WaitingRun>> {
     let priority = prop_oneof![Just(Priority::Low), Just(Priority::Normal), Just(Priority::High)];
     let time = proptest::option::of(NOW - 5..NOW + 6);
-    let run = (0..4_u128, priority, 0..20_i64, time, proptest::bool::weighted(0.2));
+    let flags = (proptest::bool::weighted(0.2), any::<bool>());
+    let run = (0..4_u128, priority, 0..20_i64, time, flags);
     proptest::collection::vec(run, 0..24).prop_map(|runs| {
         let runs = (1..).zip(runs);
-        let run =
-            |(number, (env, priority, queued_at, time, asks)): (u128, (u128, Priority, i64, Option<i64>, bool))| WaitingRun {
-                task_id: TaskId::from_uuid(uuid::Uuid::from_u128(number)),
-                env_id: environment(env),
-                priority,
-                queued_at: at(queued_at),
-                not_before: time.map(at),
-                asks,
-            };
+        let run = |(number, (env, priority, queued_at, time, (asks, needs_setup))): Drawn| WaitingRun {
+            task_id: TaskId::from_uuid(uuid::Uuid::from_u128(number)),
+            env_id: environment(env),
+            priority,
+            queued_at: at(queued_at),
+            not_before: time.map(at),
+            asks,
+            needs_setup,
+        };
         runs.map(run).collect()
     })
 }
 
 fn capacity() -> impl Strategy<Value = Capacity> {
-    let limit = (proptest::bool::weighted(0.3), proptest::option::of(0..4_usize));
-    let limit = limit.prop_map(|(paused, most)| EnvironmentLimit { paused, most });
+    let setup = proptest::option::weighted(0.4, prop_oneof![Just(SetupPhase::Running), Just(SetupPhase::Failed)]);
+    let limit = (proptest::bool::weighted(0.3), proptest::option::of(0..4_usize), setup);
+    let limit = limit.prop_map(|(paused, most, setup)| EnvironmentLimit { paused, most, setup });
     let limits = proptest::collection::btree_map((0..4_u128).prop_map(environment), limit, 0..4);
     let running = proptest::collection::btree_map((0..4_u128).prop_map(environment), 0..4_usize, 0..4);
     let hold = proptest::option::weighted(0.15, Just(()).prop_map(|()| hold()));
@@ -65,8 +71,9 @@ fn active(waiting: &[WaitingRun], room: &Capacity, plan: &Plan) -> BTreeMap<Envi
 }
 
 fn is_ready(run: &WaitingRun, room: &Capacity) -> bool {
-    let is_paused = room.limits.get(&run.env_id).is_some_and(|limit| limit.paused);
-    !run.asks && !is_paused && room.hold.is_none() && run.not_before.is_none_or(|time| time <= at(NOW))
+    let limit = room.limits.get(&run.env_id).copied().unwrap_or_default();
+    let waits_for_setup = run.needs_setup && limit.setup.is_some();
+    !run.asks && !limit.paused && !waits_for_setup && room.hold.is_none() && run.not_before.is_none_or(|time| time <= at(NOW))
 }
 
 proptest! {
@@ -105,6 +112,8 @@ proptest! {
                 WaitsFor::Time => is_later,
                 WaitsFor::Hold => room.hold.is_some(),
                 WaitsFor::EnvironmentPaused => limit.paused,
+                WaitsFor::Setup => run.needs_setup && limit.setup == Some(SetupPhase::Running),
+                WaitsFor::SetupAnswer => run.needs_setup && limit.setup == Some(SetupPhase::Failed),
                 WaitsFor::EnvironmentLimit => limit.most.is_some_and(|most| of_env >= most),
                 WaitsFor::Turn => active.values().sum::<usize>() >= room.most,
             };

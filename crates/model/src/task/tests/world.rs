@@ -207,7 +207,10 @@ impl World {
                 let urls = vec![RepositoryUrl::parse("https://host/sub").expect("the URL is valid")];
                 self.happen(&TaskEvent::Asked { attempt, urls });
             }
-            TaskEffect::Prepare { attempt } => self.happen(&TaskEvent::Prepared { attempt, base_sha: samples::sha('a') }),
+            TaskEffect::Prepare { attempt } if result % 8 == 3 => self.happen(&TaskEvent::AwaitsSetup { attempt }),
+            TaskEffect::Prepare { attempt } => {
+                self.happen(&TaskEvent::Prepared { attempt, base_sha: samples::sha('a'), snapshot: None });
+            }
             TaskEffect::Launch { attempt } if result % 8 == 1 => {
                 self.happen(&TaskEvent::PreparationFailed { attempt, error: error() });
             }
@@ -312,14 +315,15 @@ impl World {
     fn late(&mut self, kind: u8) {
         let Some(attempt) = self.task.last_run().attempt.0.checked_sub(1).map(Attempt) else { return };
         let error = RunError::new(ErrorCode::Network, "too late");
-        let event = match kind % 8 {
+        let event = match kind % 9 {
             0 => TaskEvent::Dequeued { attempt },
-            1 => TaskEvent::Prepared { attempt, base_sha: samples::sha('f') },
+            1 => TaskEvent::Prepared { attempt, base_sha: samples::sha('f'), snapshot: None },
             2 => TaskEvent::PreparationFailed { attempt, error },
             3 => TaskEvent::Launched { attempt, started_at: self.now },
             4 => TaskEvent::ThreadStarted { attempt, thread_id: samples::thread(998) },
             5 => TaskEvent::RunFinished { attempt, end: Box::new(samples::success()), held: None },
             6 => TaskEvent::Asked { attempt, urls: vec![] },
+            7 => TaskEvent::AwaitsSetup { attempt },
             _ => TaskEvent::PreparationLost { attempt },
         };
         let decision = decide(&self.task, event.clone(), &self.policy, self.now);

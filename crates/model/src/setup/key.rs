@@ -1,0 +1,160 @@
+//! The key of a snapshot: a hash of everything that its content depends on.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::description::{Description, Script, Setup, ToolName, ToolVersion};
+use super::digest::hash;
+use super::paths::{CachePath, KeepPath};
+use crate::ids::ObjectId;
+use crate::schema::{described, text};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The version of this hash. A change makes all existing snapshots unused.
+const VERSION: u32 = 1;
+
+/// The name of a snapshot: 64 hexadecimal digits. Snapshots with equal keys have equal content.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct SnapshotKey(String);
+
+described!(SnapshotKey, text("The name of a snapshot: 64 hexadecimal digits.", "^[0-9a-f]{64}$"));
+
+impl SnapshotKey {
+    /// Parses 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hash = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_hash.then(|| Self(text.to_owned()))
+    }
+
+    /// Returns the key that identifies a description that cannot be used.
+    pub fn of_text(text: &str) -> Self {
+        Self(hash(&text))
+    }
+
+    /// Returns the digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the first 12 digits, for people and for names of images.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl fmt::Display for SnapshotKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SnapshotKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a snapshot's key has 64 hexadecimal digits"))
+    }
+}
+
+/// A file that a snapshot depends on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct KeyFile {
+    /// The path in the repository.
+    pub path: KeepPath,
+    /// The Git object with its content, or `None` if the commit does not contain it.
+    pub object: Option<ObjectId>,
+}
+
+/// Everything that a snapshot's content depends on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KeyInputs<'a> {
+    /// The description.
+    pub description: &'a Description,
+    /// The ID of the image that the setup starts from.
+    pub image: &'a str,
+    /// The user of the container.
+    pub user: &'a str,
+    /// The key files at the commit of the default branch.
+    pub files: &'a [KeyFile],
+    /// The commit, if the description names no key files.
+    pub commit: Option<&'a ObjectId>,
+}
+
+/// What is hashed of a description: all that has an effect on the result, in a fixed order.
+#[derive(Serialize)]
+struct Hashed<'a> {
+    version: u32,
+    image: &'a str,
+    user: &'a str,
+    tools: &'a BTreeMap<ToolName, ToolVersion>,
+    script: Option<&'a Script>,
+    keep: &'a BTreeSet<KeepPath>,
+    cache: &'a BTreeSet<CachePath>,
+    files: &'a [KeyFile],
+    commit: Option<&'a ObjectId>,
+}
+
+impl KeyInputs<'_> {
+    /// Returns the key.
+    pub fn key(&self) -> SnapshotKey {
+        SnapshotKey(hash(&Hashed {
+            version: VERSION,
+            image: self.image,
+            user: self.user,
+            tools: &self.description.tools,
+            script: self.description.setup.as_ref().map(|Setup { run, .. }| run),
+            keep: &self.description.keep.paths,
+            cache: &self.description.cache.paths,
+            files: self.files,
+            commit: self.commit,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn description(script: &str) -> Description {
+        Description { setup: Some(Setup::new(Script::new(script).expect("a script"))), ..Description::default() }
+    }
+
+    fn object(digit: char) -> ObjectId {
+        digit.to_string().repeat(40).parse().expect("an object ID")
+    }
+
+    fn file(digit: char) -> KeyFile {
+        KeyFile { path: KeepPath::parse("go.sum").expect("a path"), object: Some(object(digit)) }
+    }
+
+    #[test]
+    fn each_input_changes_the_key() {
+        let (first, second) = (description("make deps"), description("make all"));
+        let (files, others, commit) = ([file('a')], [file('b')], object('c'));
+        let base = KeyInputs { description: &first, image: "sha256:1", user: "root", files: &files, commit: None };
+        let variants = [
+            KeyInputs { description: &second, ..base.clone() },
+            KeyInputs { image: "sha256:2", ..base.clone() },
+            KeyInputs { user: "caller", ..base.clone() },
+            KeyInputs { files: &others, ..base.clone() },
+            KeyInputs { files: &[], ..base.clone() },
+            KeyInputs { commit: Some(&commit), ..base.clone() },
+        ];
+        let keys: BTreeSet<_> = variants.iter().chain([&base]).map(KeyInputs::key).collect();
+        assert_eq!(keys.len(), variants.len() + 1);
+        assert_eq!(base.key(), base.clone().key());
+        assert_eq!(SnapshotKey::parse(base.key().as_str()), Some(base.key()));
+        assert_eq!(base.key().short().len(), 12);
+    }
+
+    #[test]
+    fn secrets_and_limits_are_no_part_of_the_result() {
+        let (plain, mut limited) = (description("make"), description("make"));
+        if let Some(setup) = &mut limited.setup {
+            setup.minutes = std::num::NonZeroU32::new(5).expect("not zero");
+        }
+        let key = |description| KeyInputs { description, image: "i", user: "root", files: &[], commit: None }.key();
+        assert_eq!(key(&plain), key(&limited));
+    }
+}

@@ -1,0 +1,25 @@
+//! How the environment of a repository's runs is set up: tools, dependencies, caches and services.
+//!
+//! * [`Description`]: what the repository, or the owner of the server, asks for. Parsing text is up to the caller.
+//! * [`paths`](CachePath): folders in a container, parsed once.
+//! * [`SnapshotKey`]: names the result of a setup. Equal keys mean equal results.
+//! * [`Snapshot`]: the result of a setup.
+//! * [`SetupState`]: the setup of a repository as its record contains it, and what may happen next.
+
+mod description;
+mod digest;
+mod image;
+mod key;
+mod paths;
+mod snapshot;
+mod state;
+
+pub use description::{
+    Cache, Description, DescriptionHash, DescriptionText, FileSource, Keep, Maintain, Script, Service, ServiceName, Setup,
+    ToolName, ToolVersion,
+};
+pub use image::{Build, ImageChoice};
+pub use key::{KeyFile, KeyInputs, SnapshotKey};
+pub use paths::{CachePath, InvalidPath, KeepPath};
+pub use snapshot::{FolderContent, LayerTarget, Snapshot, SnapshotFolder};
+pub use state::{SetupAttempt, SetupOutcome, SetupPhase, SetupSettings, SetupState};
