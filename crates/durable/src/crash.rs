@@ -60,6 +60,10 @@ crash_points! {
     OrderWritten = "order-written",
     /// A keeper supervises the run, but the record does not say so.
     KeeperStarted = "keeper-started",
+    /// The result of a setup is complete, and its snapshot has no name yet.
+    SetUp = "set-up",
+    /// A snapshot that nobody needs has lost its name, and its files are still there.
+    SnapshotDiscarded = "snapshot-discarded",
     /// A run has ended, but the server has not processed its result.
     RunEnded = "run-ended",
     /// A run's work is committed, but its record does not say so.

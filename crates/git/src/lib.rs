@@ -28,6 +28,7 @@ mod large_files;
 mod locks;
 mod mirror;
 mod refs;
+mod tree_objects;
 
 // The objects of a mirror: how large they are, and which ones are kept.
 mod needed;

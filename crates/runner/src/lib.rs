@@ -9,6 +9,7 @@ pub mod journal;
 pub mod keeper;
 mod local;
 mod seam;
+mod setup;
 pub mod spec;
 pub mod worker;
 
@@ -17,4 +18,5 @@ pub use seam::{
     ExportError, ExportFolder, ExportMode, ExportRequest, Exported, Integrity, JournalNews, OnStep, Preparation, RunRemains,
     RunRequest, RunState, Runner, RunnerCapacity, StartError, Supply, Unreachable, Upkeep, WorkLocation,
 };
+pub use setup::{SetupRequest, SetupSpec};
 pub use spec::{RunKey, RunSpec};

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use git::{Makers, Mirror, Worktree};
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::commit::{Choices, Selection};
 use model::container::ImageUsage;
 use model::environment::EnvironmentRecord;
@@ -19,11 +20,13 @@ use model::ids::{EnvironmentId, TaskId, ThreadId};
 use model::problem::Problem;
 use model::run::RunError;
 use model::secret::Secret;
+use model::setup::{Snapshot, SnapshotKey};
 use process::{Redactor, RunProgramError};
 use protocol::WorkerStatus;
 use tokio_util::sync::CancellationToken;
 
 use crate::keeper::ExitRecord;
+use crate::setup::SetupRequest;
 use crate::spec::{ContainerSandbox, FileRef, RunKey, RunSpec, Sandbox, SecretRef};
 use crate::worker::SessionFolder;
 
@@ -292,6 +295,34 @@ pub trait Runner: Upkeep {
 
     /// Deletes what the runner still has of an attempt. The server has recorded its end.
     fn forget(&self, key: RunKey) -> BoxFuture<'_, Result<(), Unreachable>>;
+
+    /// Returns the ID of the image that a container of a repository starts from, or `None` if this runner runs no setups.
+    fn setup_image<'a>(
+        &'a self,
+        _container: &'a ContainerSandbox,
+        _repository: EnvironmentId,
+        _supply: &'a dyn Supply,
+    ) -> BoxFuture<'a, Result<Option<String>, StartError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Returns a complete snapshot of a repository, if the runner has it.
+    fn snapshot<'a>(
+        &'a self,
+        _repository: EnvironmentId,
+        _key: &'a SnapshotKey,
+    ) -> BoxFuture<'a, Result<Option<Snapshot>, Unreachable>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Ensures that a snapshot exists. Its setup runs if there is none. A setup of an earlier server is ended first.
+    fn ensure_set_up<'a>(
+        &'a self,
+        _request: SetupRequest<'a>,
+        _supply: &'a dyn Supply,
+    ) -> BoxFuture<'a, Result<Snapshot, StartError>> {
+        Box::pin(async { Err(StartError::Failed(RunError::new(ErrorCode::SetupFailed, "this worker cannot run a setup"))) })
+    }
 }
 
 /// The parts of a runner that do not concern a single attempt. The defaults are those of a runner that leaves nothing on the
@@ -332,6 +363,25 @@ pub trait Upkeep: Send + Sync {
 
     /// Makes this server's user the owner of a folder, if runs may have left files of other users in it.
     fn reclaim<'a>(&'a self, _folder: &'a Path) -> BoxFuture<'a, Result<(), Unreachable>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Deletes what runs of a task installed outside of its folders. The task is being deleted permanently.
+    fn forget_task(&self, _task: TaskId) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Deletes what setups of a repository installed outside of its folders. The repository is being deleted permanently.
+    fn forget_repository(&self, _repository: EnvironmentId) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Deletes all snapshots of a repository except for these.
+    fn delete_snapshots<'a>(
+        &'a self,
+        _repository: EnvironmentId,
+        _needed: &'a BTreeSet<SnapshotKey>,
+    ) -> BoxFuture<'a, Result<(), Unreachable>> {
         Box::pin(async { Ok(()) })
     }
 

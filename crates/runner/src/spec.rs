@@ -14,6 +14,7 @@ use model::environment::EnvironmentRecord;
 use model::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
 use model::names::{Setting, VariableName};
+use model::setup::SnapshotKey;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The version of [`RunSpec`].
@@ -64,12 +65,9 @@ pub struct RunSpec {
     /// The account that Codex uses, or `None` for the server's login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<LoginRef>,
-    /// A snapshot of a sandbox to start from.
+    /// The snapshot of the repository's environment to start from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<SnapshotRef>,
-    /// Layers above the sandbox's image, lowest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub layers: Vec<LayerRef>,
+    pub snapshot: Option<SnapshotKey>,
     /// Services that run next to the sandbox, such as a database.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceRef>,
@@ -283,10 +281,6 @@ macro_rules! references {
 references! {
     /// Refers to a login of Codex. A reference is never a path.
     LoginRef;
-    /// Refers to a snapshot of a sandbox. A reference is never a path.
-    SnapshotRef;
-    /// Refers to a layer above an image. A reference is never a path.
-    LayerRef;
     /// Refers to a service next to a sandbox. A reference is never a path.
     ServiceRef;
     /// Refers to a file that the server has for a run. A reference is never a path.
@@ -339,8 +333,7 @@ mod tests {
             variables: BTreeMap::from([(name("PLAIN"), value.to_owned())]),
             secrets: BTreeMap::from([(name("TOKEN"), SecretRef { repository, name: name("TOKEN") })]),
             account: Some("work".parse().expect("a reference")),
-            snapshot: Some("sha256:0f".parse().expect("a reference")),
-            layers: vec!["layer-1".parse().expect("a reference")],
+            snapshot: SnapshotKey::parse(&"a".repeat(64)),
             services: vec!["postgres:16".parse().expect("a reference")],
             files: vec!["netrc".parse().expect("a reference")],
         }
@@ -392,6 +385,8 @@ mod tests {
             forge: model::forge::ForgeSettings::default(),
             commits: model::commit::CommitSettings::default(),
             sources: model::sources::SourceSettings::default(),
+            setup: model::setup::SetupSettings::default(),
+            setup_state: model::setup::SetupState::default(),
             forge_token: None,
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,

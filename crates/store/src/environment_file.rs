@@ -12,6 +12,7 @@ use model::forge::ForgeSettings;
 use model::ids::EnvironmentId;
 use model::names::{BranchName, RepositoryUrl, Title, VariableName};
 use model::policy::RunPolicy;
+use model::setup::{SetupSettings, SetupState};
 use model::sources::SourceSettings;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -45,6 +46,12 @@ pub(crate) struct EnvironmentFile {
     /// Which submodules are fetched without asking, in addition to those of the default branch.
     #[serde(default)]
     pub(crate) sources: SourceSettings,
+    /// What the owner decided about the setup.
+    #[serde(default, skip_serializing_if = "SetupSettings::is_default")]
+    pub(crate) setup: SetupSettings,
+    /// The last setup.
+    #[serde(default, skip_serializing_if = "SetupState::is_empty")]
+    pub(crate) setup_state: SetupState,
     /// When the repository was added.
     pub(crate) created_at: Timestamp,
     /// When the record last changed.
@@ -67,6 +74,8 @@ impl From<&EnvironmentRecord> for EnvironmentFile {
             forge: record.forge.clone(),
             commits: record.commits.clone(),
             sources: record.sources.clone(),
+            setup: record.setup.clone(),
+            setup_state: record.setup_state.clone(),
             created_at: record.created_at,
             updated_at: record.updated_at,
             extra: record.extra.clone(),
@@ -92,6 +101,8 @@ impl EnvironmentFile {
             forge: self.forge,
             commits: self.commits,
             sources: self.sources,
+            setup: self.setup,
+            setup_state: self.setup_state,
             forge_token: None,
             created_at: self.created_at,
             updated_at: self.updated_at,

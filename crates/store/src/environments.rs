@@ -160,6 +160,8 @@ mod tests {
             forge: model::forge::ForgeSettings { kind: Some(model::forge::ForgeKind::GitLab), ..Default::default() },
             commits: model::commit::CommitSettings::default(),
             sources: model::sources::SourceSettings::default(),
+            setup: model::setup::SetupSettings::default(),
+            setup_state: model::setup::SetupState::default(),
             forge_token: Some(Secret::new("glpat-hunter")),
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use model::ids::{EnvironmentId, TaskId};
+use model::setup::SnapshotKey;
 
 /// The paths of a home.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +137,36 @@ impl Layout {
     /// Returns the file with a repository's secret variables.
     pub fn secrets(&self, id: EnvironmentId) -> PathBuf {
         self.environment(id).join("secrets.json")
+    }
+
+    /// Returns the folder with the snapshots of a repository's environment.
+    pub fn snapshots(&self, id: EnvironmentId) -> PathBuf {
+        self.environment(id).join("snapshots")
+    }
+
+    /// Returns the folder of a snapshot.
+    pub fn snapshot(&self, id: EnvironmentId, key: &SnapshotKey) -> PathBuf {
+        self.snapshots(id).join(key.as_str())
+    }
+
+    /// Returns the folder in which a repository's next snapshot is created.
+    pub fn new_snapshot(&self, id: EnvironmentId) -> PathBuf {
+        self.snapshots(id).join("new")
+    }
+
+    /// Returns the worktree in which a repository's setup runs.
+    pub fn setup_worktree(&self, id: EnvironmentId) -> PathBuf {
+        self.new_snapshot(id).join("checkout")
+    }
+
+    /// Returns the output of a repository's setup with this number.
+    pub fn setup_log(&self, id: EnvironmentId, number: u32) -> PathBuf {
+        self.snapshots(id).join(format!("setup-{number:03}.log"))
+    }
+
+    /// Returns the folder with what the runs of a task changed in folders of its snapshot.
+    pub fn upper(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("upper")
     }
 
     /// Returns the folder of removed items.

@@ -18,6 +18,7 @@ mod plain_file;
 mod reviewed;
 mod run_file;
 mod sessions;
+mod snapshots;
 mod task_file;
 mod tasks;
 mod trash;

@@ -9,6 +9,7 @@ use model::ids::{EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::names::{BranchName, RefName, RepositoryUrl, Title};
 use model::publication::Publication;
 use model::run::RunRecord;
+use model::setup::SnapshotKey;
 use model::task::{FollowUp, HeldChanges, PendingNotice, Question, TaskRecord, TaskStatus, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -35,6 +36,9 @@ pub(crate) struct TaskFile {
     pub(crate) base_sha: Option<ObjectId>,
     /// The task's branch, `codex/<task_id>`.
     pub(crate) branch: BranchName,
+    /// The snapshot of the repository's environment that the task started from, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<SnapshotKey>,
     /// The thread that a resume continues.
     pub(crate) thread_id: Option<ThreadId>,
     /// The status of the last run, or `removing`.
@@ -103,6 +107,7 @@ impl From<&TaskRecord> for TaskFile {
             git_ref: task.git_ref.clone(),
             base_sha: task.base_sha.clone(),
             branch: task.branch(),
+            snapshot: task.snapshot.clone(),
             thread_id: task.thread_id,
             status: task.status(),
             created_at: task.created_at,
@@ -171,6 +176,7 @@ impl TryFrom<TaskFile> for TaskRecord {
             title: file.title,
             git_ref: file.git_ref,
             base_sha: file.base_sha,
+            snapshot: file.snapshot,
             thread_id: file.thread_id,
             removing: file.status == TaskStatus::Removing,
             created_at: file.created_at,

@@ -19,6 +19,7 @@ mod signing;
 mod snapshot;
 mod submodules;
 mod support;
+mod tree_objects;
 mod twin;
 mod untrusted;
 mod update;

@@ -6,8 +6,10 @@
 mod agent_repository;
 mod ending;
 mod export;
+mod layers;
 mod login;
 mod remarks;
+mod set_up;
 mod start;
 mod upkeep;
 
@@ -20,8 +22,9 @@ use durable::blocking;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
-use model::ids::TaskId;
+use model::ids::{EnvironmentId, TaskId};
 use model::problem::Problem;
+use model::setup::{Snapshot, SnapshotKey};
 use process::Redactor;
 use store::{CodexHome, Home};
 
@@ -31,6 +34,7 @@ use crate::seam::{
     ExportError, ExportRequest, Exported, JournalNews, Preparation, RunRemains, RunRequest, RunState, Runner, RunnerCapacity,
     StartError, Supply, Unreachable,
 };
+use crate::setup::SetupRequest;
 use crate::spec::{ContainerSandbox, RunKey, RunSpec, Sandbox};
 use crate::worker::{ContainerChecks, Housekeeping, Site, Worker, WorkerProblem};
 
@@ -173,6 +177,34 @@ impl Runner for LocalRunner {
         supply: &'a dyn Supply,
     ) -> BoxFuture<'a, Result<Exported, ExportError>> {
         Box::pin(async move { self.exported(&request, &supply.redactor(request.spec.source.repository)).await })
+    }
+
+    fn setup_image<'a>(
+        &'a self,
+        container: &'a ContainerSandbox,
+        repository: EnvironmentId,
+        supply: &'a dyn Supply,
+    ) -> BoxFuture<'a, Result<Option<String>, StartError>> {
+        Box::pin(async move { self.image_for_setup(container, repository, supply).await.map_err(StartError::Failed) })
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        repository: EnvironmentId,
+        key: &'a SnapshotKey,
+    ) -> BoxFuture<'a, Result<Option<Snapshot>, Unreachable>> {
+        let (home, key) = (Arc::clone(&self.home), key.clone());
+        Box::pin(async move {
+            blocking(move || home.read_snapshot(repository, &key)).await.map_err(|error| Unreachable::new(error.to_string()))
+        })
+    }
+
+    fn ensure_set_up<'a>(
+        &'a self,
+        request: SetupRequest<'a>,
+        supply: &'a dyn Supply,
+    ) -> BoxFuture<'a, Result<Snapshot, StartError>> {
+        Box::pin(async move { self.set_up(request, supply).await.map_err(StartError::Failed) })
     }
 
     /// The files of a run belong to its task, so they are kept.

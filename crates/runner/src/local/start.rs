@@ -8,11 +8,13 @@ use durable::crash::{self, CrashPoint};
 use git::Mirror;
 use jiff::Timestamp;
 use model::ErrorCode;
+use model::ids::TaskId;
 use model::names::VariableName;
 use model::run::RunError;
 use model::secret::Secret;
 
 use super::LocalRunner;
+use super::layers::{Layers, WORKTREE_INSIDE};
 use crate::keeper::{self, KeeperOrder};
 use crate::seam::{Preparation, Supply};
 use crate::spec::{Driver, RunKey, RunSpec};
@@ -20,9 +22,6 @@ use crate::worker::{ContainerFolders, ContainerRun, PrepareRequest, RunCall, ToR
 
 /// The path where git-lfs looks for objects of a repository whose other objects are at [`super::agent_repository::OBJECTS_INSIDE`].
 const LFS_INSIDE: &str = "/git/lfs";
-
-/// The path of the worktree in a container.
-const WORKTREE_INSIDE: &str = "/workspace/worktree";
 
 impl LocalRunner {
     /// Creates the image, the agent repository and the folders that the worker's containers need.
@@ -41,7 +40,8 @@ impl LocalRunner {
         let worker = self.worker()?;
         let Driver::Exec(turn) = &spec.driver;
         let login = self.login().await?;
-        let container = self.container(worker, spec, supply)?;
+        let container = self.container(worker, spec, supply).await?;
+        let prepared_notes = container.iter().flat_map(|prepared| prepared.layers.notes.clone()).collect::<Vec<_>>();
         let container = container.as_ref().map(|prepared| ContainerRun {
             settings: prepared.settings,
             image: prepared.image.as_deref(),
@@ -52,7 +52,11 @@ impl LocalRunner {
             home: self.home.layout.home(),
             folders: prepared.folders.clone(),
             to_read: prepared.to_read.clone(),
+            layers: prepared.layers.layers.clone(),
+            keep_as: prepared.keep_as.clone(),
         });
+        let mut notes = worker.notes(&spec.sandbox);
+        notes.extend(prepared_notes);
         let secrets = secrets(spec, supply);
         let call = worker.call(&RunCall {
             task_id: task,
@@ -65,7 +69,7 @@ impl LocalRunner {
             images_folder: (!turn.earlier_images.is_empty()).then(|| self.home.layout.images(task)),
             variables: &spec.variables,
             secrets: &secrets,
-            notes: worker.notes(&spec.sandbox),
+            notes,
             container,
         });
         self.lend_login(task, &call).await?;
@@ -80,7 +84,7 @@ impl LocalRunner {
     }
 
     /// Returns what the container of a run gets, or `None` if the worker has no agent repository.
-    fn container<'a>(
+    async fn container<'a>(
         &self,
         worker: &Worker,
         spec: &'a RunSpec,
@@ -92,9 +96,18 @@ impl LocalRunner {
             let message = format!("could not read the mirror's data about the worktree: {error}");
             RunError::new(ErrorCode::WorktreeFailed, message)
         })?;
+        let runs_setups = worker.runs_setups();
+        let snapshot = if runs_setups { self.snapshot_of(spec)? } else { None };
+        let layers = match &snapshot {
+            Some(snapshot) => self.layers(spec, snapshot, &mirror).await?,
+            None => Layers::default(),
+        };
+        let image = snapshot.and_then(|snapshot| snapshot.image);
         Ok(Some(PreparedContainer {
             settings: &container.settings,
-            image: worker.image(self.site(), container, spec.source.repository),
+            image: image.or_else(|| worker.image(self.site(), container, spec.source.repository)),
+            layers,
+            keep_as: runs_setups.then(|| task_image(spec.key.task)),
             folders: ContainerFolders::new(&self.home.layout, spec.key.task, mirror.path()),
             to_read,
         }))
@@ -126,6 +139,13 @@ struct PreparedContainer<'a> {
     image: Option<String>,
     folders: ContainerFolders,
     to_read: Vec<ToRead>,
+    layers: Layers,
+    keep_as: Option<String>,
+}
+
+/// Returns the name of the image with what the runs of a task installed.
+fn task_image(task: TaskId) -> String {
+    format!("codex-orchestrator-task:{task}")
 }
 
 /// Returns the secrets of a run. A secret that was deleted in the meantime is omitted.

@@ -11,11 +11,13 @@ use model::environment::EnvironmentRecord;
 use model::ids::{EnvironmentId, TaskId, ThreadId};
 use model::problem::Problem;
 use model::run::RunError;
+use model::setup::SnapshotKey;
 use process::Redactor;
 use protocol::WorkerStatus;
 use tokio_util::sync::CancellationToken;
 
 use super::LocalRunner;
+use super::set_up::setup_labels;
 use crate::seam::{OnStep, Supply, Unreachable, Upkeep};
 use crate::spec::RunKey;
 use crate::worker::{ImageRequest, SessionFolder, Worker, home_label, task_labels, told, was_read_only};
@@ -24,6 +26,12 @@ impl LocalRunner {
     /// Whether the status depends on checks of the container engine.
     fn checks_containers(&self) -> bool {
         self.worker.as_ref().is_ok_and(Worker::needs_container_engine)
+    }
+}
+
+impl LocalRunner {
+    fn runs_setups(&self) -> bool {
+        self.worker.as_ref().is_ok_and(Worker::runs_setups)
     }
 }
 
@@ -124,6 +132,37 @@ impl Upkeep for LocalRunner {
                 housekeeping.give_back(folder, image, &label).await?;
             }
             Ok(())
+        })
+    }
+
+    fn forget_task(&self, task: TaskId) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(async move {
+            if self.runs_setups() {
+                self.housekeeping(Redactor::default()).remove_kept(&task_labels(self.home.layout.home(), task)).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn forget_repository(&self, repository: EnvironmentId) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(async move {
+            if self.runs_setups() {
+                self.housekeeping(Redactor::default()).remove_kept(&setup_labels(self.home.layout.home(), repository)).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn delete_snapshots<'a>(
+        &'a self,
+        repository: EnvironmentId,
+        needed: &'a BTreeSet<SnapshotKey>,
+    ) -> BoxFuture<'a, Result<(), Unreachable>> {
+        Box::pin(async move {
+            if !self.runs_setups() {
+                return Ok(());
+            }
+            self.discard_unneeded(repository, needed).await.map_err(|error| Unreachable::new(error.to_string()))
         })
     }
 

@@ -17,7 +17,7 @@ use model::problem::Problem;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::login::Login;
-use super::request::{ContainerRun, RunCall, ToRead};
+use super::request::{ContainerRun, Layer, RunCall, ToRead};
 use super::variables::API_KEY;
 use crate::spec::RunSpec;
 
@@ -134,6 +134,12 @@ impl ContainerRun<'_> {
         if let Some(config) = self.codex_config {
             set("CODEX_DOCKER_CONFIG", config.into());
         }
+        if let Some(layers) = layers(&self.layers) {
+            set("CODEX_DOCKER_LAYERS", layers.into());
+        }
+        if let Some(name) = &self.keep_as {
+            set("CODEX_DOCKER_KEEP_AS", name.into());
+        }
         if let Some(maps) = mount_maps(&self.to_read) {
             set("CODEX_MOUNT_MAPS_RO", maps);
         }
@@ -181,6 +187,12 @@ pub(super) fn mount_maps(folders: &[ToRead]) -> Option<OsString> {
     });
     let maps: Vec<_> = maps.collect();
     (!maps.is_empty()).then(|| joined(&maps))
+}
+
+/// Formats layers as JSON. A path with invalid UTF-8 cannot be expressed, and its layer is skipped.
+fn layers(layers: &[Layer]) -> Option<String> {
+    let texts: Vec<_> = layers.iter().filter_map(|layer| serde_json::to_string(layer).ok()).collect();
+    (!texts.is_empty()).then(|| format!("[{}]", texts.join(",")))
 }
 
 /// Joins paths with `:`.

@@ -92,6 +92,11 @@ impl Worker {
         self.kind.uses_agent_repository()
     }
 
+    /// Whether this server can run setups, and start runs from their snapshots.
+    pub(crate) fn runs_setups(&self) -> bool {
+        self.kind.runs_setups()
+    }
+
     /// Whether runs can start only if this server can create containers.
     pub fn needs_container_engine(&self) -> bool {
         self.kind.needs_container_engine()

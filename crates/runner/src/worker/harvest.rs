@@ -53,6 +53,18 @@ struct Built {
     id: String,
 }
 
+/// The fields of `check --json` that are used here.
+#[derive(Default, Deserialize)]
+struct Checked {
+    image: Option<CheckedImage>,
+    problem: Option<model::container::ContainerProblem>,
+}
+
+#[derive(Deserialize)]
+struct CheckedImage {
+    id: String,
+}
+
 /// What to export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HarvestMode {
@@ -172,7 +184,7 @@ impl Housekeeping {
         Self { program: config.container_program.clone(), environment: engine_environment(config), redactor }
     }
 
-    fn command(&self) -> CommandSpec<'static> {
+    pub(super) fn command(&self) -> CommandSpec<'static> {
         let (program, prefix) =
             self.program.split_first().map_or(("codex-docker", &[][..]), |(first, rest)| (first.as_str(), rest));
         CommandSpec::new(&Tool::at(program), &BaseEnvironment::default(), "/")
@@ -243,6 +255,18 @@ impl Housekeeping {
         Ok(serde_json::from_slice::<Built>(&built.stdout).ok().map(|built| built.id))
     }
 
+    /// Returns the ID of an image, or of the pinned image if no name is given.
+    pub(crate) async fn image_id(&self, image: Option<&str>) -> Result<String, RunProgramError> {
+        let command = self.command().args(["check", "--json"]).args(image.iter().flat_map(|image| ["--image", image]));
+        let asked = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).deadline(IMAGE_LIMIT).run().await?;
+        let checked = serde_json::from_slice::<Checked>(&asked.stdout).unwrap_or_default();
+        checked.image.map(|image| image.id).ok_or_else(|| RunProgramError::Failed {
+            program: self.program.first().cloned().unwrap_or_default(),
+            status: asked.status,
+            stderr_tail: checked.problem.map_or(asked.stderr_tail, |problem| problem.detail),
+        })
+    }
+
     /// Returns what uses these images. Images that the container engine does not have are omitted.
     pub(crate) async fn image_usage(&self, ids: &BTreeSet<String>) -> Result<Vec<ImageUsage>, RunProgramError> {
         let command = self.command().args(["image", "usage"]).args(ids);
@@ -267,6 +291,12 @@ impl Housekeeping {
         let command = self.command().arg("give-back").arg(folder).args(["--label", label]);
         let command = command.args(image.iter().flat_map(|image| ["--image", image]));
         command.deadline(HARVEST_LIMIT).run_ok().await.map(drop)
+    }
+
+    /// Removes the images with these labels that contain what runs and setups installed, unless a container uses them.
+    pub(crate) async fn remove_kept(&self, labels: &[String]) -> Result<(), RunProgramError> {
+        let command = self.command().args(["kept", "remove"]).args(labels.iter().flat_map(|label| ["--label", label]));
+        command.deadline(IMAGE_LIMIT).run_ok().await.map(drop)
     }
 
     /// Ends and removes all abandoned containers with these labels.

@@ -16,6 +16,7 @@ mod request;
 mod sandbox;
 mod script;
 mod session;
+mod set_up;
 mod variables;
 
 pub use check::check;
@@ -29,8 +30,9 @@ pub(crate) use kind::{ImageRequest, PrepareRequest, Site, image_of};
 pub use login::Login;
 pub(crate) use login::{Due, RefusedLogin};
 pub use request::{Cleanup, ContainerFolders};
-pub(crate) use request::{ContainerRun, RunCall, ToRead, WorkerCall};
+pub(crate) use request::{ContainerRun, Layer, RunCall, ToRead, WorkerCall};
 pub use sandbox::was_read_only;
 pub use script::cannot_mount;
 pub use session::{Session, SessionFolder};
+pub(crate) use set_up::{SETUP_MARK, SetUp, SetUpError};
 pub use variables::{RUN_MARK, engine_environment, run_mark};

@@ -114,6 +114,22 @@ pub struct ContainerRun<'a> {
     pub folders: ContainerFolders,
     /// Other folders that the container may read.
     pub to_read: Vec<ToRead>,
+    /// Folders of the container whose content lives as long as the task.
+    pub layers: Vec<Layer>,
+    /// The name of the image with what the task's runs installed.
+    pub keep_as: Option<String>,
+}
+
+/// A folder of a container whose content lives as long as the task, in the format of `CODEX_DOCKER_LAYERS`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Layer {
+    /// The path in the container. It may start with `~/`.
+    pub target: String,
+    /// The folder of the snapshot, which is never written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lower: Option<PathBuf>,
+    /// The folder of the task.
+    pub upper: PathBuf,
 }
 
 /// A folder of the host that a container may read.

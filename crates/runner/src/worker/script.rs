@@ -382,6 +382,8 @@ mod tests {
                 home: &config.home,
                 folders: ContainerFolders::new(&layout, task_id, Path::new("/m")),
                 to_read: vec![ToRead::new(Path::new("/m/lfs"), "/git/lfs")],
+                layers: vec![],
+                keep_as: None,
             }),
         });
         assert_eq!(call.args, ["exec", "--json", "-"], "flags of the image's entry point are not repeated");

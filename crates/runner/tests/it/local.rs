@@ -158,7 +158,6 @@ fn spec() -> RunSpec {
         secrets: std::collections::BTreeMap::new(),
         account: None,
         snapshot: None,
-        layers: vec![],
         services: vec![],
         files: vec![],
     }

@@ -66,6 +66,8 @@ pub(crate) fn environment(n: u128) -> EnvironmentRecord {
         forge: model::forge::ForgeSettings::default(),
         commits: model::commit::CommitSettings::default(),
         sources: model::sources::SourceSettings::default(),
+        setup: model::setup::SetupSettings::default(),
+        setup_state: model::setup::SetupState::default(),
         forge_token: Some(Secret::new("hunter3")),
         created_at: time(1),
         updated_at: time(2),

@@ -42,6 +42,8 @@ impl Inputs {
             home: &self.config.home,
             folders: ContainerFolders::new(&layout, task_id, Path::new("/m")),
             to_read: vec![],
+            layers: vec![],
+            keep_as: None,
         };
         Worker::find(&self.config).expect("built in").call(&RunCall {
             task_id,
@@ -196,6 +198,8 @@ fn environment(secret: Option<&str>) -> EnvironmentRecord {
         forge: model::forge::ForgeSettings::default(),
         commits: model::commit::CommitSettings::default(),
         sources: model::sources::SourceSettings::default(),
+        setup: model::setup::SetupSettings::default(),
+        setup_state: model::setup::SetupState::default(),
         forge_token: None,
         created_at: jiff::Timestamp::UNIX_EPOCH,
         updated_at: jiff::Timestamp::UNIX_EPOCH,

@@ -122,6 +122,10 @@ impl WorkerKind for BuiltIn {
         true
     }
 
+    fn runs_setups(&self) -> bool {
+        true
+    }
+
     fn needs_container_engine(&self) -> bool {
         true
     }

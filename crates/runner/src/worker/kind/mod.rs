@@ -168,6 +168,11 @@ pub(super) trait WorkerKind: Debug + Send + Sync {
         false
     }
 
+    /// Whether this server can run setups, and start runs from their snapshots.
+    fn runs_setups(&self) -> bool {
+        false
+    }
+
     /// Whether runs can start only if this server can create containers.
     fn needs_container_engine(&self) -> bool {
         false

@@ -1,0 +1,151 @@
+//! Folders of a task's containers whose content lives as long as the task: those of its snapshot, with the task's own changes.
+//!
+//! Invariant: no path of the host is reached through a link that an agent left in the worktree.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use git::Mirror;
+use model::ErrorCode;
+use model::run::RunError;
+use model::setup::{FolderContent, LayerTarget, Snapshot, SnapshotFolder};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::LocalRunner;
+use crate::spec::RunSpec;
+use crate::worker::Layer;
+
+/// The path of the worktree in a container.
+pub(super) const WORKTREE_INSIDE: &str = "/workspace/worktree";
+
+/// The layers of a run, and notes about those that are missing.
+#[derive(Default)]
+pub(super) struct Layers {
+    pub(super) layers: Vec<Layer>,
+    pub(super) notes: Vec<String>,
+}
+
+impl LocalRunner {
+    /// Returns the snapshot that a run starts from.
+    pub(super) fn snapshot_of(&self, spec: &RunSpec) -> Result<Option<Snapshot>, RunError> {
+        let Some(key) = &spec.snapshot else { return Ok(None) };
+        let missing = |detail: String| RunError::new(ErrorCode::SnapshotMissing, detail);
+        match self.home.read_snapshot(spec.source.repository, key) {
+            Ok(Some(snapshot)) => Ok(Some(snapshot)),
+            Ok(None) => Err(missing(format!("the snapshot {} of the task's environment is missing", key.short()))),
+            Err(error) => Err(missing(error.to_string())),
+        }
+    }
+
+    /// Returns the layers of a run, and creates their folders.
+    pub(super) async fn layers(&self, spec: &RunSpec, snapshot: &Snapshot, mirror: &Mirror) -> Result<Layers, RunError> {
+        let failed = |error: &dyn std::fmt::Display| {
+            RunError::new(ErrorCode::WorktreeFailed, format!("could not create the folders of the task's environment: {error}"))
+        };
+        let keeps = snapshot.folders.iter().filter_map(|folder| match &folder.target {
+            LayerTarget::Keep(path) => Some(path.as_str()),
+            LayerTarget::Cache(_) => None,
+        });
+        let keeps: Vec<_> = keeps.collect();
+        let tracked = mirror.objects_at(&spec.source.start, &keeps).await.map_err(|error| failed(&error))?;
+        let tracked: Vec<_> = keeps.iter().zip(tracked).filter_map(|(path, object)| object.map(|_| *path)).collect();
+        let upper = self.home.layout.upper(spec.key.task);
+        let mut layers = Layers::default();
+        for SnapshotFolder { target, content } in &snapshot.folders {
+            if tracked.contains(&target.path()) {
+                layers.notes.push(format!(
+                    "`{}` is not taken from the snapshot, because this branch contains files in it",
+                    target.path()
+                ));
+                continue;
+            }
+            let inside = match target {
+                LayerTarget::Keep(_) if content.is_none() => continue,
+                LayerTarget::Keep(path) => {
+                    let worktree = self.worktree_path(spec.key.task);
+                    if let Err(error) = mount_point(&worktree, Path::new(path.as_str())) {
+                        layers.notes.push(format!("`{path}` is not taken from the snapshot: {error}"));
+                        continue;
+                    }
+                    format!("{WORKTREE_INSIDE}/{path}")
+                }
+                LayerTarget::Cache(path) => path.to_string(),
+            };
+            let own = upper.join(name_of(target));
+            durable::create_private_folder(&own).map_err(|error| failed(&error))?;
+            let lower = content.map(|FolderContent { number, .. }| {
+                self.home.layout.snapshot(spec.source.repository, &snapshot.key).join(target.kind()).join(number.to_string())
+            });
+            layers.layers.push(Layer { target: inside, lower, upper: own });
+        }
+        Ok(layers)
+    }
+}
+
+/// Returns the name of a task's own folder for a target. Different targets have different names.
+fn name_of(target: &LayerTarget) -> String {
+    let path = target.path().bytes().fold(String::new(), |name, byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => name + char::from(byte).encode_utf8(&mut [0; 4]),
+        other => name + &format!("%{other:02x}"),
+    });
+    format!("{}-{path}", target.kind())
+}
+
+/// Creates a folder in a worktree that a container mounts something over. Follows no links.
+fn mount_point(worktree: &Path, path: &Path) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+    let mut folder: OwnedFd = rustix::fs::openat(CWD, worktree, flags, Mode::empty())?;
+    for name in path {
+        match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        folder = rustix::fs::openat(&folder, name, flags, Mode::empty()).map_err(|error| match error {
+            Errno::NOTDIR | Errno::LOOP => io::Error::other("a file or a link is in its place"),
+            error => error.into(),
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use model::setup::{CachePath, KeepPath};
+
+    use super::*;
+
+    #[test]
+    fn a_mount_point_is_never_behind_a_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (worktree, elsewhere) = (folder.path().join("worktree"), folder.path().join("elsewhere"));
+        for path in [&worktree, &elsewhere] {
+            fs_err::create_dir(path).expect("made");
+        }
+        for _ in 0..2 {
+            mount_point(&worktree, Path::new("web/node_modules")).expect("it is created once");
+        }
+        assert!(worktree.join("web/node_modules").is_dir());
+        symlink(&elsewhere, worktree.join("target")).expect("a link");
+        fs_err::write(worktree.join("file"), "").expect("written");
+        for path in ["target", "target/debug", "file", "file/x"] {
+            let error = mount_point(&worktree, Path::new(path)).expect_err("it is not a folder");
+            assert!(error.to_string().contains("in its place"), "{path}: {error}");
+        }
+        assert_eq!(fs_err::read_dir(&elsewhere).expect("there").count(), 0);
+    }
+
+    #[test]
+    fn different_folders_have_different_names() {
+        let keep = |path| name_of(&LayerTarget::Keep(KeepPath::parse(path).expect("a path")));
+        let cache = |path| name_of(&LayerTarget::Cache(CachePath::parse(path).expect("a path")));
+        assert_eq!(
+            [keep("web/node_modules"), keep(".venv"), cache("~/.npm")],
+            ["keep-web%2fnode_modules", "keep-.venv", "cache-%7e%2f.npm"]
+        );
+        assert_ne!(keep("a%2fb"), keep("a/b"));
+    }
+}

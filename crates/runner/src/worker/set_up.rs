@@ -1,0 +1,204 @@
+//! Runs a repository's setup with `codex-docker setup`, which leaves its result in a folder.
+//!
+//! The call gets no login of Codex and no secret of a run, only those that the setup names.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use model::container::{ContainerNetwork, ContainerSettings, HostPattern};
+use model::names::VariableName;
+use model::secret::Secret;
+use model::setup::{FolderContent, LayerTarget, Snapshot, SnapshotFolder, SnapshotKey};
+use process::{CommandSpec, RunProgramError, Stdout};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::harvest::Housekeeping;
+
+/// The variable that identifies the processes of a setup: the ID of its repository.
+pub(crate) const SETUP_MARK: &str = "ORCH_SETUP";
+
+/// The name of the result in the folder of the new snapshot.
+const RESULT: &str = "result.json";
+
+/// How much longer than its script a setup may take: its folders are moved and searched for secrets, and its image is saved.
+const AFTER_SCRIPT: Duration = Duration::from_mins(30);
+
+/// The exit code of `codex-docker` for its own failures. Any other code is that of the script.
+const OWN_FAILURE: i32 = 125;
+
+/// A setup to run.
+pub(crate) struct SetUp<'a> {
+    /// The ID of the repository.
+    pub(crate) mark: String,
+    /// The key of the snapshot.
+    pub(crate) key: &'a SnapshotKey,
+    /// The name of the container.
+    pub(crate) container: String,
+    /// The name of the image with the result.
+    pub(crate) keep_as: String,
+    /// The folder of the new snapshot.
+    pub(crate) staging: &'a Path,
+    /// The worktree, in the folder of the new snapshot.
+    pub(crate) checkout: &'a Path,
+    /// The agent repository, and the folder with the mirror's objects.
+    pub(crate) git: (&'a Path, &'a Path),
+    /// The file with the script.
+    pub(crate) script: &'a Path,
+    /// The folders that become part of the snapshot.
+    pub(crate) folders: Vec<LayerTarget>,
+    /// The image, or `None` for the pinned image.
+    pub(crate) image: Option<&'a str>,
+    /// The container settings of the repository.
+    pub(crate) settings: &'a ContainerSettings,
+    /// The network.
+    pub(crate) network: ContainerNetwork,
+    /// The hosts that can be reached with the network `allow`.
+    pub(crate) allow_hosts: &'a [HostPattern],
+    /// The repository's variables.
+    pub(crate) variables: &'a BTreeMap<VariableName, String>,
+    /// The secrets of the setup.
+    pub(crate) secrets: &'a BTreeMap<VariableName, Secret>,
+    /// The time limit of the script.
+    pub(crate) limit: Duration,
+    /// The labels of the container, as `name=value`.
+    pub(crate) labels: Vec<String>,
+    /// The file for the output of the script.
+    pub(crate) log: File,
+}
+
+/// Why a setup has no result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetUpError {
+    /// The script failed.
+    #[error("the setup script exited with code {0}")]
+    Script(i32),
+    /// The setup could not be run, or its result could not be used.
+    #[error("{0}")]
+    Unusable(String),
+    /// The program could not be started, or took too long.
+    #[error(transparent)]
+    Program(#[from] RunProgramError),
+    /// The result could not be read.
+    #[error("could not read the result of the setup: {0}")]
+    Result(#[from] std::io::Error),
+}
+
+/// The format of `result.json`.
+#[derive(Deserialize)]
+struct ResultFile {
+    image: Option<String>,
+    keep: Vec<Option<ResultFolder>>,
+    cache: Vec<Option<ResultFolder>>,
+    seconds: f64,
+}
+
+#[derive(Deserialize)]
+struct ResultFolder {
+    files: u64,
+    bytes: u64,
+}
+
+impl SetUp<'_> {
+    fn environment(&self) -> Vec<(OsString, OsString)> {
+        let mut environment = BTreeMap::<OsString, OsString>::new();
+        let mut set = |name: &str, value: OsString| environment.insert(name.into(), value);
+        set(SETUP_MARK, (&self.mark).into());
+        set("CONTAINER_NAME", (&self.container).into());
+        set("CODEX_DOCKER_LABELS", self.labels.join(",").into());
+        set("CODEX_DOCKER_USER", self.settings.user.as_str().into());
+        set("CODEX_DOCKER_NETWORK", self.network.as_str().into());
+        set("CODEX_DOCKER_GIT_DIR", self.git.0.into());
+        set("CODEX_DOCKER_GIT_OBJECTS", self.git.1.into());
+        if self.network == ContainerNetwork::Allow {
+            let hosts: Vec<_> = self.allow_hosts.iter().map(HostPattern::as_str).collect();
+            set("CODEX_DOCKER_ALLOW_HOSTS", hosts.join(",").into());
+        }
+        for (name, value) in [
+            ("IMAGE_NAME", self.image.map(str::to_owned)),
+            ("CODEX_DOCKER_MEMORY", self.settings.memory.clone()),
+            ("CODEX_DOCKER_CPUS", self.settings.cpus.map(|cpus| cpus.to_string())),
+            ("CODEX_DOCKER_PIDS", self.settings.pids.map(|pids| pids.to_string())),
+        ] {
+            if let Some(value) = value {
+                set(name, value.into());
+            }
+        }
+        for (name, value) in self.variables {
+            set(&format!("CODEX_CONTAINER_ENV_{name}"), value.into());
+        }
+        for (name, secret) in self.secrets {
+            set(&format!("CODEX_CONTAINER_ENV_{name}"), secret.expose().into());
+        }
+        let names: Vec<_> = self.secrets.keys().map(VariableName::as_str).collect();
+        set("CODEX_DOCKER_SETUP_SECRETS", names.join(",").into());
+        environment.into_iter().collect()
+    }
+
+    /// Returns the folders of a kind, in the order in which the result lists them.
+    fn folders_of(&self, kind: &str) -> impl Iterator<Item = &LayerTarget> {
+        self.folders.iter().filter(move |target| target.kind() == kind)
+    }
+
+    fn command(&self, command: CommandSpec<'static>) -> CommandSpec<'static> {
+        let command = command.arg("setup").arg("--checkout").arg(self.checkout).arg("--staging").arg(self.staging);
+        let command = command.arg("--script").arg(self.script).args(["--keep-as", &self.keep_as]);
+        let command = command.args(["--time-limit", &self.limit.as_secs().to_string()]);
+        let command = command.args(self.folders_of("keep").flat_map(|target| ["--keep", target.path()]));
+        let command = command.args(self.folders_of("cache").flat_map(|target| ["--cache", target.path()]));
+        command.envs(self.environment()).deadline(self.limit + AFTER_SCRIPT)
+    }
+
+    /// Reads the result, and completes it with what the caller knows.
+    fn snapshot(&self, text: &[u8], commit: model::ids::ObjectId) -> Result<Snapshot, std::io::Error> {
+        let result: ResultFile = serde_json::from_slice(text)?;
+        let (mut keep, mut cache) = (result.keep.into_iter().enumerate(), result.cache.into_iter().enumerate());
+        let folders = self.folders.iter().map(|target| {
+            let found = match target {
+                LayerTarget::Keep(_) => keep.next(),
+                LayerTarget::Cache(_) => cache.next(),
+            };
+            let content = found
+                .and_then(|(number, folder)| folder.map(|ResultFolder { files, bytes }| FolderContent { number, files, bytes }));
+            SnapshotFolder { target: target.clone(), content }
+        });
+        let (key, folders) = (self.key.clone(), folders.collect());
+        Ok(Snapshot { key, commit, image: result.image, folders, created_at: jiff::Timestamp::now(), seconds: result.seconds })
+    }
+}
+
+impl Housekeeping {
+    /// Runs a setup. Its result is on disk, in the folder of the new snapshot.
+    pub(crate) async fn set_up(
+        &self,
+        call: &SetUp<'_>,
+        commit: model::ids::ObjectId,
+        cancel: CancellationToken,
+    ) -> Result<Snapshot, SetUpError> {
+        let log = call.log.try_clone()?;
+        let command = call.command(self.command()).stdout(Stdout::File(log)).cancel(cancel);
+        match command.run_ok().await {
+            Ok(_) => {
+                let result = call.staging.join(RESULT);
+                let text = durable::blocking(move || fs_err::read(result)).await?;
+                Ok(call.snapshot(&text, commit)?)
+            }
+            Err(RunProgramError::Failed { status, stderr_tail, program }) => match status.code() {
+                Some(OWN_FAILURE) => Err(SetUpError::Unusable(first_line(&stderr_tail))),
+                Some(code) => Err(SetUpError::Script(code)),
+                None => Err(RunProgramError::Failed { status, stderr_tail, program }.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Returns the message of `codex-docker` without its prefix.
+fn first_line(stderr: &str) -> String {
+    let mut lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines.clone().find_map(|line| line.strip_prefix("error: "));
+    error.or_else(|| lines.next_back()).unwrap_or("codex-docker gave no reason").to_owned()
+}
