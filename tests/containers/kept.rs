@@ -29,7 +29,7 @@ fn what_a_run_installs_anywhere_is_there_in_the_next_run() {
     let files = "echo b > /usr/local/bin/x; mkdir -p /root/.local; echo z > /root/.local/z; echo a > /etc/a; rm /etc/issue";
     hand.run([format!("{package}; {files}")]).well();
     assert!(exists(&image) && hand.containers().is_empty());
-    let next = hand.with("IMAGE_NAME", &image);
+    let next = hand;
     let said =
         next.run(["dpkg-query -W -f '${Status}\\n' tool; cat /opt/tool/x /usr/local/bin/x /root/.local/z /etc/a; ls /etc/issue"]);
     assert_eq!(said.stdout, "install ok installed\ntool\nb\nz\na\n", "{said:?}");
@@ -121,7 +121,7 @@ fn changes_that_cannot_be_kept_are_a_warning_and_not_a_failure() {
 #[test]
 fn an_image_with_many_layers_is_flattened_and_keeps_its_files_and_configuration() {
     let (hand, image) = keeping_hand();
-    let layers: String = (0..60).map(|n| format!("COPY --from=0 /etc/debian_version /opt/{n}\n")).collect();
+    let layers = (0..60).map(|n| format!("COPY --from=0 /etc/debian_version /opt/{n}\n")).collect::<Vec<_>>().concat();
     let dockerfile = format!("FROM {BASE_IMAGE}\nFROM {BASE_IMAGE}\nENV A=b\n{layers}RUN touch /opt/last\n");
     let many = hand.build("many", &dockerfile);
     let count = |name: &str| docker(&["image", "inspect", "--format", "{{len .RootFS.Layers}}", name]).trim().parse::<u32>();

@@ -1,4 +1,4 @@
-//! Services next to Codex, with the real PostgreSQL and Redis of Debian. The images are built once and used by all tests.
+//! Services next to Codex, with the real `PostgreSQL` and Redis of Debian. The images are built once and used by all tests.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn with_services(services: &Value) -> Hand {
     Hand::with_shell().with("CODEX_DOCKER_SERVICES", &services.to_string())
 }
 
-/// Talks to both services: a query over the protocol of PostgreSQL would need a client, so the server is asked whether it speaks TLS.
+/// Talks to both services: a query over the protocol of `PostgreSQL` would need a client, so the server is asked whether it speaks TLS.
 const TALK: &str = "printf 'PING\\r\\n' | socat -t 2 - TCP:cache:6379; \
                     printf '\\0\\0\\0\\010\\004\\322\\026\\057' | socat -t 2 - TCP:db:5432; echo; grep -c 127.0.0.1 /etc/hosts";
 

@@ -91,7 +91,7 @@ pub struct BuildArguments {
     /// Install a language in this version, e.g. node=22 or rust=stable: node, python, go, rust or java. May be repeated
     #[arg(long = "tool", value_name = "NAME=VERSION")]
     tools: Vec<String>,
-    /// Download tools from another source, e.g. go=https://goproxy.example or node=npm+https://npm.example. May be repeated
+    /// Download tools from another source, e.g. `go=https://goproxy.example` or `node=npm+https://npm.example`. May be repeated
     #[arg(long = "source", value_name = "NAME=URL", env = "CODEX_DOCKER_TOOL_SOURCES", value_delimiter = ' ')]
     sources: Vec<String>,
     /// Name for the image [default: `codex-docker:` and the version of Codex, and `-universal` or `-tools` if it has languages]

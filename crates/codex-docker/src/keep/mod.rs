@@ -96,6 +96,19 @@ fn words(error: &Error) -> String {
     }
 }
 
+/// Returns whether the image `name` contains what earlier runs installed on top of the image `base`. If the base has changed since, the
+/// image is not used.
+pub(crate) async fn continues(docker: &Docker, name: &str, base: &str) -> Result<bool, Error> {
+    let kept = match docker.inspect_image(name).await {
+        Ok(kept) => kept,
+        Err(error) if status_of(&error) == Some(404) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let base = docker.inspect_image(base).await?.id;
+    let labels = kept.config.and_then(|config| config.labels).unwrap_or_default();
+    Ok(base.is_some() && labels.get(BASE) == base.as_ref())
+}
+
 /// Commits the changes of a container as an image, and returns the image's ID. Returns `None` if nothing changed.
 ///
 /// While the engine does not answer, it is asked again for some time.
@@ -143,7 +156,7 @@ async fn try_keep(docker: &Docker, order: KeepOrder<'_>) -> Result<Option<String
         Err(error) if status_of(&error) == Some(404) => None,
         Err(error) => return Err(error.into()),
     };
-    let config = config_of(&image, &found, &original);
+    let config = config_of(&image, &found, &original, name);
     let layers = image.root_fs.as_ref().and_then(|root| root.layers.as_ref()).map_or(0, Vec::len);
     let source = if layers > MANY_LAYERS { flatten::flat_container(&patient, folder, &id).await? } else { id };
     let kept = commit(&patient, &source, name, config).await;
@@ -178,7 +191,7 @@ pub(crate) fn mount_points(container: &ContainerInspectResponse) -> Vec<String> 
 /// Returns the configuration for the kept image: that of the original image, with the labels of the container.
 ///
 /// The engine fills in each value that is missing here from the container, whose entry point and folder are not those of the image.
-fn config_of(image: &ImageInspect, container: &ContainerInspectResponse, original: &str) -> ContainerConfig {
+fn config_of(image: &ImageInspect, container: &ContainerInspectResponse, original: &str, name: &str) -> ContainerConfig {
     let ImageConfig {
         user,
         exposed_ports,
@@ -196,7 +209,10 @@ fn config_of(image: &ImageInspect, container: &ContainerInspectResponse, origina
     let text = |value: Option<String>, default: &str| value.filter(|text| !text.is_empty()).or_else(|| Some(default.to_owned()));
     let entrypoint = entrypoint.unwrap_or_default();
     let cmd = cmd.filter(|cmd| !cmd.is_empty() || !entrypoint.is_empty()).unwrap_or_else(|| vec!["/bin/sh".to_owned()]);
-    let base = image_labels.as_ref().and_then(|labels| labels.get(BASE)).map_or(original, String::as_str).to_owned();
+    // Only an image that an earlier run kept under this name is not a base itself.
+    let is_kept = image.repo_tags.iter().flatten().any(|tag| tag == name || *tag == format!("{name}:latest"));
+    let earlier = image_labels.as_ref().and_then(|labels| labels.get(BASE)).filter(|_| is_kept);
+    let base = earlier.map_or(original, String::as_str).to_owned();
     let mut labels: HashMap<String, String> = image_labels.unwrap_or_default();
     labels.extend(container.config.iter().flat_map(|config| config.labels.clone().unwrap_or_default()));
     labels.insert(crate::labels::STATE.to_owned(), String::new());

@@ -23,6 +23,7 @@ fn engine(folder: &Path, changed: &str, layers: usize, commit: Answer) -> Script
         "GET /containers/1/changes" => found(&json!([{ "Path": "/tmp/x", "Kind": 1 }, { "Path": changed, "Kind": 1 }])),
         "GET /images/sha256:original/json" => found(&json!({
             "Id": "sha256:original",
+            "RepoTags": ["kept:t1"],
             "Config": {
                 "Env": ["PATH=/bin"], "Cmd": ["bash"], "WorkingDir": "", "Labels": { "maintainer": "me", BASE: "sha256:first" },
             },
@@ -46,6 +47,34 @@ fn order<'a>(folder: &'a RunFolder, container: &'a str) -> KeepOrder<'a> {
 
 fn committed() -> Answer {
     Answer::Said(201, json!({ "Id": "sha256:kept" }).to_string())
+}
+
+#[tokio::test]
+async fn an_image_that_nothing_was_kept_in_is_the_base() {
+    let root = tempfile::tempdir().expect("a folder");
+    let folder = supervised(root.path(), "run", &[]);
+    let engine = engine(folder.path(), "/opt/x", 5, committed());
+    keep(&engine.docker, KeepOrder { name: "other:t1", ..order(&folder, "run") }).await.expect("kept");
+    // The label of the original image is that of another name, such as that of a setup.
+    assert_eq!(engine.asked("POST /commit")[0].body["Labels"][BASE], "sha256:original");
+}
+
+#[tokio::test]
+async fn a_kept_image_continues_only_its_own_base() {
+    for (label, base, expected) in [
+        (json!({ BASE: "sha256:base" }), "sha256:base", true),
+        (json!({ BASE: "sha256:older" }), "sha256:base", false),
+        (json!({}), "sha256:base", false),
+    ] {
+        let story = label.to_string();
+        let engine = ScriptedEngine::start(move |asked| match asked.line.as_str() {
+            "GET /images/kept:t1/json" => found(&json!({ "Id": "sha256:kept", "Config": { "Labels": label } })),
+            "GET /images/base:1/json" => found(&json!({ "Id": base })),
+            _ => missing(),
+        });
+        assert_eq!(continues(&engine.docker, "kept:t1", "base:1").await.ok(), Some(expected), "{story}");
+        assert_eq!(continues(&engine.docker, "absent:t1", "base:1").await.ok(), Some(false), "{story}");
+    }
 }
 
 #[tokio::test]

@@ -51,6 +51,12 @@ pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, 
     prepare::check_volumes(&docker, &settings)?;
     let machine = machine(&docker, environment).await?;
     check_image(&docker, &settings.image).await?;
+    if let Some(name) = &settings.keep_as {
+        match crate::keep::continues(&docker, name, &settings.image).await {
+            Ok(continues) => settings.kept_image = Some(name.clone()).filter(|_| continues),
+            Err(error) => crate::say(&format!("warning: what earlier runs installed is missing: {error}")),
+        }
+    }
     let prepared = PreparedRun::hold(&settings)?;
     prepared.path().clone_into(&mut settings.state);
     let found = find(&docker, &settings).await?;

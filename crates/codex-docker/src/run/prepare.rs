@@ -217,7 +217,7 @@ impl PreparedRun {
             let base = config.as_ref().map(fs_err::read_to_string).transpose().map_err(unusable)?;
             let route = if settings.broker.is_some() { ModelRoute::Broker } else { ModelRoute::Direct };
             let mut text = codex_config::config(base.as_deref(), route, settings.hosted_tools)?;
-            if let Some(note) = agent_note::note(settings, None) {
+            if let Some(note) = agent_note::note(settings, settings.keep_as.as_deref()) {
                 text = codex_config::with_note(&text, &note)?;
             }
             folder.put(inside::CONFIG, text.as_bytes())?;

@@ -195,6 +195,9 @@ pub struct Settings {
     pub services: Vec<ServiceWish>,
     /// The name of the image in which the changes to the root file system are kept.
     pub keep_as: Option<String>,
+    /// The image that the container is created from, if earlier runs installed something. Other containers of the run never use it,
+    /// because an agent changed it.
+    pub kept_image: Option<String>,
     /// The variables of the container.
     pub variables: BTreeMap<String, String>,
     /// The broker, if the container uses one.
@@ -248,6 +251,7 @@ impl Settings {
             volumes: mounts::volumes(&get)?,
             layers: layers::layers(&get, user.home(), &inside)?,
             services: services::services(&get)?,
+            kept_image: None,
             keep_as: get(KEEP_AS).map(|name| values::image_name(KEEP_AS, name)).transpose()?,
             variables: variables(environment, broker.as_ref()),
             state: root.join(&name),

@@ -38,14 +38,13 @@ const WORKTREE: &str = "/workspace/worktree";
 const SECRETS: &str = "CODEX_DOCKER_SETUP_SECRETS";
 
 /// Variables of a run that a setup ignores.
-const IGNORED: [&str; 13] = [
+const IGNORED: [&str; 12] = [
     "CODEX_API_KEY",
     "CODEX_ACCESS_TOKEN",
     "CODEX_ARTIFACTS_DIR",
     "CODEX_DOCKER_AUTH",
     "CODEX_DOCKER_BROKER",
     "CODEX_DOCKER_CONFIG",
-    "CODEX_DOCKER_GIT_DIR",
     "CODEX_DOCKER_IMAGES",
     "CODEX_DOCKER_KEEP_AS",
     "CODEX_DOCKER_LAYERS",

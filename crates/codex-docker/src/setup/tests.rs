@@ -32,7 +32,9 @@ fn a_setup_has_the_settings_of_a_run_without_those_of_codex() {
         ("CODEX_DOCKER_SETUP_SECRETS", "NPM_TOKEN"),
     ];
     let (settings, secrets) = read_with(&pairs, &["--cache", "~/.npm", "--cache", "/opt/cache"]).expect("valid");
-    assert_eq!((settings.codex_home, settings.twin, settings.broker, settings.keep_as), (None, None, None, None));
+    assert_eq!((settings.codex_home, settings.broker, settings.keep_as), (None, None, None));
+    let twin = settings.twin.map(|twin| twin.git_dir);
+    assert_eq!(twin.as_deref(), Some(Path::new("/t/agent.git")), "scripts may ask for the version of the repository");
     assert_eq!((settings.folder.as_deref(), settings.inside.as_str()), (Some(Path::new("/s/checkout")), WORKTREE));
     assert_eq!(settings.limits.memory, Some(512 << 20));
     assert_eq!(settings.variables.keys().collect::<Vec<_>>(), ["NPM_TOKEN"]);

@@ -197,7 +197,8 @@ fn a_container_gets_its_variables_in_a_file_that_only_its_owner_reads() {
     let outputs = run.begin(&settings, Stdin::Nothing, Talk::Files).expect("the folder is writable");
     assert_eq!(
         read(&run, "in/variables"),
-        "export CODEX_API_KEY=sk-1\nexport GIT_CONFIG_PARAMETERS=\"'safe.directory=*'\"\nexport QUOTED=\"it's \"'$HOME'\n"
+        "export CODEX_API_KEY=sk-1\nexport GIT_CONFIG_PARAMETERS=\"'safe.directory=*'\"\nexport QUOTED=\"it's \"'$HOME'\n\
+         export npm_config_store_dir=/root/.local/share/pnpm/store\nexport pnpm_config_store_dir=/root/.local/share/pnpm/store\n"
     );
     assert_eq!(
         (mode(&run.path().join("in/variables")), mode(run.path()), mode(&run.path().join("token"))),
