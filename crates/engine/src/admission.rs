@@ -78,8 +78,9 @@ impl Admission {
                 *running.entry(slot.env_id).or_default() += 1;
             } else if run.phase == RunPhase::Queued && !record.removing {
                 let (priority, queued_at, not_before) = (run.priority, run.queued_at, run.not_before);
-                let asks = record.question.is_some();
-                waiting.push(WaitingRun { task_id: slot.id, env_id: slot.env_id, priority, queued_at, not_before, asks });
+                let (asks, needs_setup) = (record.question.is_some(), record.base_sha.is_none());
+                let (task_id, env_id) = (slot.id, slot.env_id);
+                waiting.push(WaitingRun { task_id, env_id, priority, queued_at, not_before, asks, needs_setup });
             }
         }
         let hold = if waiting.is_empty() { None } else { self.hold().await };
@@ -106,9 +107,9 @@ impl Admission {
     fn limits(&self) -> BTreeMap<model::ids::EnvironmentId, EnvironmentLimit> {
         let environments = self.environments.all();
         let limits = environments.iter().map(|slot| {
-            let runs = &slot.record().runs;
-            let most = runs.max_parallel_runs.map(|most| most as usize);
-            (slot.id, EnvironmentLimit { paused: runs.paused, most })
+            let record = slot.record();
+            let most = record.runs.max_parallel_runs.map(|most| most as usize);
+            (slot.id, EnvironmentLimit { paused: record.runs.paused, most, setup: record.setup_state.holds() })
         });
         limits.collect()
     }

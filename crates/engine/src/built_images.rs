@@ -235,6 +235,8 @@ mod tests {
             forge: ForgeSettings::default(),
             commits: model::commit::CommitSettings::default(),
             sources: model::sources::SourceSettings::default(),
+            setup: model::setup::SetupSettings::default(),
+            setup_state: model::setup::SetupState::default(),
             forge_token: None,
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,

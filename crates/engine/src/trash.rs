@@ -3,6 +3,7 @@
 //! A restore ends with a rename, so an item stays in the trash if the server is killed before that. Items are permanently deleted
 //! after a time, or on request.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ use crate::environment::Environments;
 use crate::queue::Queue;
 use crate::spine::Mailbox as _;
 use crate::task::{TaskSlot, Tasks};
+
+/// The number of snapshots of a repository that stay even if no task needs them.
+const NEWEST_SNAPSHOTS: usize = 2;
 
 /// Whether items are deleted or only listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,6 +195,9 @@ impl Trash {
         let older_than = asked.older_than_days.map_or(self.config.trash_time, |days| Duration::from_hours(24) * days);
         let deletion = if asked.dry_run { Deletion::DryRun } else { Deletion::Perform };
         let mut done = self.collect_garbage(older_than, asked.id.as_deref(), deletion).await?;
+        if deletion == Deletion::Perform && asked.id.is_none() {
+            self.delete_old_snapshots().await?;
+        }
         let only = asked.id.as_ref().map(|_| affected(&done.items));
         let with_images = only.is_none() || done.items.iter().any(|item| item.kind == TrashKind::Environment);
         if asked.dry_run {
@@ -206,6 +213,30 @@ impl Trash {
         }
         done.free = self.free_bytes().await;
         Ok(done)
+    }
+
+    /// Deletes the snapshots that no task needs, except for the newest ones of each repository.
+    async fn delete_old_snapshots(&self) -> Result<(), StoreError> {
+        let home = Arc::clone(&self.home);
+        let trashed = blocking(move || home.trashed()).await?;
+        let in_trash = trashed.into_iter().filter_map(|found| match found.what {
+            TrashedThing::Task(task, _) => task.snapshot,
+            TrashedThing::Environment(_) | TrashedThing::Other => None,
+        });
+        let of_tasks = self.tasks.table.all().into_iter().filter_map(|slot| slot.record().snapshot.clone());
+        let of_tasks: BTreeSet<_> = of_tasks.chain(in_trash).collect();
+        for slot in self.environments.all() {
+            // A setup that ends now would add a snapshot that no task needs yet.
+            let Ok(_only) = slot.setting_up.try_lock() else { continue };
+            let (home, id) = (Arc::clone(&self.home), slot.id);
+            let found = blocking(move || home.read_snapshots(id)).await?;
+            let newest = found.into_iter().take(NEWEST_SNAPSHOTS).map(|snapshot| snapshot.key);
+            let needed = of_tasks.iter().cloned().chain(newest).collect();
+            if let Err(error) = self.runner.delete_snapshots(id, &needed).await {
+                tracing::warn!(environment = %id, %error, "could not delete old snapshots");
+            }
+        }
+        Ok(())
     }
 
     async fn free_bytes(&self) -> u64 {
@@ -230,6 +261,14 @@ impl Trash {
                 mirror.forget_count();
             }
         }
+        let forgotten = match &found.what {
+            TrashedThing::Task(task, _) => self.runner.forget_task(task.task_id).await,
+            TrashedThing::Environment(record) => self.runner.forget_repository(record.env_id).await,
+            TrashedThing::Other => Ok(()),
+        };
+        if let Err(error) = forgotten {
+            tracing::warn!(id = found.id(), %error, "could not remove the images of a deleted item");
+        }
         match self.delete_folder(&found).await {
             Err(error) if error.is_permission_denied() => {
                 if let Err(error) = self.runner.reclaim(&found.path).await {
@@ -248,6 +287,9 @@ impl Trash {
 
     /// Deletes items that have been in the trash for the configured time.
     pub(crate) async fn delete_expired(self: &Arc<Self>) {
+        if let Err(error) = self.delete_old_snapshots().await {
+            tracing::warn!(%error, "could not delete old snapshots");
+        }
         match self.collect_garbage(self.config.trash_time, None, Deletion::Perform).await {
             // Failures are already logged.
             Ok(done) if done.items.is_empty() => {}

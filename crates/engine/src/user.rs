@@ -3,6 +3,7 @@
 //! The methods parse the texts of a request and return views. They store no state; see `inner`.
 
 mod branches;
+mod setup;
 mod surroundings;
 
 use std::sync::Arc;

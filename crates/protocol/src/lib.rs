@@ -10,6 +10,7 @@ mod query;
 mod queue;
 mod refs;
 pub mod settings;
+mod setup;
 mod task;
 mod task_filter;
 mod trash;
@@ -44,6 +45,7 @@ pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use query::{Archived, ConflictsQuery, DiffFormat, DiffQuery, FeedQuery, FollowQuery, LogQuery, RefsQuery, TaskQuery};
 pub use queue::{QueueItem, QueueView};
 pub use refs::{FetchView, RefItem, RefKind, RefsView};
+pub use setup::{DescriptionOrigin, DescriptionView, EditSetup, ProposalView, SetupAttemptView, SetupView, SnapshotView};
 pub use task::{RunView, TaskView};
 pub use task_filter::TaskFilter;
 pub use trash::{

@@ -63,7 +63,7 @@ impl Environments {
             into: &into,
             default_branch: record.default_branch.as_ref().map(BranchName::as_str),
             progress: &progress,
-            cancel: slot.cancel_clone.clone(),
+            cancel: slot.cancel_work.clone(),
             deadline: self.config.clone_time_limit,
         };
         self.git.clone_mirror(request).await.map_err(|error| error.to_run_error())

@@ -37,6 +37,9 @@ pub(crate) trait Tenants: Send + Sync {
     /// Removes the repository's tasks, and returns when nothing outside of the trash refers to them.
     fn remove_all(self: Arc<Self>, id: EnvironmentId) -> BoxFuture<'static, Result<(), Problem>>;
 
+    /// Runs the setup that the repository's record calls running.
+    fn set_up(self: Arc<Self>, environment: Arc<EnvironmentSlot>) -> BoxFuture<'static, ()>;
+
     /// Continues updates of branches that were interrupted.
     fn continue_updates(self: Arc<Self>, landings: Vec<Landing>) -> BoxFuture<'static, ()>;
 }
@@ -202,9 +205,12 @@ impl Aggregate for Environments {
     fn request_after_removal(&self, id: EnvironmentId, asked: EnvironmentRequest) -> Result<(), Problem> {
         match asked {
             EnvironmentRequest::Remove => Ok(()),
-            EnvironmentRequest::Edit(_) | EnvironmentRequest::AllowSources(_) | EnvironmentRequest::Retry => {
-                Err(Problem::no_environment(id))
-            }
+            EnvironmentRequest::Edit(_)
+            | EnvironmentRequest::AllowSources(_)
+            | EnvironmentRequest::EditSetup(_)
+            | EnvironmentRequest::SetUp { .. }
+            | EnvironmentRequest::SkipSetup
+            | EnvironmentRequest::Retry => Err(Problem::no_environment(id)),
         }
     }
 
@@ -231,6 +237,10 @@ impl Aggregate for Environments {
             EnvironmentEvent::CloneLost => "environment_clone_lost",
             EnvironmentEvent::RemovalLeft => "environment_removal_left",
             EnvironmentEvent::Vacated => "environment_vacated",
+            EnvironmentEvent::SetupWanted { .. } => "setup_wanted",
+            EnvironmentEvent::SetupRefused { .. } => "setup_refused",
+            EnvironmentEvent::SetupEnded { .. } => "setup_ended",
+            EnvironmentEvent::SetupLost => "setup_lost",
         }
     }
 
@@ -266,6 +276,11 @@ impl Aggregate for Environments {
             EnvironmentEffect::FollowDefaultBranch => {
                 if let Err(error) = slot.follow_default_branch().await {
                     tracing::error!(environment = %slot.id, %error, "could not set a mirror's default branch");
+                }
+            }
+            EnvironmentEffect::SetUp => {
+                if let Some(tenants) = self.tenants() {
+                    tenants.set_up(Arc::clone(slot)).await;
                 }
             }
             EnvironmentEffect::Vacate => self.vacate(slot).await,

@@ -13,10 +13,12 @@ pub(crate) struct EnvironmentLive {
     progress: Mutex<Option<Progress>>,
     /// Why the mirror could not be opened the last time.
     unusable: Mutex<Option<String>>,
-    /// Cancels the clone.
-    pub(super) cancel_clone: CancellationToken,
+    /// Cancels the clone and the setup.
+    pub(crate) cancel_work: CancellationToken,
     /// Locked while the clone runs.
     pub(super) cloning: tokio::sync::Mutex<()>,
+    /// Locked while the setup runs.
+    pub(crate) setting_up: tokio::sync::Mutex<()>,
     /// The last build of the repository's own image.
     pub(crate) image: ImageBuild,
 }
@@ -57,8 +59,9 @@ impl EnvironmentLive {
             mirror: RwLock::default(),
             progress: Mutex::default(),
             unusable: Mutex::default(),
-            cancel_clone: parent.child_token(),
+            cancel_work: parent.child_token(),
             cloning: tokio::sync::Mutex::default(),
+            setting_up: tokio::sync::Mutex::default(),
             image: ImageBuild::default(),
         }
     }

@@ -56,6 +56,8 @@ impl Environments {
             forge: ForgeSettings::default(),
             commits: CommitSettings::default().edited(&new.commits.unwrap_or_default())?,
             sources: SourceSettings::default().edited(&new.sources.unwrap_or_default())?,
+            setup: model::setup::SetupSettings::default(),
+            setup_state: model::setup::SetupState::default(),
             forge_token: None,
             created_at: now,
             updated_at: now,
@@ -124,8 +126,9 @@ impl Environments {
 
     /// Ends everything that uses a repository that is being removed.
     pub(super) async fn vacate(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) {
-        slot.cancel_clone.cancel();
+        slot.cancel_work.cancel();
         drop(slot.cloning.lock().await);
+        drop(slot.setting_up.lock().await);
         if let Some(tenants) = self.tenants()
             && let Err(problem) = tenants.remove_all(slot.id).await
         {

@@ -120,6 +120,7 @@ impl Aggregate for Tasks {
             TaskEvent::Dequeued { .. } => "dequeued",
             TaskEvent::Prepared { .. } => "prepared",
             TaskEvent::Asked { .. } => "asked",
+            TaskEvent::AwaitsSetup { .. } => "awaits_setup",
             TaskEvent::PreparationFailed { .. } => "preparation_failed",
             TaskEvent::PreparationLost { .. } => "preparation_lost",
             TaskEvent::Launched { .. } => "adopted",

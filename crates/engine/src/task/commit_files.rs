@@ -33,7 +33,7 @@ impl Tasks {
                 .hint("nothing has changed; try again")
         })?;
         let to_head = commit.ok_or_else(|| {
-            Problem::new(ErrorCode::FilesRefused, "the worktree has no such new or changed files")
+            Problem::new(ErrorCode::FilesUnchanged, "the worktree has no such new or changed files")
                 .hint("list the files with `codex-orchestrator task show`")
         })?;
         let (from_base, to_base, at) = (base.clone(), base.clone(), Timestamp::now());

@@ -8,6 +8,7 @@
 //! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`notify`], [`remove`]: the effects. Each can be repeated safely, and
 //!   results come back as events.
 //! * [`spec`]: what a runner learns about a run; [`journal_copy`], [`export`]: what the runner delivers.
+//! * [`set_up`]: which snapshot of its repository's environment a task starts from, and how it is created.
 //! * [`answer`]: questions of a task before its run can start, and their answers.
 //! * [`image_build`]: builds the image of a repository before its first task.
 //! * [`update`]: updates of the branch to its base, between two runs.
@@ -39,6 +40,7 @@ mod remove;
 mod review;
 mod revisit;
 mod session;
+mod set_up;
 mod spec;
 mod take_home;
 mod tasks;
@@ -46,5 +48,6 @@ mod unclean;
 mod update;
 
 pub use review::{Changes, PictureSide, Review, ReviewPart, ReviewState};
+pub(crate) use set_up::{PlannedSetup, default_commit};
 pub(crate) use tasks::{TaskParts, TaskSlot, TaskTable, Tasks};
 pub(crate) use update::{UpdateTarget, Updated};

@@ -15,6 +15,7 @@ use model::ErrorCode;
 use model::ids::{Attempt, ObjectId};
 use model::names::{BranchName, RepositoryUrl};
 use model::run::RunError;
+use model::setup::SnapshotKey;
 use model::submodule::{Sources, canonical};
 use model::task::{TaskEvent, TaskRecord, with_summary};
 use protocol::{FeedEvent, Progress};
@@ -23,14 +24,17 @@ use runner::keeper::RunFiles;
 use tokio_util::sync::CancellationToken;
 
 use super::launch::answered;
+use super::set_up::StartPoint;
 use super::tasks::{TaskSlot, Tasks};
 use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 
 /// The result of a preparation.
 enum Prepared {
-    /// The worktree is at this commit.
-    Ready(ObjectId),
+    /// The worktree is at this commit, and the task starts from this snapshot.
+    Ready(ObjectId, Option<SnapshotKey>),
+    /// The setup of the repository must end first.
+    AwaitsSetup,
     /// The commit has submodules from URLs that are not trusted yet.
     Asks(Vec<RepositoryUrl>),
 }
@@ -46,7 +50,8 @@ impl Tasks {
         }
         crash::point(CrashPoint::Prepared);
         let event = match prepared {
-            Ok(Prepared::Ready(base_sha)) => TaskEvent::Prepared { attempt, base_sha },
+            Ok(Prepared::Ready(base_sha, snapshot)) => TaskEvent::Prepared { attempt, base_sha, snapshot },
+            Ok(Prepared::AwaitsSetup) => TaskEvent::AwaitsSetup { attempt },
             Ok(Prepared::Asks(urls)) => TaskEvent::Asked { attempt, urls },
             Err(error) => TaskEvent::PreparationFailed { attempt, error },
         };
@@ -64,6 +69,13 @@ impl Tasks {
         let base = match &task.base_sha {
             Some(base) => base.clone(),
             None => self.newest_base(&mirror, slot, cancel).await?,
+        };
+        let snapshot = match &task.base_sha {
+            Some(_) => task.snapshot.clone(),
+            None => match self.start_point(slot, &mirror).await? {
+                StartPoint::Known(snapshot) => snapshot,
+                StartPoint::AfterSetup => return Ok(Prepared::AwaitsSetup),
+            },
         };
         // The branch must not point to a commit that a power cut can destroy.
         mirror.sync().await.map_err(|error| not_synced(&error))?;
@@ -88,7 +100,7 @@ impl Tasks {
             RunError::new(ErrorCode::WorktreeFailed, format!("could not create the worktree: {error}"))
                 .hint("check that the home directory is writable and has free space, then create the task again")
         })?;
-        let spec = self.run_spec(&task, &base);
+        let spec = self.run_spec(&task, &base, snapshot.clone());
         let prepare = || {
             let preparation = Preparation { spec: &spec, worktree: &worktree, cancel };
             self.runner.prepare(preparation, self.as_ref()).map(answered).boxed()
@@ -97,7 +109,7 @@ impl Tasks {
         self.check_images(&task).await?;
         self.write_prompt(&task).await?;
         mirror.sync().await.map_err(|error| not_synced(&error))?;
-        Ok(Prepared::Ready(base))
+        Ok(Prepared::Ready(base, snapshot))
     }
 
     /// Returns the URLs that submodules are fetched from without asking, according to the repository's settings and mirror.

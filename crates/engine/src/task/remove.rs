@@ -20,6 +20,7 @@ use store::{Trashed, TrashedThing};
 
 use super::removals::locked;
 use super::tasks::{TaskSlot, Tasks};
+use crate::environment::EnvironmentSlot;
 use crate::environment::Tenants;
 use crate::spine::Mailbox as _;
 
@@ -129,6 +130,10 @@ impl Tenants for Tasks {
             }
             Ok(())
         })
+    }
+
+    fn set_up(self: Arc<Self>, environment: Arc<EnvironmentSlot>) -> BoxFuture<'static, ()> {
+        Box::pin(async move { self.run_setup(&environment).await })
     }
 
     fn continue_updates(self: Arc<Self>, landings: Vec<Landing>) -> BoxFuture<'static, ()> {

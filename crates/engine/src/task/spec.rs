@@ -15,6 +15,7 @@ use model::ids::{EnvironmentId, ObjectId};
 use model::image::ImageFile;
 use model::run::RunError;
 use model::secret::Secret;
+use model::setup::SnapshotKey;
 use model::task::TaskRecord;
 use process::Redactor;
 use runner::keeper::RunFiles;
@@ -30,8 +31,8 @@ pub(crate) fn key_of(task: &TaskRecord) -> RunKey {
 }
 
 impl Tasks {
-    /// Describes the last run of a task, which starts from `base` if the task has no base yet.
-    pub(super) fn run_spec(&self, task: &TaskRecord, base: &ObjectId) -> RunSpec {
+    /// Describes the last run of a task, which starts from `base` and `snapshot` if the task has no base yet.
+    pub(super) fn run_spec(&self, task: &TaskRecord, base: &ObjectId, snapshot: Option<SnapshotKey>) -> RunSpec {
         let run = task.last_run();
         let repository = self.environments.get(task.env_id).map(|environment| environment.record());
         let repository = repository.as_deref();
@@ -61,12 +62,11 @@ impl Tasks {
             variables: repository.map(|repository| repository.variables.clone()).unwrap_or_default(),
             secrets: repository
                 .into_iter()
-                .flat_map(|repository| repository.secrets.keys())
+                .flat_map(|repository| repository.secrets.keys().filter(|name| !repository.setup.withheld.contains(name)))
                 .map(|name| (name.clone(), secret_of(name.clone())))
                 .collect(),
             account: None,
-            snapshot: None,
-            layers: vec![],
+            snapshot,
             services: vec![],
             files: vec![],
         }
@@ -76,7 +76,7 @@ impl Tasks {
     pub(super) fn started_spec(&self, task: &TaskRecord) -> Result<RunSpec, RunError> {
         let base = task.base_sha.as_ref();
         let base = base.ok_or_else(|| RunError::new(ErrorCode::Internal, "the base commit of the task is unknown"))?;
-        Ok(self.run_spec(task, base))
+        Ok(self.run_spec(task, base, task.snapshot.clone()))
     }
 
     /// Returns the container of a repository's runs.

@@ -3,4 +3,5 @@
 mod bench;
 mod fake;
 mod seam;
+mod setup;
 mod storm;

@@ -219,8 +219,7 @@ fn every_reference_in_a_description_is_carried_unchanged() {
     let spec = RunSpec {
         key: RunKey { run: RunNumber(2), ..plain.key },
         account: Some("work".parse().expect("a reference")),
-        snapshot: Some("sha256:0f".parse().expect("a reference")),
-        layers: vec!["tools".parse().expect("a reference"), "caches".parse().expect("a reference")],
+        snapshot: model::setup::SnapshotKey::parse(&"a".repeat(64)),
         services: vec!["postgres:16".parse().expect("a reference")],
         files: vec!["netrc".parse().expect("a reference")],
         ..plain

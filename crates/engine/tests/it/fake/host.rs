@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use model::setup::{Snapshot, SnapshotKey};
 use runner::keeper::ExitRecord;
 use runner::spec::{RunKey, RunSpec};
-use runner::{RunState, Runner, Unreachable};
+use runner::{RunState, Runner, SetupSpec, Unreachable};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Handle, Runtime};
@@ -47,6 +48,12 @@ pub(crate) struct Ledger {
     pub(crate) most_alive: usize,
     /// The number of requests that failed.
     pub(crate) faults: u32,
+    /// The setups that ran, oldest first, with the secrets that each got.
+    pub(crate) setups: Vec<(SetupSpec, Vec<String>)>,
+    /// The setups that may end. The others wait.
+    pub(crate) setups_released: usize,
+    /// The complete snapshots.
+    pub(crate) snapshots: BTreeMap<SnapshotKey, Snapshot>,
 }
 
 /// The position of a request among all requests to the host.
@@ -121,6 +128,11 @@ impl FakeHost {
         self.host.go_away(Duration::from_hours(1));
     }
 
+    /// Lets the next setup end.
+    pub(crate) fn release_setup(&self) {
+        self.host.note(|ledger| ledger.setups_released += 1);
+    }
+
     /// Makes the host reachable again.
     pub(crate) fn come_back(&self) {
         self.host.locked().away_until = None;
@@ -128,7 +140,7 @@ impl FakeHost {
 
     /// Returns what really happened.
     pub(crate) fn ledger(&self) -> Ledger {
-        self.host.locked().ledger.clone()
+        self.host.ledger()
     }
 
     /// Returns the attempts that the host still has.
@@ -151,6 +163,10 @@ impl Drop for FakeHost {
 }
 
 impl Host {
+    pub(super) fn ledger(&self) -> Ledger {
+        self.locked().ledger.clone()
+    }
+
     fn locked(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

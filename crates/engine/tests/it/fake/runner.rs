@@ -7,15 +7,18 @@ use async_stream::stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::environment::EnvironmentRecord;
-use model::ids::TaskId;
+use model::ids::{EnvironmentId, TaskId};
 use model::problem::Problem;
+use model::run::RunError;
+use model::setup::{Snapshot, SnapshotKey};
 use process::Redactor;
 use protocol::WorkerStatus;
 use runner::spec::{ContainerSandbox, Driver, RunKey, RunSpec, Sandbox};
 use runner::{
     ExportError, ExportFolder, ExportRequest, Exported, Integrity, JournalNews, Preparation, RunRemains, RunRequest, RunState,
-    Runner, RunnerCapacity, StartError, Supply, Unreachable, Upkeep, WorkLocation,
+    Runner, RunnerCapacity, SetupRequest, StartError, Supply, Unreachable, Upkeep, WorkLocation,
 };
 
 use super::agent;
@@ -108,9 +111,57 @@ impl FakeRunner {
         let large_files = path.join("lfs");
         Ok(Exported::Bundle(ExportFolder { path, large_files, aside: None, selection: model::commit::Selection::default() }))
     }
+
+    /// Runs a setup: it waits until it is released, fails if its script says so, and otherwise results in a snapshot.
+    async fn set_up(&self, request: SetupRequest<'_>, supply: &dyn Supply) -> Result<Snapshot, StartError> {
+        let spec = request.spec.clone();
+        assert!(request.worktree.path().join("README.md").exists(), "the setup runs in the repository");
+        let secrets: Vec<_> = spec.secrets.values().filter_map(|reference| supply.secret(reference)).collect();
+        let secrets = secrets.iter().map(|secret| secret.expose().to_owned()).collect();
+        self.host.note(|ledger| ledger.setups.push((spec.clone(), secrets)));
+        let number = self.host.ledger().setups.len();
+        while self.host.ledger().setups_released < number {
+            let tick = request.cancel.run_until_cancelled(tokio::time::sleep(agent::STEP)).await;
+            tick.ok_or_else(|| StartError::Failed(RunError::new(ErrorCode::Cancelled, "stopped")))?;
+        }
+        if spec.script.as_str() == "false" {
+            return Err(StartError::Failed(RunError::new(ErrorCode::SetupFailed, "the setup script exited with code 1")));
+        }
+        let (key, commit) = (spec.key, spec.commit);
+        let snapshot = Snapshot { key, commit, image: None, folders: vec![], created_at: Timestamp::now(), seconds: 1.0 };
+        let made = snapshot.clone();
+        self.host.note(|ledger| drop(ledger.snapshots.insert(made.key.clone(), made)));
+        Ok(snapshot)
+    }
 }
 
 impl Runner for FakeRunner {
+    fn setup_image<'a>(
+        &'a self,
+        _container: &'a ContainerSandbox,
+        _repository: EnvironmentId,
+        _supply: &'a dyn Supply,
+    ) -> BoxFuture<'a, Result<Option<String>, StartError>> {
+        Box::pin(async { Ok(self.call(|_, _| Box::pin(async { Ok(Some("sha256:1".to_owned())) })).await?) })
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        _repository: EnvironmentId,
+        key: &'a SnapshotKey,
+    ) -> BoxFuture<'a, Result<Option<Snapshot>, Unreachable>> {
+        let key = key.clone();
+        Box::pin(self.call(move |host, _| Box::pin(async move { Ok(host.ledger().snapshots.get(&key).cloned()) })))
+    }
+
+    fn ensure_set_up<'a>(
+        &'a self,
+        request: SetupRequest<'a>,
+        supply: &'a dyn Supply,
+    ) -> BoxFuture<'a, Result<Snapshot, StartError>> {
+        Box::pin(self.set_up(request, supply))
+    }
+
     fn capacity(&self) -> RunnerCapacity {
         RunnerCapacity { most: self.host.capacity }
     }

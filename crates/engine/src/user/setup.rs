@@ -1,0 +1,115 @@
+//! The operations of a user on the setup of a repository's environment.
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::sync::Arc;
+
+use durable::blocking;
+use git::Mirror;
+use model::ErrorCode;
+use model::environment::{EnvironmentEvent, EnvironmentRequest};
+use model::ids::ObjectId;
+use model::problem::Problem;
+use protocol::{EditSetup, SetupView};
+use runner::Supply as _;
+
+use super::User;
+use crate::environment::{EnvironmentSlot, not_ready};
+use crate::spine::Mailbox as _;
+use crate::task::{PlannedSetup, default_commit};
+
+/// The maximum size of a log that is returned, in bytes. Earlier output is omitted.
+const LOG_LIMIT_BYTES: u64 = 4 << 20;
+
+impl User {
+    /// Returns the setup of a repository.
+    pub async fn setup(&self, id: &str) -> Result<SetupView, Problem> {
+        self.setup_of(self.environment_slot(id)?.as_ref()).await
+    }
+
+    async fn setup_of(&self, slot: &EnvironmentSlot) -> Result<SetupView, Problem> {
+        let (mirror, commit) = self.default_branch(slot).await?;
+        let (home, id) = (Arc::clone(&self.server.common.home), slot.id);
+        let snapshots = blocking(move || home.read_snapshots(id)).await?;
+        setups::view(&mirror, &slot.record(), &commit, &snapshots).await.map_err(|error| unreadable(&error))
+    }
+
+    /// Changes what the owner decided about a repository's setup.
+    pub async fn edit_setup(&self, id: &str, edit: EditSetup) -> Result<SetupView, Problem> {
+        let slot = self.environment_slot(id)?;
+        let (mirror, commit) = self.default_branch(&slot).await?;
+        let mut setup = slot.record().setup.clone();
+        if let Some(own) = edit.description {
+            own.iter().try_for_each(|text| setups::check(text))?;
+            setup.own = own;
+        }
+        if let Some(hash) = edit.approve {
+            let record = model::environment::EnvironmentRecord { setup: setup.clone(), ..(*slot.record()).clone() };
+            setup.approve(&setups::approvable(&mirror, &record, &commit, &hash).await?);
+        }
+        self.server.environments.ask(&slot, EnvironmentRequest::EditSetup(setup)).await?;
+        self.setup_of(&slot).await
+    }
+
+    /// Runs the setup of a repository now. A running setup continues.
+    pub async fn run_setup(&self, id: &str) -> Result<SetupView, Problem> {
+        let slot = self.environment_slot(id)?;
+        let (mirror, _) = self.default_branch(&slot).await?;
+        match self.server.tasks.planned_setup(&mirror, &slot.record()).await.map_err(|error| unreadable(&error.message))? {
+            PlannedSetup::Setup(plan) => {
+                self.server.environments.ask(&slot, EnvironmentRequest::SetUp { key: plan.key, commit: plan.commit }).await?;
+            }
+            PlannedSetup::Refused(key, commit, error) => {
+                let problem = Problem::new(ErrorCode::DescriptionRefused, error.message.clone());
+                self.server.environments.post(&slot, EnvironmentEvent::SetupRefused { key, commit, error }).await;
+                return Err(problem);
+            }
+            PlannedSetup::Nothing => {
+                return Err(Problem::new(ErrorCode::NoSetup, format!("`{}` has no setup to run", slot.record().name))
+                    .hint("describe one: codex-orchestrator env setup edit ENV"));
+            }
+        }
+        self.setup_of(&slot).await
+    }
+
+    /// Lets tasks start without the setup that failed.
+    pub async fn skip_setup(&self, id: &str) -> Result<SetupView, Problem> {
+        let slot = self.environment_slot(id)?;
+        self.server.environments.ask(&slot, EnvironmentRequest::SkipSetup).await?;
+        self.setup_of(&slot).await
+    }
+
+    /// Returns the output of the last setup, with secrets masked.
+    pub async fn setup_log(&self, id: &str) -> Result<String, Problem> {
+        let slot = self.environment_slot(id)?;
+        let Some(number) = slot.record().setup_state.last.as_ref().map(|attempt| attempt.number) else {
+            return Ok(String::new());
+        };
+        let path = self.server.common.home.layout.setup_log(slot.id, number);
+        let bytes = blocking(move || end_of(&path)).await.map_err(|error| unreadable(&error))?;
+        Ok(self.server.tasks.redactor(slot.id).redact(&String::from_utf8_lossy(&bytes)).into_owned())
+    }
+
+    async fn default_branch(&self, slot: &EnvironmentSlot) -> Result<(Mirror, ObjectId), Problem> {
+        let mirror = slot.mirror().ok_or_else(|| not_ready(&slot.record()))?;
+        let commit = default_commit(&mirror, &slot.record()).await.map_err(|error| unreadable(&error.message))?;
+        let commit = commit.ok_or_else(|| Problem::new(ErrorCode::MirrorUnreadable, "the repository has no default branch"))?;
+        Ok((mirror, commit))
+    }
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> Problem {
+    Problem::new(ErrorCode::MirrorUnreadable, format!("could not read the setup of the repository: {error}"))
+}
+
+/// Returns the end of a log, or nothing if the log does not exist. Blocks.
+fn end_of(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+    let mut file = match fs_err::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        file => file?,
+    };
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_LIMIT_BYTES)))?;
+    let mut end = vec![];
+    file.take(LOG_LIMIT_BYTES).read_to_end(&mut end)?;
+    Ok(end)
+}

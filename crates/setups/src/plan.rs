@@ -1,0 +1,213 @@
+//! Reads the description that is in effect, and derives the key of the snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use environment_file::{LIMIT_BYTES, PATH};
+use git::Mirror;
+use model::ErrorCode;
+use model::container::ContainerNetwork;
+use model::environment::EnvironmentRecord;
+use model::ids::ObjectId;
+use model::names::VariableName;
+use model::problem::Problem;
+use model::setup::{Description, DescriptionHash, KeepPath, KeyFile, KeyInputs, LayerTarget, Setup, SetupAttempt, SnapshotKey};
+use process::RunProgramError;
+use runner::SetupSpec;
+use runner::spec::{ContainerSandbox, SecretRef};
+
+/// Files on which a setup depends if its description names none.
+const DEFAULT_KEYS: &[&str] = &[
+    ".node-version",
+    ".nvmrc",
+    ".python-version",
+    ".tool-versions",
+    "Cargo.lock",
+    "Cargo.toml",
+    "Gemfile.lock",
+    "Pipfile.lock",
+    "build.gradle",
+    "build.gradle.kts",
+    "bun.lock",
+    "composer.lock",
+    "go.mod",
+    "go.sum",
+    "mix.lock",
+    "package-lock.json",
+    "package.json",
+    "pnpm-lock.yaml",
+    "poetry.lock",
+    "pom.xml",
+    "pyproject.toml",
+    "requirements.txt",
+    "rust-toolchain.toml",
+    "setup.cfg",
+    "setup.py",
+    "uv.lock",
+    "yarn.lock",
+];
+
+/// Where a description comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The owner's settings of the repository.
+    Settings,
+    /// The file in the default branch.
+    Repository,
+}
+
+/// The description that is in effect for a repository.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effective {
+    /// The description.
+    pub description: Description,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// A setup that new tasks of a repository need.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SetupPlan {
+    /// The description.
+    pub description: Description,
+    /// Its setup.
+    pub setup: Setup,
+    /// The key of the snapshot.
+    pub key: SnapshotKey,
+    /// The commit of the default branch.
+    pub commit: ObjectId,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The description cannot be used.
+    #[error("{detail}")]
+    Refused {
+        /// Identifies the description, so that an answer to the error is valid until the description changes.
+        key: SnapshotKey,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The mirror could not be read.
+    #[error("could not read the mirror: {0}")]
+    Git(#[from] RunProgramError),
+}
+
+fn refused(text: &str, detail: String) -> PlanError {
+    PlanError::Refused { key: SnapshotKey::of_text(text), detail }
+}
+
+/// Returns the description that is in effect at a commit of the default branch: the owner's, or else that of the repository.
+pub async fn effective(
+    mirror: &Mirror,
+    repository: &EnvironmentRecord,
+    commit: &ObjectId,
+) -> Result<Option<Effective>, PlanError> {
+    let (text, origin, name) = if let Some(text) = &repository.setup.own {
+        (text.clone(), Origin::Settings, "the repository's settings")
+    } else {
+        let Some(text) = text_at(mirror, commit).await? else { return Ok(None) };
+        (text, Origin::Repository, PATH)
+    };
+    match environment_file::parse(&text) {
+        Ok(description) => Ok(Some(Effective { description, origin })),
+        Err(error) => Err(refused(&text, format!("invalid environment description in `{name}`: {error}"))),
+    }
+}
+
+/// Returns the text of the description in a commit.
+async fn text_at(mirror: &Mirror, commit: &ObjectId) -> Result<Option<String>, PlanError> {
+    let Some(object) = mirror.objects_at(commit, &[PATH]).await?.into_iter().flatten().next() else { return Ok(None) };
+    mirror
+        .text_of(commit, PATH, LIMIT_BYTES)
+        .await
+        .map(Some)
+        .ok_or_else(|| refused(object.as_str(), format!("`{PATH}` is not a text file of at most {} KiB", LIMIT_BYTES / 1024)))
+}
+
+/// Returns the setup that new tasks need, or `None` if they need none. `image` is the ID of the image that it starts from.
+pub async fn plan(
+    mirror: &Mirror,
+    repository: &EnvironmentRecord,
+    commit: &ObjectId,
+    image: &str,
+) -> Result<Option<SetupPlan>, PlanError> {
+    let Some(Effective { description, .. }) = effective(mirror, repository, commit).await? else { return Ok(None) };
+    let Some(setup) = description.setup.clone() else { return Ok(None) };
+    let keeps: Vec<_> = description.keep.paths.iter().map(KeepPath::as_str).collect();
+    let tracked = mirror.objects_at(commit, &keeps).await?;
+    if let Some((path, _)) = keeps.iter().zip(&tracked).find(|(_, object)| object.is_some()) {
+        let detail = format!("the folder `{path}` in `keep` contains files of the repository, which a snapshot would hide");
+        return Err(refused(&environment_file::format(&description), detail));
+    }
+    let paths: Vec<_> = match &setup.keys {
+        keys if keys.is_empty() => DEFAULT_KEYS.iter().filter_map(|path| KeepPath::parse(path).ok()).collect(),
+        keys => keys.iter().cloned().collect(),
+    };
+    let names: Vec<_> = paths.iter().map(KeepPath::as_str).collect();
+    let objects = mirror.objects_at(commit, &names).await?;
+    let files: Vec<_> = paths.into_iter().zip(objects).map(|(path, object)| KeyFile { path, object }).collect();
+    // Without any file to depend on, the result may depend on the whole commit.
+    let whole = Some(commit).filter(|_| setup.keys.is_empty() && files.iter().all(|file| file.object.is_none()));
+    let user = repository.container.user.as_str();
+    let inputs = KeyInputs { description: &description, image, user, files: &files, commit: whole };
+    let key = inputs.key();
+    Ok(Some(SetupPlan { description, setup, key, commit: commit.clone() }))
+}
+
+/// Describes a planned setup to a runner. It gets the secrets that it names if the owner approved its description.
+pub fn spec(plan: &SetupPlan, attempt: &SetupAttempt, repository: &EnvironmentRecord, container: ContainerSandbox) -> SetupSpec {
+    let SetupPlan { description, setup, key, commit } = plan;
+    let is_approved = repository.setup.approved.contains(&description.hash());
+    let of_setup: BTreeSet<&VariableName> = setup.secrets.iter().filter(|_| is_approved).collect();
+    let secrets: BTreeMap<_, _> = repository
+        .secrets
+        .keys()
+        .filter(|name| of_setup.contains(name))
+        .map(|name| (name.clone(), SecretRef { repository: repository.env_id, name: name.clone() }))
+        .collect();
+    let keeps = description.keep.paths.iter().cloned().map(LayerTarget::Keep);
+    let caches = description.cache.paths.iter().cloned().map(LayerTarget::Cache);
+    let allow_hosts = if setup.network == ContainerNetwork::Allow { setup.allow_hosts.clone() } else { vec![] };
+    SetupSpec {
+        repository: repository.env_id,
+        number: attempt.number,
+        key: key.clone(),
+        commit: commit.clone(),
+        origin: repository.repo_url.to_string(),
+        script: setup.run.clone(),
+        folders: keeps.chain(caches).collect(),
+        container,
+        network: setup.network,
+        allow_hosts,
+        variables: repository.variables.clone(),
+        secrets,
+        seconds: u64::from(setup.minutes.get()) * 60,
+    }
+}
+
+/// Checks the text of a description.
+pub fn check(text: &str) -> Result<(), Problem> {
+    environment_file::parse(text)
+        .map(drop)
+        .map_err(|error| Problem::new(ErrorCode::DescriptionRefused, format!("invalid environment description: {error}")))
+}
+
+/// Returns the description that is in effect, if it has this hash.
+pub async fn approvable(
+    mirror: &Mirror,
+    repository: &EnvironmentRecord,
+    commit: &ObjectId,
+    hash: &str,
+) -> Result<Description, Problem> {
+    if DescriptionHash::parse(hash).is_none() {
+        return Err(Problem::new(ErrorCode::DescriptionRefused, "invalid hash of a description")
+            .hint("use the hash of the description in effect, which has 64 hexadecimal digits"));
+    }
+    let failed = |error: PlanError| Problem::new(ErrorCode::DescriptionRefused, error.to_string());
+    let found = effective(mirror, repository, commit).await.map_err(failed)?.map(|effective| effective.description);
+    found.filter(|description| description.hash().as_str() == hash).ok_or_else(|| {
+        Problem::new(ErrorCode::DescriptionChanged, "this description is not the one in effect")
+            .hint("read it again, and approve its new hash")
+    })
+}
