@@ -7,9 +7,9 @@ use model::ids::{EnvironmentId, RunNumber, TaskId};
 use model::problem::Problem;
 use protocol::{
     AnswerTask, CollectGarbage, CommitFiles, ConflictsQuery, ConflictsView, CreateEnvironment, CreateTask, DiffFormat, DiffQuery,
-    DiskView, EditEnvironment, EnvironmentView, FeedQuery, Finding, FollowQuery, GarbageCollected, LogQuery, Page,
-    PublicationView, PublishTask, QueueView, RefsQuery, RefsView, ResumeTask, ServerStatus, SetPassword, SignInLink, TaskQuery,
-    TaskView, TrashItem, UpdateTask, UpdateView,
+    DiskView, EditEnvironment, EditSetup, EnvironmentView, FeedQuery, Finding, FollowQuery, GarbageCollected, LogQuery, Page,
+    PublicationView, PublishTask, QueueView, RefsQuery, RefsView, ResumeTask, ServerStatus, SetPassword, SetupView, SignInLink,
+    TaskQuery, TaskView, TrashItem, UpdateTask, UpdateView,
 };
 use reqwest::Method;
 use serde_json::Value;
@@ -110,6 +110,16 @@ operations! {
     retry_environment(env_id: EnvironmentId) POST "/api/v1/envs/{env_id}/retry" => EnvironmentView, json;
     /// Lists the branches and tags of a repository.
     list_refs(env_id: EnvironmentId) GET "/api/v1/envs/{env_id}/refs" ?RefsQuery => RefsView, json;
+    /// Returns the setup of a repository's environment.
+    show_setup(env_id: EnvironmentId) GET "/api/v1/envs/{env_id}/setup" => SetupView, json;
+    /// Replaces or approves the description of a repository's environment.
+    edit_setup(env_id: EnvironmentId) PATCH "/api/v1/envs/{env_id}/setup" {EditSetup} => SetupView, json;
+    /// Runs the setup of a repository.
+    run_setup(env_id: EnvironmentId) POST "/api/v1/envs/{env_id}/setup/run" => SetupView, json;
+    /// Lets tasks start without the setup that failed.
+    skip_setup(env_id: EnvironmentId) POST "/api/v1/envs/{env_id}/setup/skip" => SetupView, json;
+    /// Returns the output of the last setup.
+    show_setup_log(env_id: EnvironmentId) GET "/api/v1/envs/{env_id}/setup/log" => String, text;
 
     /// Creates a task.
     create_task() POST "/api/v1/tasks" {CreateTask} => TaskView, json;

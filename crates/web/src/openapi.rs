@@ -151,6 +151,8 @@ mod tests {
         get /api/v1/envs
         get /api/v1/envs/{env_id}
         get /api/v1/envs/{env_id}/refs
+        get /api/v1/envs/{env_id}/setup
+        get /api/v1/envs/{env_id}/setup/log
         get /api/v1/events
         get /api/v1/openapi.json
         get /api/v1/queue
@@ -169,10 +171,13 @@ mod tests {
         get /metrics
         get /readyz
         patch /api/v1/envs/{env_id}
+        patch /api/v1/envs/{env_id}/setup
         post /api/v1/envs
         post /api/v1/envs/{env_id}/fetch
         post /api/v1/envs/{env_id}/restore
         post /api/v1/envs/{env_id}/retry
+        post /api/v1/envs/{env_id}/setup/run
+        post /api/v1/envs/{env_id}/setup/skip
         post /api/v1/gc
         post /api/v1/sign-in-links
         post /api/v1/tasks

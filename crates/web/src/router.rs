@@ -12,7 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
-use crate::api::{environments, feed, publish, queue, runs, sign_in, status, take_home, tasks, trash, update};
+use crate::api::{environments, feed, publish, queue, runs, setup, sign_in, status, take_home, tasks, trash, update};
 use crate::auth::{self, Token};
 use crate::extract::{IMAGES_BODY_LIMIT, SMALL_BODY_LIMIT, TEXT_BODY_LIMIT};
 use crate::finish::finish;
@@ -37,6 +37,10 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(environments::fetch))
         .routes(routes!(environments::retry))
         .routes(routes!(environments::refs))
+        .routes(routes!(setup::show, setup::edit).layer(texts))
+        .routes(routes!(setup::run))
+        .routes(routes!(setup::skip))
+        .routes(routes!(setup::log))
         .routes(routes!(tasks::show, tasks::remove))
         .routes(routes!(tasks::resume).layer(images))
         .routes(routes!(tasks::retry))

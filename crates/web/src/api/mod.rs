@@ -8,6 +8,7 @@ pub(crate) mod operation;
 pub(crate) mod publish;
 pub(crate) mod queue;
 pub(crate) mod runs;
+pub(crate) mod setup;
 pub(crate) mod sign_in;
 pub(crate) mod status;
 pub(crate) mod take_home;

@@ -149,9 +149,9 @@ pub(crate) async fn answer(
     request_body = CommitFiles,
     responses(
         (status = 200, description = "The changed task", body = TaskView),
-        (status = 409, description = "A run is active, or the branch cannot be moved", body = ProblemView,
+        (status = 409, description = "A run is active, the branch cannot be moved, or the worktree has no such changes", body = ProblemView,
             content_type = "application/problem+json"),
-        (status = 422, description = "A path is invalid, or there is nothing to commit", body = ProblemView,
+        (status = 422, description = "A path is invalid", body = ProblemView,
             content_type = "application/problem+json"),
         Refused, NotThere, BadBody,
     ))]

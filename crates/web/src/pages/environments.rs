@@ -172,6 +172,7 @@ fn state(signed: &Signed, one: &EnvironmentView) -> Markup {
             @if one.status == EnvironmentStatus::Ready {
                 a.button.primary href={ "/tasks/new?env=" (one.env_id) } { "New task" }
                 (button_form(signed, &path("fetch"), "Fetch now", "", None))
+                a.button href=(path("setup")) { "Environment" }
             }
             a.button href={ "/?env=" (one.env_id) } { (tasks(one.tasks)) }
         }

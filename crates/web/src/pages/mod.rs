@@ -38,6 +38,7 @@ mod review;
 mod selected;
 pub(crate) mod session;
 mod settings;
+mod setup;
 mod sign_in;
 mod steps;
 mod task;
@@ -95,6 +96,10 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/environments", get(environments::list).post(environments::add).layer(texts))
         .route("/environments/{id}", get(environments::show).post(environments::edit).layer(texts))
         .route("/environments/{id}/fetch", post(environments::fetch))
+        .route("/environments/{id}/setup", get(setup::show).post(setup::edit).layer(texts))
+        .route("/environments/{id}/setup/approve", post(setup::approve))
+        .route("/environments/{id}/setup/run", post(setup::run))
+        .route("/environments/{id}/setup/skip", post(setup::skip))
         .route("/environments/{id}/retry", post(environments::retry))
         .route("/environments/{id}/remove", get(environments::ask_remove).post(environments::remove))
         .route("/settings", get(settings::page))

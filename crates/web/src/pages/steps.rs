@@ -92,6 +92,8 @@ fn waits(place: &QueuePlace, repository: &str) -> Markup {
             WaitsFor::Answer => "waiting for your answer",
             WaitsFor::Turn => "waiting for another run",
             WaitsFor::EnvironmentLimit => { "waiting for another run in " (repository) },
+            WaitsFor::Setup => { "waiting for the setup of " (repository) }
+            WaitsFor::SetupAnswer => { "the setup of " (repository) " failed" }
             WaitsFor::EnvironmentPaused => { "new runs in " (repository) " are paused" },
             WaitsFor::Time => @if let Some(at) = place.not_before { "starts after " (moment(at)) } @else { "waiting for its start time" },
             WaitsFor::Hold => @if let Some(hold) = &place.hold {
