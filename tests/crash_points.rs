@@ -264,6 +264,8 @@ const ELSEWHERE: &[CrashPoint] = &[
     CrashPoint::NoticeSent,
     CrashPoint::HeldTold,
     CrashPoint::ImagesWritten,
+    CrashPoint::SetUp,
+    CrashPoint::SnapshotDiscarded,
 ];
 
 fn points(wanted: impl Fn(CrashPoint) -> bool) -> Vec<String> {

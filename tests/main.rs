@@ -8,6 +8,7 @@ mod commit;
 mod contained;
 mod container_codex;
 mod container_repositories;
+mod container_setup;
 mod containers;
 mod crash_points;
 mod durability;

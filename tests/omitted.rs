@@ -54,9 +54,9 @@ async fn a_generated_folder_is_omitted_and_listed_and_can_be_committed_anyway() 
     let shown = said(&stage.home, &["task", "show", id]).await;
     assert!(shown.contains("omitted   .venv/ (2 files, 55 bytes): virtual environment"), "{shown}");
 
-    for path in ["../x", "nothing-here"] {
+    for (path, expected, code) in [("../x", 422, "files_refused"), ("nothing-here", 409, "files_unchanged")] {
         let (status, refused) = stage.home.post(&format!("/api/v1/tasks/{id}/commit"), &json!({ "paths": [path] })).await;
-        assert_eq!((status, &refused["code"]), (422, &json!("files_refused")), "{refused}");
+        assert_eq!((status, &refused["code"]), (expected, &json!(code)), "{refused}");
     }
     assert_eq!(said(&stage.home, &["task", "commit", id, ".venv/"]).await, "Committed .venv/\n");
     assert_eq!(files(&stage, id), [".venv/bin/python", ".venv/pyvenv.cfg", "work.txt"]);

@@ -23,6 +23,12 @@ def before_call(context, case, kwargs):
         if case.operation.definition.raw["operationId"] == "push_task" and case.body.keys() & {"title", "body", "draft"}:
             # Only pull requests have these values.
             case.body["pull_request"] = True
+        if case.operation.definition.raw["operationId"] == "edit_setup" and case.body.get("description"):
+            # A description is TOML.
+            case.body["description"] = '[setup]\nrun = "true"\n'
+        if case.operation.definition.raw["operationId"] == "commit_files":
+            # A path has no empty parts.
+            case.body["paths"] = [f"file-{number}" for number, _ in enumerate(case.body["paths"])]
     name = next((name for name in case.headers or {} if name.lower() == "idempotency-key"), None)
     if name:
         # A key cannot be used for two different requests.

@@ -3,6 +3,7 @@
 
 mod publish;
 mod settings;
+mod setup;
 mod sources;
 mod task;
 
@@ -14,6 +15,7 @@ use crate::output::OutputFormat;
 
 pub(crate) use self::publish::{PushArguments, TokenArguments};
 pub(crate) use self::settings::SettingArguments;
+pub(crate) use self::setup::{EditSetupArguments, SetupCommand};
 pub(crate) use self::sources::{AnswerArguments, AnswerWord, CommitArguments};
 pub(crate) use self::task::{
     AfterStart, FollowUpArgument, FollowUpCommand, PromptArguments, TaskArgument, TaskArguments, TaskCommand,
@@ -284,6 +286,9 @@ pub(crate) enum EnvCommand {
         #[command(flatten)]
         token: TokenArguments,
     },
+    /// Show, change or run the setup of a repository's environment
+    #[command(subcommand)]
+    Setup(SetupCommand),
     /// Fetch from the remote of a repository
     Fetch {
         #[command(flatten)]

@@ -98,6 +98,8 @@ pub(crate) fn reason(place: &QueuePlace) -> String {
         WaitsFor::Answer => "your answer".to_owned(),
         WaitsFor::Turn => "its turn".to_owned(),
         WaitsFor::EnvironmentLimit => "another run of its repository".to_owned(),
+        WaitsFor::Setup => "the setup of its repository".to_owned(),
+        WaitsFor::SetupAnswer => "an answer about the setup of its repository, which failed".to_owned(),
         WaitsFor::EnvironmentPaused => "its repository, which is paused".to_owned(),
         WaitsFor::Time => {
             place.not_before.map_or_else(|| "its start time".to_owned(), |time| time.strftime("%H:%M:%S UTC").to_string())

@@ -7,6 +7,7 @@ mod doctor;
 mod down;
 mod env;
 mod env_config;
+mod env_setup;
 mod env_values;
 mod image;
 mod login;

@@ -1,0 +1,64 @@
+//! The arguments of `env setup`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::EnvArgument;
+
+/// The commands about the setup of a repository.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SetupCommand {
+    /// Show the description of the environment, the last setup and the snapshots
+    ///
+    /// If the repository has no description, shows a proposal that is derived from its files.
+    Show {
+        #[command(flatten)]
+        env: EnvArgument,
+        /// Print only the description or the proposal, e.g. to change it and pass it to `env setup edit`
+        #[arg(long, conflicts_with = "json")]
+        toml: bool,
+    },
+    /// Replace the description of the environment
+    Edit(EditSetupArguments),
+    /// Use the proposed description
+    Accept {
+        #[command(flatten)]
+        env: EnvArgument,
+    },
+    /// Let the setup use the secrets that its description names
+    ///
+    /// From then on, agents no longer get these secrets. Approve again after the description changes.
+    Approve {
+        #[command(flatten)]
+        env: EnvArgument,
+    },
+    /// Run the setup now, and print its output
+    Run {
+        #[command(flatten)]
+        env: EnvArgument,
+    },
+    /// Start tasks without the setup that failed
+    Skip {
+        #[command(flatten)]
+        env: EnvArgument,
+    },
+    /// Print the output of the last setup
+    Log {
+        #[command(flatten)]
+        env: EnvArgument,
+    },
+}
+
+/// The arguments of `env setup edit`.
+#[derive(Debug, Args)]
+pub(crate) struct EditSetupArguments {
+    #[command(flatten)]
+    pub(crate) env: EnvArgument,
+    /// File with the new description, or `-` for stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "reset", required_unless_present = "reset")]
+    pub(crate) file: Option<PathBuf>,
+    /// Use the repository's own description again
+    #[arg(long)]
+    pub(crate) reset: bool,
+}

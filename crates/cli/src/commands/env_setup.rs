@@ -1,0 +1,272 @@
+//! `env setup`: shows, changes and runs the setup of a repository's environment.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use client::Client;
+use model::ErrorCode;
+use model::ids::EnvironmentId;
+use model::problem::Problem;
+use model::setup::SetupPhase;
+use model::size::bytes;
+use printable::printable;
+use protocol::{DescriptionOrigin, EditSetup, SetupAttemptView, SetupView};
+
+use crate::args::{EditSetupArguments, SetupCommand};
+use crate::output::OutputFormat;
+use crate::{ids, printer};
+
+/// How often the output of a running setup is read.
+const PERIOD: Duration = Duration::from_millis(500);
+
+pub(crate) async fn run(client: &Client, command: &SetupCommand, format: OutputFormat) -> Result<ExitCode, Problem> {
+    match command {
+        SetupCommand::Show { env, toml } => {
+            let id = ids::environment(client, &env.env).await?;
+            let setup = client.show_setup(id).await?;
+            if *toml {
+                let proposed = setup.proposal.map(|proposal| proposal.text);
+                let text = setup.description.map(|description| description.text).or(proposed);
+                printer::bytes(text.unwrap_or_default().as_bytes());
+            } else {
+                show(&setup, &env.env, format)?;
+            }
+        }
+        SetupCommand::Edit(arguments) => {
+            let id = ids::environment(client, &arguments.env.env).await?;
+            let description = new_description(arguments)?;
+            let edit = EditSetup { description: Some(description), approve: None };
+            show(&client.edit_setup(id, &edit).await?, &arguments.env.env, format)?;
+        }
+        SetupCommand::Accept { env } => {
+            let id = ids::environment(client, &env.env).await?;
+            let proposal = client.show_setup(id).await?.proposal.ok_or_else(|| {
+                Problem::new(ErrorCode::NoSetup, format!("there is no proposal for `{}`", env.env))
+                    .hint(format!("write a description: codex-orchestrator env setup edit {}", env.env))
+            })?;
+            let edit = EditSetup { description: Some(Some(proposal.text)), approve: None };
+            show(&client.edit_setup(id, &edit).await?, &env.env, format)?;
+        }
+        SetupCommand::Approve { env } => {
+            let id = ids::environment(client, &env.env).await?;
+            let description = client
+                .show_setup(id)
+                .await?
+                .description
+                .ok_or_else(|| Problem::new(ErrorCode::NoSetup, format!("`{}` has no description to approve", env.env)))?;
+            let edit = EditSetup { description: None, approve: Some(description.hash.to_string()) };
+            show(&client.edit_setup(id, &edit).await?, &env.env, format)?;
+        }
+        SetupCommand::Run { env } => {
+            let id = ids::environment(client, &env.env).await?;
+            client.run_setup(id).await?;
+            return follow(client, id, &env.env, format).await;
+        }
+        SetupCommand::Skip { env } => {
+            let id = ids::environment(client, &env.env).await?;
+            show(&client.skip_setup(id).await?, &env.env, format)?;
+        }
+        SetupCommand::Log { env } => {
+            let id = ids::environment(client, &env.env).await?;
+            printer::bytes(client.show_setup_log(id).await?.as_bytes());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the new description, or `None` for the repository's own.
+fn new_description(asked: &EditSetupArguments) -> Result<Option<String>, Problem> {
+    asked.file.as_deref().map(read).transpose()
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    let text = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    text.map_err(|error| Problem::new(ErrorCode::DescriptionRefused, format!("could not read the description: {error}")))
+}
+
+/// Prints the output of a running setup until it ends.
+async fn follow(client: &Client, id: EnvironmentId, name: &str, format: OutputFormat) -> Result<ExitCode, Problem> {
+    let mut printed = 0;
+    let mut tick = tokio::time::interval(PERIOD);
+    loop {
+        tick.tick().await;
+        let setup = client.show_setup(id).await?;
+        if !format.is_json() {
+            let log = client.show_setup_log(id).await?;
+            printer::bytes(log.get(printed..).unwrap_or_default().as_bytes());
+            printed = printed.max(log.len());
+        }
+        let Some(last) = setup.last.as_ref().filter(|last| last.phase != SetupPhase::Running) else { continue };
+        let code = if last.phase == SetupPhase::Ready { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        if format.is_json() {
+            printer::json(&setup)?;
+        } else {
+            attempt_lines(last, name).iter().for_each(printer::styled);
+        }
+        return Ok(code);
+    }
+}
+
+fn show(setup: &SetupView, name: &str, format: OutputFormat) -> Result<(), Problem> {
+    if format.is_json() {
+        return printer::json(setup);
+    }
+    lines(setup, name).iter().for_each(printer::styled);
+    Ok(())
+}
+
+fn lines(setup: &SetupView, name: &str) -> Vec<String> {
+    let mut lines = vec![];
+    let indented =
+        |text: &str| text.lines().map(|line| format!("  {}", printable(line)).trim_end().to_owned()).collect::<Vec<_>>();
+    if let Some(description) = &setup.description {
+        let origin = match description.origin {
+            DescriptionOrigin::Settings => "the settings of this server",
+            DescriptionOrigin::Repository => ".codex-orchestrator/environment.toml in the default branch",
+        };
+        lines.push(format!("description  from {origin}"));
+        lines.extend(indented(&description.text));
+        if !description.unused.is_empty() {
+            lines.push(format!("note         this version does not apply {}", description.unused.join(", ")));
+        }
+        if !description.secrets.is_empty() {
+            let names: Vec<_> = description.secrets.iter().map(model::names::VariableName::as_str).collect();
+            let word = if description.approved { "gets" } else { "does not get" };
+            lines.push(format!("secrets      the setup {word} {}", names.join(", ")));
+            if !description.approved {
+                lines.push(format!("hint         to release them: codex-orchestrator env setup approve {name}"));
+            }
+        }
+    }
+    if let Some(error) = &setup.error {
+        lines.push(format!("error        {}", printable(&error.message)));
+    }
+    if let Some(proposal) = &setup.proposal {
+        lines.push(format!("proposal     derived from {}", printable(&proposal.source)));
+        lines.extend(indented(&proposal.text));
+        lines.extend(proposal.notes.iter().map(|note| format!("note         {}", printable(note))));
+        lines.push(format!("hint         to use it: codex-orchestrator env setup accept {name}"));
+    }
+    if lines.is_empty() {
+        lines.push("There is no description, and nothing in the repository suggests one.".to_owned());
+        lines.push(format!("hint         write one: codex-orchestrator env setup edit {name}"));
+    }
+    if let Some(last) = &setup.last {
+        lines.extend(attempt_lines(last, name));
+    }
+    lines.extend(setup.snapshots.iter().map(|snapshot| {
+        let (key, commit) = (snapshot.key.short(), snapshot.commit.short());
+        let files = printer::plural(usize::try_from(snapshot.files).unwrap_or(usize::MAX), "file");
+        format!("snapshot     {key} of {commit}, {files}, {}, {}", bytes(snapshot.bytes), snapshot.created_at)
+    }));
+    lines
+}
+
+fn attempt_lines(last: &SetupAttemptView, name: &str) -> Vec<String> {
+    let word = match last.phase {
+        SetupPhase::Running => "running",
+        SetupPhase::Ready => "ready",
+        SetupPhase::Failed => "failed",
+        SetupPhase::Skipped => "skipped: tasks start without it",
+    };
+    let mut lines = vec![format!("setup        {word} ({} of {})", last.number, last.commit.short())];
+    lines.extend(last.error.iter().map(|error| format!("error        {}", printable(&error.message))));
+    if last.phase == SetupPhase::Failed {
+        lines.push(format!("hint         read its output: codex-orchestrator env setup log {name}"));
+        lines.push(format!("hint         run it again: codex-orchestrator env setup run {name}"));
+        lines.push(format!("hint         or start tasks without it: codex-orchestrator env setup skip {name}"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn lines_of(value: Value) -> Vec<String> {
+        lines(&serde_json::from_value(value).expect("a setup"), "app")
+    }
+
+    fn attempt(phase: &str) -> Value {
+        let error =
+            (phase == "failed").then(|| json!({ "code": "setup_failed", "message": "exit\u{1b}[31m code 7", "hints": [] }));
+        json!({
+            "number": 2, "key": "a".repeat(64), "commit": "b".repeat(40), "phase": phase, "error": error,
+            "started_at": "2026-01-02T03:04:05Z", "ended_at": null,
+        })
+    }
+
+    fn described(is_approved: bool) -> Value {
+        json!({
+            "text": "[setup]\nrun = \"make\"\n", "origin": "repository", "hash": "c".repeat(64), "secrets": ["NPM_TOKEN"],
+            "approved": is_approved, "unused": ["services"],
+        })
+    }
+
+    fn setup(description: &Value, proposal: &Value, last: &Value) -> Value {
+        json!({ "description": description, "error": null, "proposal": proposal, "last": last, "snapshots": [] })
+    }
+
+    #[test]
+    fn a_description_is_shown_with_what_it_does_not_get_and_what_has_no_effect() {
+        let shown = lines_of(setup(&described(false), &Value::Null, &Value::Null)).join("\n");
+        for part in [
+            "from .codex-orchestrator/environment.toml",
+            "  run = \"make\"",
+            "does not apply services",
+            "does not get NPM_TOKEN",
+            "env setup approve app",
+        ] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        let approved = lines_of(setup(&described(true), &Value::Null, &attempt("ready"))).join("\n");
+        assert!(approved.contains("the setup gets NPM_TOKEN") && !approved.contains("approve"), "{approved}");
+        assert!(approved.ends_with("ready (2 of bbbbbbbbbbbb)"), "{approved}");
+    }
+
+    #[test]
+    fn a_failed_setup_says_why_and_what_to_do() {
+        let shown = lines_of(setup(&described(true), &Value::Null, &attempt("failed")));
+        let end: Vec<_> = shown.iter().rev().take(5).rev().map(String::as_str).collect();
+        assert_eq!(end[0], "setup        failed (2 of bbbbbbbbbbbb)");
+        assert!(end[1].starts_with("error        exit") && !end[1].contains('\u{1b}'), "{end:?}");
+        for (line, verb) in end[2..].iter().zip(["log", "run", "skip"]) {
+            assert!(line.contains(&format!("env setup {verb} app")), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_repository_without_a_description_shows_a_proposal_or_how_to_write_one() {
+        let proposal = json!({ "text": "[setup]\nrun = \"npm ci\"\n", "source": "package-lock.json", "notes": ["A note."] });
+        let shown = lines_of(setup(&Value::Null, &proposal, &Value::Null)).join("\n");
+        for part in ["derived from package-lock.json", "  run = \"npm ci\"", "A note.", "env setup accept app"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        let nothing = lines_of(setup(&Value::Null, &Value::Null, &Value::Null)).join("\n");
+        assert!(nothing.contains("env setup edit app"), "{nothing}");
+    }
+
+    #[test]
+    fn a_new_description_comes_from_a_file_or_is_reset() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "[setup]\n").expect("written");
+        let asked = |path: Option<&Path>, reset| EditSetupArguments {
+            env: crate::args::EnvArgument { env: "app".to_owned() },
+            file: path.map(Path::to_owned),
+            reset,
+        };
+        assert_eq!(new_description(&asked(Some(file.path()), false)), Ok(Some("[setup]\n".to_owned())));
+        assert_eq!(new_description(&asked(None, true)), Ok(None));
+        let missing = new_description(&asked(Some(Path::new("/no/such/file")), false)).expect_err("it does not exist");
+        assert_eq!(missing.report.code, ErrorCode::DescriptionRefused);
+    }
+}
