@@ -84,7 +84,7 @@ impl LocalRunner {
         let call = SetUp {
             mark: spec.repository.to_string(),
             key: &spec.key,
-            container: format!("codex-setup-{}-{}", spec.key.short(), spec.number),
+            container: format!("codex-setup-{}-{}", spec.repository, spec.number),
             keep_as: image_name(spec),
             staging: &staging,
             checkout: worktree.path(),
