@@ -72,7 +72,7 @@ impl Tasks {
         };
         let snapshot = match &task.base_sha {
             Some(_) => task.snapshot.clone(),
-            None => match self.start_point(slot, &mirror).await? {
+            None => match self.start_point(slot, &mirror, cancel).await? {
                 StartPoint::Known(snapshot) => snapshot,
                 StartPoint::AfterSetup => return Ok(Prepared::AwaitsSetup),
             },

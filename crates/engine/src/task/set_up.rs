@@ -45,14 +45,19 @@ pub(crate) enum PlannedSetup {
 
 impl Tasks {
     /// Returns what a new task starts from. Starts the setup of its repository if that is necessary.
-    pub(super) async fn start_point(&self, slot: &TaskSlot, mirror: &Mirror) -> Result<StartPoint, RunError> {
+    pub(super) async fn start_point(
+        &self,
+        slot: &TaskSlot,
+        mirror: &Mirror,
+        cancel: &CancellationToken,
+    ) -> Result<StartPoint, RunError> {
         let Some(environment) = self.environments.get(slot.env_id) else { return Ok(StartPoint::Known(None)) };
-        let (key, event) = match self.planned_setup(mirror, &environment.record()).await? {
+        let (key, event) = match self.planned_setup(mirror, &environment.record(), cancel).await? {
             PlannedSetup::Nothing => return Ok(StartPoint::Known(None)),
             PlannedSetup::Setup(plan) => {
                 let SetupPlan { key, commit, .. } = *plan;
-                let found = until_reached(&self.cancel, || self.runner.snapshot(slot.env_id, &key)).await.flatten();
-                if found.is_some() {
+                let found = until_reached(cancel, || self.runner.snapshot(slot.env_id, &key)).await;
+                if found.ok_or_else(stopped)?.is_some() {
                     return Ok(StartPoint::Known(Some(key)));
                 }
                 (key.clone(), EnvironmentEvent::SetupWanted { key, commit })
@@ -67,12 +72,23 @@ impl Tasks {
     }
 
     /// Returns the setup that new tasks of a repository need.
-    pub(crate) async fn planned_setup(&self, mirror: &Mirror, record: &EnvironmentRecord) -> Result<PlannedSetup, RunError> {
+    pub(crate) async fn planned_setup(
+        &self,
+        mirror: &Mirror,
+        record: &EnvironmentRecord,
+        cancel: &CancellationToken,
+    ) -> Result<PlannedSetup, RunError> {
         let Some(commit) = default_commit(mirror, record).await? else { return Ok(PlannedSetup::Nothing) };
-        self.planned_at(mirror, record, &commit).await
+        self.planned_at(mirror, record, &commit, cancel).await
     }
 
-    async fn planned_at(&self, mirror: &Mirror, record: &EnvironmentRecord, commit: &ObjectId) -> Result<PlannedSetup, RunError> {
+    async fn planned_at(
+        &self,
+        mirror: &Mirror,
+        record: &EnvironmentRecord,
+        commit: &ObjectId,
+        cancel: &CancellationToken,
+    ) -> Result<PlannedSetup, RunError> {
         match setups::effective(mirror, record, commit).await {
             Ok(Some(effective)) if !effective.description.needs_no_setup() => {}
             Ok(_) => return Ok(PlannedSetup::Nothing),
@@ -80,7 +96,7 @@ impl Tasks {
         }
         let container = self.container_of(Some(record));
         let ask = || self.runner.setup_image(&container, record.env_id, self).map(answered).boxed();
-        let Some(image) = until_reached(&self.cancel, ask).await.transpose()?.flatten() else { return Ok(PlannedSetup::Nothing) };
+        let Some(image) = until_reached(cancel, ask).await.ok_or_else(stopped)?? else { return Ok(PlannedSetup::Nothing) };
         match setups::plan(mirror, record, commit, &image).await {
             Ok(Some(plan)) => Ok(PlannedSetup::Setup(Box::new(plan))),
             Ok(None) => Ok(PlannedSetup::Nothing),
@@ -114,7 +130,7 @@ impl Tasks {
     ) -> Result<SetupOutcome, RunError> {
         let cancel = &environment.cancel_work;
         let mirror = self.environments.mirror_of(environment.id)?;
-        let plan = match self.planned_at(&mirror, record, &attempt.commit).await? {
+        let plan = match self.planned_at(&mirror, record, &attempt.commit, cancel).await? {
             PlannedSetup::Setup(plan) if plan.key == attempt.key => plan,
             PlannedSetup::Setup(_) | PlannedSetup::Nothing | PlannedSetup::Refused(..) => return Ok(SetupOutcome::Outdated),
         };
@@ -129,11 +145,14 @@ impl Tasks {
         let worktree = worktree.map_err(|error| not_prepared(&error))?;
         let request = SetupRequest { spec: &spec, worktree: &worktree, cancel };
         let set_up = until_reached(cancel, || self.runner.ensure_set_up(request, self).map(answered).boxed()).await;
-        self.discard_setup(environment, &mirror).await?;
+        if let Err(error) = self.discard_setup(environment, &mirror).await {
+            // The next setup removes them.
+            tracing::warn!(environment = %environment.id, error = error.message, "could not remove the files of a setup");
+        }
         match set_up {
             Some(Ok(_)) => Ok(SetupOutcome::Ready),
             Some(Err(error)) => Err(error),
-            None => Err(RunError::new(ErrorCode::Cancelled, "the setup was stopped")),
+            None => Err(stopped()),
         }
     }
 
@@ -141,8 +160,7 @@ impl Tasks {
     async fn discard_setup(&self, environment: &EnvironmentSlot, mirror: &Mirror) -> Result<(), RunError> {
         let (new, worktree) = (self.home.layout.new_snapshot(environment.id), self.home.layout.setup_worktree(environment.id));
         if new.exists() {
-            let none = CancellationToken::new();
-            until_reached(&none, || self.runner.reclaim(&new)).await;
+            self.runner.reclaim(&new).await.map_err(|error| not_removed(&error))?;
         }
         mirror.remove_worktree(&worktree, BRANCH, KEPT_AS).await.map_err(|error| not_removed(&error))?;
         mirror.forget(KEPT_AS).await.map_err(|error| not_removed(&error))?;
@@ -154,6 +172,10 @@ impl Tasks {
 pub(crate) async fn default_commit(mirror: &Mirror, record: &EnvironmentRecord) -> Result<Option<ObjectId>, RunError> {
     let Some(branch) = &record.default_branch else { return Ok(None) };
     mirror.resolve_branch(branch.as_str()).await.map_err(|error| unreadable(&error))
+}
+
+fn stopped() -> RunError {
+    RunError::new(ErrorCode::Cancelled, "stopped before the setup ended")
 }
 
 fn unplanned(error: PlanError, commit: &ObjectId) -> Result<PlannedSetup, RunError> {

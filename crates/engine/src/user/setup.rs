@@ -54,7 +54,13 @@ impl User {
     pub async fn run_setup(&self, id: &str) -> Result<SetupView, Problem> {
         let slot = self.environment_slot(id)?;
         let (mirror, _) = self.default_branch(&slot).await?;
-        match self.server.tasks.planned_setup(&mirror, &slot.record()).await.map_err(|error| unreadable(&error.message))? {
+        match self
+            .server
+            .tasks
+            .planned_setup(&mirror, &slot.record(), &slot.cancel_work)
+            .await
+            .map_err(|error| unreadable(&error.message))?
+        {
             PlannedSetup::Setup(plan) => {
                 self.server.environments.ask(&slot, EnvironmentRequest::SetUp { key: plan.key, commit: plan.commit }).await?;
             }
