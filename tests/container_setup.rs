@@ -3,8 +3,6 @@
 //!
 //! The server, container engine, image and git are real. A shell replaces Codex and runs its prompt.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use testkit::TestHome;
 use testkit::shell_agent::{ShellAgent, id_of};
@@ -58,16 +56,7 @@ async fn setup(stage: &ShellAgent) -> Value {
 }
 
 async fn until_phase(stage: &ShellAgent, phase: &str) -> Value {
-    let waiting = async {
-        loop {
-            let view = setup(stage).await;
-            if view["last"]["phase"] == phase {
-                return view;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(90), waiting).await.expect("the setup ends")
+    stage.home.wait_for(&format!("/api/v1/envs/{}/setup", stage.env), |view| view["last"]["phase"] == phase).await
 }
 
 async fn log(stage: &ShellAgent, task: &Value, run: u32) -> String {

@@ -50,8 +50,6 @@ pub(crate) struct Ledger {
     pub(crate) faults: u32,
     /// The setups that ran, oldest first, with the secrets that each got.
     pub(crate) setups: Vec<(SetupSpec, Vec<String>)>,
-    /// The setups that may end. The others wait.
-    pub(crate) setups_released: usize,
     /// The complete snapshots.
     pub(crate) snapshots: BTreeMap<SnapshotKey, Snapshot>,
 }
@@ -83,6 +81,8 @@ pub(super) struct Host {
     state: Mutex<State>,
     /// Allows one request about runs at a time.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// The number of setups that may end. The others wait.
+    pub(super) setups_released: tokio::sync::watch::Sender<usize>,
 }
 
 /// A run that the host accepted.
@@ -107,6 +107,7 @@ impl FakeHost {
             capacity,
             state: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            setups_released: tokio::sync::watch::Sender::new(0),
         };
         Self { host: Arc::new(host), runtime: Some(runtime) }
     }
@@ -130,7 +131,7 @@ impl FakeHost {
 
     /// Lets the next setup end.
     pub(crate) fn release_setup(&self) {
-        self.host.note(|ledger| ledger.setups_released += 1);
+        self.host.setups_released.send_modify(|released| *released += 1);
     }
 
     /// Makes the host reachable again.

@@ -120,10 +120,12 @@ impl FakeRunner {
         let secrets = secrets.iter().map(|secret| secret.expose().to_owned()).collect();
         self.host.note(|ledger| ledger.setups.push((spec.clone(), secrets)));
         let number = self.host.ledger().setups.len();
-        while self.host.ledger().setups_released < number {
-            let tick = request.cancel.run_until_cancelled(tokio::time::sleep(agent::STEP)).await;
-            tick.ok_or_else(|| StartError::Failed(RunError::new(ErrorCode::Cancelled, "stopped")))?;
+        let mut released = self.host.setups_released.subscribe();
+        let ended = request.cancel.run_until_cancelled(released.wait_for(|released| *released >= number)).await;
+        if !matches!(ended, Some(Ok(_))) {
+            return Err(StartError::Failed(RunError::new(ErrorCode::Cancelled, "stopped")));
         }
+        drop(ended);
         if spec.script.as_str() == "false" {
             return Err(StartError::Failed(RunError::new(ErrorCode::SetupFailed, "the setup script exited with code 1")));
         }
