@@ -39,7 +39,7 @@ pub struct SetupView {
     pub description: Option<DescriptionView>,
     /// Why the description cannot be used.
     pub error: Option<RunError>,
-    /// A description that is derived from the repository's files, if there is no description.
+    /// A description that is derived from the repository's files. Null if the repository has a description.
     pub proposal: Option<ProposalView>,
     /// The last setup.
     pub last: Option<SetupAttemptView>,

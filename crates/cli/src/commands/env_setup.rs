@@ -155,7 +155,7 @@ fn lines(setup: &SetupView, name: &str) -> Vec<String> {
         lines.push(format!("hint         to use it: codex-orchestrator env setup accept {name}"));
     }
     if lines.is_empty() {
-        lines.push("There is no description, and nothing in the repository suggests one.".to_owned());
+        lines.push("The repository has no description, and its files do not suggest one.".to_owned());
         lines.push(format!("hint         write one: codex-orchestrator env setup edit {name}"));
     }
     if let Some(last) = &setup.last {

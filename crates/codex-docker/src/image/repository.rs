@@ -50,7 +50,7 @@ impl RepositoryFiles {
         };
         let wanted = plain(Path::new(path)).ok_or_else(|| unreadable("invalid path"))?;
         let found = self.text(&wanted, DOCKERFILE_LIMIT_BYTES)?;
-        found.ok_or_else(|| unreadable("there is no such file"))?.map_err(|why| unreadable(&why))
+        found.ok_or_else(|| unreadable("the file does not exist"))?.map_err(|why| unreadable(&why))
     }
 
     /// Packs the files that are not ignored, and our own files, into a temporary file.
@@ -80,7 +80,7 @@ impl RepositoryFiles {
         Ignored::parse(&text).map_err(|pattern| unusable(&format!("invalid pattern `{pattern}` in `{path}`")))
     }
 
-    /// Returns the text of a file in the archive, or why it is not usable. `None` means that there is no such file.
+    /// Returns the text of a file in the archive, or why it is not usable. `None` means that the file does not exist.
     fn text(&self, wanted: &str, limit: u64) -> Result<Option<Result<String, String>>, Failure> {
         let mut found = None;
         self.each(|path, entry| {

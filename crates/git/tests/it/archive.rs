@@ -22,5 +22,5 @@ async fn an_archive_has_the_files_of_a_commit_and_not_those_of_a_later_one() {
     assert!(text.contains("README.md") && text.contains("ustar"), "{} bytes", bytes.len());
     let missing = "1".repeat(40).parse().expect("an object ID");
     let into = tempfile::tempfile().expect("a file");
-    bench.mirror.archive(&missing, into, CancellationToken::new()).await.expect_err("there is no such commit");
+    bench.mirror.archive(&missing, into, CancellationToken::new()).await.expect_err("the commit does not exist");
 }

@@ -81,7 +81,7 @@ pub struct SetupAttempt {
 pub enum SetupOutcome {
     /// The snapshot is complete.
     Ready,
-    /// There is no snapshot.
+    /// The setup failed, and nothing of it is left.
     Failed(RunError),
     /// The inputs changed before the setup ran, so nobody needs its snapshot.
     Outdated,

@@ -12,8 +12,8 @@ use crate::problem::ProblemResponse;
 
 /// Get the setup of a repository
 ///
-/// Returns the description of the environment that is in effect, the last setup and all snapshots. If there is no description, a
-/// proposal is derived from the repository's files.
+/// Returns the description of the environment that is in effect, the last setup and all snapshots. If the repository has none, a
+/// proposal is derived from its files.
 #[utoipa::path(get, path = "/envs/{env_id}/setup", operation_id = "show_setup", tag = "environments",
     params(EnvPath),
     responses(
@@ -51,7 +51,7 @@ pub(crate) async fn edit(
     params(EnvPath),
     responses(
         (status = 200, description = "The setup is running", body = SetupView),
-        (status = 409, description = "There is no setup to run, or the repository is not cloned", body = ProblemView, content_type = "application/problem+json"),
+        (status = 409, description = "The repository has no setup, or is not cloned", body = ProblemView, content_type = "application/problem+json"),
         (status = 422, description = "The description of the environment is not valid", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
