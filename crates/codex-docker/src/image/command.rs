@@ -15,11 +15,12 @@ use super::progress::{Printer, spoken_size};
 use super::pull::pull;
 use super::repository::RepositoryFiles;
 use super::status::{ImageStatus, Origin, status};
-use super::tools::{self, Sources, Tool, ToolVersion};
+use super::tools::{self, Sources, Tool, ToolVersion, Tools};
 use super::usage::{remove_unused, usage};
 use super::{context, names};
 use crate::failure::Failure;
 use model::ErrorCode;
+use model::container::image_name;
 
 /// The subcommands of `image`.
 #[derive(Debug, Subcommand)]
@@ -31,6 +32,12 @@ pub enum ImageCommand {
         /// Image to pull, e.g. registry.example.com/team/codex:1. This project publishes no image; build one with `image build`
         #[arg(env = "IMAGE_NAME", value_name = "REFERENCE")]
         name: Option<String>,
+    },
+    /// Print the IDs of images as JSON, or `null` for an image that does not exist (used by the orchestrator)
+    #[command(hide = true)]
+    Ids {
+        /// Names of the images
+        names: Vec<String>,
     },
     /// Show what uses images, as JSON (used by the orchestrator)
     #[command(hide = true)]
@@ -110,9 +117,16 @@ pub struct BuildArguments {
     /// Build this Dockerfile in the archive instead of the built-in one. The path is relative to the repository
     #[arg(long, value_name = "PATH", requires = "context", conflicts_with = "dockerfile")]
     context_dockerfile: Option<String>,
+    /// Extend this image instead of building the built-in Dockerfile. Codex, git and socat are added if they are missing, which requires
+    /// Debian or a distribution based on it
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["dockerfile", "context", "base"])]
+    from: Option<String>,
     /// Do not use the build cache
     #[arg(long)]
     no_cache: bool,
+    /// Print the output of all steps
+    #[arg(long)]
+    verbose: bool,
     /// Print the image and its ID as JSON
     #[arg(long)]
     json: bool,
@@ -121,10 +135,11 @@ pub struct BuildArguments {
 impl BuildArguments {
     fn build(&self) -> Result<Build, Failure> {
         let files = self.context.clone().map(|archive| RepositoryFiles::new(archive, &self.context_folder)).transpose()?;
-        let dockerfile = match (&self.dockerfile, &self.context_dockerfile, &files) {
-            (Some(path), _, _) => Some(read(path)?),
-            (None, Some(path), Some(files)) => Some(files.dockerfile(path)?),
-            (None, _, _) => None,
+        let dockerfile = match (&self.from, &self.dockerfile, &self.context_dockerfile, &files) {
+            (Some(image), _, _, _) => Some(from_image(image)?),
+            (None, Some(path), _, _) => Some(read(path)?),
+            (None, None, Some(path), Some(files)) => Some(files.dockerfile(path)?),
+            (None, None, _, _) => None,
         };
         if files.is_some() && dockerfile.is_none() {
             let failure = Failure::new(ErrorCode::ImageContext, "the built-in Dockerfile copies no files of a repository");
@@ -171,6 +186,12 @@ impl BuildArguments {
     }
 }
 
+/// Returns the Dockerfile that adds nothing to an image.
+fn from_image(image: &str) -> Result<String, Failure> {
+    let name = image_name(image).map_err(|problem| Failure::new(ErrorCode::ImageName, problem.to_string()))?;
+    Ok(format!("FROM {name}\n"))
+}
+
 fn read(path: &PathBuf) -> Result<String, Failure> {
     fs_err::read_to_string(path).map_err(|error| {
         Failure::new(ErrorCode::DockerfileUnreadable, format!("cannot read the Dockerfile: {error}"))
@@ -183,7 +204,7 @@ impl ImageCommand {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self {
             Self::Pull { name } => published(name.as_deref()).map(drop),
-            Self::Build(_) | Self::Usage { .. } | Self::Remove { .. } | Self::Status { .. } => Ok(()),
+            Self::Build(_) | Self::Ids { .. } | Self::Usage { .. } | Self::Remove { .. } | Self::Status { .. } => Ok(()),
         }
     }
 }
@@ -203,16 +224,30 @@ pub async fn run(docker: &Docker, command: ImageCommand) -> Result<(), Failure> 
     match command {
         ImageCommand::Build(arguments) => {
             let (wanted, json) = (arguments.build()?, arguments.json);
+            if arguments.verbose {
+                printer = Printer::verbose();
+            }
             if let Some(ours) = wanted.needs_first() {
                 let found = status(docker, &ours.tag).await?;
                 if found.is_none_or(|found| found.stale && wanted.needs_current_image()) {
                     build_aloud(docker, &ours, &mut printer).await?;
                 }
             }
-            let built = build_aloud(docker, &wanted, &mut printer).await?;
+            let built = match &arguments.from {
+                Some(image) => extend_aloud(docker, image, &wanted, &mut printer).await?,
+                None => build_aloud(docker, &wanted, &mut printer).await?,
+            };
             drop(printer);
             crate::say(&format!("built `{}`, {}", built.name, spoken_size(built.size)));
             crate::answer(&if json { crate::json_of(&built)? } else { built.name });
+        }
+        ImageCommand::Ids { names } => {
+            let mut ids = BTreeMap::new();
+            for name in names {
+                let id = status(docker, &name).await?.map(|found| found.id);
+                ids.insert(name, id);
+            }
+            crate::answer(&crate::json_of(&ids)?);
         }
         ImageCommand::Usage { ids } => crate::answer(&crate::json_of(&usage(docker, &ids).await?)?),
         ImageCommand::Remove { id, names } => {
@@ -239,6 +274,24 @@ pub async fn run(docker: &Docker, command: ImageCommand) -> Result<(), Failure> 
         }
     }
     Ok(())
+}
+
+/// Extends an image: checks it, adds Codex if it is missing, and then adds the tools.
+async fn extend_aloud(docker: &Docker, image: &str, wanted: &Build, printer: &mut Printer) -> Result<ImageStatus, Failure> {
+    let plain = Build { tools: Tools::new(), ..wanted.clone() };
+    let built = match build_aloud(docker, &plain, printer).await {
+        Err(failure) if failure.code == ErrorCode::ImageIncomplete => {
+            crate::say(&format!("adding Codex to `{image}`"));
+            let with_codex = Build { base: image.to_owned(), dockerfile: None, ..plain };
+            build_aloud(docker, &with_codex, printer).await?
+        }
+        built => built?,
+    };
+    if wanted.tools.is_empty() {
+        return Ok(built);
+    }
+    let with_tools = Build { dockerfile: Some(from_image(&wanted.tag)?), ..wanted.clone() };
+    build_aloud(docker, &with_tools, printer).await
 }
 
 async fn build_aloud(docker: &Docker, wanted: &Build, printer: &mut Printer) -> Result<ImageStatus, Failure> {
@@ -342,6 +395,14 @@ mod tests {
         assert!(tag == "-universal" && tools.contains("node=22") && tools.contains("rust=stable"), "{tag} {tools}");
         assert_eq!(asked(&["--tool", "ruby=3"]).expect_err("unknown").code, ErrorCode::ToolUnknown);
         assert_eq!(asked(&["--source", "go=ftp://x"]).expect_err("no URL").code, ErrorCode::RegistryAddress);
+    }
+
+    #[test]
+    fn an_image_is_extended_by_its_name() {
+        let wanted = asked(&["--from", "node:22", "--tool", "go=1.23", "--tag", "x:1"]).expect("read");
+        assert_eq!((wanted.dockerfile.as_deref(), tools::described(&wanted.tools).as_str()), (Some("FROM node:22\n"), "go=1.23"));
+        assert_eq!(asked(&["--from", "x\nRUN evil"]).expect_err("not a name").code, ErrorCode::ImageName);
+        assert!(Line::try_parse_from(["image", "build", "--from", "x", "--base", "y"]).is_err());
     }
 
     #[test]

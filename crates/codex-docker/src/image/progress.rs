@@ -8,6 +8,9 @@ use std::mem;
 /// The assumed width of a terminal that does not report its width.
 const USUAL_WIDTH: usize = 80;
 
+/// The maximum length of a line of output that is printed permanently, in characters.
+const LONGEST_LINE: usize = 1000;
+
 /// The instructions that take time. The others only change metadata.
 const WORK: &[&str] = &["FROM ", "RUN ", "COPY ", "ADD "];
 
@@ -31,13 +34,19 @@ pub enum Progress<'a> {
 #[derive(Debug)]
 pub struct Printer {
     live: bool,
+    verbose: bool,
     dirty: bool,
 }
 
 impl Printer {
     /// Creates a printer for stderr.
     pub fn stderr() -> Self {
-        Self { live: std::io::stderr().is_terminal(), dirty: false }
+        Self { live: std::io::stderr().is_terminal(), verbose: false, dirty: false }
+    }
+
+    /// Creates a printer for stderr that prints all output, and temporarily nothing.
+    pub fn verbose() -> Self {
+        Self { live: false, verbose: true, dirty: false }
     }
 
     /// Shows a progress message.
@@ -46,6 +55,9 @@ impl Printer {
             Progress::Step { number, total, instruction } if WORK.iter().any(|work| instruction.starts_with(work)) => {
                 self.clear();
                 crate::say(&format!("[{number}/{total}] {}", shortened(instruction, USUAL_WIDTH)));
+            }
+            Progress::Line(line) if self.verbose => {
+                drop(writeln!(std::io::stderr(), "  {}", shortened(line, LONGEST_LINE)));
             }
             Progress::Line(line) if self.live => {
                 drop(write!(std::io::stderr(), "\r\x1b[K  {}", shortened(line, width().saturating_sub(3))));

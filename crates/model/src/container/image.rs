@@ -1,7 +1,17 @@
-//! The output of `codex-docker image usage`: what uses a container image.
+//! The images of `codex-docker`, and the output of `codex-docker image usage`: what uses a container image.
 //! `codex-docker` writes this output, and the engine reads it.
 
 use serde::{Deserialize, Serialize};
+
+/// Returns the name of the image of `codex-docker` that this version uses if nobody chooses another one.
+pub fn pinned_image() -> String {
+    format!("codex-docker:{}", crate::CODEX_VERSION)
+}
+
+/// Returns the name of the image of `codex-docker` that also contains languages.
+pub fn universal_image() -> String {
+    format!("{}-universal", pinned_image())
+}
 
 /// A container image and its users.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -263,7 +263,7 @@ text_in_requests!(
 );
 
 /// Parses `[registry/]name[:tag][@digest]`. The name cannot start with a dash, so no program can mistake it for an option.
-pub(crate) fn image_name(text: &str) -> Result<String, Problem> {
+pub fn image_name(text: &str) -> Result<String, Problem> {
     let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());
     let continues = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c));
     if starts && continues && text.len() <= 300 {

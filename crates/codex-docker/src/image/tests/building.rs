@@ -299,3 +299,51 @@ async fn our_own_image_is_built_first_if_a_dockerfile_extends_it_and_it_is_missi
         assert_eq!(built, expected, "{text}");
     }
 }
+
+#[tokio::test]
+async fn an_image_without_codex_gets_it_before_the_tools() {
+    let from = |name: &str| format!("FROM {name}\n{CHECK}\n");
+    for (is_complete, with_tools, expected) in [
+        (true, false, vec![from("theirs:1")]),
+        (false, false, vec![from("theirs:1"), DOCKERFILE.to_owned()]),
+        (false, true, vec![from("theirs:1"), DOCKERFILE.to_owned(), "FROM mine:1\n".to_owned()]),
+    ] {
+        let count = AtomicUsize::new(0);
+        let engine = ScriptedEngine::start(move |asked| match asked.line.as_str() {
+            line if line.starts_with("POST /build") => {
+                let is_first = count.fetch_add(1, Ordering::SeqCst) == 0;
+                let step = json!({ "stream": format!("Step 2/2 : {CHECK}\n") });
+                let error = json!({ "error": "exit code 127", "errorDetail": { "message": "exit code 127" } });
+                if is_first && !is_complete { stream(&[step, error]) } else { finished() }
+            }
+            "GET /images/mine:1/json" => found(&image("sha256:new", &["mine:1"])),
+            _ => found(&image("sha256:other", &["other:1"])),
+        });
+        let tool: &[&str] = if with_tools { &["--tool", "node=22"] } else { &[] };
+        let words = ["image", "build", "--tag", "mine:1", "--from", "theirs:1", "--npm-registry", "http://127.0.0.1:1"];
+        let line = Line::try_parse_from(words.iter().chain(tool)).expect("well-formed");
+        run(&engine.docker, line.command).await.expect("the image is built");
+        let built = engine.asked("POST /build");
+        let texts: Vec<_> = built.iter().filter_map(|asked| file(&asked.bytes, DOCKERFILE_PATH)).collect();
+        assert_eq!(texts.len(), expected.len(), "{texts:?}");
+        for (text, expected) in texts.iter().zip(&expected) {
+            assert!(text.starts_with(expected), "{text}");
+        }
+        if !is_complete {
+            let arguments: Value = serde_json::from_str(&option(&built[1], "buildargs").expect("arguments")).expect("JSON");
+            assert_eq!(arguments["BASE"], "theirs:1");
+        }
+        assert_eq!(texts.last().is_some_and(|text| text.contains("node.sh 22")), with_tools);
+    }
+}
+
+#[tokio::test]
+async fn ids_of_missing_images_are_null() {
+    let engine = ScriptedEngine::start(|asked| match asked.line.as_str() {
+        "GET /images/a:1/json" => found(&image("sha256:1", &["a:1"])),
+        _ => missing(),
+    });
+    let line = Line::try_parse_from(["image", "ids", "a:1", "b:1"]).expect("well-formed");
+    run(&engine.docker, line.command).await.expect("the engine answers");
+    assert_eq!(engine.changes(), [""; 0]);
+}
