@@ -37,7 +37,8 @@ paths = ["~/.cache"]
 const LOOK: &str = "echo DEP $(cat node_modules/dep); echo OBJECT $(cat ~/.cache/build/o); echo TOOL $(mytool); \
                     echo DESCRIBED $(cat /opt/described); echo OWN $(cat /opt/own 2>&1);";
 
-fn upstream(description: &str) -> Upstream {
+/// Returns an upstream whose default branch has this description.
+pub(crate) fn upstream(description: &str) -> Upstream {
     let upstream = Upstream::new();
     let files = [
         (".codex-orchestrator/environment.toml", description),
@@ -49,21 +50,25 @@ fn upstream(description: &str) -> Upstream {
     upstream
 }
 
-async fn setup(stage: &ShellAgent) -> Value {
+/// Returns the view of the repository's setup.
+pub(crate) async fn setup(stage: &ShellAgent) -> Value {
     let (status, view) = stage.home.get(&format!("/api/v1/envs/{}/setup", stage.env)).await;
     assert_eq!(status, 200, "{view}");
     view
 }
 
-async fn until_phase(stage: &ShellAgent, phase: &str) -> Value {
+/// Waits until the last setup is in this phase.
+pub(crate) async fn until_phase(stage: &ShellAgent, phase: &str) -> Value {
     stage.home.wait_for(&format!("/api/v1/envs/{}/setup", stage.env), |view| view["last"]["phase"] == phase).await
 }
 
-async fn log(stage: &ShellAgent, task: &Value, run: u32) -> String {
+/// Returns the log of a run.
+pub(crate) async fn log_of(stage: &ShellAgent, task: &Value, run: u32) -> String {
     stage.home.text(&format!("/api/v1/tasks/{}/runs/{run}/log", id_of(task))).await
 }
 
-fn said<'a>(log: &'a str, word: &str) -> &'a str {
+/// Returns the rest of the line that starts with this word.
+pub(crate) fn said<'a>(log: &'a str, word: &str) -> &'a str {
     let line = log.lines().find_map(|line| line.strip_prefix(word)).unwrap_or_else(|| panic!("`{word}` is missing: {log}"));
     line.trim()
 }
@@ -84,7 +89,7 @@ async fn tasks_start_from_the_setup_keep_what_they_install_and_change_nothing_fo
     assert!(stage.home.text(&format!("/api/v1/envs/{}/setup/log", stage.env)).await.contains("installed"));
     let resumed = stage.resumed(&first.task, LOOK).await;
     assert_eq!(resumed["status"], "completed", "{resumed}");
-    let own = log(&stage, &first.task, 2).await;
+    let own = log_of(&stage, &first.task, 2).await;
     for word in ["DEP", "OBJECT", "TOOL", "OWN"] {
         assert_eq!(said(&own, word), "mine", "{own}");
     }
@@ -157,7 +162,7 @@ async fn a_server_that_dies_before_the_snapshot_has_its_name_runs_the_setup_agai
     stage.home.start().await;
     let view = stage.home.settled(&task).await;
     assert_eq!(view["status"], "completed", "{view}");
-    assert_eq!(said(&log(&stage, &view, 1).await, "DEP"), "dependency");
+    assert_eq!(said(&log_of(&stage, &view, 1).await, "DEP"), "dependency");
     let last = setup(&stage).await;
     assert_eq!((&last["last"]["number"], &last["last"]["phase"]), (&json!(1), &json!("ready")), "{last}");
     assert!(!snapshots(&stage).contains(&"new".to_owned()), "{:?}", snapshots(&stage));

@@ -7,6 +7,7 @@ mod cli_story;
 mod commit;
 mod contained;
 mod container_codex;
+mod container_environment;
 mod container_repositories;
 mod container_setup;
 mod containers;

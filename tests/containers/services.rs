@@ -65,7 +65,10 @@ fn a_service_that_is_never_ready_fails_the_run_and_shows_its_log() {
     let said = hand.run(["echo never"]);
     assert_eq!((said.code, said.stdout.as_str()), (Some(125), ""));
     assert!(said.stderr.contains("error: the service `cache` was not ready after 2 seconds"), "{said:?}");
-    assert!(said.stderr.contains("codex-docker: cache: ") && said.stderr.contains("Ready to accept connections"), "{said:?}");
+    assert!(
+        said.stderr.contains("codex-docker: the service `cache`: ") && said.stderr.contains("Ready to accept connections"),
+        "{said:?}"
+    );
     nothing_is_left(&hand);
     let hangs = with_services(&json!([{ "name": "cache", "image": image, "ready": "sleep 1000", "ready_seconds": 2 }]));
     assert!(hangs.run(["true"]).stderr.contains("was not ready after 2 seconds"));
@@ -81,7 +84,7 @@ fn a_service_that_ends_or_does_not_exist_fails_the_run() {
     let said = hand.run(["true"]);
     assert_eq!(said.code, Some(125), "{said:?}");
     assert!(said.stderr.contains("error: the service `db` ended with exit code 3"), "{said:?}");
-    assert!(said.stderr.contains("codex-docker: db: no password"), "{said:?}");
+    assert!(said.stderr.contains("codex-docker: the service `db`: no password"), "{said:?}");
     nothing_is_left(&hand);
     let hand = with_services(&json!([{ "name": "db", "image": "codex-docker-test/missing:1" }]));
     let said = hand.run(["true"]);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use model::ids::{EnvironmentId, RunNumber, TaskId};
 use model::problem::Problem;
+use model::setup::ServiceName;
 use reqwest::{Method, RequestBuilder, Url};
 use serde::Serialize;
 use socket_path::SocketPath;
@@ -63,6 +64,12 @@ impl Segment for TaskId {
 }
 
 impl Segment for EnvironmentId {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Segment for ServiceName {
     fn text(&self) -> String {
         self.to_string()
     }

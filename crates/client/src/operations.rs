@@ -5,6 +5,7 @@
 use model::diff::Diff;
 use model::ids::{EnvironmentId, RunNumber, TaskId};
 use model::problem::Problem;
+use model::setup::ServiceName;
 use protocol::{
     AnswerTask, CollectGarbage, CommitFiles, ConflictsQuery, ConflictsView, CreateEnvironment, CreateTask, DiffFormat, DiffQuery,
     DiskView, EditEnvironment, EditSetup, EnvironmentView, FeedQuery, Finding, FollowQuery, GarbageCollected, LogQuery, Page,
@@ -160,6 +161,8 @@ operations! {
 
     /// Opens the log of a run.
     read_log(task_id: TaskId, n: RunNumber) GET "/api/v1/tasks/{task_id}/runs/{n}/log" ?LogQuery => Download, download;
+    /// Returns the output of a service of a run.
+    show_service_log(task_id: TaskId, n: RunNumber, service: ServiceName) GET "/api/v1/tasks/{task_id}/runs/{n}/services/{service}/log" => String, text;
     /// Opens the stream of a run's log lines.
     follow_run(task_id: TaskId, n: RunNumber) GET "/api/v1/tasks/{task_id}/runs/{n}/events" ?FollowQuery => RunStream, run;
 
@@ -286,6 +289,7 @@ mod tests {
                 "task_id" => "TaskId",
                 "env_id" => "EnvironmentId",
                 "n" => "RunNumber",
+                "service" => "ServiceName",
                 _ => "u32",
             };
             assert_eq!(*kind, expect, "{name}");

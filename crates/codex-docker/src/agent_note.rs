@@ -31,6 +31,14 @@ pub(crate) fn note(settings: &Settings, kept_as: Option<&str>) -> Option<String>
             Some("Only allowed hosts can be reached, through the proxy in HTTPS_PROXY. Other hosts are refused.")
         }
     };
+    let services: Vec<_> = settings.services.iter().map(|service| described(&service.name, &service.ports)).collect();
+    let services = (!services.is_empty()).then(|| {
+        format!(
+            "These services run next to your container while you work: {}. Reach each of them at localhost or under its name. Each run \
+             of this task starts with new services, so their data is not kept.",
+            services.join(", ")
+        )
+    });
     let artifacts = settings.mounts.iter().any(|mount| mount.target == ARTIFACTS && !mount.read_only);
     let artifacts = artifacts.then_some(
         "Save results for the user that do not belong in the repository, such as screenshots and reports, in /artifacts.",
@@ -43,8 +51,18 @@ pub(crate) fn note(settings: &Settings, kept_as: Option<&str>) -> Option<String>
         "Changes in the working directory are committed when the run ends. Do not push: the remote repository cannot be reached with git, \
          and the user publishes the branch.",
     ];
-    let lines = always.into_iter().chain(network).chain(artifacts).map(|line| format!("- {line}\n"));
+    let lines = always.into_iter().chain(services.as_deref()).chain(network).chain(artifacts).map(|line| format!("- {line}\n"));
     Some(format!("About your environment:\n{}", lines.collect::<String>()))
+}
+
+/// Names a service, with its ports.
+fn described(name: &str, ports: &[u16]) -> String {
+    let numbers: Vec<_> = ports.iter().map(u16::to_string).collect();
+    match numbers.len() {
+        0 => name.to_owned(),
+        1 => format!("{name} (port {})", numbers[0]),
+        _ => format!("{name} (ports {})", numbers.join(" and ")),
+    }
 }
 
 #[cfg(test)]
@@ -72,7 +90,10 @@ mod tests {
         let listed = [TWIN, ("CODEX_DOCKER_NETWORK", "allow"), ("CODEX_DOCKER_ALLOW_HOSTS", "example.com")];
         let listed = [listed.as_slice(), &[("CODEX_MOUNT_MAPS", "/tasks/1/artifacts=/artifacts")]].concat();
         let listed = note(&settings(&listed), None).expect("a note");
-        insta::assert_snapshot!([open, closed, listed].join("\n"));
+        let services = r#"[{"name": "cache", "image": "x"}, {"name": "db", "image": "x", "ports": [5432]},
+            {"name": "mail", "image": "x", "ports": [1025, 8025]}]"#;
+        let served = note(&settings(&[TWIN, ("CODEX_DOCKER_SERVICES", services)]), None).expect("a note");
+        insta::assert_snapshot!([open, closed, listed, served].join("\n"));
     }
 
     #[test]

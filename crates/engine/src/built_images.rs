@@ -1,5 +1,5 @@
-//! The container images that this server built for repositories with their own Dockerfile: recorded, listed, and removed when
-//! no repository and no container uses them.
+//! The container images that this server built for repositories, from their own Dockerfiles and descriptions: recorded, listed, and
+//! removed when no repository, no snapshot and no container uses them.
 //!
 //! Invariant: an image is removed only by its recorded ID, and only if this server gave the image all of its names.
 
@@ -15,6 +15,7 @@ use model::ids::EnvironmentId;
 use model::problem::Problem;
 use protocol::{BuiltImage, ImageUse, TrashItem, TrashKind};
 use runner::Runner;
+use runner::worker::own_image;
 use store::{BuiltImageRecord, Home, StoreError, TrashedThing};
 
 use crate::common::Common;
@@ -114,14 +115,21 @@ impl BuiltImages {
             return Ok(vec![]);
         }
         let home = Arc::clone(&self.home);
-        let mut environments: Vec<_> =
-            self.environments.all().iter().map(|slot| EnvironmentRecord::clone(&slot.record())).collect();
+        let mut users: Vec<_> = vec![];
+        for slot in self.environments.all() {
+            let (home, id) = (Arc::clone(&self.home), slot.id);
+            let snapshots = blocking(move || home.read_snapshots(id)).await?;
+            let bases = snapshots.into_iter().filter_map(|snapshot| snapshot.base).collect();
+            let record = slot.record();
+            let bases = if record.setup_state.running().is_some() { Bases::All } else { Bases::Named(bases) };
+            users.push((EnvironmentRecord::clone(&record), bases));
+        }
         for found in blocking(move || home.trashed()).await? {
             let id = found.id();
             if let TrashedThing::Environment(record) = found.what
                 && !deleted.contains(&id)
             {
-                environments.push(*record);
+                users.push((*record, Bases::All));
             }
         }
         let ids: BTreeSet<_> = recorded.iter().map(|record| record.image_id.clone()).collect();
@@ -132,7 +140,24 @@ impl BuiltImages {
                 None
             }
         };
-        Ok(judged(&recorded, &environments, self.config.image.as_deref(), usage.as_deref()))
+        Ok(judged(&recorded, &users, self.config.image.as_deref(), usage.as_deref()))
+    }
+}
+
+/// The images with which snapshots of a repository start.
+enum Bases {
+    /// Those with these names.
+    Named(BTreeSet<String>),
+    /// Possibly any, because a setup is running, or because the snapshots are in the trash.
+    All,
+}
+
+impl Bases {
+    fn include(&self, name: &str) -> bool {
+        match self {
+            Self::Named(names) => names.contains(name),
+            Self::All => true,
+        }
     }
 }
 
@@ -140,18 +165,24 @@ impl BuiltImages {
 /// omitted.
 fn judged(
     recorded: &[BuiltImageRecord],
-    environments: &[EnvironmentRecord],
+    users: &[(EnvironmentRecord, Bases)],
     default_image: Option<&str>,
     usage: Option<&[ImageUsage]>,
 ) -> Vec<BuiltImage> {
     let ours: BTreeSet<&str> = recorded.iter().map(|record| record.name.as_str()).collect();
-    let built = environments.iter().filter(|environment| environment.container.dockerfile.is_some());
-    let current: BTreeSet<&str> = built
-        .filter_map(|environment| recorded.iter().rfind(|record| record.env_id == environment.env_id))
-        .map(|record| record.image_id.as_str())
-        .collect();
-    let named: Vec<&str> =
-        environments.iter().filter_map(|environment| environment.container.image.as_deref()).chain(default_image).collect();
+    let of_dockerfiles = users.iter().filter(|(environment, _)| environment.container.dockerfile.is_some());
+    let current = of_dockerfiles.filter_map(|(environment, _)| {
+        let name = own_image(environment.env_id);
+        recorded.iter().rfind(|record| record.env_id == environment.env_id && record.name == name)
+    });
+    let of_snapshots = users.iter().flat_map(|(environment, bases)| {
+        let name = own_image(environment.env_id);
+        let of_it = recorded.iter().filter(move |record| record.env_id == environment.env_id && record.name != name);
+        of_it.filter(|record| bases.include(&record.name))
+    });
+    let current: BTreeSet<&str> = current.chain(of_snapshots).map(|record| record.image_id.as_str()).collect();
+    let named = users.iter().filter_map(|(environment, _)| environment.container.image.as_deref());
+    let named: Vec<&str> = named.chain(default_image).collect();
     let mut images: Vec<BuiltImage> = vec![];
     for record in recorded.iter().rev() {
         if images.iter().any(|image| image.image_id == record.image_id) {
@@ -245,7 +276,21 @@ mod tests {
     }
 
     fn uses(recorded: &[BuiltImageRecord], environments: &[EnvironmentRecord], usage: &[ImageUsage]) -> Vec<ImageUse> {
-        judged(recorded, environments, None, Some(usage)).iter().map(|image| image.used_by).collect()
+        let users: Vec<_> = environments.iter().map(|record| (record.clone(), Bases::Named(BTreeSet::new()))).collect();
+        judged(recorded, &users, None, Some(usage)).iter().map(|image| image.used_by).collect()
+    }
+
+    #[test]
+    fn an_image_of_a_description_stays_while_a_snapshot_starts_with_it() {
+        let image = BuiltImageRecord { name: format!("codex-orchestrator-env:{FIRST}-0123456789ab"), ..record('a', FIRST) };
+        let (recorded, found) = ([image.clone()], [usage(&image, &[&image.name], false)]);
+        let with = |bases: Bases| {
+            let users = [(environment(FIRST, Some("/D"), None), bases)];
+            judged(&recorded, &users, None, Some(&found))[0].used_by
+        };
+        assert_eq!(with(Bases::Named(BTreeSet::from([image.name.clone()]))), ImageUse::Repository);
+        assert_eq!(with(Bases::Named(BTreeSet::new())), ImageUse::Nothing, "it is not the image of the Dockerfile");
+        assert_eq!(with(Bases::All), ImageUse::Repository, "a setup is running");
     }
 
     #[test]

@@ -220,10 +220,10 @@ impl Trash {
         let home = Arc::clone(&self.home);
         let trashed = blocking(move || home.trashed()).await?;
         let in_trash = trashed.into_iter().filter_map(|found| match found.what {
-            TrashedThing::Task(task, _) => task.snapshot,
+            TrashedThing::Task(task, _) => task.environment.snapshot,
             TrashedThing::Environment(_) | TrashedThing::Other => None,
         });
-        let of_tasks = self.tasks.table.all().into_iter().filter_map(|slot| slot.record().snapshot.clone());
+        let of_tasks = self.tasks.table.all().into_iter().filter_map(|slot| slot.record().environment.snapshot.clone());
         let of_tasks: BTreeSet<_> = of_tasks.chain(in_trash).collect();
         for slot in self.environments.all() {
             // A setup that ends now would add a snapshot that no task needs yet.

@@ -31,6 +31,8 @@ pub(crate) fn conflict(description: &Description) -> Option<Conflict> {
         .or_else(|| keep(description))
         .or_else(|| cache(description))
         .or_else(|| files(description))
+        .or_else(|| description.services.iter().find_map(|(name, service)| service_alone(name, service)))
+        .or_else(|| size(&description.services))
         .or_else(|| ports(&description.services))
 }
 
@@ -73,6 +75,41 @@ fn files(description: &Description) -> Option<Conflict> {
     let (outer, inner) = nested(&files)?;
     let message = format!("`{outer}` is a file, so `{inner}` cannot be in it; rename or remove one of them");
     Some(Conflict::at(&["files"], Some(inner), message))
+}
+
+/// The longest time that a service may take to become ready, in seconds.
+const MOST_READY_SECONDS: u32 = 3600;
+
+/// The maximum size of the variables and commands of all services in bytes.
+const SERVICES_LIMIT_BYTES: usize = 16 * 1024;
+
+fn size(services: &BTreeMap<ServiceName, Service>) -> Option<Conflict> {
+    let env = services.values().flat_map(|service| &service.env).map(|(name, value)| name.as_str().len() + value.len());
+    let ready = services.values().filter_map(|service| service.ready.as_ref()).map(String::len);
+    let limit = SERVICES_LIMIT_BYTES / 1024;
+    let message =
+        format!("the variables and commands of all services have more than {limit} KiB; put large files into the image");
+    (env.chain(ready).sum::<usize>() > SERVICES_LIMIT_BYTES).then(|| Conflict::at(&["services"], None, message))
+}
+
+fn service_alone(name: &ServiceName, service: &Service) -> Option<Conflict> {
+    let place = ["services", name.as_str()];
+    let is_host_name =
+        |text: &str| !text.ends_with('-') && text != "localhost" && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    if !is_host_name(name.as_str()) {
+        let message = format!("`{name}` cannot be the name of a service; use lower-case letters, digits and `-`, such as `db`");
+        return Some(Conflict::at(&["services"], Some(name.as_str()), message));
+    }
+    if service.ready_seconds.get() > MOST_READY_SECONDS {
+        let message =
+            format!("the service `{name}` has more than {MOST_READY_SECONDS} seconds to become ready; use a smaller number");
+        return Some(Conflict::at(&[place[0], place[1], "ready_seconds"], None, message));
+    }
+    if let Some((variable, _)) = service.env.iter().find(|(_, value)| value.contains('\0')) {
+        let message = format!("the variable `{variable}` of the service `{name}` contains a NUL character; remove it");
+        return Some(Conflict::at(&[place[0], place[1], "env"], Some(variable.as_str()), message));
+    }
+    None
 }
 
 fn ports(services: &BTreeMap<ServiceName, Service>) -> Option<Conflict> {
@@ -157,6 +194,29 @@ mod tests {
         check(&two("[5432]", "[1, 5432]"), "the services `a` and `b` both have port 5432; give each service its own port");
         check(&two("[0]", "[]"), "the service `a` cannot have port 0; use a number from 1 to 65535");
         assert!(parse(&two("[5432]", "[5433]")).is_ok());
+    }
+
+    #[test]
+    fn a_service_can_be_started() {
+        let one = |name: &str, rest: &str| format!("[services.{name}]\nimage = \"x\"\n{rest}");
+        for name in ["DB", "db-", "localhost"] {
+            let expect =
+                format!("`{name}` cannot be the name of a service; use lower-case letters, digits and `-`, such as `db`");
+            check(&one(name, ""), &expect);
+        }
+        check(
+            &one("db", "ready_seconds = 3601"),
+            "the service `db` has more than 3600 seconds to become ready; use a smaller number",
+        );
+        check(
+            &one("db", "env = { A = \"\\u0000\" }"),
+            "the variable `A` of the service `db` contains a NUL character; remove it",
+        );
+        check(
+            &one("db", &format!("ready = \"{}\"", "x".repeat(16 * 1024 + 1))),
+            "the variables and commands of all services have more than 16 KiB; put large files into the image",
+        );
+        assert!(parse(&one("db-1", "ready_seconds = 3600\nvolumes = [\"/data\"]\nenv = { A = \"b\" }")).is_ok());
     }
 
     #[test]

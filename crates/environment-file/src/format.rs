@@ -166,7 +166,7 @@ mod tests {
 
     use model::container::HostPattern;
     use model::names::VariableName;
-    use model::setup::{Cache, CachePath, Keep, Script};
+    use model::setup::{Cache, CachePath, Keep, Script, VolumePath};
     use proptest::collection::{btree_map, btree_set, vec};
     use proptest::option;
     use proptest::prelude::*;
@@ -255,7 +255,8 @@ mod tests {
         let env = (variables(), any::<String>())
             .prop_map(|(names, value)| names.into_iter().map(|name| (name, value.clone())).collect());
         let ports = btree_set(1..6_u16, 0..2);
-        let service = (env, option::of(any::<String>()), minutes(), ports, cache_paths()).prop_map(
+        let volumes = btree_set("/[a-z.]{1,9}".prop_filter_map("a path", |text| VolumePath::parse(&text).ok()), 0..3);
+        let service = (env, option::of(any::<String>()), minutes(), ports, volumes).prop_map(
             |(env, ready, ready_seconds, ports, volumes)| Service {
                 image: "a:1".to_owned(),
                 env,
@@ -265,7 +266,7 @@ mod tests {
                 volumes,
             },
         );
-        btree_map("[a-z0-9-]{1,4}".prop_filter_map("a name", |text| ServiceName::parse(&text)), service, 0..3)
+        btree_map("[a-z0-9-]{0,3}[a-z0-9]".prop_filter_map("a name", |text| ServiceName::parse(&text)), service, 0..3)
     }
 
     fn descriptions() -> impl Strategy<Value = Description> {

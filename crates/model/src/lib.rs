@@ -56,5 +56,9 @@ pub const OLDEST_CODEX_VERSION: &str = "0.75.0";
 /// engine was restarted. It has the value and the meaning of `EX_TEMPFAIL` in sysexits(3): try again later.
 pub const WORKER_CUT_OFF: u8 = 75;
 
+/// What a message of `codex-docker` on stderr starts with if it quotes the log of a service that is not ready: this text, the service's
+/// name between backticks, a colon, and a line of the log.
+pub const SERVICE_SAID: &str = "the service ";
+
 /// The schema number in every state file. A file with a higher number is rejected and left unchanged.
 pub const SCHEMA: u32 = 1;

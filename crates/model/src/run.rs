@@ -14,6 +14,7 @@ use crate::image::ImageFile;
 use crate::names::{Prompt, Setting};
 use crate::queue::Priority;
 pub use crate::report::RunError;
+use crate::setup::ServiceName;
 
 /// The phase of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,6 +129,8 @@ pub struct RunRecord {
     pub thread_id: Option<ThreadId>,
     /// Whether Codex reported the start of a turn. If so, the thread can be resumed.
     pub turn_started: bool,
+    /// The services that run next to the agent. Each has a log.
+    pub services: Vec<ServiceName>,
     /// The phase.
     pub phase: RunPhase,
     /// Fields that a different version wrote.

@@ -126,6 +126,9 @@ pub struct SnapshotView {
     pub bytes: u64,
     /// ID of the image with the changes outside of the folders.
     pub image: Option<String>,
+    /// Name of the image that its setup started from. Null if the settings of the repository decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
 }
 
 impl From<&Snapshot> for SnapshotView {
@@ -138,6 +141,7 @@ impl From<&Snapshot> for SnapshotView {
             files: snapshot.files(),
             bytes: snapshot.bytes(),
             image: snapshot.image.clone(),
+            base: snapshot.base.clone(),
         }
     }
 }

@@ -14,6 +14,7 @@ use model::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
 use model::publication::Publication;
 use model::queue::{Priority, QueuePlace};
 use model::run::{RunCause, RunEnd, RunError, RunRecord, RunStatus};
+use model::setup::ServiceName;
 use model::task::{FollowUp, HeldChanges, Question, TaskGroup, TaskRecord, TaskStatus, Update};
 
 use crate::Progress;
@@ -224,6 +225,10 @@ pub struct RunView {
     /// /api/v1/tasks/{task_id}/commit`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub omitted: Vec<OmittedFiles>,
+    /// The names of the services that run next to the agent. Get their output with `GET
+    /// /api/v1/tasks/{task_id}/runs/{n}/services/{service}/log`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceName>,
 }
 
 fn first_attempt() -> Attempt {
@@ -262,6 +267,7 @@ impl From<&RunRecord> for RunView {
             not_before: run.not_before,
             changes: end.and_then(|end| end.changes),
             omitted: end.map(|end| end.omitted.clone()).unwrap_or_default(),
+            services: run.services.clone(),
         }
     }
 }

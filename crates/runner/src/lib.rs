@@ -15,8 +15,8 @@ pub mod worker;
 
 pub use local::LocalRunner;
 pub use seam::{
-    ExportError, ExportFolder, ExportMode, ExportRequest, Exported, Integrity, JournalNews, OnStep, Preparation, RunRemains,
-    RunRequest, RunState, Runner, RunnerCapacity, StartError, Supply, Unreachable, Upkeep, WorkLocation,
+    ExportError, ExportFolder, ExportMode, ExportRequest, Exported, Integrity, JournalNews, Preparation, RunRemains, RunRequest,
+    RunState, Runner, RunnerCapacity, StartError, Supply, Unreachable, Upkeep, WorkLocation,
 };
-pub use setup::{SetupRequest, SetupSpec};
+pub use setup::{EnvironmentImages, FoundImages, ImagesRequest, OnStep, SetupRequest, SetupSpec};
 pub use spec::{RunKey, RunSpec};

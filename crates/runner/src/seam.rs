@@ -26,7 +26,7 @@ use protocol::WorkerStatus;
 use tokio_util::sync::CancellationToken;
 
 use crate::keeper::ExitRecord;
-use crate::setup::SetupRequest;
+use crate::setup::{EnvironmentImages, FoundImages, ImagesRequest, OnStep, SetupRequest};
 use crate::spec::{ContainerSandbox, FileRef, RunKey, RunSpec, Sandbox, SecretRef};
 use crate::worker::SessionFolder;
 
@@ -231,9 +231,6 @@ pub struct Preparation<'a> {
     pub cancel: &'a CancellationToken,
 }
 
-/// Receives the steps of a build, such as `[3/9] RUN npm ci`.
-pub type OnStep<'a> = Box<dyn FnMut(&str) + Send + 'a>;
-
 /// What a server provides to runners: it resolves the references in a description of a run.
 pub trait Supply: Send + Sync {
     /// Returns a secret, or `None` if it was deleted.
@@ -296,14 +293,22 @@ pub trait Runner: Upkeep {
     /// Deletes what the runner still has of an attempt. The server has recorded its end.
     fn forget(&self, key: RunKey) -> BoxFuture<'_, Result<(), Unreachable>>;
 
-    /// Returns the ID of the image that a container of a repository starts from, or `None` if this runner runs no setups.
-    fn setup_image<'a>(
+    /// Returns which images of an environment exist, or `None` if this runner does not apply descriptions.
+    fn images<'a>(
         &'a self,
-        _container: &'a ContainerSandbox,
-        _repository: EnvironmentId,
+        _wanted: &'a EnvironmentImages,
         _supply: &'a dyn Supply,
-    ) -> BoxFuture<'a, Result<Option<String>, StartError>> {
+    ) -> BoxFuture<'a, Result<Option<FoundImages>, StartError>> {
         Box::pin(async { Ok(None) })
+    }
+
+    /// Ensures that the images of an environment exist: builds them, or pulls them from their registries.
+    fn ensure_images<'a>(
+        &'a self,
+        _request: ImagesRequest<'a>,
+        _supply: &'a dyn Supply,
+    ) -> BoxFuture<'a, Result<(), StartError>> {
+        Box::pin(async { Ok(()) })
     }
 
     /// Returns a complete snapshot of a repository, if the runner has it.

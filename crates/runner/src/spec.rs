@@ -14,7 +14,7 @@ use model::environment::EnvironmentRecord;
 use model::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
 use model::names::{Setting, VariableName};
-use model::setup::SnapshotKey;
+use model::setup::{Service, ServiceName, SnapshotKey};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The version of [`RunSpec`].
@@ -69,8 +69,8 @@ pub struct RunSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotKey>,
     /// Services that run next to the sandbox, such as a database.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub services: Vec<ServiceRef>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<ServiceName, Service>,
     /// Additional files for the sandbox.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileRef>,
@@ -281,8 +281,6 @@ macro_rules! references {
 references! {
     /// Refers to a login of Codex. A reference is never a path.
     LoginRef;
-    /// Refers to a service next to a sandbox. A reference is never a path.
-    ServiceRef;
     /// Refers to a file that the server has for a run. A reference is never a path.
     FileRef;
 }
@@ -334,7 +332,10 @@ mod tests {
             secrets: BTreeMap::from([(name("TOKEN"), SecretRef { repository, name: name("TOKEN") })]),
             account: Some("work".parse().expect("a reference")),
             snapshot: SnapshotKey::parse(&"a".repeat(64)),
-            services: vec!["postgres:16".parse().expect("a reference")],
+            services: BTreeMap::from([(
+                ServiceName::parse("db").expect("a name"),
+                serde_json::from_str(r#"{"image": "postgres:16", "ports": [5432]}"#).expect("a service"),
+            )]),
             files: vec!["netrc".parse().expect("a reference")],
         }
     }

@@ -12,8 +12,8 @@ use model::names::VariableName;
 use model::problem::Problem;
 use model::setup::{Description, DescriptionHash, KeepPath, KeyFile, KeyInputs, LayerTarget, Setup, SetupAttempt, SnapshotKey};
 use process::RunProgramError;
-use runner::SetupSpec;
 use runner::spec::{ContainerSandbox, SecretRef};
+use runner::{EnvironmentImages, FoundImages, SetupSpec};
 
 /// Files on which a setup depends if its description names none.
 const DEFAULT_KEYS: &[&str] = &[
@@ -69,9 +69,11 @@ pub struct Effective {
 pub struct SetupPlan {
     /// The description.
     pub description: Description,
-    /// Its setup.
-    pub setup: Setup,
-    /// The key of the snapshot.
+    /// The images of the environment.
+    pub images: EnvironmentImages,
+    /// Which of the images exist.
+    pub found: FoundImages,
+    /// The key of the snapshot. It changes when a missing image is created.
     pub key: SnapshotKey,
     /// The commit of the default branch.
     pub commit: ObjectId,
@@ -93,7 +95,7 @@ pub enum PlanError {
     Git(#[from] RunProgramError),
 }
 
-fn refused(text: &str, detail: String) -> PlanError {
+pub(crate) fn refused(text: &str, detail: String) -> PlanError {
     PlanError::Refused { key: SnapshotKey::of_text(text), detail }
 }
 
@@ -125,41 +127,47 @@ async fn text_at(mirror: &Mirror, commit: &ObjectId) -> Result<Option<String>, P
         .ok_or_else(|| refused(object.as_str(), format!("`{PATH}` is not a text file of at most {} KiB", LIMIT_BYTES / 1024)))
 }
 
-/// Returns the setup that new tasks need, or `None` if they need none. `image` is the ID of the image that it starts from.
+/// Returns the setup that new tasks need. `found` are the images that exist.
 pub async fn plan(
     mirror: &Mirror,
     repository: &EnvironmentRecord,
-    commit: &ObjectId,
-    image: &str,
-) -> Result<Option<SetupPlan>, PlanError> {
-    let Some(Effective { description, .. }) = effective(mirror, repository, commit).await? else { return Ok(None) };
-    let Some(setup) = description.setup.clone() else { return Ok(None) };
+    description: Description,
+    images: EnvironmentImages,
+    found: FoundImages,
+) -> Result<SetupPlan, PlanError> {
+    let commit = &images.commit;
     let keeps: Vec<_> = description.keep.paths.iter().map(KeepPath::as_str).collect();
     let tracked = mirror.objects_at(commit, &keeps).await?;
     if let Some((path, _)) = keeps.iter().zip(&tracked).find(|(_, object)| object.is_some()) {
         let detail = format!("the folder `{path}` in `keep` contains files of the repository, which a snapshot would hide");
         return Err(refused(&environment_file::format(&description), detail));
     }
-    let paths: Vec<_> = match &setup.keys {
-        keys if keys.is_empty() => DEFAULT_KEYS.iter().filter_map(|path| KeepPath::parse(path).ok()).collect(),
-        keys => keys.iter().cloned().collect(),
+    let paths: Vec<_> = match &description.setup {
+        // Images depend on no other files.
+        None => vec![],
+        Some(setup) if setup.keys.is_empty() => DEFAULT_KEYS.iter().filter_map(|path| KeepPath::parse(path).ok()).collect(),
+        Some(setup) => setup.keys.iter().cloned().collect(),
     };
     let names: Vec<_> = paths.iter().map(KeepPath::as_str).collect();
     let objects = mirror.objects_at(commit, &names).await?;
     let files: Vec<_> = paths.into_iter().zip(objects).map(|(path, object)| KeyFile { path, object }).collect();
     // Without any file to depend on, the result may depend on the whole commit.
-    let whole = Some(commit).filter(|_| setup.keys.is_empty() && files.iter().all(|file| file.object.is_none()));
+    let has_no_keys = description.setup.as_ref().is_some_and(|setup| setup.keys.is_empty());
+    let whole = Some(commit).filter(|_| has_no_keys && files.iter().all(|file| file.object.is_none()));
     let user = repository.container.user.as_str();
-    let inputs = KeyInputs { description: &description, image, user, files: &files, commit: whole };
-    let key = inputs.key();
-    Ok(Some(SetupPlan { description, setup, key, commit: commit.clone() }))
+    let missing = format!("missing: {}", found.missing.join(" "));
+    let image = found.id.as_deref().unwrap_or(&missing);
+    let key = KeyInputs { description: &description, image, user, files: &files, commit: whole }.key();
+    let commit = commit.clone();
+    Ok(SetupPlan { description, images, found, key, commit })
 }
 
 /// Describes a planned setup to a runner. It gets the secrets that it names if the owner approved its description.
 pub fn spec(plan: &SetupPlan, attempt: &SetupAttempt, repository: &EnvironmentRecord, container: ContainerSandbox) -> SetupSpec {
-    let SetupPlan { description, setup, key, commit } = plan;
+    let SetupPlan { description, found, key, commit, .. } = plan;
+    let setup = description.setup.as_ref();
     let is_approved = repository.setup.approved.contains(&description.hash());
-    let of_setup: BTreeSet<&VariableName> = setup.secrets.iter().filter(|_| is_approved).collect();
+    let of_setup: BTreeSet<&VariableName> = setup.into_iter().flat_map(|setup| &setup.secrets).filter(|_| is_approved).collect();
     let secrets: BTreeMap<_, _> = repository
         .secrets
         .keys()
@@ -168,21 +176,25 @@ pub fn spec(plan: &SetupPlan, attempt: &SetupAttempt, repository: &EnvironmentRe
         .collect();
     let keeps = description.keep.paths.iter().cloned().map(LayerTarget::Keep);
     let caches = description.cache.paths.iter().cloned().map(LayerTarget::Cache);
-    let allow_hosts = if setup.network == ContainerNetwork::Allow { setup.allow_hosts.clone() } else { vec![] };
+    let network = setup.map(|setup| setup.network).unwrap_or_default();
+    let allowed = setup.filter(|_| network == ContainerNetwork::Allow).map(|setup| setup.allow_hosts.clone());
+    let minutes = setup.map_or(Setup::DEFAULT_MINUTES, |setup| setup.minutes);
     SetupSpec {
         repository: repository.env_id,
         number: attempt.number,
         key: key.clone(),
         commit: commit.clone(),
         origin: repository.repo_url.to_string(),
-        script: setup.run.clone(),
+        script: setup.map(|setup| setup.run.clone()),
         folders: keeps.chain(caches).collect(),
         container,
-        network: setup.network,
-        allow_hosts,
+        image: found.name.clone(),
+        network,
+        allow_hosts: allowed.unwrap_or_default(),
         variables: repository.variables.clone(),
         secrets,
-        seconds: u64::from(setup.minutes.get()) * 60,
+        services: description.services.clone(),
+        seconds: u64::from(minutes.get()) * 60,
     }
 }
 

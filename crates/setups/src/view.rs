@@ -44,13 +44,7 @@ pub async fn view(
 fn described(effective: Effective, repository: &EnvironmentRecord) -> DescriptionView {
     let Effective { description, origin } = effective;
     let hash = description.hash();
-    let unused = [
-        ("image", description.image.is_some()),
-        ("tools", !description.tools.is_empty()),
-        ("maintain", description.maintain.is_some()),
-        ("services", !description.services.is_empty()),
-        ("files", !description.files.is_empty()),
-    ];
+    let unused = [("maintain", description.maintain.is_some()), ("files", !description.files.is_empty())];
     DescriptionView {
         text: environment_file::format(&description),
         origin: match origin {

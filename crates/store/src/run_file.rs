@@ -11,6 +11,7 @@ use model::image::ImageFile;
 use model::names::{Prompt, Setting};
 use model::queue::Priority;
 use model::run::{RunCause, RunEnd, RunError, RunOutcome, RunPhase, RunRecord, RunStatus};
+use model::setup::ServiceName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -86,6 +87,9 @@ pub(crate) struct RunFile {
     /// Files that the commit omitted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) omitted: Vec<OmittedFiles>,
+    /// The services that run next to the agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) services: Vec<ServiceName>,
     /// Fields that a different version wrote.
     #[serde(flatten)]
     pub(crate) extra: Map<String, Value>,
@@ -127,6 +131,7 @@ impl From<&RunRecord> for RunFile {
             not_before: run.not_before,
             changes: end.and_then(|end| end.changes),
             omitted: end.map(|end| end.omitted.clone()).unwrap_or_default(),
+            services: run.services.clone(),
             extra: run.extra.clone(),
         }
     }
@@ -190,6 +195,7 @@ impl TryFrom<RunFile> for RunRecord {
             thread_id: file.thread_id,
             turn_started: file.turn_started,
             phase,
+            services: file.services,
             extra: file.extra,
         })
     }

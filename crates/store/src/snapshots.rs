@@ -125,6 +125,7 @@ mod tests {
             key: SnapshotKey::parse(&digit.to_string().repeat(64)).expect("a key"),
             commit: "c".repeat(40).parse().expect("an ID"),
             image: Some("sha256:1".to_owned()),
+            base: None,
             folders: vec![SnapshotFolder { target, content: Some(FolderContent { number: 0, files: 1, bytes: 2 }) }],
             created_at: jiff::Timestamp::from_second(second).expect("a time"),
             seconds: 1.0,

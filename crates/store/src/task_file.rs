@@ -3,13 +3,15 @@
 //! Reading what was written gives the same record, including fields that a different version wrote. Invariants of a file that can be
 //! used: it has at least one run, and only its last run may be active.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use model::commit::PathText;
 use model::ids::{EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::names::{BranchName, RefName, RepositoryUrl, Title};
 use model::publication::Publication;
 use model::run::RunRecord;
-use model::setup::SnapshotKey;
+use model::setup::{Service, ServiceName, SnapshotKey, TakenEnvironment};
 use model::task::{FollowUp, HeldChanges, PendingNotice, Question, TaskRecord, TaskStatus, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -39,6 +41,9 @@ pub(crate) struct TaskFile {
     /// The snapshot of the repository's environment that the task started from, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) snapshot: Option<SnapshotKey>,
+    /// The services that run next to the agent of the task.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) services: BTreeMap<ServiceName, Service>,
     /// The thread that a resume continues.
     pub(crate) thread_id: Option<ThreadId>,
     /// The status of the last run, or `removing`.
@@ -107,7 +112,8 @@ impl From<&TaskRecord> for TaskFile {
             git_ref: task.git_ref.clone(),
             base_sha: task.base_sha.clone(),
             branch: task.branch(),
-            snapshot: task.snapshot.clone(),
+            snapshot: task.environment.snapshot.clone(),
+            services: task.environment.services.clone(),
             thread_id: task.thread_id,
             status: task.status(),
             created_at: task.created_at,
@@ -176,7 +182,7 @@ impl TryFrom<TaskFile> for TaskRecord {
             title: file.title,
             git_ref: file.git_ref,
             base_sha: file.base_sha,
-            snapshot: file.snapshot,
+            environment: TakenEnvironment { snapshot: file.snapshot, services: file.services },
             thread_id: file.thread_id,
             removing: file.status == TaskStatus::Removing,
             created_at: file.created_at,

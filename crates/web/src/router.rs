@@ -67,6 +67,7 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(publish::show))
         .routes(routes!(publish::feedback))
         .routes(routes!(runs::log))
+        .routes(routes!(runs::service_log))
         .routes(routes!(runs::events))
         .routes(routes!(feed::events))
         .routes(routes!(sign_in::create))

@@ -8,7 +8,13 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
+use model::setup::ServiceName;
+
 use super::{AnswerArguments, CommitArguments, PushArguments};
+
+fn service_name(text: &str) -> Result<ServiceName, String> {
+    ServiceName::parse(text).ok_or_else(|| "use the name of a service, such as `db`".to_owned())
+}
 
 /// The task that a command applies to.
 #[derive(Debug, Args)]
@@ -197,6 +203,9 @@ pub(crate) enum TaskCommand {
         /// Print the raw JSON lines that Codex wrote
         #[arg(long)]
         raw: bool,
+        /// Print the output of this service, such as `db`, instead of the transcript
+        #[arg(long, value_name = "NAME", value_parser = service_name, conflicts_with_all = ["follow", "raw"])]
+        service: Option<ServiceName>,
     },
     /// Continue a task's thread with a new prompt
     Resume {

@@ -164,7 +164,8 @@ fn lines(setup: &SetupView, name: &str) -> Vec<String> {
     lines.extend(setup.snapshots.iter().map(|snapshot| {
         let (key, commit) = (snapshot.key.short(), snapshot.commit.short());
         let files = printer::plural(usize::try_from(snapshot.files).unwrap_or(usize::MAX), "file");
-        format!("snapshot     {key} of {commit}, {files}, {}, {}", bytes(snapshot.bytes), snapshot.created_at)
+        let base = snapshot.base.as_ref().map(|base| format!(", on {}", printable(base))).unwrap_or_default();
+        format!("snapshot     {key} of {commit}{base}, {files}, {}, {}", bytes(snapshot.bytes), snapshot.created_at)
     }));
     lines
 }

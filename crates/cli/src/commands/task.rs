@@ -67,11 +67,15 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
             let status = client.show_status().await?;
             task_show::show(&task, &Layout::new(status.home).mirror(task.env_id), format)
         }
-        TaskCommand::Logs { task, run, follow, raw } => {
+        TaskCommand::Logs { task, run, follow, raw, service } => {
             let form = if *raw || format.is_json() { RunFormat::Raw } else { RunFormat::Transcript };
             let id = ids::task(client, &task.task).await?;
             let task = client.show_task(id).await?;
             let number = run.map_or_else(|| last_run(&task), RunNumber);
+            if let Some(name) = service {
+                printer::bytes(client.show_service_log(id, number, name.clone()).await?.as_bytes());
+                return Ok(ExitCode::SUCCESS);
+            }
             if *follow { follow::run(client, id, number, form).await } else { logs(client, &task, number, form).await }
         }
         TaskCommand::FollowUp(command) => queue::follow_up(client, command, format).await,

@@ -114,16 +114,17 @@ fn options_that_need_another_option_are_refused_without_it() {
 }
 
 #[test]
-fn numbers_are_checked() {
+fn numbers_and_names_are_checked() {
     for words in [
         &["task", "logs", "01a2", "--run", "last"][..],
         &["task", "logs", "01a2", "--run", "-1"],
+        &["task", "logs", "01a2", "--service", "../db"],
         &["task", "follow-up", "remove", "01a2", "first"],
         &["task", "answer", "01a2", "skip", "--question", "x"],
         &["task", "list", "-n", "many"],
         &["gc", "--older-than", "1.5"],
     ] {
-        let error = parse(words).expect_err("not a number");
+        let error = parse(words).expect_err("not a valid value");
         assert!(matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::UnknownArgument), "{words:?}: {error}");
     }
 }

@@ -59,6 +59,14 @@ async fn a_raw_log_is_not_changed() {
 }
 
 #[tokio::test]
+async fn the_output_of_a_service_is_printed_as_it_is() {
+    let stage = with_task("completed").await;
+    stage.on(&of_task("/runs/2/services/db/log"), Answer::raw(200, "text/plain", "ready\nno new line"));
+    assert_eq!(stage.run(&["task", "logs", TASK, "--service", "db"]).await.ok().0, "ready\nno new line");
+    assert_eq!(stage.requests().last(), Some(&of_task("/runs/2/services/db/log")));
+}
+
+#[tokio::test]
 async fn a_line_that_was_cut_off_is_shown_only_if_it_cannot_grow() {
     let cut = format!("{}\nhalf a li", message("one"));
     for (status, run, expect) in [

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions};
-use model::ErrorCode;
+use model::{ErrorCode, SERVICE_SAID};
 
 use self::log::ServiceLog;
 use crate::connect::refused;
@@ -47,7 +47,8 @@ fn name_of(container: &str, service: &str) -> String {
 
 /// Returns the file with the log of a service.
 fn log_of(settings: &Settings, service: &str) -> PathBuf {
-    settings.state.join("services").join(format!("{service}.log"))
+    let folder = settings.service_logs.clone().unwrap_or_else(|| settings.state.join("services"));
+    folder.join(format!("{service}.log"))
 }
 
 impl Services {
@@ -84,7 +85,7 @@ impl Services {
         for (wish, (helper, log)) in settings.services.iter().zip(&self.started) {
             if let Err(failure) = ready::wait(&self.docker, &holder, &helper.name, wish).await {
                 for line in log.last_lines(LAST_LINES) {
-                    crate::say(&format!("{}: {}", wish.name, line.escape_debug()));
+                    crate::say(&format!("{SERVICE_SAID}`{}`: {}", wish.name, line.escape_debug()));
                 }
                 return Err(failure);
             }

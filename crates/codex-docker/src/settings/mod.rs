@@ -193,6 +193,8 @@ pub struct Settings {
     pub layers: Vec<LayerWish>,
     /// The services that run next to Codex.
     pub services: Vec<ServiceWish>,
+    /// The folder for the logs of the services, if they are kept after the run.
+    pub service_logs: Option<PathBuf>,
     /// The name of the image in which the changes to the root file system are kept.
     pub keep_as: Option<String>,
     /// The image that the container is created from, if earlier runs installed something. Other containers of the run never use it,
@@ -251,6 +253,7 @@ impl Settings {
             volumes: mounts::volumes(&get)?,
             layers: layers::layers(&get, user.home(), &inside)?,
             services: services::services(&get)?,
+            service_logs: folder_of("CODEX_DOCKER_SERVICE_LOGS")?,
             kept_image: None,
             keep_as: get(KEEP_AS).map(|name| values::image_name(KEEP_AS, name)).transpose()?,
             variables: variables(environment, broker.as_ref()),

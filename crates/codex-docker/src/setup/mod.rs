@@ -26,6 +26,7 @@ use crate::failure::{EXIT_FAILED, Failure};
 use crate::folder::{Stdin, write_durably};
 use crate::keep::{self, ChangeSearch, KeepOrder, mount_points};
 use crate::run::{End, PreparedRun, Stops, Watch, attach, check, check_image, find, launch, machine, network_for};
+use crate::services::Services;
 use crate::settings::layers::inside_path;
 use crate::settings::{Caller, Settings, image_name};
 use crate::spec::{self, Machine, Talk};
@@ -150,9 +151,15 @@ pub(crate) async fn setup(
     let mut stops =
         Stops::listen().map_err(|error| Failure::new(ErrorCode::NoSignals, format!("cannot receive signals: {error}")))?;
     let name = settings.name.clone();
+    let mut services = Services::none(&docker, &machine);
     let mut setup = Setup { docker: &docker, machine: &machine, arguments, settings, secrets, started };
     let ended = tokio::select! {
-        ended = setup.perform(environment, &prepared) => ended,
+        ended = async {
+            if !setup.settings.services.is_empty() {
+                services.start(&setup.settings).await?;
+            }
+            setup.perform(environment, &prepared).await
+        } => ended,
         number = stops.next() => {
             crate::say("the setup was stopped");
             Err(NoResult::Script(128 + number))
@@ -162,6 +169,7 @@ pub(crate) async fn setup(
     if let Err(failure) = remains::remove(&docker, &name).await {
         crate::say(&format!("{failure}; to try again, run `codex-docker reap`"));
     }
+    services.end().await;
     housekeeping::clear(&docker, &machine, &prepared.into_folder()).await;
     match ended {
         Ok(()) => Ok(0),

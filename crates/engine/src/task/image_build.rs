@@ -45,7 +45,7 @@ impl Tasks {
 }
 
 /// Reads a step such as `[3/9] RUN npm ci`.
-fn progress(step: &str) -> Progress {
+pub(super) fn progress(step: &str) -> Progress {
     let numbers = step.strip_prefix('[').and_then(|rest| rest.split_once(']')).and_then(|(numbers, _)| numbers.split_once('/'));
     let numbers = numbers.and_then(|(number, total)| Some((number.parse::<u32>().ok()?, total.parse::<u32>().ok()?)));
     let done = numbers.and_then(|(number, total)| (number.saturating_sub(1) * 100).checked_div(total));

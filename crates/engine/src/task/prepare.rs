@@ -15,7 +15,7 @@ use model::ErrorCode;
 use model::ids::{Attempt, ObjectId};
 use model::names::{BranchName, RepositoryUrl};
 use model::run::RunError;
-use model::setup::SnapshotKey;
+use model::setup::TakenEnvironment;
 use model::submodule::{Sources, canonical};
 use model::task::{TaskEvent, TaskRecord, with_summary};
 use protocol::{FeedEvent, Progress};
@@ -31,8 +31,8 @@ use crate::spine::Mailbox as _;
 
 /// The result of a preparation.
 enum Prepared {
-    /// The worktree is at this commit, and the task starts from this snapshot.
-    Ready(ObjectId, Option<SnapshotKey>),
+    /// The worktree is at this commit, and the task starts in this environment.
+    Ready(ObjectId, TakenEnvironment),
     /// The setup of the repository must end first.
     AwaitsSetup,
     /// The commit has submodules from URLs that are not trusted yet.
@@ -50,7 +50,7 @@ impl Tasks {
         }
         crash::point(CrashPoint::Prepared);
         let event = match prepared {
-            Ok(Prepared::Ready(base_sha, snapshot)) => TaskEvent::Prepared { attempt, base_sha, snapshot },
+            Ok(Prepared::Ready(base_sha, environment)) => TaskEvent::Prepared { attempt, base_sha, environment },
             Ok(Prepared::AwaitsSetup) => TaskEvent::AwaitsSetup { attempt },
             Ok(Prepared::Asks(urls)) => TaskEvent::Asked { attempt, urls },
             Err(error) => TaskEvent::PreparationFailed { attempt, error },
@@ -70,10 +70,10 @@ impl Tasks {
             Some(base) => base.clone(),
             None => self.newest_base(&mirror, slot, cancel).await?,
         };
-        let snapshot = match &task.base_sha {
-            Some(_) => task.snapshot.clone(),
+        let environment = match &task.base_sha {
+            Some(_) => task.environment.clone(),
             None => match self.start_point(slot, &mirror, cancel).await? {
-                StartPoint::Known(snapshot) => snapshot,
+                StartPoint::Known(environment) => environment,
                 StartPoint::AfterSetup => return Ok(Prepared::AwaitsSetup),
             },
         };
@@ -100,7 +100,7 @@ impl Tasks {
             RunError::new(ErrorCode::WorktreeFailed, format!("could not create the worktree: {error}"))
                 .hint("check that the home directory is writable and has free space, then create the task again")
         })?;
-        let spec = self.run_spec(&task, &base, snapshot.clone());
+        let spec = self.run_spec(&task, &base, &environment);
         let prepare = || {
             let preparation = Preparation { spec: &spec, worktree: &worktree, cancel };
             self.runner.prepare(preparation, self.as_ref()).map(answered).boxed()
@@ -109,7 +109,7 @@ impl Tasks {
         self.check_images(&task).await?;
         self.write_prompt(&task).await?;
         mirror.sync().await.map_err(|error| not_synced(&error))?;
-        Ok(Prepared::Ready(base, snapshot))
+        Ok(Prepared::Ready(base, environment))
     }
 
     /// Returns the URLs that submodules are fetched from without asking, according to the repository's settings and mirror.

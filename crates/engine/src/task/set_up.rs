@@ -2,19 +2,21 @@
 //!
 //! A setup belongs to its repository. Invariant: it runs in a commit of the default branch, never in that of a task.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::FutureExt as _;
-use git::{Mirror, WorktreeSpec};
+use git::{Mirror, Worktree, WorktreeSpec};
 use model::ErrorCode;
 use model::environment::{EnvironmentEvent, EnvironmentRecord};
 use model::ids::ObjectId;
 use model::run::RunError;
-use model::setup::{SetupAttempt, SetupOutcome, SetupPhase, SnapshotKey};
-use runner::SetupRequest;
+use model::setup::{Service, ServiceName, SetupAttempt, SetupOutcome, SetupPhase, SnapshotKey, TakenEnvironment};
+use runner::{ImagesRequest, SetupRequest};
 use setups::{PlanError, SetupPlan};
 use tokio_util::sync::CancellationToken;
 
+use super::image_build::progress as build_progress;
 use super::launch::answered;
 use super::tasks::{TaskSlot, Tasks};
 use crate::environment::EnvironmentSlot;
@@ -27,16 +29,16 @@ const KEPT_AS: &str = "setup";
 
 /// What a new task starts from.
 pub(super) enum StartPoint {
-    /// A snapshot, or the image alone.
-    Known(Option<SnapshotKey>),
+    /// A snapshot or the image alone, and services.
+    Known(TakenEnvironment),
     /// A snapshot that does not exist yet.
     AfterSetup,
 }
 
 /// The setup that new tasks of a repository need.
 pub(crate) enum PlannedSetup {
-    /// None.
-    Nothing,
+    /// None. Runs only have these services.
+    Nothing(BTreeMap<ServiceName, Service>),
     /// This one.
     Setup(Box<SetupPlan>),
     /// The description cannot be used.
@@ -51,21 +53,26 @@ impl Tasks {
         mirror: &Mirror,
         cancel: &CancellationToken,
     ) -> Result<StartPoint, RunError> {
-        let Some(environment) = self.environments.get(slot.env_id) else { return Ok(StartPoint::Known(None)) };
-        let (key, event) = match self.planned_setup(mirror, &environment.record(), cancel).await? {
-            PlannedSetup::Nothing => return Ok(StartPoint::Known(None)),
+        let Some(environment) = self.environments.get(slot.env_id) else {
+            return Ok(StartPoint::Known(TakenEnvironment::default()));
+        };
+        let (key, event, services) = match self.planned_setup(mirror, &environment.record(), cancel).await? {
+            PlannedSetup::Nothing(services) => return Ok(StartPoint::Known(TakenEnvironment { snapshot: None, services })),
             PlannedSetup::Setup(plan) => {
-                let SetupPlan { key, commit, .. } = *plan;
-                let found = until_reached(cancel, || self.runner.snapshot(slot.env_id, &key)).await;
-                if found.ok_or_else(stopped)?.is_some() {
-                    return Ok(StartPoint::Known(Some(key)));
+                let SetupPlan { key, commit, description, found, .. } = *plan;
+                let services = description.services;
+                let snapshot = until_reached(cancel, || self.runner.snapshot(slot.env_id, &key)).await;
+                if snapshot.ok_or_else(stopped)?.is_some() && found.missing.is_empty() {
+                    return Ok(StartPoint::Known(TakenEnvironment { snapshot: Some(key), services }));
                 }
-                (key.clone(), EnvironmentEvent::SetupWanted { key, commit })
+                (key.clone(), EnvironmentEvent::SetupWanted { key, commit }, services)
             }
-            PlannedSetup::Refused(key, commit, error) => (key.clone(), EnvironmentEvent::SetupRefused { key, commit, error }),
+            PlannedSetup::Refused(key, commit, error) => {
+                (key.clone(), EnvironmentEvent::SetupRefused { key, commit, error }, BTreeMap::new())
+            }
         };
         if environment.record().setup_state.phase_of(&key) == Some(SetupPhase::Skipped) {
-            return Ok(StartPoint::Known(None));
+            return Ok(StartPoint::Known(TakenEnvironment { snapshot: None, services }));
         }
         self.environments.post(&environment, event).await;
         Ok(StartPoint::AfterSetup)
@@ -78,7 +85,7 @@ impl Tasks {
         record: &EnvironmentRecord,
         cancel: &CancellationToken,
     ) -> Result<PlannedSetup, RunError> {
-        let Some(commit) = default_commit(mirror, record).await? else { return Ok(PlannedSetup::Nothing) };
+        let Some(commit) = default_commit(mirror, record).await? else { return Ok(PlannedSetup::Nothing(BTreeMap::new())) };
         self.planned_at(mirror, record, &commit, cancel).await
     }
 
@@ -89,19 +96,43 @@ impl Tasks {
         commit: &ObjectId,
         cancel: &CancellationToken,
     ) -> Result<PlannedSetup, RunError> {
-        match setups::effective(mirror, record, commit).await {
-            Ok(Some(effective)) if !effective.description.needs_no_setup() => {}
-            Ok(_) => return Ok(PlannedSetup::Nothing),
+        let description = match setups::effective(mirror, record, commit).await {
+            Ok(Some(effective)) if !effective.description.has_no_effect() => effective.description,
+            Ok(_) => return Ok(PlannedSetup::Nothing(BTreeMap::new())),
             Err(error) => return unplanned(error, commit),
+        };
+        let images = match setups::images(mirror, record, commit, &description, self.container_of(Some(record))).await {
+            Ok(images) => images,
+            Err(error) => return unplanned(error, commit),
+        };
+        let ask = || self.runner.images(&images, self).map(answered).boxed();
+        let Some(found) = until_reached(cancel, ask).await.ok_or_else(stopped)?? else {
+            return Ok(PlannedSetup::Nothing(BTreeMap::new()));
+        };
+        if description.needs_no_setup() && found.missing.is_empty() {
+            return Ok(PlannedSetup::Nothing(description.services));
         }
-        let container = self.container_of(Some(record));
-        let ask = || self.runner.setup_image(&container, record.env_id, self).map(answered).boxed();
-        let Some(image) = until_reached(cancel, ask).await.ok_or_else(stopped)?? else { return Ok(PlannedSetup::Nothing) };
-        match setups::plan(mirror, record, commit, &image).await {
-            Ok(Some(plan)) => Ok(PlannedSetup::Setup(Box::new(plan))),
-            Ok(None) => Ok(PlannedSetup::Nothing),
+        match setups::plan(mirror, record, description, images, found).await {
+            Ok(plan) => Ok(PlannedSetup::Setup(Box::new(plan))),
             Err(error) => unplanned(error, commit),
         }
+    }
+
+    /// Creates the images that a setup needs. Their steps are the repository's progress, and their output is in the setup's log.
+    async fn create_images(&self, environment: &EnvironmentSlot, plan: &SetupPlan, number: u32) -> Result<(), RunError> {
+        let cancel = &environment.cancel_work;
+        let create = || {
+            let on_step = Box::new(|step: &str| {
+                environment.set_progress(Some(build_progress(step)));
+                self.environments.publish(environment);
+            });
+            let request = ImagesRequest { wanted: &plan.images, number, on_step, cancel };
+            self.runner.ensure_images(request, self).map(answered).boxed()
+        };
+        let created = until_reached(cancel, create).await;
+        environment.set_progress(None);
+        self.environments.publish(environment);
+        created.ok_or_else(stopped)?
     }
 
     /// Runs the setup that the repository's record calls running, after any setup that this process already runs.
@@ -132,28 +163,52 @@ impl Tasks {
         let mirror = self.environments.mirror_of(environment.id)?;
         let plan = match self.planned_at(&mirror, record, &attempt.commit, cancel).await? {
             PlannedSetup::Setup(plan) if plan.key == attempt.key => plan,
-            PlannedSetup::Setup(_) | PlannedSetup::Nothing | PlannedSetup::Refused(..) => return Ok(SetupOutcome::Outdated),
+            PlannedSetup::Setup(_) | PlannedSetup::Nothing(_) | PlannedSetup::Refused(..) => return Ok(SetupOutcome::Outdated),
+        };
+        self.create_images(environment, &plan, attempt.number).await?;
+        let plan = if plan.found.missing.is_empty() {
+            plan
+        } else {
+            match self.planned_at(&mirror, record, &attempt.commit, cancel).await? {
+                PlannedSetup::Setup(plan) => plan,
+                PlannedSetup::Nothing(_) => return Ok(SetupOutcome::Ready(attempt.key.clone())),
+                PlannedSetup::Refused(..) => return Ok(SetupOutcome::Outdated),
+            }
         };
         let spec = setups::spec(&plan, attempt, record, self.container_of(Some(record)));
         self.discard_setup(environment, &mirror).await?;
-        let path = self.home.layout.setup_worktree(environment.id);
-        durable::create_private_folder(path.parent().unwrap_or(&path)).map_err(|error| not_prepared(&error))?;
-        mirror.sync().await.map_err(|error| not_prepared(&error))?;
-        let sources = mirror.trusted_sources(&record.sources).await.map_err(|error| not_prepared(&error))?;
-        let worktree = WorktreeSpec { path: &path, branch: BRANCH, base: &attempt.commit };
-        let worktree = mirror.ensure_worktree(worktree, &sources, &|_| {}, cancel.clone()).await;
-        let worktree = worktree.map_err(|error| not_prepared(&error))?;
-        let request = SetupRequest { spec: &spec, worktree: &worktree, cancel };
+        let worktree = match spec.script {
+            Some(_) => Some(self.setup_worktree(environment, record, &mirror, &attempt.commit).await?),
+            None => None,
+        };
+        let request = SetupRequest { spec: &spec, worktree: worktree.as_ref(), cancel };
         let set_up = until_reached(cancel, || self.runner.ensure_set_up(request, self).map(answered).boxed()).await;
         if let Err(error) = self.discard_setup(environment, &mirror).await {
             // The next setup removes them.
             tracing::warn!(environment = %environment.id, error = error.message, "could not remove the files of a setup");
         }
         match set_up {
-            Some(Ok(_)) => Ok(SetupOutcome::Ready),
+            Some(Ok(snapshot)) => Ok(SetupOutcome::Ready(snapshot.key)),
             Some(Err(error)) => Err(error),
             None => Err(stopped()),
         }
+    }
+
+    /// Creates the worktree in which a setup runs.
+    async fn setup_worktree(
+        &self,
+        environment: &EnvironmentSlot,
+        record: &EnvironmentRecord,
+        mirror: &Mirror,
+        commit: &ObjectId,
+    ) -> Result<Worktree, RunError> {
+        let path = self.home.layout.setup_worktree(environment.id);
+        durable::create_private_folder(path.parent().unwrap_or(&path)).map_err(|error| not_prepared(&error))?;
+        mirror.sync().await.map_err(|error| not_prepared(&error))?;
+        let sources = mirror.trusted_sources(&record.sources).await.map_err(|error| not_prepared(&error))?;
+        let worktree = WorktreeSpec { path: &path, branch: BRANCH, base: commit };
+        let worktree = mirror.ensure_worktree(worktree, &sources, &|_| {}, environment.cancel_work.clone()).await;
+        worktree.map_err(|error| not_prepared(&error))
     }
 
     /// Removes what is left of a setup that has ended: its worktree, and what did not become a snapshot.

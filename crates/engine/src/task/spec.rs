@@ -15,7 +15,7 @@ use model::ids::{EnvironmentId, ObjectId};
 use model::image::ImageFile;
 use model::run::RunError;
 use model::secret::Secret;
-use model::setup::SnapshotKey;
+use model::setup::TakenEnvironment;
 use model::task::TaskRecord;
 use process::Redactor;
 use runner::keeper::RunFiles;
@@ -31,8 +31,8 @@ pub(crate) fn key_of(task: &TaskRecord) -> RunKey {
 }
 
 impl Tasks {
-    /// Describes the last run of a task, which starts from `base` and `snapshot` if the task has no base yet.
-    pub(super) fn run_spec(&self, task: &TaskRecord, base: &ObjectId, snapshot: Option<SnapshotKey>) -> RunSpec {
+    /// Describes the last run of a task, which starts from `base` in this environment if the task has no base yet.
+    pub(super) fn run_spec(&self, task: &TaskRecord, base: &ObjectId, environment: &TakenEnvironment) -> RunSpec {
         let run = task.last_run();
         let repository = self.environments.get(task.env_id).map(|environment| environment.record());
         let repository = repository.as_deref();
@@ -66,8 +66,8 @@ impl Tasks {
                 .map(|name| (name.clone(), secret_of(name.clone())))
                 .collect(),
             account: None,
-            snapshot,
-            services: vec![],
+            snapshot: environment.snapshot.clone(),
+            services: environment.services.clone(),
             files: vec![],
         }
     }
@@ -76,7 +76,7 @@ impl Tasks {
     pub(super) fn started_spec(&self, task: &TaskRecord) -> Result<RunSpec, RunError> {
         let base = task.base_sha.as_ref();
         let base = base.ok_or_else(|| RunError::new(ErrorCode::Internal, "the base commit of the task is unknown"))?;
-        Ok(self.run_spec(task, base, task.snapshot.clone()))
+        Ok(self.run_spec(task, base, &task.environment))
     }
 
     /// Returns the container of a repository's runs.

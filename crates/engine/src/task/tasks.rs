@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use config::Config;
 use model::problem::Problem;
+use model::queue::WaitsFor;
 use model::run::RunPhase;
 use notifications::Notifications;
 use protocol::{Damaged, TaskView};
@@ -116,6 +117,9 @@ impl Tasks {
         let is_queued = record.last_run().phase == RunPhase::Queued;
         let place = is_queued.then(|| self.queue.place(slot.id)).flatten();
         let activity = slot.activity().filter(|_| record.last_run().is_active());
-        TaskView { activity, ..TaskView::new(&record, name, slot.progress(), place) }
+        // A task that waits for a setup shows its progress.
+        let waits_for_setup = place.as_ref().is_some_and(|place| place.waits_for == WaitsFor::Setup);
+        let setup = self.environments.get(slot.env_id).filter(|_| waits_for_setup).and_then(|environment| environment.progress());
+        TaskView { activity, ..TaskView::new(&record, name, slot.progress().or(setup), place) }
     }
 }

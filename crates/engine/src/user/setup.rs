@@ -1,16 +1,18 @@
 //! The operations of a user on the setup of a repository's environment.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use durable::blocking;
 use git::Mirror;
 use model::ErrorCode;
 use model::environment::{EnvironmentEvent, EnvironmentRequest};
-use model::ids::ObjectId;
+use model::ids::{EnvironmentId, ObjectId, RunNumber};
 use model::problem::Problem;
 use protocol::{EditSetup, SetupView};
 use runner::Supply as _;
+use runner::keeper::RunFiles;
 
 use super::User;
 use crate::environment::{EnvironmentSlot, not_ready};
@@ -69,7 +71,7 @@ impl User {
                 self.server.environments.post(&slot, EnvironmentEvent::SetupRefused { key, commit, error }).await;
                 return Err(problem);
             }
-            PlannedSetup::Nothing => {
+            PlannedSetup::Nothing(_) => {
                 return Err(Problem::new(ErrorCode::NoSetup, format!("`{}` has no setup to run", slot.record().name))
                     .hint("describe one: codex-orchestrator env setup edit ENV"));
             }
@@ -91,8 +93,27 @@ impl User {
             return Ok(String::new());
         };
         let path = self.server.common.home.layout.setup_log(slot.id, number);
-        let bytes = blocking(move || end_of(&path)).await.map_err(|error| unreadable(&error))?;
-        Ok(self.server.tasks.redactor(slot.id).redact(&String::from_utf8_lossy(&bytes)).into_owned())
+        self.end_of_log(slot.id, path).await.map_err(|error| unreadable(&error))
+    }
+
+    /// Returns the output of a service of a run, with secrets masked.
+    pub async fn service_log(&self, id: &str, run: RunNumber, service: &str) -> Result<String, Problem> {
+        let slot = self.task_slot(id)?;
+        let task = slot.record();
+        let found = task.run(run).and_then(|run| run.services.iter().find(|name| name.as_str() == service));
+        let name = found.ok_or_else(|| {
+            let shown = printable::printable_line(service, 40);
+            Problem::new(ErrorCode::ServiceNotFound, format!("run {} of task {} has no service `{shown}`", run.0, slot.id))
+        })?;
+        let files = RunFiles::new(&self.server.common.home.layout.logs(slot.id), run);
+        let read = self.end_of_log(slot.env_id, files.service_log(name)).await;
+        read.map_err(|error| Problem::internal(format!("could not read the output of the service: {error}")))
+    }
+
+    /// Returns the end of a log, with the secrets of a repository masked.
+    async fn end_of_log(&self, repository: EnvironmentId, path: PathBuf) -> std::io::Result<String> {
+        let bytes = blocking(move || end_of(&path)).await?;
+        Ok(self.server.tasks.redactor(repository).redact(&String::from_utf8_lossy(&bytes)).into_owned())
     }
 
     async fn default_branch(&self, slot: &EnvironmentSlot) -> Result<(Mirror, ObjectId), Problem> {

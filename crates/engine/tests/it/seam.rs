@@ -1,6 +1,6 @@
 //! The seam between a server and its runner: what crosses it, and what happens if an answer is missing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -220,7 +220,10 @@ fn every_reference_in_a_description_is_carried_unchanged() {
         key: RunKey { run: RunNumber(2), ..plain.key },
         account: Some("work".parse().expect("a reference")),
         snapshot: model::setup::SnapshotKey::parse(&"a".repeat(64)),
-        services: vec!["postgres:16".parse().expect("a reference")],
+        services: BTreeMap::from([(
+            model::setup::ServiceName::parse("db").expect("a name"),
+            serde_json::from_str(r#"{"image": "postgres:16"}"#).expect("a service"),
+        )]),
         files: vec!["netrc".parse().expect("a reference")],
         ..plain
     };

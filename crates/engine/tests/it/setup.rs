@@ -164,6 +164,127 @@ fn secrets_of_a_setup_are_released_by_the_owner_and_withheld_from_agents() {
 }
 
 #[test]
+fn a_task_keeps_the_services_that_it_started_with() {
+    let bench = Bench::new(26, 0, None);
+    let server = bench.server();
+    let repository = bench.add_repository(&server);
+    let described = "[services.db]\nimage = \"postgres:16\"\nports = [5432]\n\n[services.cache]\nimage = \"redis\"\n";
+    let view = describe(&server, &repository, described);
+    assert_eq!(view.description.expect("it is described").unused, [""; 0]);
+    let task = server.task(&repository, "wait");
+    server.until(&task, "running");
+    let services_of = |key: RunKey| {
+        let spec = bench.host.stored_spec(key).expect("the run is stored");
+        spec.services.iter().map(|(name, service)| format!("{name}={}", service.image)).collect::<Vec<_>>()
+    };
+    let first = started(&bench, &task).expect("the run was started");
+    assert_eq!(services_of(first), ["cache=redis", "db=postgres:16"]);
+    describe(&server, &repository, "[services.db]\nimage = \"postgres:17\"\n");
+    server.end(Ending::Killed);
+    let server = bench.server();
+    server.run(async |user| user.stop_task(&task).await.expect("accepted"));
+    server.until(&task, "stopped");
+    let resumed = protocol::ResumeTask { prompt: "wait".to_owned(), ..protocol::ResumeTask::default() };
+    server.run(async |user| user.resume_task(&task, resumed, None).await.expect("accepted"));
+    let view = server.until(&task, "running");
+    assert_eq!(view.runs[1].services.iter().map(model::setup::ServiceName::as_str).collect::<Vec<_>>(), ["cache", "db"]);
+    let second = RunKey { run: view.runs[1].number, attempt: view.runs[1].attempt, ..first };
+    assert_eq!(services_of(second), ["cache=redis", "db=postgres:16"], "also after a restart of the server");
+    let other = server.task(&repository, "wait");
+    server.until(&other, "running");
+    assert_eq!(services_of(started(&bench, &other).expect("the run was started")), ["db=postgres:17"]);
+    assert!(bench.host.ledger().setups.is_empty(), "services alone need no setup");
+    let log = |run, name| server.run(async |user| user.service_log(&task, model::ids::RunNumber(run), name).await);
+    assert_eq!(log(1, "db"), Ok(String::new()), "this runner stores no log");
+    for (run, name) in [(1, "mail"), (1, "../db"), (3, "db")] {
+        assert_eq!(log(run, name).expect_err("there is none").report.code, model::ErrorCode::ServiceNotFound, "{run} {name}");
+    }
+    server.end(Ending::ShutDown);
+}
+
+/// Takes images away from the fake machine.
+fn lose_images(bench: &Bench, names: &[&str]) {
+    bench.host.lose_images(names.iter().map(|name| (*name).to_owned()).collect());
+}
+
+#[test]
+fn ten_tasks_wait_until_the_images_of_their_description_were_created_once() {
+    let bench = Bench::new(27, 0, None);
+    let server = bench.server();
+    let repository = bench.add_repository(&server);
+    lose_images(&bench, &["dev:1", "postgres:16"]);
+    let described = "image = \"dev:1\"\n[setup]\nrun = \"make\"\n[services.db]\nimage = \"postgres:16\"\n";
+    let view = describe(&server, &repository, described);
+    assert_eq!(view.description.expect("it is described").unused, [""; 0]);
+    let tasks: Vec<_> = (0..10).map(|_| server.task(&repository, "do it")).collect();
+    until_setups(&bench, 1);
+    bench.host.release_setup();
+    for task in &tasks {
+        server.until(task, "completed");
+    }
+    assert_eq!((bench.host.ledger().image_rounds, bench.host.ledger().setups.len()), (1, 1));
+    let last = setup(&server, &repository).last.expect("it ran");
+    assert_eq!((last.phase, last.number), (SetupPhase::Ready, 1));
+    let snapshot = bench.host.ledger().snapshots.get(&last.key).cloned().expect("the record names the snapshot");
+    assert_eq!(snapshot.base.as_deref(), Some("dev:1"));
+    // The image of a service disappears later.
+    lose_images(&bench, &["postgres:16"]);
+    let later = server.task(&repository, "do it");
+    until_setups(&bench, 2);
+    bench.host.release_setup();
+    server.until(&later, "completed");
+    assert_eq!(bench.host.ledger().image_rounds, 2);
+    server.end(Ending::ShutDown);
+}
+
+#[test]
+fn an_image_that_does_not_exist_asks_once() {
+    let bench = Bench::new(28, 0, None);
+    let server = bench.server();
+    let repository = bench.add_repository(&server);
+    lose_images(&bench, &["no-such:1"]);
+    describe(&server, &repository, "[services.db]\nimage = \"no-such:1\"\n");
+    let tasks = [server.task(&repository, "do it"), server.task(&repository, "do it")];
+    let failed = until_phase(&server, &repository, SetupPhase::Failed);
+    assert_eq!(failed.last.and_then(|last| last.error).expect("it failed").message, "the image `no-such:1` does not exist");
+    for task in &tasks {
+        server.until(task, "queued");
+    }
+    server.run(async |user| user.skip_setup(&repository).await.expect("accepted"));
+    for task in &tasks {
+        server.until(task, "completed");
+    }
+    // Somebody provides the image.
+    lose_images(&bench, &[]);
+    let later = server.task(&repository, "do it");
+    assert_eq!(server.until(&later, "completed").runs[0].services.len(), 1);
+    assert!(bench.host.ledger().setups.is_empty(), "services alone need no setup");
+    server.end(Ending::ShutDown);
+}
+
+#[test]
+fn a_description_of_an_image_is_a_setup_without_a_script() {
+    let bench = Bench::new(29, 0, None);
+    let server = bench.server();
+    let repository = bench.add_repository(&server);
+    describe(&server, &repository, "[tools]\nnode = \"22\"\n");
+    let task = server.task(&repository, "wait");
+    until_setups(&bench, 1);
+    assert_eq!(bench.host.ledger().setups[0].0.script, None);
+    bench.host.release_setup();
+    server.until(&task, "running");
+    let key = snapshot_of(&bench, &task).expect("it starts from a snapshot");
+    assert_eq!(bench.host.ledger().snapshots[&key].base.as_deref(), Some("image"));
+    describe(&server, &repository, "image = \"other\"\n[tools]\nnode = \"22\"\n");
+    let other = server.task(&repository, "wait");
+    until_setups(&bench, 2);
+    bench.host.release_setup();
+    server.until(&other, "running");
+    assert_ne!(snapshot_of(&bench, &other), Some(key), "another image is another snapshot");
+    server.end(Ending::ShutDown);
+}
+
+#[test]
 fn a_description_that_is_not_valid_is_rejected_or_asks_once() {
     let bench = Bench::new(25, 0, None);
     let server = bench.server();

@@ -12,6 +12,8 @@ const MESSAGE_LIMIT: usize = 1000;
 
 /// Error codes by the words in a message, in lower case. The first matching row wins, so specific rows come before general ones.
 const BY_WORDS: &[(ErrorCode, &[&str])] = &[
+    (ErrorCode::ServiceNotReady, &["` was not ready after "]),
+    (ErrorCode::ServiceFailed, &["the service `", "could not start the services: "]),
     (ErrorCode::UnknownThread, &["no rollout found"]),
     (ErrorCode::ThreadBusy, &["already has an active writer"]),
     (ErrorCode::NotTrustedDirectory, &["not inside a trusted directory"]),
@@ -168,6 +170,10 @@ mod tests {
             ("Reconnecting... waiting for network (Connection failed: error sending request)", ErrorCode::Network),
             ("Missing environment variable: `MOCK_KEY`.", ErrorCode::Config),
             ("thread 01a2 already has an active writer", ErrorCode::ThreadBusy),
+            ("could not start the service `db`: image `postgres:16` not found", ErrorCode::ServiceFailed),
+            ("could not start the services: no space left on device", ErrorCode::ServiceFailed),
+            ("the service `db` ended with exit code 1", ErrorCode::ServiceFailed),
+            ("the service `db` was not ready after 60 seconds", ErrorCode::ServiceNotReady),
         ] {
             assert_eq!(code_of(message), Some(code), "{message}");
         }

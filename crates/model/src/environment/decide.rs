@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(reconcile(&running.record), [EnvironmentEvent::SetupLost]);
         let again = decide(&running.record, EnvironmentEvent::SetupLost, now());
         assert_eq!((again.record, again.effects), (running.record.clone(), vec![EnvironmentEffect::SetUp]));
-        let ended = EnvironmentEvent::SetupEnded { number: 1, outcome: SetupOutcome::Ready };
+        let ended = EnvironmentEvent::SetupEnded { number: 1, outcome: SetupOutcome::Ready(key('a')) };
         let ready = decide(&running.record, ended, now());
         assert!(ready.effects.is_empty() && !is_unfinished(&ready.record) && reconcile(&ready.record).is_empty());
         for status in [EnvironmentStatus::Cloning, EnvironmentStatus::Failed, EnvironmentStatus::Removing] {

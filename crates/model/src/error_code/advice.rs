@@ -93,7 +93,9 @@ impl ErrorCode {
             Self::MirrorUnreadable => &["check the permissions and the disk of the home directory"],
 
             Self::TaskNotFound => &["run `codex-orchestrator task list` to see all tasks"],
-            Self::RunNotFound | Self::NoFollowUp | Self::NoQuestion => &["run `codex-orchestrator task show` to see the task"],
+            Self::RunNotFound | Self::ServiceNotFound | Self::NoFollowUp | Self::NoQuestion => {
+                &["run `codex-orchestrator task show` to see the task"]
+            }
             Self::ImageNotFound => &["check the number or the name; a private container image requires `docker login`"],
             Self::RunActive => &["wait for the run to finish, or stop it with `codex-orchestrator task stop`"],
             Self::NoThread => &["run the task again with `codex-orchestrator task retry`"],

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::image::ImageChoice;
-use super::paths::{CachePath, KeepPath};
+use super::paths::{CachePath, KeepPath, VolumePath};
 use crate::container::{ContainerNetwork, HostPattern};
 use crate::names::VariableName;
 use crate::schema::{described, text, text_in_requests};
@@ -174,7 +174,7 @@ pub struct Service {
     pub ports: BTreeSet<u16>,
     /// Folders of the service that are deleted with the run.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub volumes: BTreeSet<CachePath>,
+    pub volumes: BTreeSet<VolumePath>,
 }
 
 impl Service {
@@ -240,6 +240,8 @@ plain_text! {
     ServiceName, 40, "-", "the name of a service, such as `db`";
 }
 
+described!(ServiceName, text("The name of a service, such as `db`.", "^[A-Za-z0-9][A-Za-z0-9-]{0,39}$"));
+
 /// The hash of a description, which an approval refers to: 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -284,9 +286,14 @@ impl Description {
         of_setup.chain(self.files.values().map(|file| &file.secret))
     }
 
-    /// Whether there is nothing to set up before a run.
+    /// Whether there is nothing to set up before a run, except for images of services.
     pub fn needs_no_setup(&self) -> bool {
-        self.setup.is_none()
+        self.setup.is_none() && self.image.is_none() && self.tools.is_empty()
+    }
+
+    /// Whether runs with this description are no different from runs without any.
+    pub fn has_no_effect(&self) -> bool {
+        self.needs_no_setup() && self.services.is_empty()
     }
 }
 

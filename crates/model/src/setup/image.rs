@@ -45,6 +45,22 @@ impl Build {
     }
 }
 
+impl ImageChoice {
+    /// The name of the image of `codex-docker` without languages.
+    pub const SLIM: &str = "slim";
+    /// The name of the image of `codex-docker` with languages.
+    pub const UNIVERSAL: &str = "universal";
+}
+
+/// Whether a Dockerfile copies files from its build context. `COPY --from` copies from another image.
+pub fn copies_files(dockerfile: &str) -> bool {
+    dockerfile.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        let copies = words.next().is_some_and(|word| word.eq_ignore_ascii_case("copy") || word.eq_ignore_ascii_case("add"));
+        copies && !words.any(|word| word.starts_with("--from="))
+    })
+}
+
 /// Reads the name of an image.
 pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     image_name(&String::deserialize(deserializer)?).map_err(Error::custom)
@@ -112,6 +128,16 @@ mod tests {
         for value in [json!({"dockerfile": "Dockerfile.dev"}), json!({"dockerfile": "./Dockerfile.dev", "context": "./"})] {
             assert_eq!(read(json!({"build": value})), Ok(ImageChoice::Build { build: build.clone() }));
         }
+    }
+
+    #[test]
+    fn files_are_needed_only_by_a_dockerfile_that_copies_them() {
+        let check = |text: &str, expected: bool| assert_eq!(copies_files(text), expected, "{text}");
+        check("FROM x\nCOPY package.json /app/\n", true);
+        check("FROM x\n  add . /app\n", true);
+        check("FROM x\nCOPY --chown=1:1 a b\n", true);
+        check("FROM x\nCOPY --from=build /a /b\n", false);
+        check("FROM x\nRUN cp a b\n# COPY a b\n", false);
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! The key of a snapshot: a hash of everything that its content depends on.
+//! The key of a snapshot, and the name of an image: hashes of everything that their content depends on.
+//!
+//! Pure. Invariant: equal inputs have equal hashes, on every machine.
 
 use std::fmt;
 
@@ -6,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::description::{Description, Script, Setup, ToolName, ToolVersion};
 use super::digest::hash;
+use super::image::ImageChoice;
 use super::paths::{CachePath, KeepPath};
 use crate::ids::ObjectId;
 use crate::schema::{described, text};
@@ -112,6 +115,28 @@ impl KeyInputs<'_> {
     }
 }
 
+/// Everything that the content of an image depends on that is created for a repository.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ImageInputs<'a> {
+    /// The image in the description.
+    pub choice: Option<&'a ImageChoice>,
+    /// The ID of the image that it extends, unless it is built from a Dockerfile.
+    pub base: Option<&'a str>,
+    /// The Git objects that the Dockerfile uses.
+    pub objects: &'a [ObjectId],
+    /// The tools that are added.
+    pub tools: &'a BTreeMap<ToolName, ToolVersion>,
+}
+
+impl ImageInputs<'_> {
+    /// Returns 12 hexadecimal digits that identify the inputs, with the version of Codex.
+    pub fn hash(&self) -> String {
+        let mut digits = hash(&(crate::CODEX_VERSION, self));
+        digits.truncate(12);
+        digits
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,5 +181,22 @@ mod tests {
         }
         let key = |description| KeyInputs { description, image: "i", user: "root", files: &[], commit: None }.key();
         assert_eq!(key(&plain), key(&limited));
+    }
+
+    #[test]
+    fn each_input_of_an_image_changes_its_hash() {
+        let (choice, none, object) = (ImageChoice::Named("a".to_owned()), BTreeMap::new(), "a".repeat(40));
+        let tools = [("node", "22")].map(|(name, version)| (ToolName::parse(name), ToolVersion::parse(version)));
+        let tools = tools.into_iter().filter_map(|(name, version)| Some((name?, version?))).collect();
+        let object = [object.parse().expect("an ID")];
+        let base = ImageInputs { choice: Some(&choice), base: Some("sha256:1"), objects: &[], tools: &none };
+        let variants = [
+            ImageInputs { choice: None, ..base.clone() },
+            ImageInputs { base: Some("sha256:2"), ..base.clone() },
+            ImageInputs { objects: &object, ..base.clone() },
+            ImageInputs { tools: &tools, ..base.clone() },
+        ];
+        let hashes: BTreeSet<_> = variants.iter().chain([&base]).map(ImageInputs::hash).collect();
+        assert_eq!((hashes.len(), base.hash().len(), base.hash()), (variants.len() + 1, 12, base.clone().hash()));
     }
 }

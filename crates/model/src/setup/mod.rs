@@ -4,6 +4,7 @@
 //! * [`paths`](CachePath): folders in a container, parsed once.
 //! * [`SnapshotKey`]: names the result of a setup. Equal keys mean equal results.
 //! * [`Snapshot`]: the result of a setup.
+//! * [`TakenEnvironment`]: what a task takes from the environment of its repository.
 //! * [`SetupState`]: the setup of a repository as its record contains it, and what may happen next.
 
 mod description;
@@ -13,13 +14,15 @@ mod key;
 mod paths;
 mod snapshot;
 mod state;
+mod taken;
 
 pub use description::{
     Cache, Description, DescriptionHash, DescriptionText, FileSource, Keep, Maintain, Script, Service, ServiceName, Setup,
     ToolName, ToolVersion,
 };
-pub use image::{Build, ImageChoice};
-pub use key::{KeyFile, KeyInputs, SnapshotKey};
-pub use paths::{CachePath, InvalidPath, KeepPath};
+pub use image::{Build, ImageChoice, copies_files};
+pub use key::{ImageInputs, KeyFile, KeyInputs, SnapshotKey};
+pub use paths::{CachePath, InvalidPath, KeepPath, VolumePath};
 pub use snapshot::{FolderContent, LayerTarget, Snapshot, SnapshotFolder};
 pub use state::{SetupAttempt, SetupOutcome, SetupPhase, SetupSettings, SetupState};
+pub use taken::TakenEnvironment;

@@ -16,6 +16,9 @@ pub enum InvalidPath {
     /// The path is not in a folder that can be cached.
     #[error("`{0}` cannot be a cache; use a path such as `~/.cache/go-build` or `/var/cache/apt`")]
     Cache(String),
+    /// The path is not a folder of a service.
+    #[error("`{0}` cannot be a volume of a service; use an absolute path such as `/var/lib/postgresql/data`")]
+    Volume(String),
 }
 
 /// A folder in the worktree that setup creates, such as `node_modules`. It is relative to the worktree.
@@ -27,6 +30,14 @@ pub struct KeepPath(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct CachePath(String);
+
+/// A folder of a service's container. It is absolute.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct VolumePath(String);
+
+/// Folders of a service's container that belong to the kernel or to `codex-docker`.
+const RESERVED_IN_SERVICES: &[&str] = &["/proc", "/sys", "/dev", "/codex-docker"];
 
 /// Folders of a container that belong to the kernel, to Codex or to a run. No cache can be in them, above them, or at them.
 const RESERVED: &[&str] =
@@ -67,14 +78,36 @@ impl CachePath {
         let below = path.strip_prefix('/').filter(|below| is_plain(below)).ok_or_else(refused)?;
         // A top-level folder contains programs of the image, which a layer would hide.
         let is_deep = below.contains('/');
-        let is_reserved = RESERVED.iter().any(|reserved| path == *reserved || path.starts_with(&format!("{reserved}/")));
-        if is_deep && !is_reserved { Ok(Self(path.to_owned())) } else { Err(refused()) }
+        if is_deep && !is_in(path, RESERVED) { Ok(Self(path.to_owned())) } else { Err(refused()) }
     }
 
     /// Returns the path.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+impl VolumePath {
+    /// Parses an absolute path. A final `/` is ignored.
+    pub fn parse(text: &str) -> Result<Self, InvalidPath> {
+        let path = text.trim().trim_end_matches('/');
+        let is_below = path.strip_prefix('/').is_some_and(is_plain);
+        if is_below && !is_in(path, RESERVED_IN_SERVICES) {
+            Ok(Self(path.to_owned()))
+        } else {
+            Err(InvalidPath::Volume(crate::names::shown(text)))
+        }
+    }
+
+    /// Returns the path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether a path is one of these folders, or in one of them.
+fn is_in(path: &str, folders: &[&str]) -> bool {
+    folders.iter().any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 macro_rules! readable {
@@ -93,7 +126,7 @@ macro_rules! readable {
     )*};
 }
 
-readable!(KeepPath CachePath);
+readable!(KeepPath CachePath VolumePath);
 
 #[cfg(test)]
 mod tests {
@@ -144,6 +177,23 @@ mod tests {
             ("/a/../proc", None),
         ] {
             assert_eq!(CachePath::parse(text).ok().as_ref().map(CachePath::as_str), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_volume_of_a_service_is_any_folder_of_its_own() {
+        for (text, expected) in [
+            ("/data", Some("/data")),
+            ("/var/lib/postgresql/data/", Some("/var/lib/postgresql/data")),
+            ("/devices", Some("/devices")),
+            ("~/data", None),
+            ("data", None),
+            ("/", None),
+            ("/dev", None),
+            ("/codex-docker/in", None),
+            ("/a/../proc", None),
+        ] {
+            assert_eq!(VolumePath::parse(text).ok().as_ref().map(VolumePath::as_str), expected, "{text:?}");
         }
     }
 

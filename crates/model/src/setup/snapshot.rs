@@ -17,6 +17,9 @@ pub struct Snapshot {
     /// The ID of the image with everything that the setup changed outside of the folders, or `None` if it changed nothing.
     #[serde(default)]
     pub image: Option<String>,
+    /// The name of the image that the setup started from, or `None` for that of the repository's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// The folders.
     #[serde(default)]
     pub folders: Vec<SnapshotFolder>,
@@ -99,6 +102,7 @@ mod tests {
             key: SnapshotKey::parse(&"a".repeat(64)).expect("a key"),
             commit: "b".repeat(40).parse().expect("an ID"),
             image: None,
+            base: Some("codex-docker:1".to_owned()),
             folders: vec![
                 SnapshotFolder { target: keep, content: content(0) },
                 SnapshotFolder { target: cache.clone(), content: content(0) },

@@ -11,7 +11,7 @@ use super::description::{Description, DescriptionHash};
 use super::key::SnapshotKey;
 use crate::ids::ObjectId;
 use crate::names::VariableName;
-use crate::run::RunError;
+use crate::report::RunError;
 
 /// What the owner of the server decided about a repository's setup.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,8 +79,8 @@ pub struct SetupAttempt {
 /// How a setup ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetupOutcome {
-    /// The snapshot is complete.
-    Ready,
+    /// The snapshot with this key is complete. The key may differ from that of the attempt, if images were missing when it was computed.
+    Ready(SnapshotKey),
     /// The setup failed, and nothing of it is left.
     Failed(RunError),
     /// The inputs changed before the setup ran, so nobody needs its snapshot.
@@ -141,12 +141,12 @@ impl SetupState {
     /// Records how an attempt ended. The end of another attempt changes nothing.
     pub(crate) fn end(&self, number: u32, outcome: SetupOutcome, now: Timestamp) -> Option<Self> {
         let running = self.running().filter(|attempt| attempt.number == number)?;
-        let (phase, error) = match outcome {
-            SetupOutcome::Ready => (SetupPhase::Ready, None),
-            SetupOutcome::Failed(error) => (SetupPhase::Failed, Some(error)),
-            SetupOutcome::Outdated => (SetupPhase::Skipped, None),
+        let (phase, error, key) = match outcome {
+            SetupOutcome::Ready(key) => (SetupPhase::Ready, None, key),
+            SetupOutcome::Failed(error) => (SetupPhase::Failed, Some(error), running.key.clone()),
+            SetupOutcome::Outdated => (SetupPhase::Skipped, None, running.key.clone()),
         };
-        Some(Self { last: Some(SetupAttempt { phase, error, ended_at: Some(now), ..running.clone() }) })
+        Some(Self { last: Some(SetupAttempt { key, phase, error, ended_at: Some(now), ..running.clone() }) })
     }
 
     /// Records that a description cannot be used. A running setup continues, and an answer to the same error stays valid.
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!((state.phase_of(&key('a')), state.holds()), (Some(SetupPhase::Running), Some(SetupPhase::Running)));
         assert_eq!(state.want(key('a'), commit(), now()), None);
         assert_eq!(state.want(key('b'), commit(), now()), None, "another setup waits until this one has ended");
-        let ready = state.end(1, SetupOutcome::Ready, now()).expect("it was running");
+        let ready = state.end(1, SetupOutcome::Ready(key('a')), now()).expect("it was running");
         assert_eq!((ready.phase_of(&key('a')), ready.phase_of(&key('b')), ready.holds()), (Some(SetupPhase::Ready), None, None));
     }
 
@@ -222,15 +222,15 @@ mod tests {
     #[test]
     fn the_end_of_an_older_attempt_changes_nothing() {
         let again = failed('a').start(key('a'), commit(), now()).expect("it starts");
-        assert_eq!(again.end(1, SetupOutcome::Ready, now()), None);
-        assert!(again.end(2, SetupOutcome::Ready, now()).is_some());
+        assert_eq!(again.end(1, SetupOutcome::Ready(key('a')), now()), None);
+        assert!(again.end(2, SetupOutcome::Ready(key('a')), now()).is_some());
         assert_eq!(again.start(key('b'), commit(), now()), None, "a running setup continues");
         assert_eq!(again.skip(), None);
     }
 
     #[test]
     fn a_deleted_snapshot_is_made_again() {
-        let ready = running('a').end(1, SetupOutcome::Ready, now()).expect("it was running");
+        let ready = running('a').end(1, SetupOutcome::Ready(key('a')), now()).expect("it was running");
         assert!(ready.want(key('a'), commit(), now()).is_some());
     }
 
@@ -243,6 +243,12 @@ mod tests {
         assert_eq!(skipped.refuse(key('a'), commit(), error.clone(), now()), None);
         assert!(skipped.refuse(key('b'), commit(), error.clone(), now()).is_some(), "another description is another question");
         assert_eq!(running('a').refuse(key('b'), commit(), error, now()), None);
+    }
+
+    #[test]
+    fn a_key_that_was_computed_without_an_image_is_replaced() {
+        let ready = running('a').end(1, SetupOutcome::Ready(key('b')), now()).expect("it was running");
+        assert_eq!((ready.phase_of(&key('a')), ready.phase_of(&key('b'))), (None, Some(SetupPhase::Ready)));
     }
 
     #[test]

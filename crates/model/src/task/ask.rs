@@ -66,10 +66,13 @@ pub(super) fn answer(task: &TaskRecord, number: Option<u32>, answer: Answer, now
 mod tests {
     use super::super::decide::{TaskEvent, decide};
     use super::super::request::{TaskRequest, request};
+    use std::collections::BTreeMap;
+
     use super::super::{TaskGroup, samples};
     use super::*;
     use crate::policy::RunPolicy;
     use crate::run::RunStatus;
+    use crate::setup::{ServiceName, SnapshotKey, TakenEnvironment};
 
     fn url() -> RepositoryUrl {
         RepositoryUrl::parse("/srv/other").expect("the URL is valid")
@@ -86,12 +89,18 @@ mod tests {
         assert_eq!(waiting.record.question, None);
         let attempt = attempt.next();
         let again = decide(&waiting.record, TaskEvent::Dequeued { attempt }, &policy, samples::later()).record;
-        let key = crate::setup::SnapshotKey::parse(&"a".repeat(64));
-        let event = TaskEvent::Prepared { attempt, base_sha: samples::sha('a'), snapshot: key.clone() };
+        let name = ServiceName::parse("db").expect("a name");
+        let service = serde_json::from_str(r#"{"image": "postgres:16"}"#).expect("a service");
+        let environment = TakenEnvironment {
+            snapshot: SnapshotKey::parse(&"a".repeat(64)),
+            services: BTreeMap::from([(name.clone(), service)]),
+        };
+        let event = TaskEvent::Prepared { attempt, base_sha: samples::sha('a'), environment: environment.clone() };
         let prepared = decide(&again, event, &policy, samples::later()).record;
-        assert_eq!(prepared.snapshot, key);
-        let late = TaskEvent::Prepared { attempt, base_sha: samples::sha('a'), snapshot: None };
-        assert_eq!(decide(&prepared, late, &policy, samples::later()).record.snapshot, key, "a task keeps its snapshot");
+        assert_eq!((&prepared.environment, prepared.last_run().services.as_slice()), (&environment, &[name][..]));
+        let late = TaskEvent::Prepared { attempt, base_sha: samples::sha('a'), environment: TakenEnvironment::default() };
+        let late = decide(&prepared, late, &policy, samples::later()).record;
+        assert_eq!(late.environment, environment, "a task keeps what it took");
     }
 
     fn asking() -> TaskRecord {

@@ -17,7 +17,7 @@ use crate::ids::{Attempt, ObjectId, ThreadId};
 use crate::names::RepositoryUrl;
 use crate::policy::RunPolicy;
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
-use crate::setup::SnapshotKey;
+use crate::setup::TakenEnvironment;
 
 /// Something that happened to a task.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,8 +37,8 @@ pub enum TaskEvent {
         attempt: Attempt,
         /// The commit that the task starts from.
         base_sha: ObjectId,
-        /// The snapshot that the task starts from, if it is not known yet.
-        snapshot: Option<SnapshotKey>,
+        /// What the task takes from the environment of its repository, if it has taken nothing yet.
+        environment: TakenEnvironment,
     },
     /// The snapshot that the task starts from does not exist yet. The run waits in the queue.
     AwaitsSetup {
@@ -257,11 +257,12 @@ fn preparation_ended(record: &mut TaskRecord, event: TaskEvent, policy: &RunPoli
         RunPhase::Queued | RunPhase::Running | RunPhase::Ended(_) => return None,
     };
     let next = match event {
-        TaskEvent::Prepared { attempt, base_sha, snapshot } => {
+        TaskEvent::Prepared { attempt, base_sha, environment } => {
             if record.base_sha.is_none() {
-                record.snapshot = snapshot;
+                record.environment = environment;
             }
             record.base_sha.get_or_insert(base_sha);
+            record.last_run_mut().services = record.environment.services.keys().cloned().collect();
             vec![TaskEffect::Launch { attempt }]
         }
         _ if is_stopping => vec![],
@@ -325,8 +326,10 @@ mod tests {
         let task = samples::queued();
         let preparing = after(&task, TaskEvent::Dequeued { attempt: FIRST });
         assert_eq!(preparing.effects, vec![TaskEffect::Prepare { attempt: FIRST }]);
-        let prepared =
-            after(&preparing.record, TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a'), snapshot: None });
+        let prepared = after(
+            &preparing.record,
+            TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a'), environment: TakenEnvironment::default() },
+        );
         assert_eq!(prepared.effects, vec![TaskEffect::Launch { attempt: FIRST }]);
         assert_eq!(prepared.record.base_sha, Some(samples::sha('a')));
         let running = after(&prepared.record, TaskEvent::Launched { attempt: FIRST, started_at: samples::now() });
@@ -371,7 +374,7 @@ mod tests {
     fn a_stop_that_arrives_before_the_worker_ends_the_run_as_stopped() {
         let task = samples::stopping();
         for event in [
-            TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a'), snapshot: None },
+            TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a'), environment: TakenEnvironment::default() },
             TaskEvent::PreparationFailed { attempt: FIRST, error: RunError::new(ErrorCode::Cancelled, "stopped") },
             TaskEvent::PreparationLost { attempt: FIRST },
         ] {

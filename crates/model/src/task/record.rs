@@ -19,7 +19,7 @@ use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
 use crate::publication::Publication;
 use crate::queue::Priority;
 use crate::run::{RunCause, RunPhase, RunRecord};
-use crate::setup::SnapshotKey;
+use crate::setup::TakenEnvironment;
 
 /// A request for a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,8 +109,8 @@ pub struct TaskRecord {
     pub git_ref: RefName,
     /// The commit that the task starts from, once it is known. After an update, the commit that the branch is based on.
     pub base_sha: Option<ObjectId>,
-    /// The snapshot of the repository's environment that the task started from, if there was one.
-    pub snapshot: Option<SnapshotKey>,
+    /// What the task took from the environment of its repository when it started.
+    pub environment: TakenEnvironment,
     /// The thread that a resume continues.
     pub thread_id: Option<ThreadId>,
     /// Whether the task is being removed.
@@ -164,7 +164,7 @@ impl TaskRecord {
             title: new.title,
             git_ref: new.git_ref,
             base_sha: None,
-            snapshot: None,
+            environment: TakenEnvironment::default(),
             thread_id: None,
             removing: false,
             created_at: now,
@@ -284,6 +284,7 @@ fn queued(
         lost_thread: None,
         thread_id: None,
         turn_started: false,
+        services: vec![],
         phase: RunPhase::Queued,
         extra: Map::new(),
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use model::ids::RunNumber;
+use model::setup::ServiceName;
 
 /// The paths of a run's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +78,16 @@ impl RunFiles {
     /// The paths that the container leaves out of the commit.
     pub fn leave_out(&self) -> PathBuf {
         self.with(".leave-out")
+    }
+
+    /// The folder with the logs of the services that run next to the worker.
+    pub fn services(&self) -> PathBuf {
+        self.with(".services")
+    }
+
+    /// The log of a service that runs next to the worker.
+    pub fn service_log(&self, name: &ServiceName) -> PathBuf {
+        self.services().join(format!("{name}.log"))
     }
 
     /// A lock that the keeper holds while it lives.

@@ -107,9 +107,11 @@ impl LocalRunner {
     }
 
     async fn export_image(&self, spec: &RunSpec, container: &ContainerSandbox) -> Result<Option<String>, Problem> {
+        // Without its snapshot, the work can still be exported with the image of the settings.
+        let own = self.container_from(container, spec).unwrap_or_else(|_| container.clone());
         match &self.worker {
-            Ok(worker) => worker.export_image(self.site(), container, spec.source.repository).await,
-            Err(_) => Ok(image_of(container, spec.source.repository)),
+            Ok(worker) => worker.export_image(self.site(), &own, spec.source.repository).await,
+            Err(_) => Ok(image_of(&own, spec.source.repository)),
         }
     }
 

@@ -14,7 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::LocalRunner;
-use crate::spec::RunSpec;
+use crate::spec::{ContainerSandbox, ImageRef, RunSpec};
 use crate::worker::Layer;
 
 /// The path of the worktree in a container.
@@ -37,6 +37,13 @@ impl LocalRunner {
             Ok(None) => Err(missing(format!("the snapshot {} of the task's environment is missing", key.short()))),
             Err(error) => Err(missing(error.to_string())),
         }
+    }
+
+    /// Returns the container of a run. The image of its snapshot is used instead of that of the settings.
+    pub(super) fn container_from(&self, container: &ContainerSandbox, spec: &RunSpec) -> Result<ContainerSandbox, RunError> {
+        let base = self.snapshot_of(spec)?.and_then(|snapshot| snapshot.base);
+        let image = base.map_or_else(|| container.image.clone(), ImageRef::Named);
+        Ok(ContainerSandbox { image, settings: container.settings.clone() })
     }
 
     /// Returns the layers of a run, and creates their folders.

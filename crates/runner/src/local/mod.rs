@@ -6,6 +6,7 @@
 mod agent_repository;
 mod ending;
 mod export;
+mod images;
 mod layers;
 mod login;
 mod remarks;
@@ -34,7 +35,7 @@ use crate::seam::{
     ExportError, ExportRequest, Exported, JournalNews, Preparation, RunRemains, RunRequest, RunState, Runner, RunnerCapacity,
     StartError, Supply, Unreachable,
 };
-use crate::setup::SetupRequest;
+use crate::setup::{EnvironmentImages, FoundImages, ImagesRequest, SetupRequest};
 use crate::spec::{ContainerSandbox, RunKey, RunSpec, Sandbox};
 use crate::worker::{ContainerChecks, Housekeeping, Site, Worker, WorkerProblem};
 
@@ -179,13 +180,16 @@ impl Runner for LocalRunner {
         Box::pin(async move { self.exported(&request, &supply.redactor(request.spec.source.repository)).await })
     }
 
-    fn setup_image<'a>(
+    fn images<'a>(
         &'a self,
-        container: &'a ContainerSandbox,
-        repository: EnvironmentId,
+        wanted: &'a EnvironmentImages,
         supply: &'a dyn Supply,
-    ) -> BoxFuture<'a, Result<Option<String>, StartError>> {
-        Box::pin(async move { self.image_for_setup(container, repository, supply).await.map_err(StartError::Failed) })
+    ) -> BoxFuture<'a, Result<Option<FoundImages>, StartError>> {
+        Box::pin(async move { self.found_images(wanted, supply).await.map_err(StartError::Failed) })
+    }
+
+    fn ensure_images<'a>(&'a self, request: ImagesRequest<'a>, supply: &'a dyn Supply) -> BoxFuture<'a, Result<(), StartError>> {
+        Box::pin(async move { self.created_images(request, supply).await.map_err(StartError::Failed) })
     }
 
     fn snapshot<'a>(

@@ -1,9 +1,11 @@
-//! What `codex-docker` reports on stderr about a run: hosts that were rejected, and content that was removed from requests.
+//! What `codex-docker` reports on stderr about a run: hosts that were rejected, content that was removed from requests, and the last
+//! lines of a service that is not ready.
 //!
 //! An agent can cause any number of these lines, so the notes are limited.
 
 use std::collections::BTreeSet;
 
+use model::SERVICE_SAID;
 use model::codex::LineContent;
 use printable::printable_line;
 use process::Redactor;
@@ -17,6 +19,9 @@ const REFUSED: &[u8] = b"codex-docker: refused ";
 /// The prefix of codex-docker's stderr lines about content that was removed from requests to the model.
 const REMOVED: &[u8] = b"codex-docker: removed ";
 
+/// The prefix of all messages of codex-docker on stderr.
+const OWN: &[u8] = b"codex-docker: ";
+
 /// The maximum number of rejected hosts, and of removed items, in a run's notes.
 const MAX_REFUSED: usize = 20;
 
@@ -26,9 +31,9 @@ const MAX_TOLD_APART: usize = 10_000;
 /// The maximum length of a line about a rejected host or removed content, in characters.
 const REFUSED_LENGTH: usize = 300;
 
-/// Returns notes about hosts that were rejected, and about content that was removed from requests to the model.
+/// Returns notes about hosts that were rejected, about content that was removed from requests to the model, and about services.
 pub(super) async fn refusals(files: &RunFiles, redactor: &Redactor) -> std::io::Result<Vec<String>> {
-    let (mut hosts, mut removed) = (DistinctLines::default(), DistinctLines::default());
+    let [mut hosts, mut removed, mut services] = [DistinctLines::default(), DistinctLines::default(), DistinctLines::default()];
     let mut tail = Tail::from(files.stderr(), 0);
     while tail
         .read(|line| {
@@ -37,12 +42,14 @@ pub(super) async fn refusals(files: &RunFiles, redactor: &Redactor) -> std::io::
                 hosts.tell("the network refused", rest, redactor);
             } else if let Some(rest) = line.strip_prefix(REMOVED) {
                 removed.tell("codex-docker removed", rest, redactor);
+            } else if let Some(rest) = line.strip_prefix(OWN).and_then(|said| said.strip_prefix(SERVICE_SAID.as_bytes())) {
+                services.tell("from the log of the service", rest, redactor);
             }
         })
         .await?
     {}
     let more = hosts.more().map(|more| format!("the network refused {more} more hosts"));
-    Ok([hosts.first, more.into_iter().collect(), removed.first].concat())
+    Ok([hosts.first, more.into_iter().collect(), removed.first, services.first].concat())
 }
 
 /// Lines of one kind, without duplicates.
@@ -97,6 +104,12 @@ mod tests {
         let expected =
             ["the network refused a.example:443", "codex-docker removed the hosted tool `web_search` from requests to the model"];
         assert_eq!(refused(&stderr.repeat(2)).await, expected);
+    }
+
+    #[tokio::test]
+    async fn the_last_words_of_a_service_are_noted() {
+        let stderr = "codex-docker: the service `db`: FATAL: hunter2 is wrong\nerror: the service `db` ended with exit code 1\n";
+        assert_eq!(refused(stderr).await, ["from the log of the service `db`: FATAL: *** is wrong"]);
     }
 
     #[tokio::test]

@@ -14,19 +14,18 @@ use std::time::Duration;
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
 use git::{Signature, TwinSpec};
+use jiff::Timestamp;
 use model::ErrorCode;
 use model::ids::EnvironmentId;
 use model::run::RunError;
 use model::setup::{Snapshot, SnapshotKey};
 use process::Redactor;
-use tokio_util::sync::CancellationToken;
 
 use super::LocalRunner;
 use super::agent_repository::OBJECTS_INSIDE;
 use crate::seam::{Supply, Unreachable, Upkeep as _};
 use crate::setup::{SetupRequest, SetupSpec};
-use crate::spec::ContainerSandbox;
-use crate::worker::{Housekeeping, ImageRequest, SETUP_MARK, SetUp, SetUpError, home_label};
+use crate::worker::{Housekeeping, SETUP_MARK, SetUp, SetUpError, home_label};
 
 /// The name under which the mirror keeps the commit of a setup.
 const KEPT_AS: &str = "setup";
@@ -35,30 +34,16 @@ const KEPT_AS: &str = "setup";
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 impl LocalRunner {
-    /// Returns the ID of the image that the containers of a repository start from, or `None` if the worker runs no setups.
-    pub(super) async fn image_for_setup(
-        &self,
-        container: &ContainerSandbox,
-        repository: EnvironmentId,
-        supply: &dyn Supply,
-    ) -> Result<Option<String>, RunError> {
-        let Some(worker) = self.worker.as_ref().ok().filter(|worker| worker.runs_setups()) else { return Ok(None) };
-        let request = ImageRequest { repository, supply, on_step: Box::new(|_| {}), cancel: &CancellationToken::new() };
-        worker.build_image(self.site(), request).await?;
-        let image = worker.image(self.site(), container, repository);
-        self.housekeeping(supply.redactor(repository)).image_id(image.as_deref()).await.map(Some).map_err(|error| {
-            RunError::new(ErrorCode::ImageFailed, format!("could not inspect the repository's image: {error}"))
-                .hint("run `codex-orchestrator doctor` to check that containers can run")
-        })
-    }
-
     /// Runs a setup, unless its snapshot exists.
     pub(super) async fn set_up(&self, request: SetupRequest<'_>, supply: &dyn Supply) -> Result<Snapshot, RunError> {
-        let SetupRequest { spec, worktree, cancel } = request;
+        let SetupRequest { spec, cancel, .. } = request;
         let unusable = |error: &dyn std::fmt::Display| RunError::new(ErrorCode::SetupFailed, error.to_string());
         if let Some(found) = self.home.read_snapshot(spec.repository, &spec.key).map_err(|error| unusable(&error))? {
             return Ok(found);
         }
+        let Some((text, worktree)) = spec.script.as_ref().zip(request.worktree) else {
+            return self.land_image(spec).await.map_err(|error| unusable(&error));
+        };
         let housekeeping = self.housekeeping(supply.redactor(spec.repository));
         let mut labels = setup_labels(self.home.layout.home(), spec.repository);
         labels.push(format!("snapshot={}", spec.key));
@@ -74,12 +59,16 @@ impl LocalRunner {
             author: &author,
         };
         worktree.ensure_twin(twin_spec).await.map_err(|error| unusable(&error))?;
-        fs_err::write(&script, spec.script.as_str()).map_err(|error| unusable(&error))?;
+        fs_err::write(&script, text.as_str()).map_err(|error| unusable(&error))?;
         let log = self.home.layout.setup_log(spec.repository, spec.number);
-        let log = fs_err::File::create(log).map_err(|error| unusable(&error))?.into_file();
+        let log =
+            fs_err::OpenOptions::new().create(true).append(true).open(log).map_err(|error| unusable(&error))?.into_parts().0;
         let secrets =
             spec.secrets.iter().filter_map(|(name, reference)| Some((name.clone(), supply.secret(reference)?))).collect();
-        let image = self.worker()?.image(self.site(), &spec.container, spec.repository);
+        let image = match &spec.image {
+            Some(image) => Some(image.clone()),
+            None => self.worker()?.image(self.site(), &spec.container, spec.repository),
+        };
         let objects = worktree.mirror().path().join("objects");
         let call = SetUp {
             mark: spec.repository.to_string(),
@@ -97,13 +86,28 @@ impl LocalRunner {
             allow_hosts: &spec.allow_hosts,
             variables: &spec.variables,
             secrets: &secrets,
+            services: &spec.services,
             limit: Duration::from_secs(spec.seconds),
             labels,
             log,
         };
         let snapshot = housekeeping.set_up(&call, spec.commit.clone(), cancel.clone()).await.map_err(|error| failed(&error))?;
+        let snapshot = Snapshot { base: spec.image.clone(), ..snapshot };
         crash::point(CrashPoint::SetUp);
         self.land(spec, &snapshot, worktree.path(), &twin).await.map_err(|error| unusable(&error))?;
+        Ok(snapshot)
+    }
+
+    /// Creates the snapshot of an environment that only decides about the image.
+    async fn land_image(&self, spec: &SetupSpec) -> Result<Snapshot, LandError> {
+        let (key, commit, base) = (spec.key.clone(), spec.commit.clone(), spec.image.clone());
+        let snapshot = Snapshot { key, commit, image: None, base, folders: vec![], created_at: Timestamp::now(), seconds: 0.0 };
+        let (home, repository, landed) = (Arc::clone(&self.home), spec.repository, snapshot.clone());
+        blocking(move || {
+            durable::create_private_folder(&home.layout.new_snapshot(repository))?;
+            Ok::<_, LandError>(home.land_snapshot(repository, &landed)?)
+        })
+        .await?;
         Ok(snapshot)
     }
 

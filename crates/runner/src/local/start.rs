@@ -3,6 +3,7 @@
 //! An existing keeper is adopted. Starting never waits for the run itself.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use durable::crash::{self, CrashPoint};
 use git::Mirror;
@@ -12,6 +13,7 @@ use model::ids::TaskId;
 use model::names::VariableName;
 use model::run::RunError;
 use model::secret::Secret;
+use model::setup::{Service, ServiceName};
 
 use super::LocalRunner;
 use super::layers::{Layers, WORKTREE_INSIDE};
@@ -28,7 +30,12 @@ impl LocalRunner {
     pub(super) async fn prepared(&self, preparation: &Preparation<'_>, supply: &dyn Supply) -> Result<(), RunError> {
         // Without a worker, the run fails when it starts.
         let Some(worker) = self.worker.as_ref().ok().filter(|worker| worker.uses_agent_repository()) else { return Ok(()) };
-        let request = PrepareRequest { spec: preparation.spec, supply, cancel: preparation.cancel };
+        let container = match preparation.spec.sandbox.container() {
+            Some(container) => Some(self.container_from(container, preparation.spec)?),
+            None => None,
+        };
+        let request =
+            PrepareRequest { spec: preparation.spec, container: container.as_ref(), supply, cancel: preparation.cancel };
         worker.prepare(self.site(), request).await?;
         let redactor = supply.redactor(preparation.spec.source.repository);
         self.prepare_agent_repository(preparation, &redactor).await?;
@@ -54,6 +61,7 @@ impl LocalRunner {
             to_read: prepared.to_read.clone(),
             layers: prepared.layers.layers.clone(),
             keep_as: prepared.keep_as.clone(),
+            services: prepared.services.clone(),
         });
         let mut notes = worker.notes(&spec.sandbox);
         notes.extend(prepared_notes);
@@ -102,12 +110,13 @@ impl LocalRunner {
             Some(snapshot) => self.layers(spec, snapshot, &mirror).await?,
             None => Layers::default(),
         };
-        let image = snapshot.and_then(|snapshot| snapshot.image);
+        let image = snapshot.and_then(|snapshot| snapshot.image.or(snapshot.base));
         Ok(Some(PreparedContainer {
             settings: &container.settings,
             image: image.or_else(|| worker.image(self.site(), container, spec.source.repository)),
             layers,
             keep_as: runs_setups.then(|| task_image(spec.key.task)),
+            services: (runs_setups && !spec.services.is_empty()).then(|| (&spec.services, self.files(spec.key).services())),
             folders: ContainerFolders::new(&self.home.layout, spec.key.task, mirror.path()),
             to_read,
         }))
@@ -141,6 +150,7 @@ struct PreparedContainer<'a> {
     to_read: Vec<ToRead>,
     layers: Layers,
     keep_as: Option<String>,
+    services: Option<(&'a BTreeMap<ServiceName, Service>, PathBuf)>,
 }
 
 /// Returns the name of the image with what the runs of a task installed.

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::LocalRunner;
 use super::set_up::setup_labels;
-use crate::seam::{OnStep, Supply, Unreachable, Upkeep};
+use crate::seam::{Supply, Unreachable, Upkeep};
+use crate::setup::OnStep;
 use crate::spec::RunKey;
 use crate::worker::{ImageRequest, SessionFolder, Worker, home_label, task_labels, told, was_read_only};
 

@@ -14,7 +14,9 @@ use model::environment::EnvironmentRecord;
 use model::ids::TaskId;
 use model::names::VariableName;
 use model::problem::Problem;
+use model::setup::{Service, ServiceName};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 
 use super::login::Login;
 use super::request::{ContainerRun, Layer, RunCall, ToRead};
@@ -140,6 +142,10 @@ impl ContainerRun<'_> {
         if let Some(name) = &self.keep_as {
             set("CODEX_DOCKER_KEEP_AS", name.into());
         }
+        if let Some((services, logs)) = &self.services {
+            set("CODEX_DOCKER_SERVICES", services_json(services).into());
+            set("CODEX_DOCKER_SERVICE_LOGS", logs.into());
+        }
         if let Some(maps) = mount_maps(&self.to_read) {
             set("CODEX_MOUNT_MAPS_RO", maps);
         }
@@ -193,6 +199,19 @@ pub(super) fn mount_maps(folders: &[ToRead]) -> Option<OsString> {
 fn layers(layers: &[Layer]) -> Option<String> {
     let texts: Vec<_> = layers.iter().filter_map(|layer| serde_json::to_string(layer).ok()).collect();
     (!texts.is_empty()).then(|| format!("[{}]", texts.join(",")))
+}
+
+/// Formats services in the format of `CODEX_DOCKER_SERVICES`.
+pub(super) fn services_json(services: &BTreeMap<ServiceName, Service>) -> String {
+    #[derive(Serialize)]
+    struct Named<'a> {
+        name: &'a ServiceName,
+        #[serde(flatten)]
+        service: &'a Service,
+    }
+    let named: Vec<_> = services.iter().map(|(name, service)| Named { name, service }).collect();
+    // The values consist of texts and numbers, which JSON can always express.
+    serde_json::to_string(&named).unwrap_or_default()
 }
 
 /// Joins paths with `:`.

@@ -3,9 +3,10 @@
 //!
 //! Nothing in the output is trusted here. Invariant: these calls get access to the container engine, but no secret.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,13 +15,14 @@ use git::{Decision, Makers};
 use model::commit::Limits;
 use model::container::ImageUsage;
 use model::ids::ObjectId;
+use model::setup::{Build, ToolName, ToolVersion};
 use process::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stderr, Stdin, Stdout, Tool};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::request::ContainerFolders;
 use super::variables::engine_environment;
-use crate::seam::OnStep;
+use crate::setup::OnStep;
 
 /// The time limit of an export: longer than its container may take.
 const HARVEST_LIMIT: Duration = Duration::from_mins(8);
@@ -50,18 +52,6 @@ const ANSWER_LIMIT_BYTES: usize = 4 << 20;
 /// The fields of `image build --json` that are used here.
 #[derive(Deserialize)]
 struct Built {
-    id: String,
-}
-
-/// The fields of `check --json` that are used here.
-#[derive(Default, Deserialize)]
-struct Checked {
-    image: Option<CheckedImage>,
-    problem: Option<model::container::ContainerProblem>,
-}
-
-#[derive(Deserialize)]
-struct CheckedImage {
     id: String,
 }
 
@@ -128,16 +118,30 @@ pub(crate) enum Omission<'a> {
     Listed(&'a Path),
 }
 
-/// A request to build a repository's own image.
+/// A request to build an image.
 pub(crate) struct ImageBuild<'a> {
-    /// The Dockerfile.
-    pub dockerfile: &'a Path,
+    /// What it is built from.
+    pub source: ImageSource<'a>,
+    /// Tools that are added.
+    pub tools: &'a BTreeMap<ToolName, ToolVersion>,
     /// The name of the image.
     pub image: &'a str,
-    /// A tar archive with the files that the Dockerfile can copy.
-    pub files: Option<File>,
     /// Receives each step.
     pub on_step: OnStep<'a>,
+    /// The file for all output.
+    pub log: Option<File>,
+}
+
+/// What an image is built from.
+pub(crate) enum ImageSource<'a> {
+    /// The built-in Dockerfile, with this content: `slim` or `universal`.
+    Shipped(&'a str),
+    /// Another image.
+    Extended(&'a str),
+    /// A Dockerfile of this machine, and a tar archive with the files that it can copy.
+    Dockerfile { path: &'a Path, files: Option<File> },
+    /// A Dockerfile in a repository, and a tar archive with the files of the repository.
+    Repository { files: File, build: &'a Build },
 }
 
 /// Why an agent's work could not be exported.
@@ -239,13 +243,27 @@ impl Housekeeping {
         wanted: ImageBuild<'_>,
         cancel: CancellationToken,
     ) -> Result<Option<String>, RunProgramError> {
-        let ImageBuild { dockerfile, image, files, mut on_step } = wanted;
-        let command = self.command().args(["image", "build", "--json", "--tag", image, "--dockerfile"]).arg(dockerfile);
-        let command = match files {
-            Some(files) => command.args(["--context", "/dev/stdin"]).stdin(Stdin::File(files)),
-            None => command,
+        let ImageBuild { source, tools, image, mut on_step, mut log } = wanted;
+        let command = self.command().args(["image", "build", "--json", "--tag", image]);
+        let command = match source {
+            ImageSource::Shipped(flavor) => command.args(["--flavor", flavor]),
+            ImageSource::Extended(base) => command.args(["--from", base]),
+            ImageSource::Dockerfile { path, files: None } => command.arg("--dockerfile").arg(path),
+            ImageSource::Dockerfile { path, files: Some(files) } => {
+                command.arg("--dockerfile").arg(path).args(["--context", "/dev/stdin"]).stdin(Stdin::File(files))
+            }
+            ImageSource::Repository { files, build: Build { dockerfile, context } } => command
+                .args(["--context", "/dev/stdin", "--context-dockerfile", dockerfile, "--context-folder", context])
+                .stdin(Stdin::File(files)),
         };
+        let command =
+            tools.iter().fold(command, |command, (name, version)| command.args(["--tool", &format!("{name}={version}")]));
+        let command = if log.is_some() { command.arg("--verbose") } else { command };
         let steps = Stderr::Progress(Box::new(move |line| {
+            if let Some(log) = &mut log {
+                // Without a log, the build still has a result.
+                let _ = writeln!(log, "{}", line.trim_end());
+            }
             if let Some(step) = line.strip_prefix("codex-docker: ").filter(|step| step.starts_with('[')) {
                 on_step(step.trim_end());
             }
@@ -255,16 +273,24 @@ impl Housekeeping {
         Ok(serde_json::from_slice::<Built>(&built.stdout).ok().map(|built| built.id))
     }
 
-    /// Returns the ID of an image, or of the pinned image if no name is given.
-    pub(crate) async fn image_id(&self, image: Option<&str>) -> Result<String, RunProgramError> {
-        let command = self.command().args(["check", "--json"]).args(image.iter().flat_map(|image| ["--image", image]));
-        let asked = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).deadline(IMAGE_LIMIT).run().await?;
-        let checked = serde_json::from_slice::<Checked>(&asked.stdout).unwrap_or_default();
-        checked.image.map(|image| image.id).ok_or_else(|| RunProgramError::Failed {
-            program: self.program.first().cloned().unwrap_or_default(),
-            status: asked.status,
-            stderr_tail: checked.problem.map_or(asked.stderr_tail, |problem| problem.detail),
-        })
+    /// Pulls an image. The output goes to a file.
+    pub(crate) async fn pull(&self, image: &str, mut log: File, cancel: CancellationToken) -> Result<(), RunProgramError> {
+        let output = Stderr::Progress(Box::new(move |line| {
+            // Without a log, the image is still pulled.
+            let _ = writeln!(log, "{}", line.trim_end());
+        }));
+        let command = self.command().args(["image", "pull", image]).stderr(output);
+        command.deadline(BUILD_LIMIT).cancel(cancel).run_ok().await.map(drop)
+    }
+
+    /// Returns the IDs of those images that exist.
+    pub(crate) async fn image_ids(&self, names: &[String]) -> Result<BTreeMap<String, String>, RunProgramError> {
+        let command = self.command().args(["image", "ids"]).args(names);
+        let asked = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).deadline(IMAGE_LIMIT).run_ok().await?;
+        let ids = serde_json::from_slice::<BTreeMap<String, Option<String>>>(&asked.stdout).map_err(|error| {
+            RunProgramError::Io { program: self.program.first().cloned().unwrap_or_default(), source: error.into() }
+        })?;
+        Ok(ids.into_iter().filter_map(|(name, id)| Some((name, id?))).collect())
     }
 
     /// Returns what uses these images. Images that the container engine does not have are omitted.
@@ -441,7 +467,8 @@ mod tests {
         let build = async |script: &str, files: Option<File>| {
             let housekeeping = housekeeping(folder.path(), script);
             let on_step = Box::new(|step: &str| steps.lock().expect("sound").push(step.to_owned()));
-            let wanted = ImageBuild { dockerfile: Path::new("/D"), image: &image, files, on_step };
+            let source = ImageSource::Dockerfile { path: Path::new("/D"), files };
+            let wanted = ImageBuild { source, tools: &BTreeMap::new(), image: &image, on_step, log: None };
             housekeeping.build(wanted, CancellationToken::new()).await.expect("it works")
         };
         assert_eq!(build(r#"echo '{"name":"x","id":"sha256:1"}'"#, None).await.as_deref(), Some("sha256:1"));
@@ -455,6 +482,51 @@ mod tests {
         assert!(told(folder.path()).ends_with("--dockerfile /D --context /dev/stdin "), "{}", told(folder.path()));
         assert_eq!(fs_err::read_to_string(folder.path().join("got")).expect("written"), "the files");
         assert_eq!(*steps.lock().expect("sound"), ["[2/3] RUN x"]);
+    }
+
+    #[tokio::test]
+    async fn each_source_of_an_image_has_its_arguments_and_the_output_is_logged() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let build = Build { dockerfile: "docker/Dockerfile".to_owned(), context: "app".to_owned() };
+        let tools = [("go", "1.23"), ("node", "22")];
+        let tools = tools.into_iter().filter_map(|(name, version)| Some((ToolName::parse(name)?, ToolVersion::parse(version)?)));
+        let tools: BTreeMap<_, _> = tools.collect();
+        let (archive, log) = (folder.path().join("files"), folder.path().join("log"));
+        fs_err::write(&archive, "the files").expect("written");
+        let files = || File::open(&archive).expect("readable");
+        for (source, expected) in [
+            (ImageSource::Shipped("universal"), "--flavor universal"),
+            (ImageSource::Extended("node:22"), "--from node:22"),
+            (
+                ImageSource::Repository { files: files(), build: &build },
+                "--context /dev/stdin --context-dockerfile docker/Dockerfile --context-folder app",
+            ),
+        ] {
+            let file = File::create(&log).expect("writable");
+            let wanted = ImageBuild { source, tools: &tools, image: "x:1", on_step: Box::new(|_| {}), log: Some(file) };
+            let housekeeping = housekeeping(folder.path(), "echo 'codex-docker: [1/2] RUN x' >&2; echo '  out' >&2");
+            housekeeping.build(wanted, CancellationToken::new()).await.expect("it works");
+            let asked = format!("codex-docker image build --json --tag x:1 {expected} --tool go=1.23 --tool node=22 --verbose ");
+            assert_eq!(told(folder.path()), asked);
+            assert_eq!(fs_err::read_to_string(&log).expect("written"), "codex-docker: [1/2] RUN x\n  out\n");
+        }
+    }
+
+    #[tokio::test]
+    async fn images_are_found_by_their_names_or_pulled() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = ["a:1".to_owned(), "b:1".to_owned()];
+        let ids =
+            housekeeping(folder.path(), r#"echo '{"a:1":"sha256:1","b:1":null}'"#).image_ids(&names).await.expect("it works");
+        assert_eq!(ids, BTreeMap::from([("a:1".to_owned(), "sha256:1".to_owned())]));
+        assert_eq!(told(folder.path()), "codex-docker image ids a:1 b:1 ");
+        assert!(housekeeping(folder.path(), "echo what").image_ids(&names).await.is_err());
+        let log = folder.path().join("log");
+        let file = File::create(&log).expect("writable");
+        let pulling = housekeeping(folder.path(), "echo 'error: no such image' >&2; exit 125");
+        let error = pulling.pull("a:1", file, CancellationToken::new()).await.expect_err("it does not exist").to_string();
+        assert!(error.contains("no such image") && fs_err::read_to_string(&log).expect("written").contains("no such"), "{error}");
+        assert_eq!(told(folder.path()), "codex-docker image pull a:1 ");
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use model::ids::{Attempt, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
 use model::names::{Setting, VariableName};
 use model::secret::Secret;
+use model::setup::{Service, ServiceName};
 use serde::{Deserialize, Serialize};
 use store::Layout;
 
@@ -118,6 +119,8 @@ pub struct ContainerRun<'a> {
     pub layers: Vec<Layer>,
     /// The name of the image with what the task's runs installed.
     pub keep_as: Option<String>,
+    /// The services that run next to Codex, and the folder for their logs.
+    pub services: Option<(&'a BTreeMap<ServiceName, Service>, PathBuf)>,
 }
 
 /// A folder of a container whose content lives as long as the task, in the format of `CODEX_DOCKER_LAYERS`.

@@ -384,6 +384,7 @@ mod tests {
                 to_read: vec![ToRead::new(Path::new("/m/lfs"), "/git/lfs")],
                 layers: vec![],
                 keep_as: None,
+                services: None,
             }),
         });
         assert_eq!(call.args, ["exec", "--json", "-"], "flags of the image's entry point are not repeated");

@@ -5,17 +5,19 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use model::container::{ContainerNetwork, ContainerSettings, HostPattern};
 use model::names::VariableName;
 use model::secret::Secret;
-use model::setup::{FolderContent, LayerTarget, Snapshot, SnapshotFolder, SnapshotKey};
+use model::setup::{FolderContent, LayerTarget, Service, ServiceName, Snapshot, SnapshotFolder, SnapshotKey};
 use process::{CommandSpec, RunProgramError, Stdout};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use super::container::services_json;
 use super::harvest::Housekeeping;
 
 /// The variable that identifies the processes of a setup: the ID of its repository.
@@ -62,6 +64,8 @@ pub(crate) struct SetUp<'a> {
     pub(crate) variables: &'a BTreeMap<VariableName, String>,
     /// The secrets of the setup.
     pub(crate) secrets: &'a BTreeMap<VariableName, Secret>,
+    /// The services that run next to the script.
+    pub(crate) services: &'a BTreeMap<ServiceName, Service>,
     /// The time limit of the script.
     pub(crate) limit: Duration,
     /// The labels of the container, as `name=value`.
@@ -127,6 +131,9 @@ impl SetUp<'_> {
                 set(name, value.into());
             }
         }
+        if !self.services.is_empty() {
+            set("CODEX_DOCKER_SERVICES", services_json(self.services).into());
+        }
         for (name, value) in self.variables {
             set(&format!("CODEX_CONTAINER_ENV_{name}"), value.into());
         }
@@ -166,7 +173,15 @@ impl SetUp<'_> {
             SnapshotFolder { target: target.clone(), content }
         });
         let (key, folders) = (self.key.clone(), folders.collect());
-        Ok(Snapshot { key, commit, image: result.image, folders, created_at: jiff::Timestamp::now(), seconds: result.seconds })
+        Ok(Snapshot {
+            key,
+            commit,
+            image: result.image,
+            base: None,
+            folders,
+            created_at: jiff::Timestamp::now(),
+            seconds: result.seconds,
+        })
     }
 }
 
@@ -187,7 +202,12 @@ impl Housekeeping {
                 Ok(call.snapshot(&text, commit)?)
             }
             Err(RunProgramError::Failed { status, stderr_tail, program }) => match status.code() {
-                Some(OWN_FAILURE) => Err(SetUpError::Unusable(first_line(&stderr_tail))),
+                Some(OWN_FAILURE) => {
+                    // These messages include the last lines of a service that is not ready.
+                    let (mut log, messages) = (call.log.try_clone()?, stderr_tail.clone());
+                    durable::blocking(move || log.write_all(messages.as_bytes())).await?;
+                    Err(SetUpError::Unusable(first_line(&stderr_tail)))
+                }
                 Some(code) => Err(SetUpError::Script(code)),
                 None => Err(RunProgramError::Failed { status, stderr_tail, program }.into()),
             },

@@ -1,5 +1,6 @@
 //! The runner of this machine, with the files that keepers leave behind. These tests start no worker.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -154,11 +155,11 @@ fn spec() -> RunSpec {
             previous: None,
         },
         limits: Limits { run_ms: 1000, turn_end_grace_ms: 1000, stop_grace_ms: 1000 },
-        variables: std::collections::BTreeMap::new(),
-        secrets: std::collections::BTreeMap::new(),
+        variables: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         account: None,
         snapshot: None,
-        services: vec![],
+        services: BTreeMap::new(),
         files: vec![],
     }
 }

@@ -17,8 +17,9 @@ use model::setup::{SetupAttempt, SetupPhase, SetupSettings, SetupState, Snapshot
 use model::sources::SourceSettings;
 use process::BaseEnvironment;
 use protocol::DescriptionOrigin;
+use runner::FoundImages;
 use runner::spec::ContainerSandbox;
-use setups::{PlanError, approvable, plan, spec, view};
+use setups::{PlanError, SetupPlan, approvable, effective, images, plan, spec, view};
 use testkit::upstream::{Upstream, environment};
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +60,17 @@ impl Bench {
     }
 
     async fn key(&self, commit: &ObjectId, image: &str) -> SnapshotKey {
-        plan(&self.mirror, &self.record, commit, image).await.expect("it is planned").expect("there is a setup").key
+        self.planned(commit, image).await.expect("it is planned").expect("there is a setup").key
+    }
+
+    /// Returns the plan of a setup if this image exists, or `None` if there is no description.
+    async fn planned(&self, commit: &ObjectId, image: &str) -> Result<Option<SetupPlan>, PlanError> {
+        let Some(effective) = effective(&self.mirror, &self.record, commit).await? else { return Ok(None) };
+        let description = effective.description;
+        let images = images(&self.mirror, &self.record, commit, &description, ContainerSandbox::default()).await?;
+        let name = images.is_described().then(|| "described:1".to_owned());
+        let found = FoundImages { name, id: Some(image.to_owned()), missing: vec![] };
+        plan(&self.mirror, &self.record, description, images, found).await.map(Some)
     }
 }
 
@@ -130,9 +141,9 @@ async fn the_owners_description_replaces_that_of_the_repository() {
     assert_eq!(seen.description.map(|description| description.origin), Some(DescriptionOrigin::Repository));
     bench.record.setup.own = Some("[setup]\nrun = \"mine\"\n[services.db]\nimage = \"postgres:16\"\n".to_owned());
     let seen = view(&bench.mirror, &bench.record, &commit, &[]).await.expect("readable").description.expect("there is one");
-    assert_eq!((seen.origin, seen.unused), (DescriptionOrigin::Settings, vec!["services".to_owned()]));
-    let planned = plan(&bench.mirror, &bench.record, &commit, "i").await.expect("planned").expect("a setup");
-    assert_eq!(planned.setup.run.as_str(), "mine");
+    assert_eq!((seen.origin, seen.unused), (DescriptionOrigin::Settings, vec![]));
+    let planned = bench.planned(&commit, "i").await.expect("planned").expect("a setup");
+    assert_eq!(planned.description.setup.map(|setup| setup.run.as_str().to_owned()).as_deref(), Some("mine"));
 }
 
 #[tokio::test]
@@ -144,7 +155,7 @@ async fn a_repository_without_a_description_gets_a_proposal_and_no_setup() {
     let seen = view(&bench.mirror, &bench.record, &commit, &[]).await.expect("readable");
     let proposal = seen.proposal.expect("the lock file suggests one");
     assert!(proposal.text.contains("npm ci") && proposal.source == "package-lock.json", "{proposal:?}");
-    assert_eq!((seen.description, plan(&bench.mirror, &bench.record, &commit, "i").await.expect("planned")), (None, None));
+    assert_eq!((seen.description, bench.planned(&commit, "i").await.expect("planned")), (None, None));
 }
 
 #[tokio::test]
@@ -152,7 +163,7 @@ async fn what_cannot_be_used_is_refused_with_a_key_of_its_own() {
     let bench = Bench::new().await;
     let refused = async |files: &[(&str, &str)]| {
         let commit = bench.commit(files).await;
-        match plan(&bench.mirror, &bench.record, &commit, "i").await {
+        match bench.planned(&commit, "i").await {
             Err(PlanError::Refused { key, detail }) => (key, detail),
             other => panic!("not refused: {other:?}"),
         }
@@ -170,7 +181,7 @@ async fn what_cannot_be_used_is_refused_with_a_key_of_its_own() {
 async fn only_an_approved_description_gets_the_secrets_that_it_names() {
     let mut bench = Bench::new().await;
     let commit = bench.commit(&[(PATH, "[setup]\nrun = \"x\"\nsecrets = [\"NPM_TOKEN\", \"MISSING\"]\nminutes = 2\n")]).await;
-    let planned = plan(&bench.mirror, &bench.record, &commit, "i").await.expect("planned").expect("a setup");
+    let planned = bench.planned(&commit, "i").await.expect("planned").expect("a setup");
     let attempt = SetupAttempt {
         number: 3,
         key: planned.key.clone(),
@@ -191,4 +202,62 @@ async fn only_an_approved_description_gets_the_secrets_that_it_names() {
     let described = spec(&planned, &attempt, &bench.record, ContainerSandbox::default());
     assert_eq!(described.secrets.keys().map(VariableName::as_str).collect::<Vec<_>>(), ["NPM_TOKEN"]);
     assert_eq!(bench.record.setup.withheld.len(), 2, "agents get none of the secrets that it names");
+}
+
+#[tokio::test]
+async fn an_image_depends_on_its_dockerfile_and_on_the_files_that_it_copies() {
+    let bench = Bench::new().await;
+    let text = "image = { build = { dockerfile = \"docker/Dockerfile\", context = \"app\" } }\n[tools]\nnode = \"22\"\n";
+    let objects = async |files: &[(&str, &str)]| {
+        let commit = bench.commit(files).await;
+        bench.planned(&commit, "i").await.expect("planned").expect("a setup").images.objects
+    };
+    let plain = objects(&[(PATH, text), ("docker/Dockerfile", "FROM x\n"), ("app/a", "1\n")]).await;
+    assert_eq!(objects(&[("app/a", "2\n")]).await, plain, "it copies nothing");
+    let copying = objects(&[("docker/Dockerfile", "FROM x\nCOPY a /a\n")]).await;
+    assert_eq!((plain.len(), copying.len()), (1, 2));
+    assert_ne!(objects(&[("app/a", "3\n")]).await, copying);
+    assert_ne!(copying[0], plain[0]);
+    assert_eq!(objects(&[("other", "4\n")]).await[0], copying[0]);
+    let whole = text.replace(", context = \"app\"", "");
+    assert_eq!(objects(&[(PATH, &whole)]).await.len(), 2, "the whole repository is a folder too");
+}
+
+#[tokio::test]
+async fn a_build_needs_files_of_the_default_branch() {
+    let bench = Bench::new().await;
+    let refused = async |dockerfile: &str, context: &str, files: &[(&str, &str)]| {
+        let text = format!("image = {{ build = {{ dockerfile = \"{dockerfile}\", context = \"{context}\" }} }}\n");
+        let commit = bench.commit(&[&[(PATH, text.as_str())], files].concat()).await;
+        bench.planned(&commit, "i").await.expect_err("it is refused").to_string()
+    };
+    assert_eq!(refused("D", ".", &[]).await, "the Dockerfile `D` does not exist in the default branch");
+    assert_eq!(refused("D", "x", &[("D", "FROM x\n")]).await, "the folder `x` does not exist in the default branch");
+    let folder = refused("E", ".", &[("E/x", "FROM x\n")]).await;
+    assert!(folder.contains("`E` is not a text file"), "{folder}");
+}
+
+#[tokio::test]
+async fn the_image_and_the_tools_of_a_description_are_part_of_its_snapshot() {
+    let bench = Bench::new().await;
+    let commit = bench.commit(&[(PATH, "image = \"a:1\"\n[tools]\nnode = \"22\"\n[services.db]\nimage = \"b:1\"\n")]).await;
+    let planned = bench.planned(&commit, "i").await.expect("planned").expect("a setup");
+    let attempt = SetupAttempt {
+        number: 1,
+        key: planned.key.clone(),
+        commit: commit.clone(),
+        phase: SetupPhase::Running,
+        started_at: Timestamp::UNIX_EPOCH,
+        ended_at: None,
+        error: None,
+    };
+    let described = spec(&planned, &attempt, &bench.record, ContainerSandbox::default());
+    assert_eq!((described.script, described.image.as_deref()), (None, Some("described:1")));
+    assert_eq!(described.services.len(), 1);
+    assert_eq!(planned.images.services.iter().map(String::as_str).collect::<Vec<_>>(), ["b:1"]);
+    let missing = FoundImages { id: None, missing: vec!["a:1".to_owned()], ..planned.found.clone() };
+    let later = plan(&bench.mirror, &bench.record, planned.description, planned.images, missing).await.expect("planned");
+    assert_ne!(later.key, planned.key, "without the image, its ID is unknown");
+    let other = bench.commit(&[("src", "code\n")]).await;
+    assert_eq!(bench.key(&other, "i").await, planned.key, "images depend on no other files");
 }

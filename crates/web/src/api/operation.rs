@@ -6,6 +6,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses};
 
 use model::ids::{EnvironmentId, TaskId};
+use model::setup::ServiceName;
 
 use crate::extract::{EventId, IdempotencyKey};
 use crate::problem::PROBLEM_JSON;
@@ -41,6 +42,22 @@ pub(crate) struct RunPath {
     /// Number of the run.
     #[param(minimum = 1)]
     n: u32,
+}
+
+/// The path of a service of a run.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct ServicePath {
+    /// ID of the task.
+    #[param(inline)]
+    task_id: TaskId,
+    /// Number of the run.
+    #[param(minimum = 1)]
+    n: u32,
+    /// Name of the service.
+    #[param(inline)]
+    service: ServiceName,
 }
 
 /// The path of a follow-up.

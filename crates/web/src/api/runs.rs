@@ -20,7 +20,7 @@ use request_headers::range::Part;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::operation::{BadQuery, LastEventId, NotThere, Refused, RunPath};
+use super::operation::{BadQuery, LastEventId, NotThere, Refused, RunPath, ServicePath};
 use crate::caller::AsUser;
 use crate::extract::{PathOf, QueryOf, resume_point, run_number};
 use crate::problem::ProblemResponse;
@@ -104,6 +104,21 @@ fn outside(length: u64) -> ProblemResponse {
 
 fn content_range(range: &str, length: u64) -> HeaderValue {
     HeaderValue::try_from(format!("bytes {range}/{length}")).expect("the range is a valid header value")
+}
+
+/// Get the output of a service
+///
+/// Returns the last 4 MiB of the output of a service that runs next to the agent, while the run is active and afterwards. Secrets are
+/// masked.
+#[utoipa::path(get, path = "/tasks/{task_id}/runs/{n}/services/{service}/log", operation_id = "show_service_log", tag = "runs",
+    params(ServicePath),
+    responses((status = 200, description = "The output", body = String, content_type = "text/plain"), Refused, NotThere))]
+pub(crate) async fn service_log(
+    AsUser(user): AsUser,
+    PathOf((id, run, service)): PathOf<(String, String, String)>,
+) -> Result<impl IntoResponse, ProblemResponse> {
+    let text = user.service_log(&id, run_number(&run)?, &service).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text))
 }
 
 /// Stream a run

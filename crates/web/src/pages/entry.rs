@@ -334,8 +334,8 @@ pub(super) fn run_head(task: &str, run: &RunView) -> Markup {
     }
 }
 
-/// Renders the end of a run: its status, duration, tokens, error and notes.
-pub(super) fn run_end(run: &RunView) -> Markup {
+/// Renders the end of a run: its status, duration, tokens, error, notes and the logs of its services.
+pub(super) fn run_end(task: &str, run: &RunView) -> Markup {
     let failed = matches!(run.status, RunStatus::Failed | RunStatus::Interrupted);
     html! {
         li class={ "run-end" @if failed { " failed" } } id={ "end-" (run.number.0) } {
@@ -354,6 +354,14 @@ pub(super) fn run_end(run: &RunView) -> Markup {
             }
             @for note in run.notes.iter().take(MOST_NOTES) { p.note { (printable(head_of(note, NOTE_BYTES).0)) } }
             @if run.notes.len() > MOST_NOTES { p.note { (run.notes.len() - MOST_NOTES) " more notes" } }
+            @if !run.services.is_empty() {
+                p.note { "Service logs: "
+                    @for (index, name) in run.services.iter().enumerate() {
+                        @if index > 0 { ", " }
+                        a href={ "/tasks/" (task) "/runs/" (run.number.0) "/services/" (name) } { (name) }
+                    }
+                }
+            }
         }
     }
 }

@@ -229,7 +229,7 @@ proptest! {
         check(&task::composer(&view, &signed))?;
         check(&tasks::row(&view))?;
         check(&entry::run_head("t", &view.runs[0]))?;
-        check(&entry::run_end(&view.runs[0]))?;
+        check(&entry::run_end("t", &view.runs[0]))?;
     }
 
     #[test]

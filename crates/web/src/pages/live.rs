@@ -159,7 +159,7 @@ fn followed(api: Api, user: User, signed: Signed, view: TaskView, run: u32, offs
                                     }
                                     if let Ok(view) = user.task(&name) {
                                         if let Some(found) = view.runs.iter().find(|found| found.number.0 == run) {
-                                            yield with_html("entry", &entry::run_end(found)).id(format!("{run}:{offset}"));
+                                            yield with_html("entry", &entry::run_end(&name, found)).id(format!("{run}:{offset}"));
                                         }
                                         yield state(&view, &signed);
                                         if let Some(next) = next_run(&view, run) {

@@ -75,6 +75,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/tasks/{id}/runs/{n}/older", get(task::older))
         .route("/tasks/{id}/runs/{n}/output", get(task::output))
         .route("/tasks/{id}/runs/{n}/log", get(task::log))
+        .route("/tasks/{id}/runs/{n}/services/{name}", get(task::service_log))
         .route("/tasks/{id}/say", post(task::say).layer(DefaultBodyLimit::max(upload::FORM_LIMIT)))
         .route("/tasks/{id}/images/{name}", get(images::file))
         .route("/tasks/{id}/stop", get(task::ask_stop).post(task::stop))

@@ -77,6 +77,7 @@ fn details(at: Step, view: &TaskView) -> Markup {
     html! {
         @if at == Step::Queued {
             @if let Some(place) = &view.queue { " · " (waits(place, &view.env_name.as_ref().map_or_else(|| "this repository".to_owned(), layout::name))) }
+            @if let Some(progress) = &view.progress { " · " (progress.phase) }
         } @else if let Some(progress) = &view.progress {
             " · " (progress.phase)
             @if let Some(percent) = progress.percent { " " (percent) "% " progress max="100" value=(percent) aria-label=(progress.phase) {} }

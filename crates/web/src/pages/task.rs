@@ -61,7 +61,7 @@ pub(crate) async fn page(signed: Signed, AsUser(user): AsUser, Path(id): Path<St
                         (entry::run_head(&id, run))
                         li.entry.older { a.button href={ "/tasks/" (id) "/runs/" (run.number.0) "/older" }
                             hx-get={ "/tasks/" (id) "/runs/" (run.number.0) "/older" } hx-target="closest li" hx-swap="outerHTML" { "Show transcript" } }
-                        (entry::run_end(run))
+                        (entry::run_end(&id, run))
                     }
                 }
             }
@@ -85,7 +85,7 @@ async fn transcript(user: &User, view: &TaskView, run: u32) -> Result<(Markup, u
         @if unfinished > LINE_CAP_BYTES as u64 {
             li.entry { p.note { "An incomplete line of " (layout::size(unfinished)) " is not shown. It is in the raw log." } }
         }
-        @if let Some(found) = found.filter(|found| found.finished_at.is_some()) { (entry::run_end(found)) }
+        @if let Some(found) = found.filter(|found| found.finished_at.is_some()) { (entry::run_end(&id, found)) }
     };
     Ok((html, end))
 }
@@ -238,6 +238,16 @@ pub(crate) async fn log(_: Signed, AsUser(user): AsUser, Path((id, run)): Path<(
     let name = format!("attachment; filename=\"run-{run:03}.jsonl\"");
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson".to_owned()), (header::CONTENT_DISPOSITION, name)];
     Ok((kind, body).into_response())
+}
+
+/// Sends the output of a service of a run as plain text.
+pub(crate) async fn service_log(
+    _: Signed,
+    AsUser(user): AsUser,
+    Path((id, run, service)): Path<(String, u32, String)>,
+) -> Result<Response, PageProblem> {
+    let text = user.service_log(&id, RunNumber(run), &service).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], printable(&text).into_owned()).into_response())
 }
 
 /// Renders the task's state and actions. The live stream replaces this whole part of the page.

@@ -253,13 +253,13 @@ fn a_run_has_a_head_and_an_end() {
         }
         let view = task_with(&json!({}), &run);
         let run = &view.runs[0];
-        of(&html! { (entry::run_head("t", run)) (entry::run_end(run)) })
+        of(&html! { (entry::run_head("t", run)) (entry::run_end("t", run)) })
     };
     let error = json!({ "code": "network", "message": "the connection was lost", "hints": ["retry the task"] });
     let notes: Vec<_> = (0..102).map(|n| format!("note {n}")).collect();
     let all = [
         ended("completed", json!({})),
-        ended("failed", json!({ "error": error, "notes": ["a note"] })),
+        ended("failed", json!({ "error": error, "notes": ["a note"], "services": ["cache", "db"] })),
         ended("stopped", json!({ "usage": null, "notes": notes[..2] })),
         ended("completed", json!({ "notes": notes })).lines().last().unwrap_or_default().to_owned(),
     ];

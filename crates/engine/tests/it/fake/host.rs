@@ -50,6 +50,10 @@ pub(crate) struct Ledger {
     pub(crate) faults: u32,
     /// The setups that ran, oldest first, with the secrets that each got.
     pub(crate) setups: Vec<(SetupSpec, Vec<String>)>,
+    /// Images that the machine does not have.
+    pub(crate) missing_images: BTreeSet<String>,
+    /// How often images were created.
+    pub(crate) image_rounds: usize,
     /// The complete snapshots.
     pub(crate) snapshots: BTreeMap<SnapshotKey, Snapshot>,
 }
@@ -132,6 +136,11 @@ impl FakeHost {
     /// Lets the next setup end.
     pub(crate) fn release_setup(&self) {
         self.host.setups_released.send_modify(|released| *released += 1);
+    }
+
+    /// Takes these images away, and brings all others back.
+    pub(crate) fn lose_images(&self, names: BTreeSet<String>) {
+        self.host.note(|ledger| ledger.missing_images = names);
     }
 
     /// Makes the host reachable again.

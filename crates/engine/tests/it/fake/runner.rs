@@ -12,13 +12,14 @@ use model::environment::EnvironmentRecord;
 use model::ids::{EnvironmentId, TaskId};
 use model::problem::Problem;
 use model::run::RunError;
-use model::setup::{Snapshot, SnapshotKey};
+use model::setup::{ImageChoice, Snapshot, SnapshotKey};
 use process::Redactor;
 use protocol::WorkerStatus;
 use runner::spec::{ContainerSandbox, Driver, RunKey, RunSpec, Sandbox};
 use runner::{
-    ExportError, ExportFolder, ExportRequest, Exported, Integrity, JournalNews, Preparation, RunRemains, RunRequest, RunState,
-    Runner, RunnerCapacity, SetupRequest, StartError, Supply, Unreachable, Upkeep, WorkLocation,
+    EnvironmentImages, ExportError, ExportFolder, ExportRequest, Exported, FoundImages, ImagesRequest, Integrity, JournalNews,
+    Preparation, RunRemains, RunRequest, RunState, Runner, RunnerCapacity, SetupRequest, StartError, Supply, Unreachable, Upkeep,
+    WorkLocation,
 };
 
 use super::agent;
@@ -115,7 +116,9 @@ impl FakeRunner {
     /// Runs a setup: it waits until it is released, fails if its script says so, and otherwise results in a snapshot.
     async fn set_up(&self, request: SetupRequest<'_>, supply: &dyn Supply) -> Result<Snapshot, StartError> {
         let spec = request.spec.clone();
-        assert!(request.worktree.path().join("README.md").exists(), "the setup runs in the repository");
+        if let Some(worktree) = request.worktree {
+            assert!(worktree.path().join("README.md").exists(), "the setup runs in the repository");
+        }
         let secrets: Vec<_> = spec.secrets.values().filter_map(|reference| supply.secret(reference)).collect();
         let secrets = secrets.iter().map(|secret| secret.expose().to_owned()).collect();
         self.host.note(|ledger| ledger.setups.push((spec.clone(), secrets)));
@@ -126,11 +129,11 @@ impl FakeRunner {
             return Err(StartError::Failed(RunError::new(ErrorCode::Cancelled, "stopped")));
         }
         drop(ended);
-        if spec.script.as_str() == "false" {
+        if spec.script.as_ref().is_some_and(|script| script.as_str() == "false") {
             return Err(StartError::Failed(RunError::new(ErrorCode::SetupFailed, "the setup script exited with code 1")));
         }
-        let (key, commit) = (spec.key, spec.commit);
-        let snapshot = Snapshot { key, commit, image: None, folders: vec![], created_at: Timestamp::now(), seconds: 1.0 };
+        let (key, commit, base) = (spec.key, spec.commit, spec.image);
+        let snapshot = Snapshot { key, commit, image: None, base, folders: vec![], created_at: Timestamp::now(), seconds: 1.0 };
         let made = snapshot.clone();
         self.host.note(|ledger| drop(ledger.snapshots.insert(made.key.clone(), made)));
         Ok(snapshot)
@@ -138,13 +141,52 @@ impl FakeRunner {
 }
 
 impl Runner for FakeRunner {
-    fn setup_image<'a>(
+    /// The machine has every image except for those in its ledger. An image of a description has its own name and ID.
+    fn images<'a>(
         &'a self,
-        _container: &'a ContainerSandbox,
-        _repository: EnvironmentId,
+        wanted: &'a EnvironmentImages,
         _supply: &'a dyn Supply,
-    ) -> BoxFuture<'a, Result<Option<String>, StartError>> {
-        Box::pin(async { Ok(self.call(|_, _| Box::pin(async { Ok(Some("sha256:1".to_owned())) })).await?) })
+    ) -> BoxFuture<'a, Result<Option<FoundImages>, StartError>> {
+        let wanted = wanted.clone();
+        let look = move |host: Arc<Host>, _| -> BoxFuture<'static, _> {
+            Box::pin(async move {
+                let described = match &wanted.choice {
+                    Some(ImageChoice::Named(name)) => name.clone(),
+                    Some(ImageChoice::Build { .. }) | None => "image".to_owned(),
+                };
+                let name = wanted.is_described().then_some(described);
+                let missing = host.ledger().missing_images.clone();
+                let missing: Vec<_> =
+                    name.iter().chain(&wanted.services).filter(|name| missing.contains(*name)).cloned().collect();
+                let id = format!("sha256:{}", name.as_deref().unwrap_or("1"));
+                let is_missing = name.as_ref().is_some_and(|name| missing.contains(name));
+                Ok(FoundImages { id: Some(id).filter(|_| !is_missing), name, missing })
+            })
+        };
+        Box::pin(async move { Ok(Some(self.call(look).await?)) })
+    }
+
+    /// Creates all images that exist anywhere: those whose name does not start with `no-`.
+    fn ensure_images<'a>(&'a self, request: ImagesRequest<'a>, _supply: &'a dyn Supply) -> BoxFuture<'a, Result<(), StartError>> {
+        Box::pin(async move {
+            let ImagesRequest { mut on_step, .. } = request;
+            on_step("[1/2] FROM x");
+            let create = |host: Arc<Host>, _| -> BoxFuture<'static, _> {
+                Box::pin(async move {
+                    host.note(|ledger| {
+                        ledger.image_rounds += usize::from(!ledger.missing_images.is_empty());
+                        ledger.missing_images.retain(|name| name.starts_with("no-"));
+                    });
+                    Ok(host.ledger().missing_images.iter().next().cloned())
+                })
+            };
+            match self.call(create).await? {
+                None => Ok(()),
+                Some(name) => {
+                    Err(StartError::Failed(RunError::new(ErrorCode::ImageFailed, format!("the image `{name}` does not exist"))))
+                }
+            }
+        })
     }
 
     fn snapshot<'a>(

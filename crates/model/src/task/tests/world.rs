@@ -13,6 +13,7 @@ use crate::names::{Prompt, RepositoryUrl};
 use crate::policy::RunPolicy;
 use crate::publication::{Publish, samples::pull_request};
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
+use crate::setup::TakenEnvironment;
 use crate::task::{Answer, Holder, Observation, PublicationEvent, Refusal, TaskDecision, TaskEffect, TaskEvent, TaskGroup};
 use crate::task::{
     TaskRecord, TaskRequest, Update, UpdateEvent, UpdateStrategy, decide, is_unfinished, reconcile, request, samples, with_notice,
@@ -209,7 +210,11 @@ impl World {
             }
             TaskEffect::Prepare { attempt } if result % 8 == 3 => self.happen(&TaskEvent::AwaitsSetup { attempt }),
             TaskEffect::Prepare { attempt } => {
-                self.happen(&TaskEvent::Prepared { attempt, base_sha: samples::sha('a'), snapshot: None });
+                self.happen(&TaskEvent::Prepared {
+                    attempt,
+                    base_sha: samples::sha('a'),
+                    environment: TakenEnvironment::default(),
+                });
             }
             TaskEffect::Launch { attempt } if result % 8 == 1 => {
                 self.happen(&TaskEvent::PreparationFailed { attempt, error: error() });
@@ -317,7 +322,7 @@ impl World {
         let error = RunError::new(ErrorCode::Network, "too late");
         let event = match kind % 9 {
             0 => TaskEvent::Dequeued { attempt },
-            1 => TaskEvent::Prepared { attempt, base_sha: samples::sha('f'), snapshot: None },
+            1 => TaskEvent::Prepared { attempt, base_sha: samples::sha('f'), environment: TakenEnvironment::default() },
             2 => TaskEvent::PreparationFailed { attempt, error },
             3 => TaskEvent::Launched { attempt, started_at: self.now },
             4 => TaskEvent::ThreadStarted { attempt, thread_id: samples::thread(998) },

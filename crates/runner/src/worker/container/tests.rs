@@ -20,13 +20,14 @@ struct Inputs {
     settings: ContainerSettings,
     login: Option<Login>,
     secrets: BTreeMap<VariableName, Secret>,
+    services: BTreeMap<ServiceName, Service>,
 }
 
 impl Inputs {
     fn new(server: &[(&str, &str)]) -> Self {
         let mut config = Config::for_home(Path::new("/h/o,x"));
         config.environment = server.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
-        Self { config, settings: ContainerSettings::default(), login: None, secrets: BTreeMap::new() }
+        Self { config, settings: ContainerSettings::default(), login: None, secrets: BTreeMap::new(), services: BTreeMap::new() }
     }
 
     fn call(&self) -> WorkerCall {
@@ -44,6 +45,7 @@ impl Inputs {
             to_read: vec![],
             layers: vec![],
             keep_as: None,
+            services: Some((&self.services, "/logs/run-002.services".into())).filter(|(services, _)| !services.is_empty()),
         };
         Worker::find(&self.config).expect("built in").call(&RunCall {
             task_id,
@@ -74,6 +76,19 @@ fn key(value: &str) -> Login {
 
 fn account() -> Login {
     Login::Account { tokens: vec![Secret::new("access-token")] }
+}
+
+#[test]
+fn services_have_the_form_that_codex_docker_reads() {
+    let mut inputs = Inputs::new(&[]);
+    assert_eq!((inputs.value("CODEX_DOCKER_SERVICES"), inputs.value("CODEX_DOCKER_SERVICE_LOGS")), (None, None));
+    let service =
+        r#"{"image":"postgres:16","env":{"A":"b"},"ready":"pg_isready","ready_seconds":5,"ports":[5432],"volumes":["/data"]}"#;
+    let name = ServiceName::parse("db").expect("a name");
+    inputs.services.insert(name, serde_json::from_str(service).expect("a service"));
+    let expected = format!(r#"[{{"name":"db",{}]"#, &service[1..]);
+    assert_eq!(inputs.value("CODEX_DOCKER_SERVICES"), Some(expected));
+    assert_eq!(inputs.value("CODEX_DOCKER_SERVICE_LOGS").as_deref(), Some("/logs/run-002.services"));
 }
 
 #[test]

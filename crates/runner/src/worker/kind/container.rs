@@ -35,11 +35,14 @@ pub(in super::super) struct BuiltIn {
 
 impl BuiltIn {
     async fn check_and_build(&self, site: Site<'_>, request: PrepareRequest<'_>) -> Result<(), RunError> {
-        let PrepareRequest { spec, supply, cancel } = request;
+        let PrepareRequest { spec, container, supply, cancel } = request;
         let repository = spec.source.repository;
         let login = stored(site).await?;
         if let Some(problem) = unreachable_model(&NetworkNeeds::of_run(spec), site.config, login.as_ref()) {
             return Err(problem.into());
+        }
+        if container.is_some_and(|container| container.image != ImageRef::Built) {
+            return Ok(());
         }
         own_image::build(site, ImageRequest { repository, supply, on_step: Box::new(|_| {}), cancel }).await
     }

@@ -31,10 +31,12 @@ use super::harvest::own_image;
 use super::request::{Cleanup, RunCall};
 use super::session::SessionFolder;
 use crate::keeper::RunFiles;
-use crate::seam::{OnStep, Supply};
+use crate::seam::Supply;
+use crate::setup::OnStep;
 use crate::spec::{ContainerSandbox, ImageRef, RunSpec, Sandbox};
 
 pub(super) use container::BuiltIn;
+pub(crate) use own_image::archive;
 pub(super) use program::{Custom, Host};
 pub(super) use script::PublicScript;
 
@@ -56,6 +58,8 @@ pub(crate) struct Site<'a> {
 pub(crate) struct PrepareRequest<'a> {
     /// The run.
     pub(crate) spec: &'a RunSpec,
+    /// The container of the run, with the image of its snapshot, if the run has a container.
+    pub(crate) container: Option<&'a ContainerSandbox>,
     /// Resolves the references in the description.
     pub(crate) supply: &'a dyn Supply,
     /// Ends the preparation early.
