@@ -52,6 +52,12 @@ crash_points! {
     RecordWritten = "record-written",
     /// Git knows a worktree, but it has no files.
     WorktreeAdded = "worktree-added",
+    /// A worktree for a later task has its files, but is not available yet.
+    WorktreeMade = "worktree-made",
+    /// A prepared worktree belongs to a task, but is not at its place.
+    PreparedTaken = "prepared-taken",
+    /// The files of a prepared worktree are at their place, but their index is not.
+    PreparedMoved = "prepared-moved",
     /// A worktree has its files, but is not marked as complete.
     WorktreeCheckedOut = "worktree-checked-out",
     /// A worktree is complete, but the record does not say so.

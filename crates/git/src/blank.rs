@@ -16,7 +16,7 @@ use super::admin;
 use super::mirror::Mirror;
 use super::program::{GitDir, answer, branch_ref};
 use super::remove_tree::remove_tree_aside;
-use super::worktree::WorktreeError;
+use super::worktree_error::WorktreeError;
 
 /// The number of bytes that are read to find out whether a file is blank. A file system writes at least this many bytes at
 /// once, or none.

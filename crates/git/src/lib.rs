@@ -36,13 +36,16 @@ mod objects;
 mod repack;
 mod unreachable;
 
-// Worktrees: how they are created, removed, and repaired after a power cut.
+// Worktrees: how they are prepared, created, removed, and repaired after a power cut.
 mod blank;
+mod checkout;
+mod prepared;
 mod rebuild;
 mod retire;
 mod submodules;
 mod torn;
 mod worktree;
+mod worktree_error;
 
 // Commits of what an agent left in a worktree.
 mod commit_files;
@@ -103,6 +106,7 @@ pub use needed::Needs;
 pub use objects::CountObjectsError;
 pub use on_disk::note_other_content;
 pub use outgoing::OwnCommits;
+pub use prepared::{CommitSize, Pool, Prepared, Start};
 pub use program::{DiscoverGitError, Git, GitVersion};
 pub use progress::{OnProgress, Progress, ProgressPhase};
 pub use push::{PushError, PushRequest};
@@ -117,4 +121,5 @@ pub use torn::{Compared, Work};
 pub use twin::BORROWED;
 pub use twin::{TwinError, TwinSpec};
 pub use unreachable::Unreachable;
-pub use worktree::{RemovedWorktree, Worktree, WorktreeError, WorktreeSpec};
+pub use worktree::{RemovedWorktree, Worktree, WorktreeSpec};
+pub use worktree_error::WorktreeError;

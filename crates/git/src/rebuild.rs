@@ -14,7 +14,8 @@ use super::admin;
 use super::mirror::Mirror;
 use super::plain_file::plain_file;
 use super::program::{GitDir, branch_ref};
-use super::worktree::{Worktree, WorktreeError, WorktreeSpec};
+use super::worktree::{Worktree, WorktreeSpec};
+use super::worktree_error::WorktreeError;
 
 /// The first bytes of every index.
 const INDEX: &[u8] = b"DIRC";

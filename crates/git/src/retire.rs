@@ -15,7 +15,7 @@ use super::mirror::Mirror;
 use super::program::{GitDir, LONG, branch_ref};
 use super::remove_tree::remove_tree_aside;
 use super::twin::base_ref;
-use super::worktree::WorktreeError;
+use super::worktree_error::WorktreeError;
 
 /// The name of the folder with git's files about a retired worktree.
 pub const ADMINISTRATION: &str = "worktree-administration";

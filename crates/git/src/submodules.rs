@@ -21,7 +21,8 @@ use super::entries::gitlinks_in;
 use super::large_files::download;
 use super::mirror::{Mirror, is_task_branch};
 use super::program::{GitDir, LONG, answer, branch_ref};
-use super::worktree::{Worktree, WorktreeError};
+use super::worktree::Worktree;
+use super::worktree_error::WorktreeError;
 
 /// The list of submodules whose files were written.
 const LIST: &str = "codex-orchestrator-submodules";

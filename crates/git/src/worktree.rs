@@ -1,9 +1,9 @@
 //! Creates, finds and removes worktrees of a mirror. An incomplete worktree is created again, and removing a worktree keeps its
 //! commits.
 //!
-//! Adding a worktree needs the writer's lock, because git cannot add two at once; writing its files, which takes longer, does
-//! not. The `.git` file in a worktree is never used to find the repository. Invariant: creating a worktree deletes an existing
-//! one only if it is known to be incomplete. Any other folder is moved aside.
+//! A new worktree can get its files from a prepared one. Adding a worktree needs the writer's lock, because git cannot add two at
+//! once; writing its files, which takes longer, does not. The `.git` file in a worktree is never used to find the repository.
+//! Invariant: creating a worktree deletes an existing one only if it is known to be incomplete. Any other folder is moved aside.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,16 @@ use std::path::{Path, PathBuf};
 use durable::crash::{self, CrashPoint};
 use model::ids::ObjectId;
 use model::submodule::Sources;
-use process::{RunProgramError, Stderr};
+use process::RunProgramError;
 use tokio_util::sync::CancellationToken;
 
 use super::admin;
 use super::mirror::Mirror;
-use super::program::{GitDir, LONG, branch_ref, with_suffix};
-use super::progress::{OnProgress, Progress};
-use super::remove_tree::{RemoveTreeError, remove_tree_aside};
+use super::prepared::{self, Pool, Start};
+use super::program::{GitDir, branch_ref, with_suffix};
+use super::progress::OnProgress;
+use super::remove_tree::remove_tree_aside;
+use super::worktree_error::WorktreeError;
 
 /// The desired state of a worktree.
 #[derive(Debug, Clone, Copy)]
@@ -49,20 +51,6 @@ const NOTES: &str = "codex-orchestrator-notes";
 pub struct RemovedWorktree {
     /// The last commit of the worktree's branch, if the branch still existed. The commit stays reachable.
     pub kept: Option<ObjectId>,
-}
-
-/// Why a worktree could not be created or removed.
-#[derive(Debug, thiserror::Error)]
-pub enum WorktreeError {
-    /// Git failed.
-    #[error(transparent)]
-    Program(#[from] RunProgramError),
-    /// Files could not be read or written.
-    #[error("could not set up the worktree: {0}")]
-    Files(#[from] io::Error),
-    /// Files could not be removed.
-    #[error(transparent)]
-    Remove(#[from] RemoveTreeError),
 }
 
 impl Worktree {
@@ -101,22 +89,6 @@ impl Worktree {
         admin::restore_link(&self.admin, &self.tree)?;
         admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)
     }
-
-    /// Writes the files, including large ones whose objects are in the mirror. Needs no lock of the mirror and no network.
-    async fn check_out(&self, progress: OnProgress<'_>, cancel: CancellationToken) -> Result<(), RunProgramError> {
-        let tell = |piece: &str| {
-            if let Some(step) = Progress::parse(piece) {
-                progress(step);
-            }
-        };
-        let git = self.mirror.git();
-        let settings = git.filters(self.git_dir()).await?;
-        let command = git.command_with(self.git_dir(), &settings);
-        let command = command.env("GIT_PROGRESS_DELAY", "0");
-        let command = command.args(["read-tree", "-v", "--reset", "-u", "--no-recurse-submodules", "HEAD"]);
-        command.stderr(Stderr::Progress(Box::new(tell))).deadline(LONG).cancel(cancel).run_ok().await?;
-        Ok(())
-    }
 }
 
 impl Mirror {
@@ -129,28 +101,55 @@ impl Mirror {
         progress: OnProgress<'_>,
         cancel: CancellationToken,
     ) -> Result<Worktree, WorktreeError> {
+        Ok(self.ensure_worktree_from(None, spec, sources, progress, cancel).await?.0)
+    }
+
+    /// Like [`Mirror::ensure_worktree`], but a new worktree gets the files of a prepared one if there is one that fits.
+    pub async fn ensure_worktree_from(
+        &self,
+        pool: Option<&Pool>,
+        spec: WorktreeSpec<'_>,
+        sources: &Sources,
+        progress: OnProgress<'_>,
+        cancel: CancellationToken,
+    ) -> Result<(Worktree, Start), WorktreeError> {
         if let Some(worktree) = self.find_worktree(spec.path, spec.branch)? {
             worktree.put_in_order()?;
-            return Ok(worktree);
+            return Ok((worktree, Start::Existing));
         }
-        let worktree = {
-            // A fetch may hold the lock for minutes. A cancelled caller does not wait for it.
-            let writer = cancel.run_until_cancelled(self.writer()).await;
-            let _writer = writer.ok_or_else(|| RunProgramError::Cancelled { program: self.git().tool().to_string() })?;
-            let tree = admin::real_path(spec.path)?;
-            self.clear_the_way(&tree, spec.branch).await?;
-            self.add_worktree(&tree, spec).await?
-        };
+        let mut worktree = self.begin_worktree(spec, &cancel).await?;
         crash::point(CrashPoint::WorktreeAdded);
         let tip = self.resolve_branch(spec.branch).await?;
-        let large_files = self.fetch_large_files(tip.as_ref().unwrap_or(spec.base), &cancel).await?;
-        worktree.check_out(progress, cancel.clone()).await?;
+        let tip = tip.as_ref().unwrap_or(spec.base);
+        let large_files = self.fetch_large_files(tip, &cancel).await?;
+        let mut start = match pool {
+            Some(pool) => pool.take(&worktree.admin, &worktree.tree, tip).await?,
+            None => Start::Written,
+        };
+        let mut written = self.check_out(worktree.git_dir(), progress, cancel.clone()).await;
+        if let (Start::Prepared, Err(error @ RunProgramError::Failed { .. })) = (start, &written) {
+            tracing::warn!(tree = %worktree.tree.display(), %error, "could not use a prepared worktree; writing all files");
+            worktree = self.begin_worktree(spec, &cancel).await?;
+            start = Start::Written;
+            written = self.check_out(worktree.git_dir(), progress, cancel.clone()).await;
+        }
+        written?;
         let mut notes = worktree.fetch_submodules(sources, &cancel).await?;
         notes.extend(large_files);
         admin::put_list(&worktree.admin, NOTES, &notes)?;
         crash::point(CrashPoint::WorktreeCheckedOut);
         admin::mark_ready(&worktree.admin, spec.base)?;
-        Ok(worktree)
+        Ok((worktree, start))
+    }
+
+    /// Registers a worktree without files, after removing what is left of an incomplete one.
+    async fn begin_worktree(&self, spec: WorktreeSpec<'_>, cancel: &CancellationToken) -> Result<Worktree, WorktreeError> {
+        // A fetch may hold the lock for minutes. A cancelled caller does not wait for it.
+        let writer = cancel.run_until_cancelled(self.writer()).await;
+        let _writer = writer.ok_or_else(|| RunProgramError::Cancelled { program: self.git().tool().to_string() })?;
+        let tree = admin::real_path(spec.path)?;
+        self.clear_the_way(&tree, spec.branch).await?;
+        self.add_worktree(&tree, spec).await
     }
 
     /// Returns the worktree at this path, if it is complete.
@@ -168,6 +167,7 @@ impl Mirror {
     /// Removes a worktree that is incomplete or whose files are gone. The caller holds the writer's lock.
     async fn clear_the_way(&self, tree: &Path, branch: &str) -> Result<(), WorktreeError> {
         admin::clear_branch_lock(self.path(), branch)?;
+        remove_tree_aside(prepared::taken(tree)).await?;
         let Some(admin) = admin::find(self.path(), tree)? else {
             // The folder is not known to be an incomplete worktree, so it may contain somebody's work.
             let empty = fs_err::read_dir(tree).is_ok_and(|mut entries| entries.next().is_none());

@@ -24,6 +24,7 @@ pub mod near;
 pub mod notice;
 mod notice_kind;
 pub mod policy;
+pub mod prepared;
 pub mod problem;
 mod problem_kind;
 pub mod publication;

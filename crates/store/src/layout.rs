@@ -169,6 +169,16 @@ impl Layout {
         self.task(id).join("upper")
     }
 
+    /// Returns the folder with the prepared worktrees of all repositories.
+    pub fn all_prepared(&self) -> PathBuf {
+        self.home.join("prepared")
+    }
+
+    /// Returns the folder with a repository's worktrees that no task has taken yet.
+    pub fn prepared(&self, id: EnvironmentId) -> PathBuf {
+        self.all_prepared().join(id.to_string())
+    }
+
     /// Returns the folder of removed items.
     pub fn trash(&self) -> PathBuf {
         self.home.join("trash")

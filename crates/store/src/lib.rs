@@ -15,6 +15,7 @@ mod login_copy;
 mod notices;
 mod password;
 mod plain_file;
+mod prepared;
 mod reviewed;
 mod run_file;
 mod sessions;

@@ -13,6 +13,7 @@ mod import;
 mod large_files;
 mod omitted;
 mod power;
+mod prepared;
 mod repack;
 mod review;
 mod signing;
