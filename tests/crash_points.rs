@@ -94,6 +94,22 @@ impl Story {
         self.until("/api/v1/envs", is_there).await["items"][0]["env_id"].as_str().expect("the repository has an ID").to_owned()
     }
 
+    /// Waits until a worktree is prepared for the task, if the point needs one. Otherwise, the task usually comes first.
+    async fn until_prepared(&mut self, at: &str, env: &str) {
+        let ready = self.home.path().join("prepared").join(env).join("ready");
+        let begun = std::time::Instant::now();
+        let reaches = |story: &Self| match at {
+            "worktree-made" => story.deaths == 1,
+            "prepared-taken" | "prepared-moved" => ready.exists(),
+            _ => true,
+        };
+        while !reaches(self) {
+            assert!(begun.elapsed() < PATIENCE, "a worktree is prepared in time\n{}", self.home.log());
+            self.get("/api/v1/envs").await;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Returns a prompt that adds a line to a file outside of the worktree, and writes a file to the worktree.
     fn prompt(&self, name: &str) -> String {
         let ran = self.home.scratch().join("ran");
@@ -216,6 +232,7 @@ async fn tell(at: String) {
         "worker-started" => format!("begin; await {}", never.display()),
         _ => story.prompt("one"),
     };
+    story.until_prepared(&at, &env).await;
     let task = story.task(&env, &first).await;
     let path = format!("/api/v1/tasks/{task}");
     let first = story.settled(&task).await;

@@ -93,6 +93,26 @@ async fn a_server_that_is_only_restarted_or_a_machine_that_was_stopped_in_order_
 }
 
 #[tokio::test]
+async fn after_a_cut_no_task_gets_a_worktree_that_was_prepared_before() {
+    let (mut home, env, _upstream) = started().await;
+    let pool = home.path().join("prepared").join(&env);
+    let ready = pool.join("ready-1");
+    testkit::until(std::time::Duration::from_mins(1), "worktrees are prepared", || ready.exists());
+    home.power_off().await;
+    // This file shows where the files of a worktree come from.
+    for name in ["ready", "ready-1"] {
+        fs_err::write(pool.join(name).join("files/before-the-cut"), "").expect("written");
+    }
+    reboot(&mut home).await;
+    let task = home.task(&env, "begin; end done").await;
+    home.settled(&task).await;
+    let tree = worktree(&home, &task);
+    assert!(tree.join("README.md").exists() && !tree.join("before-the-cut").exists());
+    testkit::until(std::time::Duration::from_mins(1), "new worktrees are prepared", || ready.exists());
+    assert!(!ready.join("files/before-the-cut").exists());
+}
+
+#[tokio::test]
 async fn a_run_that_the_cut_ended_is_interrupted_and_commits_no_emptied_files() {
     let (mut home, env, upstream) = started().await;
     upstream.commit("main", &[("base", &format!("{LONG}\n"))], "more");

@@ -65,6 +65,10 @@ pub struct Config {
     pub max_parallel_runs: usize,
     /// No run starts while fewer bytes than this are free in the home.
     pub free_space_floor: u64,
+    /// Maximum number of prepared worktrees for each repository.
+    pub prepared_worktrees: usize,
+    /// Maximum disk usage of all prepared worktrees in bytes.
+    pub prepared_worktrees_space: u64,
     /// How long removed items stay in the trash.
     pub trash_time: Duration,
     /// How long a mirror keeps unreachable objects.
@@ -166,6 +170,8 @@ impl Config {
             pass_environment: vec![],
             max_parallel_runs: std::thread::available_parallelism().map_or(2, usize::from).max(2),
             free_space_floor: 0,
+            prepared_worktrees: 0,
+            prepared_worktrees_space: 0,
             resume_interrupted: false,
             trash_time: Duration::ZERO,
             prune_time: Duration::ZERO,

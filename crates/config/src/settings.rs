@@ -446,6 +446,28 @@ const STORAGE: Section = Section {
     title: "Trash and disk usage",
     settings: &[
         Setting::new(
+            "prepared_worktrees",
+            ValueForm::Number,
+            "2",
+            "How many worktrees are checked out in advance for each repository, so that tasks start faster. At most 100; `0` turns \
+             this off.",
+            |draft, given| {
+                let most = given.number()?;
+                if most > 100 {
+                    return Err(Invalid::Rule("use a number from 0 to 100".to_owned()));
+                }
+                draft.config.prepared_worktrees = most;
+                Ok(())
+            },
+        ),
+        Setting::new(
+            "prepared_worktrees_space",
+            ValueForm::Size,
+            "\"5g\"",
+            "Maximum disk usage of all prepared worktrees.",
+            |draft, given| given.size().map(|space| draft.config.prepared_worktrees_space = space),
+        ),
+        Setting::new(
             "trash_days",
             ValueForm::Days,
             "30",

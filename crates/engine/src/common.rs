@@ -27,3 +27,10 @@ pub(crate) struct Common {
     /// Cancelled when the server stops.
     pub(crate) cancel: CancellationToken,
 }
+
+/// Whether items are deleted or only listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    Perform,
+    DryRun,
+}

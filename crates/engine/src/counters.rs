@@ -22,6 +22,10 @@ pub(crate) struct Counters {
     pub(crate) run_seconds: Histogram,
     pub(crate) wait_seconds: Histogram,
     pub(crate) log_bytes: Counter,
+    /// New worktrees that got the files of a prepared one.
+    pub(crate) pool_hits: Counter,
+    /// New worktrees whose files were all written.
+    pub(crate) pool_misses: Counter,
     pub(crate) streams: Gauge<i64, std::sync::atomic::AtomicI64>,
 }
 
@@ -33,6 +37,8 @@ impl Default for Counters {
             run_seconds: Histogram::new(exponential_buckets(1.0, 2.0, 16)),
             wait_seconds: Histogram::new(exponential_buckets(0.1, 2.0, 18)),
             log_bytes: Counter::default(),
+            pool_hits: Counter::default(),
+            pool_misses: Counter::default(),
             streams: Gauge::default(),
         }
     }
@@ -50,6 +56,15 @@ impl Counters {
             self.run_seconds.observe(end.finished_at.duration_since(started_at).as_secs_f64());
         }
         self.log_bytes.inc_by(log_bytes);
+    }
+
+    /// Counts a worktree that a task needed.
+    pub(crate) fn worktree(&self, start: git::Start) {
+        match start {
+            git::Start::Prepared => drop(self.pool_hits.inc()),
+            git::Start::Written => drop(self.pool_misses.inc()),
+            git::Start::Existing => {}
+        }
     }
 
     /// Records how long a run waited in the queue.

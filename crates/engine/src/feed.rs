@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use protocol::FeedEvent;
 use tokio::sync::Notify;
 
@@ -69,12 +69,19 @@ impl Feed {
         self.kept().next - 1
     }
 
-    /// Streams the changes after number `after`, or from now on. Never ends on its own.
+    /// Streams the changes after number `after`, or from now on, for a client. Never ends on its own.
     pub(crate) fn after(&self, after: Option<u64>) -> impl Stream<Item = (u64, FeedEvent)> + Send + use<> {
+        let open = COUNTED.stream();
+        self.follow(after).inspect(move |_| {
+            let _counted = &open;
+        })
+    }
+
+    /// Streams the changes after number `after`, or from now on. Never ends on its own.
+    pub(crate) fn follow(&self, after: Option<u64>) -> impl Stream<Item = (u64, FeedEvent)> + Send + use<> {
         let feed = self.clone();
         let mut position = after.map_or_else(|| feed.kept().next, |number| number.saturating_add(1));
         async_stream::stream! {
-            let _open = COUNTED.stream();
             loop {
                 let published = feed.shared.published.notified();
                 tokio::pin!(published);
@@ -103,7 +110,6 @@ impl Feed {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::StreamExt as _;
     use model::ids::TaskId;
 
     use super::*;

@@ -14,6 +14,7 @@ mod environment;
 mod feed;
 mod follow_pull_requests;
 mod metrics;
+mod prepared;
 mod publishing;
 mod queue;
 mod reach;

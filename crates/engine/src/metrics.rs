@@ -75,6 +75,8 @@ pub(crate) fn exposition(
     }
     registry.register("forge_calls", "Responses from Git hosts, by host, method and status", forges);
     registry.register("log_bytes", "Bytes that finished runs wrote to their logs", counted.log_bytes.clone());
+    registry.register("worktree_pool_hits", "New worktrees that were prepared in advance", counted.pool_hits.clone());
+    registry.register("worktree_pool_misses", "New worktrees whose files were all written", counted.pool_misses.clone());
     registry.register("open_streams", "Number of open event streams", counted.streams.clone());
     let mut text = String::new();
     encode(&mut text, &registry)?;

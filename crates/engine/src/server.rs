@@ -30,6 +30,7 @@ use crate::common::Common;
 use crate::environment::{EnvironmentSlot, Environments, Tenants};
 use crate::feed::Feed;
 use crate::follow_pull_requests::PullRequests;
+use crate::prepared::PreparedWorktrees;
 use crate::publishing::Publishing;
 use crate::queue::Queue;
 use crate::readiness::Readiness;
@@ -63,6 +64,7 @@ pub(crate) struct Server {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) password: Password,
     git: Git,
+    prepared: Arc<PreparedWorktrees>,
     recovery: Arc<Recovery>,
     started_at: Timestamp,
     listen: Mutex<Option<SocketAddr>>,
@@ -148,7 +150,10 @@ impl Server {
         environments.set_tenants(Arc::downgrade(&as_tenants));
         let pull_requests = PullRequests::new(common.clone(), Arc::clone(&tasks), Arc::clone(&publishing));
         let admission = Admission::new(common.clone(), Arc::clone(&tasks), Arc::clone(&environments), Arc::clone(&readiness));
-        let trash = Trash::new(common.clone(), runner, Arc::clone(&environments), Arc::clone(&tasks), images);
+        let prepared = PreparedWorktrees::new(common.clone(), Arc::clone(&environments), Arc::clone(&tasks));
+        let prepared = Arc::new(prepared);
+        let (with_images, with_prepared) = (images, Arc::clone(&prepared));
+        let trash = Trash::new(common.clone(), runner, Arc::clone(&environments), Arc::clone(&tasks), with_images, with_prepared);
         let trash = Arc::new(trash);
         let recovery = Recovery::new(
             common.clone(),
@@ -170,6 +175,7 @@ impl Server {
             password,
             common,
             git,
+            prepared,
             recovery: Arc::new(recovery),
             started_at,
             listen: Mutex::default(),
@@ -184,6 +190,9 @@ impl Server {
         for record in records {
             self.tasks.adopt(record);
         }
+        if let Err(error) = self.prepared.discard_after(&self.common.boot).await {
+            tracing::error!(%error, "could not discard prepared worktrees after an unclean stop of the machine");
+        }
         self.recovery.recover().await;
         self.recovery.sweep().await;
         self.tasks.check_worktrees();
@@ -191,6 +200,7 @@ impl Server {
         self.recovery.keep_recovering();
         self.readiness.hear_of_the_engine().await;
         self.readiness.look_for_troubles().await;
+        self.prepared.keep_preparing();
         self.admission.keep_admitting();
         self.pull_requests.keep_following();
         self.notifications.keep_sending_held();

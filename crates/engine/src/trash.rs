@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use model::ErrorCode;
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
+use model::prepared::UNUSED;
 use model::problem::Problem;
 use model::task::TaskEvent;
 use protocol::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, NotDeleted, TaskDisk, TrashItem, TrashKind};
@@ -24,21 +25,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::built_images::BuiltImages;
-use crate::common::Common;
+use crate::common::{Common, Deletion};
 use crate::environment::Environments;
+use crate::prepared::PreparedWorktrees;
 use crate::queue::Queue;
 use crate::spine::Mailbox as _;
 use crate::task::{TaskSlot, Tasks};
 
 /// The number of snapshots of a repository that stay even if no task needs them.
 const NEWEST_SNAPSHOTS: usize = 2;
-
-/// Whether items are deleted or only listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deletion {
-    Perform,
-    DryRun,
-}
 
 /// The trash of a home, and the disk space that everything uses.
 pub(crate) struct Trash {
@@ -48,6 +43,7 @@ pub(crate) struct Trash {
     pub(super) environments: Arc<Environments>,
     pub(super) tasks: Arc<Tasks>,
     pub(super) images: Arc<BuiltImages>,
+    prepared: Arc<PreparedWorktrees>,
     pub(super) queue: Arc<Queue>,
     pub(super) tracker: TaskTracker,
     pub(super) cancel: CancellationToken,
@@ -65,10 +61,11 @@ impl Trash {
         environments: Arc<Environments>,
         tasks: Arc<Tasks>,
         images: Arc<BuiltImages>,
+        prepared: Arc<PreparedWorktrees>,
     ) -> Self {
         let Common { config, home, queue, tracker, cancel, .. } = common;
         let (turn, repack_turn) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
-        Self { config, home, runner, environments, tasks, images, queue, tracker, cancel, turn, repack_turn }
+        Self { config, home, runner, environments, tasks, images, prepared, queue, tracker, cancel, turn, repack_turn }
     }
 
     /// Returns the items in the trash, newest first.
@@ -152,7 +149,7 @@ impl Trash {
         let _turn = self.turn.lock().await;
         let home = Arc::clone(&self.home);
         let now = Timestamp::now();
-        let mut done = GarbageCollected { items: vec![], bytes: 0, failed: vec![], mirrors: vec![], images: vec![], free: 0 };
+        let mut done = GarbageCollected::default();
         for found in blocking(move || home.trashed()).await? {
             // If the clock was set back, an item's age counts as 0.
             let age = Duration::try_from(now.duration_since(found.removed_at)).unwrap_or_default();
@@ -197,6 +194,9 @@ impl Trash {
         let mut done = self.collect_garbage(older_than, asked.id.as_deref(), deletion).await?;
         if deletion == Deletion::Perform && asked.id.is_none() {
             self.delete_old_snapshots().await?;
+        }
+        if asked.id.is_none() {
+            done.prepared = self.prepared.collect(older_than.min(UNUSED), deletion).await;
         }
         let only = asked.id.as_ref().map(|_| affected(&done.items));
         let with_images = only.is_none() || done.items.iter().any(|item| item.kind == TrashKind::Environment);
@@ -290,6 +290,7 @@ impl Trash {
         if let Err(error) = self.delete_old_snapshots().await {
             tracing::warn!(%error, "could not delete old snapshots");
         }
+        self.prepared.collect(UNUSED, Deletion::Perform).await;
         match self.collect_garbage(self.config.trash_time, None, Deletion::Perform).await {
             // Failures are already logged.
             Ok(done) if done.items.is_empty() => {}
@@ -326,6 +327,7 @@ impl Trash {
                     name: environment.name.clone(),
                     mirror: disk_usage(&home.layout.environment(environment.env_id)),
                     unreachable: unreachable.iter().find(|(id, _)| *id == environment.env_id).and_then(|(_, bytes)| *bytes),
+                    prepared: disk_usage(&home.layout.prepared(environment.env_id)),
                     tasks: of(environment.env_id),
                 })
                 .collect();
@@ -336,6 +338,7 @@ impl Trash {
                 mirrors: environments.iter().map(|environment| environment.mirror).sum(),
                 unreachable: environments.iter().filter_map(|environment| environment.unreachable).sum(),
                 images,
+                prepared: disk_usage(&home.layout.all_prepared()),
                 worktrees: tasks.iter().map(|task| task.worktree).sum(),
                 logs: tasks.iter().map(|task| task.logs).sum(),
                 other: tasks.iter().map(|task| task.bytes - task.worktree - task.logs).sum(),

@@ -69,7 +69,7 @@ pub struct NotDeleted {
 }
 
 /// The result of a garbage collection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GarbageCollected {
     /// Items that were deleted permanently.
     pub items: Vec<TrashItem>,
@@ -84,6 +84,9 @@ pub struct GarbageCollected {
     /// Unused container images that this server had built and that were removed.
     #[serde(default)]
     pub images: Vec<BuiltImage>,
+    /// Disk space of prepared worktrees that were deleted, in bytes.
+    #[serde(default)]
+    pub prepared: u64,
     /// Free disk space for the home directory, in bytes.
     pub free: u64,
 }
@@ -169,6 +172,9 @@ pub struct DiskView {
     pub unreachable: u64,
     /// Size of all worktrees.
     pub worktrees: u64,
+    /// Size of the worktrees that are prepared for later tasks.
+    #[serde(default)]
+    pub prepared: u64,
     /// Size of all logs.
     pub logs: u64,
     /// Size of the other files of tasks, e.g. agent repositories and Codex sessions.
@@ -196,6 +202,9 @@ pub struct EnvironmentDisk {
     /// Size of the unreachable objects in the mirror. Null if they could not be counted in time.
     #[serde(default)]
     pub unreachable: Option<u64>,
+    /// Size of the worktrees that are prepared for the repository's later tasks.
+    #[serde(default)]
+    pub prepared: u64,
     /// Size of the repository's tasks.
     pub tasks: u64,
 }

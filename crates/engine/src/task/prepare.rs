@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
 use futures_util::future::FutureExt as _;
-use git::{self, Mirror, WorktreeSpec};
+use git::{self, Mirror, Pool, WorktreeSpec};
 use model::ErrorCode;
 use model::ids::{Attempt, ObjectId};
 use model::names::{BranchName, RepositoryUrl};
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::launch::answered;
 use super::set_up::StartPoint;
 use super::tasks::{TaskSlot, Tasks};
+use crate::counters::COUNTED;
 use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 
@@ -96,10 +97,13 @@ impl Tasks {
                 return Ok(Prepared::Asks(urls));
             }
         }
-        let worktree = mirror.ensure_worktree(spec, &sources, &progress, cancel.clone()).await.map_err(|error| {
+        let pool = Pool::new(&mirror, self.home.layout.prepared(slot.env_id));
+        let ensured = mirror.ensure_worktree_from(Some(&pool), spec, &sources, &progress, cancel.clone()).await;
+        let (worktree, start) = ensured.map_err(|error| {
             RunError::new(ErrorCode::WorktreeFailed, format!("could not create the worktree: {error}"))
                 .hint("check that the home directory is writable and has free space, then create the task again")
         })?;
+        COUNTED.worktree(start);
         let spec = self.run_spec(&task, &base, &environment);
         let prepare = || {
             let preparation = Preparation { spec: &spec, worktree: &worktree, cancel };

@@ -73,10 +73,16 @@ impl Bench {
 
     /// Starts a server.
     pub(crate) fn server(&self) -> Server {
+        self.server_with(|_| {})
+    }
+
+    /// Starts a server with other settings.
+    pub(crate) fn server_with(&self, change: impl FnOnce(&mut Config)) -> Server {
         let mut config = Config::for_home(&self.home());
         config.base_environment = BaseEnvironment::default().with("PATH", "/usr/local/bin:/usr/bin:/bin");
         config.free_space_floor = 0;
         config.max_parallel_runs = 4;
+        change(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let engine = runtime.block_on(Engine::start_with(config, self.host.connect())).expect("the server starts");
         Server { runtime: Some(runtime), engine: Some(engine) }
@@ -118,6 +124,11 @@ impl Bench {
         assert_eq!(git(&mirror, &["show", &file]).await, content(*key).trim_end());
         assert_eq!(git(&mirror, &["rev-list", "--count", &format!("{base}..{commit}")]).await, "1", "{key} has one commit");
         assert_eq!(git(&mirror, &["rev-parse", &format!("refs/heads/{}", task.branch)]).await, commit);
+    }
+
+    /// Adds a commit to a branch of the upstream repository.
+    pub(crate) fn push(&self, branch: &str, files: &[(&str, &str)]) -> String {
+        self.upstream.commit(branch, files, "more")
     }
 
     /// Returns the server's copy of a log.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod fake;
+mod prepared;
 mod seam;
 mod setup;
 mod storm;

@@ -125,6 +125,7 @@ fn usage(disk: &DiskView) -> Markup {
             dt { "Free" } dd { (size(disk.free)) @if disk.free < disk.floor { span.error { ", less than the required " (size(disk.floor)) ", so no runs start" } } }
             dt { "Mirrors" } dd { (size(disk.mirrors)) @if disk.unreachable > 0 { ", of which " (size(disk.unreachable)) " are unreachable" } }
             dt { "Worktrees" } dd { (size(disk.worktrees)) }
+            dt { "Prepared worktrees" } dd { (size(disk.prepared)) }
             dt { "Logs" } dd { (size(disk.logs)) }
             dt { "Other" } dd { (size(disk.other)) }
             dt { "Trash" } dd { (size(disk.trash)) " · " a href="/trash" { "View trash" } }
@@ -151,6 +152,7 @@ fn usage(disk: &DiskView) -> Markup {
                 @for one in &disk.environments {
                     li { a href={ "/environments/" (one.env_id) } { (layout::name(&one.name)) } ": " "mirror " (size(one.mirror))
                         @if let Some(bytes) = one.unreachable.filter(|bytes| *bytes > 0) { " (" (size(bytes)) " unreachable)" }
+                        @if one.prepared > 0 { ", prepared worktrees " (size(one.prepared)) }
                         ", tasks " (size(one.tasks)) }
                 }
             }
