@@ -4,10 +4,12 @@
 //! records when it started.
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+#[path = "by_hand.rs"]
+mod by_hand;
 
+use std::time::{Duration, Instant};
+
+use by_hand::{Hand, median, now};
 use testkit::TestHome;
 use testkit::upstream::Upstream;
 
@@ -35,20 +37,10 @@ fn main() {
     });
 }
 
-fn median(times: &[Duration]) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort();
-    sorted[sorted.len() / 2]
-}
-
 fn row(what: &str, times: &[Duration]) {
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     let (min, max) = (times.iter().min().copied().unwrap_or_default(), times.iter().max().copied().unwrap_or_default());
     println!("| {what} | {:.1} ms | {:.1}–{:.1} |", ms(median(times)), ms(min), ms(max));
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970")
 }
 
 /// Measures a task and the equivalent commands alternately, under the same conditions.
@@ -68,42 +60,6 @@ async fn from_request_to_worker(upstream: &Upstream) -> (Vec<Duration>, Vec<Dura
         by_hand.push(hand.task(round));
     }
     (ours, by_hand)
-}
-
-/// The commands that a person would type for the same task, in the same kind of mirror, up to a started shell.
-struct Hand {
-    folder: tempfile::TempDir,
-    mirror: PathBuf,
-}
-
-impl Hand {
-    fn new(upstream: &Upstream) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mirror = folder.path().join("mirror");
-        git(folder.path(), &["clone", "--quiet", "--mirror", &upstream.url(), "mirror"]);
-        git(&mirror, &["config", "--unset", "remote.origin.mirror"]);
-        git(&mirror, &["config", "--replace-all", "remote.origin.fetch", "+refs/heads/*:refs/heads/*"]);
-        git(&mirror, &["config", "--add", "remote.origin.fetch", "^refs/heads/codex/*"]);
-        Self { folder, mirror }
-    }
-
-    fn task(&self, round: usize) -> Duration {
-        let path = self.folder.path().join(format!("task-{round}"));
-        let worktree = path.display().to_string();
-        let begun = Instant::now();
-        git(&self.mirror, &["fetch", "--quiet", "--all", "--prune"]);
-        git(&self.mirror, &["worktree", "add", "--quiet", "--detach", &worktree, "main"]);
-        git(&path, &["checkout", "--quiet", "-b", &format!("codex/{round}")]);
-        assert!(Command::new("sh").args(["-c", "date +%s%N > /dev/null"]).status().expect("sh").success());
-        let took = begun.elapsed();
-        git(&self.mirror, &["worktree", "remove", "--force", &worktree]);
-        took
-    }
-}
-
-fn git(folder: &Path, arguments: &[&str]) {
-    let status = Command::new("git").args(arguments).current_dir(folder).status().expect("git");
-    assert!(status.success(), "git {arguments:?}");
 }
 
 async fn many_tasks(upstream: &Upstream) {
