@@ -149,12 +149,29 @@ impl Upstream {
     }
 
     fn commit_on(&self, parent: Option<&str>, files: &[(&str, &str)], message: &str) -> String {
-        let blob = |content: &str| {
-            let mut command = self.command(&self.repository);
-            fed(command.args(["hash-object", "-w", "--stdin"]), content)
-        };
-        let entries: Vec<_> = files.iter().map(|(path, content)| ("100644", blob(content), *path)).collect();
+        let blobs = self.blobs(files.iter().map(|(_, content)| *content));
+        let entries: Vec<_> = files.iter().zip(blobs).map(|((path, _), blob)| ("100644", blob, *path)).collect();
         self.commit_entries(parent, &entries, message)
+    }
+
+    /// Writes contents as objects with one process, and returns their IDs.
+    fn blobs<'c>(&self, contents: impl Iterator<Item = &'c str>) -> Vec<String> {
+        let folder = tempfile::tempdir_in(self.folder.path()).expect("a temporary folder can be created");
+        let mut paths = String::new();
+        for (number, content) in contents.enumerate() {
+            let path = folder.path().join(number.to_string());
+            fs_err::write(&path, content).expect("a file can be written");
+            paths.push_str(&format!("{}\n", path.display()));
+        }
+        // Git answers while it reads, so its input is a file.
+        let list = folder.path().join("list");
+        fs_err::write(&list, paths).expect("a file can be written");
+        let mut command = self.command(&self.repository);
+        command.args(["hash-object", "-w", "--no-filters", "--stdin-paths"]);
+        command.stdin(std::fs::File::open(list).expect("the file was just written"));
+        let output = command.output().expect("git is installed");
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        trimmed(&output).lines().map(str::to_owned).collect()
     }
 
     /// Commits entries, each with its mode, object and path.
@@ -169,9 +186,8 @@ impl Upstream {
             Some(parent) => git(&["read-tree", parent], ""),
             None => git(&["read-tree", "--empty"], ""),
         };
-        for (mode, object, path) in entries {
-            git(&["update-index", "--add", "--cacheinfo", &format!("{mode},{object},{path}")], "");
-        }
+        let lines: Vec<_> = entries.iter().map(|(mode, object, path)| format!("{mode} {object}\t{path}\0")).collect();
+        git(&["update-index", "--add", "-z", "--index-info"], &lines.concat());
         let tree = git(&["write-tree"], "");
         let mut arguments = vec!["commit-tree", tree.as_str(), "-m", message];
         arguments.extend(parent.into_iter().flat_map(|parent| ["-p", parent]));
