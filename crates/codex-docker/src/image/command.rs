@@ -279,19 +279,21 @@ pub async fn run(docker: &Docker, command: ImageCommand) -> Result<(), Failure> 
 /// Extends an image: checks it, adds Codex if it is missing, and then adds the tools.
 async fn extend_aloud(docker: &Docker, image: &str, wanted: &Build, printer: &mut Printer) -> Result<ImageStatus, Failure> {
     let plain = Build { tools: Tools::new(), ..wanted.clone() };
-    let built = match build_aloud(docker, &plain, printer).await {
+    crate::say(&format!("building `{}` on `{image}`", wanted.tag));
+    let built = match build_shown(docker, &plain, printer).await {
         Err(failure) if failure.code == ErrorCode::ImageIncomplete => {
             crate::say(&format!("adding Codex to `{image}`"));
             let with_codex = Build { base: image.to_owned(), dockerfile: None, ..plain };
-            build_aloud(docker, &with_codex, printer).await?
+            build_shown(docker, &with_codex, printer).await?
         }
         built => built?,
     };
     if wanted.tools.is_empty() {
         return Ok(built);
     }
+    crate::say(&format!("adding {}", tools::described(&wanted.tools)));
     let with_tools = Build { dockerfile: Some(from_image(&wanted.tag)?), ..wanted.clone() };
-    build_aloud(docker, &with_tools, printer).await
+    build_shown(docker, &with_tools, printer).await
 }
 
 async fn build_aloud(docker: &Docker, wanted: &Build, printer: &mut Printer) -> Result<ImageStatus, Failure> {
@@ -301,6 +303,11 @@ async fn build_aloud(docker: &Docker, wanted: &Build, printer: &mut Printer) -> 
         None => crate::say(&format!("building `{}`: Codex {} on {}{with_tools}", wanted.tag, wanted.codex_version, wanted.base)),
         Some(_) => crate::say(&format!("building `{}` from your Dockerfile{with_tools}", wanted.tag)),
     }
+    build_shown(docker, wanted, printer).await
+}
+
+/// Builds an image until a signal arrives, and shows the steps.
+async fn build_shown(docker: &Docker, wanted: &Build, printer: &mut Printer) -> Result<ImageStatus, Failure> {
     let mut stops = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
     let stop = async {
         let [interrupt, terminate] = &mut stops;

@@ -57,6 +57,25 @@ async fn our_image_is_built_first_where_a_dockerfile_begins_with_it() {
 }
 
 #[tokio::test]
+async fn an_image_without_codex_is_extended_with_it() {
+    base_image();
+    let (engine, sandbox) = (engine().await, Sandbox::new());
+    let tag = sandbox.image("extended");
+    let mut words = vec!["build", "--tag", &tag, "--from", BASE_IMAGE];
+    if std::path::Path::new(CERTIFICATES).exists() {
+        words.extend(["--ca-file", CERTIFICATES]);
+    }
+    typed(&words).await.expect("the image can be built");
+    let built = status(&engine, &tag).await.expect("the engine answers").expect("the image exists");
+    assert_eq!((built.codex_version.as_deref(), built.base.as_deref()), (Some(model::CODEX_VERSION), Some(BASE_IMAGE)));
+    // An image with Codex stays as it is.
+    let again = sandbox.image("again");
+    typed(&["build", "--tag", &again, "--from", &tag]).await.expect("the image can be built");
+    let built = status(&engine, &again).await.expect("the engine answers").expect("the image exists");
+    assert_eq!(built.origin, Origin::Custom);
+}
+
+#[tokio::test]
 async fn whoever_asks_for_an_image_that_is_not_there_hears_how_to_get_it() {
     let sandbox = Sandbox::new();
     for words in [&["status"][..], &["status", "--json"]] {

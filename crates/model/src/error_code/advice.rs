@@ -268,9 +268,11 @@ impl ErrorCode {
                 &["check that the directory is writable and that the disk has free space, then run the setup again"]
             }
             Self::SetupLeaksSecret => &["change the script so that it removes the secret from the files that it leaves"],
-            Self::ServiceFailed | Self::ServiceNotReady => {
-                &["check the image, the variables and the `ready` command of the service"]
-            }
+            Self::ServiceFailed => &[
+                "check the image and the variables of the service",
+                "if its image is missing, run the setup of the repository again, which downloads it",
+            ],
+            Self::ServiceNotReady => &["check the image, the variables and the `ready` command of the service"],
             Self::GiveBack => &["change the owner with `sudo chown -R`"],
             Self::HarvestStopped | Self::HarvestTimeLimit => &["export again; the changes are still in the worktree"],
             Self::BrokerNeedsKey => &["set CODEX_API_KEY"],
