@@ -34,6 +34,16 @@ fn until_phase(server: &Server, repository: &str, phase: SetupPhase) -> SetupVie
     })
 }
 
+/// Waits until Codex has reported its thread, so that the task can be resumed.
+fn until_thread(server: &Server, task: &str) {
+    server.run(async |user| {
+        let mut feed = std::pin::pin!(user.feed(None));
+        while user.task(task).expect("the task exists").thread_id.is_none() {
+            futures_util::StreamExt::next(&mut feed).await;
+        }
+    });
+}
+
 /// Returns the attempt of a task that was started. An attempt that waited for a setup was not.
 fn started(bench: &Bench, task: &str) -> Option<RunKey> {
     bench.host.ledger().starts.keys().find(|key| key.task.to_string() == task).copied()
@@ -177,6 +187,7 @@ fn a_task_keeps_the_services_that_it_started_with() {
         let spec = bench.host.stored_spec(key).expect("the run is stored");
         spec.services.iter().map(|(name, service)| format!("{name}={}", service.image)).collect::<Vec<_>>()
     };
+    until_thread(&server, &task);
     let first = started(&bench, &task).expect("the run was started");
     assert_eq!(services_of(first), ["cache=redis", "db=postgres:16"]);
     describe(&server, &repository, "[services.db]\nimage = \"postgres:17\"\n");
