@@ -44,10 +44,9 @@ pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestEr
     });
     // A container engine that was started here stops when this function returns.
     let _engine = engine?;
-    failed.check("fuzz targets", || fuzz::run(root, &fuzz::FuzzArguments::default()));
     // If everything passes, the test runner's summary is the last output.
     console::say("==> tests");
-    failed.note("tests", console::run(&mut tests(root, runner_arguments)));
+    failed.note("tests", tests(root, runner_arguments).and_then(|mut tests| console::run(&mut tests)));
     failed.result()
 }
 
@@ -78,11 +77,12 @@ impl Failures {
 /// Checks the sources and the dependencies.
 fn check_sources(root: &Path, failed: &Failures) {
     failed.check("formatting", || console::run(cargo(root).args(["fmt", "--all", "--check"])));
-    failed.check("lints", || console::run(&mut clippy(root)));
-    failed.check("documentation", || console::run(&mut documentation(root)));
+    failed.check("lints, and the build of the tests", || build_tests(root));
+    failed.check("documentation", || documentation(root));
     failed.check("licenses and sources", || dependencies(root));
     failed.check("examples in the documentation", || examples(root));
     failed.check("tidiness", || tidy::run(root));
+    failed.check("fuzz targets", || fuzz::run(root, &fuzz::FuzzArguments::default()));
 }
 
 /// Prepares what the tests need: the tested versions of Codex, a container engine and images. It then checks the API with a server.
@@ -108,26 +108,16 @@ fn images(root: &Path) -> Result<(), StepError> {
     console::run(tools::example(root, "provision_images").arg(tools::program(root)))
 }
 
-fn clippy(root: &Path) -> Command {
-    let mut command = cargo(root);
-    command.args(["clippy", "--quiet", "--workspace", "--all-targets", "--"]).args(LINTS);
-    command
+/// Builds the tests and everything else, which also reports clippy's lints.
+fn build_tests(root: &Path) -> Result<(), StepError> {
+    console::run(tools::linting_cargo(root)?.args(["test", "--quiet", "--no-run", "--workspace", "--all-targets"]))
 }
 
-/// Arguments for clippy's lints.
-const LINTS: [&str; 2] = ["--deny", "warnings"];
-
-/// Builds the documentation from what `cargo clippy` has left. Cargo only uses it if the same targets are selected, and if it would compile
-/// the crates with the same program and the same variable as `cargo clippy` did. Otherwise, it checks all crates again.
-fn documentation(root: &Path) -> Command {
-    let mut command = cargo(root);
+/// Builds the documentation, without that of the dependencies.
+fn documentation(root: &Path) -> Result<(), StepError> {
+    let mut command = tools::linting_cargo(root)?;
     command.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items", "--lib", "--bins", "--examples"]);
-    command.env("RUSTDOCFLAGS", "--deny warnings");
-    if let Some(driver) = tools::clippy_driver(root) {
-        let lints = LINTS.map(|lint| format!("{lint}__CLIPPY_HACKERY__")).concat();
-        command.env("RUSTC_WORKSPACE_WRAPPER", driver).env("CLIPPY_ARGS", lints);
-    }
-    command
+    console::run(command.env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
 /// Runs the examples in doc comments. Building the documentation tests of a crate takes seconds, so crates without examples are left alone.
@@ -180,8 +170,8 @@ fn dependencies(root: &Path) -> Result<(), StepError> {
     console::run(deny.current_dir(root).args(["check", "bans", "licenses", "sources"]))
 }
 
-fn tests(root: &Path, arguments: &[String]) -> Command {
-    let mut command = cargo(root);
+fn tests(root: &Path, arguments: &[String]) -> Result<Command, StepError> {
+    let mut command = tools::linting_cargo(root)?;
     if tools::has_nextest(root) {
         command.args(["nextest", "run", "--no-fail-fast"]);
         if !arguments.iter().any(|argument| argument.starts_with("--test-threads") || argument.starts_with("-j")) {
@@ -191,7 +181,7 @@ fn tests(root: &Path, arguments: &[String]) -> Command {
         command.args(["test", "--tests", "--no-fail-fast"]);
     }
     command.args(scope(arguments)).args(arguments);
-    command
+    Ok(command)
 }
 
 /// Returns how many tests run at the same time. Most of the slow tests wait for servers, containers and time limits, so there are more tests

@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 
 use crate::console::{self, StepError};
 
+/// Arguments for clippy's lints.
+const LINTS: [&str; 2] = ["--deny", "warnings"];
+
 /// Returns a command that runs the same cargo that started this program.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -24,10 +27,26 @@ pub(crate) fn tools_folder(root: &Path) -> PathBuf {
     target_folder(root).join("tools")
 }
 
+/// Returns a command that runs cargo with clippy as the compiler of this repository's crates, so that each build reports clippy's lints.
+/// Linting in a build of its own would compile everything twice. The programs behave the same, but Cargo does not mix them up with those
+/// that `rustc` compiled.
+pub(crate) fn linting_cargo(root: &Path) -> Result<Command, StepError> {
+    let output = Command::new("rustc").args(["--print", "sysroot"]).current_dir(root).output()?;
+    let driver = Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("bin/clippy-driver");
+    if !driver.is_file() {
+        return Err(std::io::Error::other("clippy is not installed (`rustup component add clippy`)").into());
+    }
+    let mut command = cargo(root);
+    command.env("RUSTC_WORKSPACE_WRAPPER", driver);
+    // The format in which `cargo clippy` passes arguments to clippy.
+    command.env("CLIPPY_ARGS", LINTS.map(|lint| format!("{lint}__CLIPPY_HACKERY__")).concat());
+    Ok(command)
+}
+
 /// Builds the program and all examples. All crates are selected, as for the tests: if Cargo built fewer crates, some dependencies would
 /// have fewer features, and the tests would compile these, and everything that uses them, again.
 pub(crate) fn build(root: &Path) -> Result<(), StepError> {
-    console::run(cargo(root).args(["build", "--quiet", "--workspace", "--bin", "codex-orchestrator", "--examples"]))
+    console::run(linting_cargo(root)?.args(["build", "--quiet", "--workspace", "--bin", "codex-orchestrator", "--examples"]))
 }
 
 /// Returns the path of the program that [`build`] builds.
@@ -40,13 +59,6 @@ pub(crate) fn example(root: &Path, name: &str) -> Command {
     let mut command = Command::new(target_folder(root).join("debug/examples").join(name));
     command.current_dir(root);
     command
-}
-
-/// Returns the program with which `cargo clippy` compiles crates, if it can be found.
-pub(crate) fn clippy_driver(root: &Path) -> Option<PathBuf> {
-    let output = Command::new("rustc").args(["--print", "sysroot"]).current_dir(root).output().ok()?;
-    let driver = Path::new(String::from_utf8(output.stdout).ok()?.trim()).join("bin/clippy-driver");
-    driver.is_file().then_some(driver)
 }
 
 /// Whether `cargo nextest` is installed.
