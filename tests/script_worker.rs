@@ -3,7 +3,7 @@
 //! Unless `CODEX_DOCKER_SCRIPT` names the real script, a script with the same interface replaces it. The scripted model listens
 //! where containers on the engine's default network can reach it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -35,10 +35,19 @@ async fn stage(script: Script) -> (Sandbox, Stage) {
     stage_with(script, &docker::codex_image(), CodexHome::None).await
 }
 
+/// Returns the address of the host in the default network.
+fn gateway() -> IpAddr {
+    let format = "{{with index .IPAM.Config 0}}{{.Gateway}} {{.Subnet}}{{end}}";
+    let found = docker::docker(&["network", "inspect", "bridge", "--format", format]);
+    let (gateway, subnet) = found.trim_end().split_once(' ').expect("the default network has a subnet");
+    // Docker does not list the gateway of a default network that it has just created. It is the first address.
+    let (network, _) = subnet.split_once('/').expect("a subnet has a length");
+    let network: Ipv4Addr = network.parse().expect("the default network uses IPv4");
+    gateway.parse().unwrap_or_else(|_| Ipv4Addr::from(u32::from(network) + 1).into())
+}
+
 async fn stage_with(script: Script, image: &str, codex_home: CodexHome) -> (Sandbox, Stage) {
-    let gateway = docker::docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
-    let gateway: IpAddr = gateway.trim().parse().expect("the default network has a gateway address");
-    let model = ScriptedModel::start_on(SocketAddr::new(gateway, 0), script).expect("the scripted model starts");
+    let model = ScriptedModel::start_on(SocketAddr::new(gateway(), 0), script).expect("the scripted model starts");
     let (sandbox, home) = (Sandbox::new(), TestHome::new(BINARY));
     let settings = codex_config(&model.url());
     let named = home.scratch().join("named");
