@@ -40,6 +40,9 @@ pub(crate) struct EngineStatus {
     pub(crate) live_restore: bool,
     /// Whether the engine runs without root privileges.
     pub(crate) rootless: bool,
+    /// The memory of the container engine's machine in bytes, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_bytes: Option<u64>,
 }
 
 impl CheckReport {
@@ -101,6 +104,7 @@ async fn look(
         version: info.server_version.unwrap_or_default(),
         live_restore: info.live_restore_enabled.unwrap_or(false),
         rootless: options.iter().any(|option| option.contains("name=rootless")),
+        memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()),
     });
     checked.image = image::status(&docker, image).await?;
     if checked.image.is_none() {
@@ -119,7 +123,8 @@ mod tests {
 
     #[test]
     fn the_result_is_readable() {
-        let engine = EngineStatus { version: "28.1.0".to_owned(), live_restore: true, rootless: false };
+        let engine =
+            EngineStatus { version: "28.1.0".to_owned(), live_restore: true, rootless: false, memory_bytes: Some(8 << 30) };
         let problem = Some(image::missing("team/codex:1").into());
         let checked = CheckReport { usable: false, engine: Some(engine), image: None, problem, layers: None };
         let lines = [checked.lines("team/codex:1"), checked.problem_lines()].concat().join("\n");
@@ -164,7 +169,7 @@ mod tests {
 
     #[test]
     fn lines_say_only_what_is_known() {
-        let engine = |live_restore| EngineStatus { version: "5.0".to_owned(), live_restore, rootless: true };
+        let engine = |live_restore| EngineStatus { version: "5.0".to_owned(), live_restore, rootless: true, memory_bytes: None };
         let report = |live_restore| CheckReport {
             usable: true,
             engine: Some(engine(live_restore)),

@@ -63,6 +63,8 @@ pub struct Config {
     pub pass_environment: Vec<String>,
     /// Maximum number of runs at the same time. By default, the number of processors, and at least 2.
     pub max_parallel_runs: usize,
+    /// The memory of all runs together in bytes, or `None` for a share of the machine's memory.
+    pub memory_for_runs: Option<u64>,
     /// No run starts while fewer bytes than this are free in the home.
     pub free_space_floor: u64,
     /// Maximum number of prepared worktrees for each repository.
@@ -169,6 +171,7 @@ impl Config {
             notices: NoticeSettings::default(),
             pass_environment: vec![],
             max_parallel_runs: std::thread::available_parallelism().map_or(2, usize::from).max(2),
+            memory_for_runs: None,
             free_space_floor: 0,
             prepared_worktrees: 0,
             prepared_worktrees_space: 0,

@@ -282,7 +282,7 @@ const CODEX: Section = Section {
         Setting::outside(
             "CODEX_DOCKER_MEMORY",
             ValueForm::Size,
-            "half of the machine's memory",
+            "`memory_for_runs` divided by `max_parallel_runs`",
             "Memory limit of a container, unless the repository sets one.",
         ),
         Setting::outside(
@@ -350,6 +350,17 @@ const QUEUE: Section = Section {
         .variable("ORCH_MAX_PARALLEL_RUNS")
         .unset("the number of processors, at least 2")
         .example("4"),
+        Setting::new(
+            "memory_for_runs",
+            ValueForm::Size,
+            UNSET,
+            "Memory that the containers of all runs may use together. A run starts only if its memory limit still fits. The limit of a \
+             run is this size divided by `max_parallel_runs`, but at least 1 GiB, unless `CODEX_DOCKER_MEMORY` or the repository sets it.",
+            |draft, given| given.size().map(|bytes| draft.config.memory_for_runs = Some(bytes)),
+        )
+        .variable("ORCH_MEMORY_FOR_RUNS")
+        .unset("80% of the memory of the container engine's machine")
+        .example("\"16g\""),
         Setting::new(
             "free_space_floor",
             ValueForm::Size,

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::queue::{Blocker, Capacity, EnvironmentLimit, WaitingRun, plan};
+use model::queue::{Blocker, Capacity, EnvironmentLimit, MemoryLimit, WaitingRun, plan};
 use model::run::{RunPhase, RunRecord};
-use model::task::TaskEvent;
+use model::task::{TaskEvent, TaskRecord};
 use protocol::{FeedEvent, QueueItem, QueueView};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -69,22 +69,27 @@ impl Admission {
 
     /// Starts the runs that may start, and returns when to check again.
     async fn admit(self: &Arc<Self>) -> Duration {
+        let records: Vec<_> = self.tasks.table.all().iter().map(|slot| slot.record()).collect();
+        let waits = |task: &TaskRecord| task.last_run().phase == RunPhase::Queued && !task.removing;
+        // This also finds out how much memory there is.
+        let hold = if records.iter().any(|record| waits(record)) { self.hold().await } else { None };
         let mut waiting = vec![];
         let mut running = BTreeMap::new();
-        for slot in self.tasks.table.all() {
-            let record = slot.record();
+        let mut promised: u64 = 0;
+        for record in records {
             let run = record.last_run();
             if is_under_way(run) {
-                *running.entry(slot.env_id).or_default() += 1;
-            } else if run.phase == RunPhase::Queued && !record.removing {
+                *running.entry(record.env_id).or_default() += 1;
+                promised = promised.saturating_add(self.memory_of(&record));
+            } else if waits(&record) {
                 let (priority, queued_at, not_before) = (run.priority, run.queued_at, run.not_before);
                 let (asks, needs_setup) = (record.question.is_some(), record.base_sha.is_none());
-                let (task_id, env_id) = (slot.id, slot.env_id);
-                waiting.push(WaitingRun { task_id, env_id, priority, queued_at, not_before, asks, needs_setup });
+                let (task_id, env_id, memory) = (record.task_id, record.env_id, self.memory_of(&record));
+                waiting.push(WaitingRun { task_id, env_id, priority, queued_at, not_before, asks, needs_setup, memory });
             }
         }
-        let hold = if waiting.is_empty() { None } else { self.hold().await };
-        let room = Capacity { most: self.readiness.most_runs(), running, limits: self.limits(), hold: hold.clone() };
+        let memory = self.readiness.run_memory().map(|memory| MemoryLimit { total: memory.total, promised });
+        let room = Capacity { memory, most: self.readiness.most_runs(), running, limits: self.limits(), hold: hold.clone() };
         let now = Timestamp::now();
         let plan = plan(waiting, room, now);
         let was_held = self.queue.hold();
@@ -102,6 +107,14 @@ impl Admission {
         futures_util::future::join_all(begin).await;
         let timed = plan.look_again.map(|time| Duration::try_from(time.duration_since(now)).unwrap_or_default());
         [timed, hold.map(|_| HOLD_PERIOD), Some(PERIOD)].into_iter().flatten().min().unwrap_or(PERIOD)
+    }
+
+    /// Returns the memory that a run of a task may use together with its services, in bytes. Each service has the same limit.
+    fn memory_of(&self, task: &TaskRecord) -> u64 {
+        let repository = self.environments.get(task.env_id).map(|environment| environment.record());
+        let containers = 1 + task.environment.services.len() as u64;
+        let memory = self.readiness.run_memory().zip(repository);
+        memory.map_or(0, |(memory, repository)| memory.needed(&repository.container).saturating_mul(containers))
     }
 
     fn limits(&self) -> BTreeMap<model::ids::EnvironmentId, EnvironmentLimit> {

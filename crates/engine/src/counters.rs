@@ -5,6 +5,7 @@
 use std::sync::LazyLock;
 
 use model::run::RunEnd;
+use model::run_times::PhaseTimes;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,6 +22,7 @@ pub(crate) struct Counters {
     pub(crate) recovered: Family<Labels, Counter>,
     pub(crate) run_seconds: Histogram,
     pub(crate) wait_seconds: Histogram,
+    pub(crate) phase_seconds: Family<Labels, Histogram>,
     pub(crate) log_bytes: Counter,
     /// New worktrees that got the files of a prepared one.
     pub(crate) pool_hits: Counter,
@@ -36,6 +38,8 @@ impl Default for Counters {
             // Buckets from 1 s to 9 h.
             run_seconds: Histogram::new(exponential_buckets(1.0, 2.0, 16)),
             wait_seconds: Histogram::new(exponential_buckets(0.1, 2.0, 18)),
+            // Buckets from 0.05 s to 7 h.
+            phase_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.05, 2.0, 20))),
             log_bytes: Counter::default(),
             pool_hits: Counter::default(),
             pool_misses: Counter::default(),
@@ -64,6 +68,14 @@ impl Counters {
             git::Start::Prepared => drop(self.pool_hits.inc()),
             git::Start::Written => drop(self.pool_misses.inc()),
             git::Start::Existing => {}
+        }
+    }
+
+    /// Records how long the phases of a finished run took.
+    pub(crate) fn phases(&self, times: &PhaseTimes) {
+        for (phase, millis) in times.durations() {
+            let histogram = self.phase_seconds.get_or_create(&vec![("phase", phase.to_owned())]);
+            histogram.observe(std::time::Duration::from_millis(millis).as_secs_f64());
         }
     }
 

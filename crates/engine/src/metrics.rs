@@ -61,6 +61,7 @@ pub(crate) fn exposition(
     let counted = &*COUNTED;
     registry.register("queue_wait_seconds", "Time that runs waited in the queue", counted.wait_seconds.clone());
     registry.register("run_duration_seconds", "Duration of finished runs", counted.run_seconds.clone());
+    registry.register("run_phase_seconds", "Duration of the phases of finished runs, by phase", counted.phase_seconds.clone());
     registry.register("recovery_actions", "Events that recovery added to tasks, by event", counted.recovered.clone());
     let programs = Family::<Labels, Counter>::default();
     for (call, times) in process::calls() {

@@ -13,7 +13,7 @@ use model::problem::Problem;
 use model::queue::Blocker;
 use model::{ErrorCode, Report};
 use protocol::{Damaged, WorkerStatus};
-use runner::Runner;
+use runner::{RunMemory, Runner};
 use store::{Home, free_bytes};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,6 +62,11 @@ impl Readiness {
     /// Returns how many runs can be executed at the same time.
     pub(crate) fn most_runs(&self) -> usize {
         self.runner.capacity().most.map_or(self.config.max_parallel_runs, |most| most.min(self.config.max_parallel_runs))
+    }
+
+    /// Returns the memory that runs may use, if it is known.
+    pub(crate) fn run_memory(&self) -> Option<RunMemory> {
+        self.runner.capacity().memory
     }
 
     /// Returns a problem if the home has less free space than required.

@@ -31,6 +31,7 @@ pub mod publication;
 pub mod queue;
 pub mod report;
 pub mod run;
+pub mod run_times;
 pub mod schema;
 pub mod secret;
 pub mod settings;

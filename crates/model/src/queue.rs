@@ -62,6 +62,8 @@ pub struct WaitingRun {
     pub asks: bool,
     /// Whether the task has no snapshot of its repository's environment yet.
     pub needs_setup: bool,
+    /// The memory that the run may use, in bytes.
+    pub memory: u64,
 }
 
 /// The limits of a repository.
@@ -86,6 +88,24 @@ pub struct Capacity {
     pub limits: BTreeMap<EnvironmentId, EnvironmentLimit>,
     /// Why no run may start, e.g. because the disk is full.
     pub hold: Option<Blocker>,
+    /// The memory of all runs together, if it is limited.
+    pub memory: Option<MemoryLimit>,
+}
+
+/// The memory that runs may use together, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryLimit {
+    /// The memory of all runs together.
+    pub total: u64,
+    /// The sum of what the active runs may use.
+    pub promised: u64,
+}
+
+impl MemoryLimit {
+    /// Whether another run fits. A run that needs more than all of the memory can start only alone.
+    fn has_room_for(&self, memory: u64) -> bool {
+        self.promised == 0 || self.promised.saturating_add(memory) <= self.total
+    }
 }
 
 /// Why no run may start.
@@ -116,6 +136,8 @@ pub enum WaitsFor {
     Turn,
     /// Another run of the same repository to end.
     EnvironmentLimit,
+    /// Other runs to end, because together they may use all the memory for runs.
+    Memory,
     /// The repository to be unpaused.
     EnvironmentPaused,
     /// The earliest start time of the run.
@@ -187,6 +209,8 @@ pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) ->
     });
     let mut total: usize = room.running.values().sum();
     let mut plan = Plan::default();
+    // Smaller runs do not overtake a run that waits for memory. Otherwise, it might never start.
+    let mut is_memory_short = false;
     for run in waiting {
         let limit = room.limits.get(&run.env_id).copied().unwrap_or_default();
         let of_environment = room.running.entry(run.env_id).or_default();
@@ -207,6 +231,9 @@ pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) ->
             Some(WaitsFor::EnvironmentLimit)
         } else if total >= room.most {
             Some(WaitsFor::Turn)
+        } else if is_memory_short || room.memory.is_some_and(|limit| !limit.has_room_for(run.memory)) {
+            is_memory_short = true;
+            Some(WaitsFor::Memory)
         } else {
             None
         };
@@ -214,6 +241,9 @@ pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) ->
             None => {
                 total += 1;
                 *of_environment += 1;
+                if let Some(limit) = &mut room.memory {
+                    limit.promised = limit.promised.saturating_add(run.memory);
+                }
                 plan.begin.push(run.task_id);
             }
             Some(waits_for) => {
@@ -249,7 +279,7 @@ mod tests {
     fn run(n: u128, environment: u128, second: i64) -> WaitingRun {
         let (task_id, env_id) = (id(n), env(environment));
         let (priority, queued_at) = (Priority::Normal, at(second));
-        WaitingRun { task_id, env_id, priority, queued_at, not_before: None, asks: false, needs_setup: false }
+        WaitingRun { task_id, env_id, priority, queued_at, not_before: None, asks: false, needs_setup: false, memory: 1 << 30 }
     }
 
     fn room(most: usize) -> Capacity {
@@ -297,6 +327,23 @@ mod tests {
         let plan = plan(vec![run(1, 1, 1), run(2, 2, 2), run(3, 2, 3), run(4, 3, 4)], room, at(9));
         assert_eq!(plan.begin, [id(2), id(4)]);
         assert_eq!(places(&plan), [(3, 1, WaitsFor::EnvironmentLimit), (1, 2, WaitsFor::EnvironmentPaused)]);
+    }
+
+    #[test]
+    fn runs_start_only_if_their_memory_fits() {
+        let with = |n, gib: u64| WaitingRun { memory: gib << 30, ..run(n, n, 1) };
+        let memory = |promised: u64| Some(MemoryLimit { total: 8 << 30, promised: promised << 30 });
+        let planned = |waiting: Vec<WaitingRun>, promised| {
+            let plan = plan(waiting, Capacity { memory: memory(promised), ..room(10) }, at(9));
+            (plan.begin.iter().map(|task| number(*task)).collect::<Vec<_>>(), places(&plan))
+        };
+        assert_eq!(planned(vec![with(1, 4), with(2, 4), with(3, 1)], 0), (vec![1, 2], vec![(3, 1, WaitsFor::Memory)]));
+        assert_eq!(planned(vec![with(1, 16)], 0).0, [1], "a run that needs more than there is starts alone");
+        assert_eq!(planned(vec![with(1, 16)], 1), (vec![], vec![(1, 1, WaitsFor::Memory)]));
+        let overtaken = planned(vec![with(1, 6), with(2, 1)], 4);
+        assert_eq!(overtaken, (vec![], vec![(1, 1, WaitsFor::Memory), (2, 2, WaitsFor::Memory)]), "nobody overtakes");
+        let unlimited = plan(vec![with(1, 16), with(2, 16)], room(10), at(9));
+        assert_eq!(unlimited.begin.len(), 2, "without a known limit, only the number of runs counts");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::image::ImageFile;
 use crate::names::{Prompt, Setting};
 use crate::queue::Priority;
 pub use crate::report::RunError;
+use crate::run_times::RunTimes;
 use crate::setup::ServiceName;
 
 /// The phase of a run.
@@ -133,6 +134,8 @@ pub struct RunRecord {
     pub services: Vec<ServiceName>,
     /// The phase.
     pub phase: RunPhase,
+    /// How long its phases took.
+    pub times: RunTimes,
     /// Fields that a different version wrote.
     pub extra: Map<String, Value>,
 }

@@ -14,6 +14,7 @@ use model::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
 use model::publication::Publication;
 use model::queue::{Priority, QueuePlace};
 use model::run::{RunCause, RunEnd, RunError, RunRecord, RunStatus};
+use model::run_times::PhaseTimes;
 use model::setup::ServiceName;
 use model::task::{FollowUp, HeldChanges, Question, TaskGroup, TaskRecord, TaskStatus, Update};
 
@@ -229,6 +230,9 @@ pub struct RunView {
     /// /api/v1/tasks/{task_id}/runs/{n}/services/{service}/log`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceName>,
+    /// How long the phases of the run took.
+    #[serde(default, skip_serializing_if = "PhaseTimes::is_empty")]
+    pub times: PhaseTimes,
 }
 
 fn first_attempt() -> Attempt {
@@ -268,6 +272,7 @@ impl From<&RunRecord> for RunView {
             changes: end.and_then(|end| end.changes),
             omitted: end.map(|end| end.omitted.clone()).unwrap_or_default(),
             services: run.services.clone(),
+            times: run.times.phases.clone(),
         }
     }
 }

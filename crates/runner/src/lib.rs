@@ -8,12 +8,14 @@
 pub mod journal;
 pub mod keeper;
 mod local;
+mod memory;
 mod seam;
 mod setup;
 pub mod spec;
 pub mod worker;
 
 pub use local::LocalRunner;
+pub use memory::RunMemory;
 pub use seam::{
     ExportError, ExportFolder, ExportMode, ExportRequest, Exported, Integrity, JournalNews, Preparation, RunRemains, RunRequest,
     RunState, Runner, RunnerCapacity, StartError, Supply, Unreachable, Upkeep, WorkLocation,

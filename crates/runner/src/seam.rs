@@ -26,6 +26,7 @@ use protocol::WorkerStatus;
 use tokio_util::sync::CancellationToken;
 
 use crate::keeper::ExitRecord;
+use crate::memory::RunMemory;
 use crate::setup::{EnvironmentImages, FoundImages, ImagesRequest, OnStep, SetupRequest};
 use crate::spec::{ContainerSandbox, FileRef, RunKey, RunSpec, Sandbox, SecretRef};
 use crate::worker::SessionFolder;
@@ -81,6 +82,8 @@ pub enum RunState {
 pub struct RunnerCapacity {
     /// The maximum number of parallel runs, or `None` if only the server's own limit applies.
     pub most: Option<usize>,
+    /// The memory of its runs, if it is known and limited.
+    pub memory: Option<RunMemory>,
 }
 
 /// What a follower of an attempt's log learns.

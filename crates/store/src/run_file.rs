@@ -11,6 +11,7 @@ use model::image::ImageFile;
 use model::names::{Prompt, Setting};
 use model::queue::Priority;
 use model::run::{RunCause, RunEnd, RunError, RunOutcome, RunPhase, RunRecord, RunStatus};
+use model::run_times::RunTimes;
 use model::setup::ServiceName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -90,6 +91,9 @@ pub(crate) struct RunFile {
     /// The services that run next to the agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) services: Vec<ServiceName>,
+    /// How long its phases took.
+    #[serde(default, skip_serializing_if = "RunTimes::is_empty")]
+    pub(crate) times: RunTimes,
     /// Fields that a different version wrote.
     #[serde(flatten)]
     pub(crate) extra: Map<String, Value>,
@@ -132,6 +136,7 @@ impl From<&RunRecord> for RunFile {
             changes: end.and_then(|end| end.changes),
             omitted: end.map(|end| end.omitted.clone()).unwrap_or_default(),
             services: run.services.clone(),
+            times: run.times.clone(),
             extra: run.extra.clone(),
         }
     }
@@ -196,6 +201,7 @@ impl TryFrom<RunFile> for RunRecord {
             turn_started: file.turn_started,
             phase,
             services: file.services,
+            times: file.times,
             extra: file.extra,
         })
     }

@@ -185,6 +185,9 @@ fn show_run(out: &mut Output, run: &RunView) {
     if let (Some(start), Some(end)) = (run.started_at, run.finished_at) {
         field("took", format!("{:.1} s", end.duration_since(start).as_secs_f64()));
     }
+    if !run.times.is_empty() {
+        field("phases", run.times.to_string());
+    }
     if let Some(usage) = &run.usage {
         field("tokens", format!("{} in ({} cached), {} out", usage.input_tokens, usage.cached_input_tokens, usage.output_tokens));
     }

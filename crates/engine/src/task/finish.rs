@@ -4,7 +4,7 @@
 //! run twice creates only one commit.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use durable::crash::{self, CrashPoint};
 use git::Snapshot;
@@ -14,6 +14,7 @@ use model::commit::HeldFiles;
 use model::diff::DiffStats;
 use model::ids::Attempt;
 use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
+use model::run_times::milliseconds;
 use model::task::{TaskEvent, TaskRecord};
 use printable::printable_line;
 use process::Redactor;
@@ -43,13 +44,18 @@ impl Tasks {
         let key = key_of(&slot.record());
         let files = RunFiles::new(&self.home.layout.logs(slot.id), key.run);
         let cancel = slot.begin_work(attempt, &self.cancel);
+        let started = Instant::now();
         match self.finished(slot, attempt, &files, &cancel).await {
             // The server is stopping, and the next one finishes the run. Otherwise, the runner did not answer.
             Ok(None) => self.revisit(slot.id),
             Ok(Some((end, held))) => {
                 let log_bytes = fs_err::metadata(files.journal()).map_or(0, |found| found.len());
                 COUNTED.run(&end, log_bytes);
-                self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end), held }).await;
+                let commit_ms = Some(milliseconds(started.elapsed()));
+                self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end), held, commit_ms }).await;
+                if let Some(run) = slot.record().run(key.run) {
+                    COUNTED.phases(&run.times.phases);
+                }
                 self.forget_later(key);
             }
             // Leave the run as it is: recovery finishes it as soon as the disk is readable again.
@@ -221,7 +227,7 @@ async fn summarize(files: &RunFiles, attempt: Attempt) -> std::io::Result<(Journ
     while tail
         .read(|line| {
             let event = line.event();
-            news.extend(event_of(&event, attempt));
+            news.extend(event_of(&event, attempt, None));
             summary.observe(&event);
         })
         .await?

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use jiff::Timestamp;
 use model::codex::CodexEvent;
 use model::ids::{Attempt, ThreadId};
 use model::task::TaskEvent;
@@ -36,8 +37,11 @@ impl Tasks {
         let mut backoff = Backoff::new();
         slot.set_activity(None);
         let mut news = self.runner.journal(key, copy.length());
+        // What the log contains already may have been written while no server was running.
+        let mut seen_at: fn() -> Option<Timestamp> = || None;
         loop {
-            self.read_on(slot, attempt, &mut tail).await;
+            self.read_on(slot, attempt, &mut tail, seen_at).await;
+            seen_at = || Some(Timestamp::now());
             let received = tokio::select! {
                 () = self.cancel.cancelled() => return,
                 received = news.next() => received,
@@ -73,7 +77,7 @@ impl Tasks {
             }
         }
         marks.reached(copy.length()).await;
-        self.read_on(slot, attempt, &mut tail).await;
+        self.read_on(slot, attempt, &mut tail, seen_at).await;
         self.post(slot, TaskEvent::KeeperGone { attempt }).await;
     }
 
@@ -91,13 +95,19 @@ impl Tasks {
     }
 
     /// Posts the events about the thread and turn from the next complete lines.
-    async fn read_on(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt, tail: &mut Tail) {
+    async fn read_on(
+        self: &Arc<Self>,
+        slot: &Arc<TaskSlot>,
+        attempt: Attempt,
+        tail: &mut Tail,
+        seen_at: fn() -> Option<Timestamp>,
+    ) {
         loop {
             if slot.record().last_run().turn_started {
                 return;
             }
             let mut events = vec![];
-            match tail.read(|line| events.extend(event_of(&line.event(), attempt))).await {
+            match tail.read(|line| events.extend(event_of(&line.event(), attempt, seen_at()))).await {
                 Ok(more) => {
                     for event in events {
                         self.post(slot, event).await;
@@ -116,11 +126,11 @@ impl Tasks {
 }
 
 /// Returns the task event for an event in the log, if there is one.
-pub(super) fn event_of(event: &CodexEvent, attempt: Attempt) -> Option<TaskEvent> {
+pub(super) fn event_of(event: &CodexEvent, attempt: Attempt, seen_at: Option<Timestamp>) -> Option<TaskEvent> {
     match event {
         CodexEvent::ThreadStarted { thread_id } => {
             let thread_id = thread_id.parse::<ThreadId>().ok()?;
-            Some(TaskEvent::ThreadStarted { attempt, thread_id })
+            Some(TaskEvent::ThreadStarted { attempt, thread_id, seen_at })
         }
         CodexEvent::TurnStarted => Some(TaskEvent::TurnStarted { attempt }),
         CodexEvent::TurnCompleted { .. }

@@ -6,6 +6,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
 
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
@@ -15,6 +16,7 @@ use model::ErrorCode;
 use model::ids::{Attempt, ObjectId};
 use model::names::{BranchName, RepositoryUrl};
 use model::run::RunError;
+use model::run_times::{PreparationTimes, milliseconds};
 use model::setup::TakenEnvironment;
 use model::submodule::{Sources, canonical};
 use model::task::{TaskEvent, TaskRecord, with_summary};
@@ -33,7 +35,7 @@ use crate::spine::Mailbox as _;
 /// The result of a preparation.
 enum Prepared {
     /// The worktree is at this commit, and the task starts in this environment.
-    Ready(ObjectId, TakenEnvironment),
+    Ready(ObjectId, TakenEnvironment, PreparationTimes),
     /// The setup of the repository must end first.
     AwaitsSetup,
     /// The commit has submodules from URLs that are not trusted yet.
@@ -51,7 +53,7 @@ impl Tasks {
         }
         crash::point(CrashPoint::Prepared);
         let event = match prepared {
-            Ok(Prepared::Ready(base_sha, environment)) => TaskEvent::Prepared { attempt, base_sha, environment },
+            Ok(Prepared::Ready(base_sha, environment, times)) => TaskEvent::Prepared { attempt, base_sha, environment, times },
             Ok(Prepared::AwaitsSetup) => TaskEvent::AwaitsSetup { attempt },
             Ok(Prepared::Asks(urls)) => TaskEvent::Asked { attempt, urls },
             Err(error) => TaskEvent::PreparationFailed { attempt, error },
@@ -67,10 +69,12 @@ impl Tasks {
         let task = slot.record();
         // Rebuild git's files about the worktree if they are damaged. The worktree may contain work that exists nowhere else.
         self.worktree_of(&mirror, &task).await?;
+        let started = Instant::now();
         let base = match &task.base_sha {
             Some(base) => base.clone(),
             None => self.newest_base(&mirror, slot, cancel).await?,
         };
+        let fetch_ms = task.base_sha.is_none().then(|| milliseconds(started.elapsed()));
         let environment = match &task.base_sha {
             Some(_) => task.environment.clone(),
             None => match self.start_point(slot, &mirror, cancel).await? {
@@ -113,7 +117,14 @@ impl Tasks {
         self.check_images(&task).await?;
         self.write_prompt(&task).await?;
         mirror.sync().await.map_err(|error| not_synced(&error))?;
-        Ok(Prepared::Ready(base, environment))
+        let snapshot_created_at = match &environment.snapshot {
+            Some(key) => {
+                let found = until_reached(cancel, || self.runner.snapshot(slot.env_id, key)).await.ok_or_else(stopped)?;
+                found.map(|snapshot| snapshot.created_at)
+            }
+            None => None,
+        };
+        Ok(Prepared::Ready(base, environment, PreparationTimes { fetch_ms, snapshot_created_at }))
     }
 
     /// Returns the URLs that submodules are fetched from without asking, according to the repository's settings and mirror.

@@ -1,5 +1,6 @@
 //! The setup of a repository, with a runner elsewhere: how often it runs, who waits for it, and who gets which secrets.
 
+use model::run_times::PhaseTimes;
 use model::setup::{SetupPhase, SnapshotKey};
 use protocol::{EditSetup, SetupView};
 use runner::RunKey;
@@ -59,6 +60,11 @@ fn given(bench: &Bench, task: &str) -> Vec<String> {
     bench.host.ledger().given[&started(bench, task).expect("the run was started")].clone()
 }
 
+/// Returns how long the phases of a task's first run took.
+fn times(server: &Server, task: &str) -> PhaseTimes {
+    server.run(async |user| user.task(task).expect("the task exists")).runs[0].times.clone()
+}
+
 fn until_setups(bench: &Bench, number: usize) {
     block_on(eventually("the setup starts", || bench.host.ledger().setups.len() == number));
 }
@@ -77,6 +83,7 @@ fn ten_tasks_wait_for_one_setup_and_start_from_its_snapshot() {
     let key = ready.last.expect("it ran").key;
     server.until(&tasks[0], "running");
     assert_eq!(snapshot_of(&bench, &tasks[0]), Some(key));
+    assert!(times(&server, &tasks[0]).snapshot.is_some_and(|snapshot| !snapshot.hit), "it waited for the setup");
     for task in &tasks {
         server.run(async |user| user.stop_task(task).await.expect("accepted"));
         server.until(task, "stopped");
@@ -84,6 +91,10 @@ fn ten_tasks_wait_for_one_setup_and_start_from_its_snapshot() {
     let late = server.task(&repository, "do it");
     server.until(&late, "completed");
     assert_eq!(bench.host.ledger().setups.len(), 1, "the same inputs need no other setup");
+    let late = times(&server, &late);
+    let phases: Vec<_> = late.durations().map(|(name, _)| name).collect();
+    assert_eq!(phases, ["queued", "fetch", "worktree", "container", "codex", "commit"]);
+    assert!(late.snapshot.is_some_and(|snapshot| snapshot.hit), "it did not wait");
     server.end(Ending::ShutDown);
 }
 

@@ -28,6 +28,9 @@ pub struct ContainerEngine {
     /// Whether the container engine runs without root privileges.
     #[serde(default)]
     pub rootless: bool,
+    /// The memory of the container engine's machine in bytes, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// A container image for runs.

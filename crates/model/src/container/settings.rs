@@ -190,7 +190,7 @@ settings! {
     memory: Option<String> = String as MemorySize => |text| memory_size(&text).map(Some), {
         flag: "memory",
         label: "Memory",
-        default: "half of the machine's memory",
+        default: "the memory for all runs, divided by the number of parallel runs",
         input: Input::Text("SIZE"),
     }
 

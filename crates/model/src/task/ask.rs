@@ -13,6 +13,7 @@ use crate::decision::Decision;
 use crate::ids::Attempt;
 use crate::names::RepositoryUrl;
 use crate::run::RunPhase;
+use crate::run_times::Wait;
 
 impl TaskRecord {
     /// Returns the open question, if it has this number.
@@ -27,17 +28,18 @@ impl TaskRecord {
 
 /// Returns a run that is being prepared to the queue until the question is answered.
 pub(super) fn ask(record: &mut TaskRecord, urls: Vec<RepositoryUrl>, now: Timestamp) -> Vec<TaskEffect> {
-    let effects = back_to_queue(record);
+    let effects = back_to_queue(record, Wait::Turn, now);
     let Attempt(number) = record.last_run().attempt;
     record.question = Some(Question { number, urls, asked_at: now });
     effects
 }
 
 /// Returns a run that is being prepared to the queue. Its next preparation is a new attempt.
-pub(super) fn back_to_queue(record: &mut TaskRecord) -> Vec<TaskEffect> {
+pub(super) fn back_to_queue(record: &mut TaskRecord, wait: Wait, now: Timestamp) -> Vec<TaskEffect> {
     let run = record.last_run_mut();
     run.attempt = run.attempt.next();
     run.phase = RunPhase::Queued;
+    run.times.waits(wait, now);
     vec![]
 }
 
@@ -72,6 +74,7 @@ mod tests {
     use super::*;
     use crate::policy::RunPolicy;
     use crate::run::RunStatus;
+    use crate::run_times::PreparationTimes;
     use crate::setup::{ServiceName, SnapshotKey, TakenEnvironment};
 
     fn url() -> RepositoryUrl {
@@ -95,10 +98,20 @@ mod tests {
             snapshot: SnapshotKey::parse(&"a".repeat(64)),
             services: BTreeMap::from([(name.clone(), service)]),
         };
-        let event = TaskEvent::Prepared { attempt, base_sha: samples::sha('a'), environment: environment.clone() };
+        let event = TaskEvent::Prepared {
+            attempt,
+            base_sha: samples::sha('a'),
+            environment: environment.clone(),
+            times: PreparationTimes::default(),
+        };
         let prepared = decide(&again, event, &policy, samples::later()).record;
         assert_eq!((&prepared.environment, prepared.last_run().services.as_slice()), (&environment, &[name][..]));
-        let late = TaskEvent::Prepared { attempt, base_sha: samples::sha('a'), environment: TakenEnvironment::default() };
+        let late = TaskEvent::Prepared {
+            attempt,
+            base_sha: samples::sha('a'),
+            environment: TakenEnvironment::default(),
+            times: PreparationTimes::default(),
+        };
         let late = decide(&prepared, late, &policy, samples::later()).record;
         assert_eq!(late.environment, environment, "a task keeps what it took");
     }

@@ -17,6 +17,7 @@ use crate::ids::{Attempt, ObjectId, ThreadId};
 use crate::names::RepositoryUrl;
 use crate::policy::RunPolicy;
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
+use crate::run_times::{PreparationTimes, Wait};
 use crate::setup::TakenEnvironment;
 
 /// Something that happened to a task.
@@ -39,6 +40,8 @@ pub enum TaskEvent {
         base_sha: ObjectId,
         /// What the task takes from the environment of its repository, if it has taken nothing yet.
         environment: TakenEnvironment,
+        /// What was measured meanwhile.
+        times: PreparationTimes,
     },
     /// The snapshot that the task starts from does not exist yet. The run waits in the queue.
     AwaitsSetup {
@@ -89,6 +92,8 @@ pub enum TaskEvent {
         attempt: Attempt,
         /// The thread.
         thread_id: ThreadId,
+        /// When Codex reported it. Not set if it was found later, for example after a restart.
+        seen_at: Option<Timestamp>,
     },
     /// Codex reported the start of a turn.
     TurnStarted {
@@ -108,6 +113,8 @@ pub enum TaskEvent {
         end: Box<RunEnd>,
         /// The files beyond the limits of the commit, if the commit was made.
         held: Option<Vec<HeldFiles>>,
+        /// How long it took to determine the outcome and commit the changes, in milliseconds.
+        commit_ms: Option<u64>,
     },
     /// An event of an update of the branch.
     Update(UpdateEvent),
@@ -165,7 +172,7 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
     let fits = |attempt: Attempt| attempt == current && active;
     let effects = match event {
         TaskEvent::Dequeued { attempt } if fits(attempt) => match record.last_run().phase {
-            RunPhase::Queued => enter(&mut record, RunPhase::Preparing, vec![TaskEffect::Prepare { attempt }]),
+            RunPhase::Queued => dequeued(&mut record, attempt, now),
             RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping | RunPhase::Ended(_) => return nothing,
         },
         TaskEvent::Prepared { attempt, .. } | TaskEvent::Asked { attempt, .. } | TaskEvent::AwaitsSetup { attempt }
@@ -185,6 +192,7 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
             RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Ended(_) => {
                 let again = attempt.next();
                 record.last_run_mut().attempt = again;
+                record.last_run_mut().times.waits(Wait::Turn, now);
                 enter(&mut record, RunPhase::Preparing, vec![TaskEffect::Prepare { attempt: again }])
             }
         },
@@ -200,7 +208,9 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
             vec![]
         }
         TaskEvent::Launched { attempt, started_at } if fits(attempt) => launched(&mut record, attempt, started_at),
-        TaskEvent::ThreadStarted { attempt, thread_id } if fits(attempt) => thread_started(&mut record, attempt, thread_id),
+        TaskEvent::ThreadStarted { attempt, thread_id, seen_at } if fits(attempt) => {
+            thread_started(&mut record, attempt, thread_id, seen_at)
+        }
         TaskEvent::TurnStarted { attempt } if fits(attempt) => {
             record.last_run_mut().turn_started = true;
             vec![]
@@ -208,8 +218,9 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
         TaskEvent::KeeperGone { attempt } if fits(attempt) => {
             return Decision { effects: vec![TaskEffect::Finish { attempt }], ..nothing };
         }
-        TaskEvent::RunFinished { attempt, end: how, held } if fits(attempt) => {
+        TaskEvent::RunFinished { attempt, end: how, held, commit_ms } if fits(attempt) => {
             record.hold(held, now);
+            record.last_run_mut().times.phases.commit_ms = commit_ms;
             end(&mut record, *how, policy, now)
         }
         TaskEvent::RemovalLeft if record.removing && !active => {
@@ -249,6 +260,12 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
     if record == *task { Decision::keep(record, effects) } else { changed(record, now, effects) }
 }
 
+fn dequeued(record: &mut TaskRecord, attempt: Attempt, now: Timestamp) -> Vec<TaskEffect> {
+    let run = record.last_run_mut();
+    run.times.dequeued(run.queued_at, now);
+    enter(record, RunPhase::Preparing, vec![TaskEffect::Prepare { attempt }])
+}
+
 /// Decides what follows from the end of a preparation. Returns `None` if the run is not being prepared.
 fn preparation_ended(record: &mut TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Timestamp) -> Option<Vec<TaskEffect>> {
     let is_stopping = match record.last_run().phase {
@@ -257,17 +274,19 @@ fn preparation_ended(record: &mut TaskRecord, event: TaskEvent, policy: &RunPoli
         RunPhase::Queued | RunPhase::Running | RunPhase::Ended(_) => return None,
     };
     let next = match event {
-        TaskEvent::Prepared { attempt, base_sha, environment } => {
+        TaskEvent::Prepared { attempt, base_sha, environment, times } => {
             if record.base_sha.is_none() {
                 record.environment = environment;
             }
+            let snapshot = record.environment.snapshot.clone();
+            record.last_run_mut().times.prepared(times, snapshot.as_ref(), now);
             record.base_sha.get_or_insert(base_sha);
             record.last_run_mut().services = record.environment.services.keys().cloned().collect();
             vec![TaskEffect::Launch { attempt }]
         }
         _ if is_stopping => vec![],
         TaskEvent::Asked { urls, .. } => ask(record, urls, now),
-        _ => back_to_queue(record),
+        _ => back_to_queue(record, Wait::Setup, now),
     };
     Some(if is_stopping { end(record, never_ran(now), policy, now) } else { next })
 }
@@ -280,6 +299,7 @@ fn enter(record: &mut TaskRecord, phase: RunPhase, effects: Vec<TaskEffect>) -> 
 fn end(record: &mut TaskRecord, how: RunEnd, policy: &RunPolicy, now: Timestamp) -> Vec<TaskEffect> {
     let run = record.last_run_mut();
     run.started_at = run.started_at.or(how.started_at);
+    run.times.ended(run.started_at, how.finished_at);
     run.phase = RunPhase::Ended(Box::new(RunEnd { started_at: run.started_at, ..how }));
     go_on(record, policy, now);
     if record.removing { vec![TaskEffect::Vacate] } else { vec![] }
@@ -298,8 +318,9 @@ fn launched(record: &mut TaskRecord, attempt: Attempt, started_at: Timestamp) ->
 
 /// Checks that a resumed run reports the thread that it resumes. A different thread means that Codex silently started a new
 /// conversation without any context. The run is then stopped, and the task keeps its thread.
-fn thread_started(record: &mut TaskRecord, attempt: Attempt, thread_id: ThreadId) -> Vec<TaskEffect> {
+fn thread_started(record: &mut TaskRecord, attempt: Attempt, thread_id: ThreadId, seen_at: Option<Timestamp>) -> Vec<TaskEffect> {
     let run = record.last_run_mut();
+    run.times.codex_started(seen_at);
     run.thread_id = Some(thread_id);
     if run.resumes.is_some_and(|expected| expected != thread_id) {
         return vec![TaskEffect::StopRun { attempt }];
@@ -328,7 +349,12 @@ mod tests {
         assert_eq!(preparing.effects, vec![TaskEffect::Prepare { attempt: FIRST }]);
         let prepared = after(
             &preparing.record,
-            TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a'), environment: TakenEnvironment::default() },
+            TaskEvent::Prepared {
+                attempt: FIRST,
+                base_sha: samples::sha('a'),
+                environment: TakenEnvironment::default(),
+                times: PreparationTimes::default(),
+            },
         );
         assert_eq!(prepared.effects, vec![TaskEffect::Launch { attempt: FIRST }]);
         assert_eq!(prepared.record.base_sha, Some(samples::sha('a')));
@@ -338,7 +364,7 @@ mod tests {
         let gone = after(&running.record, TaskEvent::KeeperGone { attempt: FIRST });
         assert_eq!(gone.effects, vec![TaskEffect::Finish { attempt: FIRST }]);
         let end = Box::new(samples::success());
-        let ended = after(&gone.record, TaskEvent::RunFinished { attempt: FIRST, end, held: None });
+        let ended = after(&gone.record, TaskEvent::RunFinished { attempt: FIRST, end, held: None, commit_ms: None });
         assert_eq!((ended.record.status().as_str(), ended.effects), ("completed", vec![]));
     }
 
@@ -348,7 +374,7 @@ mod tests {
         task.runs[0].attempt = Attempt(5);
         for event in [
             TaskEvent::KeeperGone { attempt: Attempt(4) },
-            TaskEvent::RunFinished { attempt: Attempt(4), end: Box::new(samples::success()), held: None },
+            TaskEvent::RunFinished { attempt: Attempt(4), end: Box::new(samples::success()), held: None, commit_ms: None },
             TaskEvent::PreparationFailed { attempt: Attempt(4), error: RunError::new(ErrorCode::WorktreeFailed, "y") },
         ] {
             assert_eq!(after(&task, event), Decision::keep(task.clone(), vec![]));
@@ -363,7 +389,7 @@ mod tests {
             TaskEvent::Dequeued { attempt },
             TaskEvent::KeeperGone { attempt },
             TaskEvent::Launched { attempt, started_at: samples::now() },
-            TaskEvent::RunFinished { attempt, end: Box::new(samples::success()), held: None },
+            TaskEvent::RunFinished { attempt, end: Box::new(samples::success()), held: None, commit_ms: None },
             TaskEvent::RemovalLeft,
         ] {
             assert_eq!(after(&task, event), Decision::keep(task.clone(), vec![]));
@@ -374,7 +400,12 @@ mod tests {
     fn a_stop_that_arrives_before_the_worker_ends_the_run_as_stopped() {
         let task = samples::stopping();
         for event in [
-            TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a'), environment: TakenEnvironment::default() },
+            TaskEvent::Prepared {
+                attempt: FIRST,
+                base_sha: samples::sha('a'),
+                environment: TakenEnvironment::default(),
+                times: PreparationTimes::default(),
+            },
             TaskEvent::PreparationFailed { attempt: FIRST, error: RunError::new(ErrorCode::Cancelled, "stopped") },
             TaskEvent::PreparationLost { attempt: FIRST },
         ] {
@@ -388,7 +419,8 @@ mod tests {
 
     #[test]
     fn the_thread_is_stored_when_it_is_reported() {
-        let decision = after(&samples::running(), TaskEvent::ThreadStarted { attempt: FIRST, thread_id: samples::thread(1) });
+        let decision =
+            after(&samples::running(), TaskEvent::ThreadStarted { attempt: FIRST, thread_id: samples::thread(1), seen_at: None });
         assert_eq!(decision.record.thread_id, Some(samples::thread(1)));
         assert_eq!(decision.effects, vec![]);
     }
@@ -398,7 +430,7 @@ mod tests {
         let mut task = samples::running();
         task.thread_id = Some(samples::thread(1));
         task.runs[0].resumes = Some(samples::thread(1));
-        let decision = after(&task, TaskEvent::ThreadStarted { attempt: FIRST, thread_id: samples::thread(2) });
+        let decision = after(&task, TaskEvent::ThreadStarted { attempt: FIRST, thread_id: samples::thread(2), seen_at: None });
         assert_eq!(decision.record.thread_id, Some(samples::thread(1)));
         assert_eq!(decision.record.last_run().thread_id, Some(samples::thread(2)));
         assert_eq!(decision.effects, vec![TaskEffect::StopRun { attempt: FIRST }]);
@@ -413,7 +445,7 @@ mod tests {
         assert_eq!((lost.last_run().resumes, lost.last_run().lost_thread), (None, Some(samples::thread(1))));
         let again = after(&lost, TaskEvent::SessionLost { attempt: FIRST });
         assert_eq!(again.record, lost, "the event has no effect the second time");
-        let started = after(&lost, TaskEvent::ThreadStarted { attempt: FIRST, thread_id: samples::thread(2) });
+        let started = after(&lost, TaskEvent::ThreadStarted { attempt: FIRST, thread_id: samples::thread(2), seen_at: None });
         assert_eq!((started.record.thread_id, started.effects), (Some(samples::thread(2)), vec![]));
     }
 
@@ -442,7 +474,10 @@ mod tests {
     fn a_task_that_is_being_removed_goes_when_its_run_has_ended() {
         let mut task = samples::stopping();
         task.removing = true;
-        let decision = after(&task, TaskEvent::RunFinished { attempt: FIRST, end: Box::new(samples::success()), held: None });
+        let decision = after(
+            &task,
+            TaskEvent::RunFinished { attempt: FIRST, end: Box::new(samples::success()), held: None, commit_ms: None },
+        );
         assert_eq!(decision.effects, vec![TaskEffect::Vacate]);
         assert_eq!(after(&decision.record, TaskEvent::RemovalLeft).effects, vec![TaskEffect::Vacate]);
     }

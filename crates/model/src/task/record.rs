@@ -19,6 +19,7 @@ use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
 use crate::publication::Publication;
 use crate::queue::Priority;
 use crate::run::{RunCause, RunPhase, RunRecord};
+use crate::run_times::RunTimes;
 use crate::setup::TakenEnvironment;
 
 /// A request for a run.
@@ -286,6 +287,7 @@ fn queued(
         turn_started: false,
         services: vec![],
         phase: RunPhase::Queued,
+        times: RunTimes::default(),
         extra: Map::new(),
     }
 }

@@ -85,9 +85,9 @@ fn task(turns: &[(String, String)]) -> TaskRecord {
         let events = [
             TaskEvent::Dequeued { attempt },
             TaskEvent::Launched { attempt, started_at: now() },
-            TaskEvent::ThreadStarted { attempt, thread_id },
+            TaskEvent::ThreadStarted { attempt, thread_id, seen_at: None },
             TaskEvent::TurnStarted { attempt },
-            TaskEvent::RunFinished { attempt, end: Box::new(end), held: None },
+            TaskEvent::RunFinished { attempt, end: Box::new(end), held: None, commit_ms: None },
         ];
         for event in events {
             task = decide(&task, event, &policy, now()).record;

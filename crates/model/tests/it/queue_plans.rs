@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use model::error_code::ErrorCode;
 use model::ids::{EnvironmentId, TaskId};
-use model::queue::{Blocker, Capacity, EnvironmentLimit, Plan, Priority, WaitingRun, WaitsFor, plan};
+use model::queue::{Blocker, Capacity, EnvironmentLimit, MemoryLimit, Plan, Priority, WaitingRun, WaitsFor, plan};
 use model::setup::SetupPhase;
 use proptest::prelude::*;
 
@@ -24,16 +24,16 @@ fn hold() -> Blocker {
 }
 
 /// A run as drawn: its number, repository, priority, times and flags.
-type Drawn = (u128, (u128, Priority, i64, Option<i64>, (bool, bool)));
+type Drawn = (u128, (u128, Priority, i64, Option<i64>, (bool, bool, u64)));
 
 fn waiting() -> impl Strategy<Value = Vec<WaitingRun>> {
     let priority = prop_oneof![Just(Priority::Low), Just(Priority::Normal), Just(Priority::High)];
     let time = proptest::option::of(NOW - 5..NOW + 6);
-    let flags = (proptest::bool::weighted(0.2), any::<bool>());
+    let flags = (proptest::bool::weighted(0.2), any::<bool>(), 1..5_u64);
     let run = (0..4_u128, priority, 0..20_i64, time, flags);
     proptest::collection::vec(run, 0..24).prop_map(|runs| {
         let runs = (1..).zip(runs);
-        let run = |(number, (env, priority, queued_at, time, (asks, needs_setup))): Drawn| WaitingRun {
+        let run = |(number, (env, priority, queued_at, time, (asks, needs_setup, memory))): Drawn| WaitingRun {
             task_id: TaskId::from_uuid(uuid::Uuid::from_u128(number)),
             env_id: environment(env),
             priority,
@@ -41,6 +41,7 @@ fn waiting() -> impl Strategy<Value = Vec<WaitingRun>> {
             not_before: time.map(at),
             asks,
             needs_setup,
+            memory,
         };
         runs.map(run).collect()
     })
@@ -53,7 +54,14 @@ fn capacity() -> impl Strategy<Value = Capacity> {
     let limits = proptest::collection::btree_map((0..4_u128).prop_map(environment), limit, 0..4);
     let running = proptest::collection::btree_map((0..4_u128).prop_map(environment), 0..4_usize, 0..4);
     let hold = proptest::option::weighted(0.15, Just(()).prop_map(|()| hold()));
-    (0..8_usize, running, limits, hold).prop_map(|(most, running, limits, hold)| Capacity { most, running, limits, hold })
+    let memory = (1..20_u64, 0..12_u64).prop_map(|(total, promised)| MemoryLimit { total, promised });
+    (0..8_usize, running, limits, hold, proptest::option::of(memory)).prop_map(|(most, running, limits, hold, memory)| Capacity {
+        most,
+        running,
+        limits,
+        hold,
+        memory,
+    })
 }
 
 /// Returns the waiting run of this task.
@@ -90,6 +98,10 @@ proptest! {
         if !plan.begin.is_empty() {
             let active = active(&waiting, &room, &plan);
             prop_assert!(active.values().sum::<usize>() <= room.most);
+            if let Some(limit) = room.memory.filter(|limit| limit.promised > 0 || plan.begin.len() > 1) {
+                let begun: u64 = plan.begin.iter().map(|task| of(&waiting, *task).memory).sum();
+                prop_assert!(limit.promised + begun <= limit.total);
+            }
             for task in &plan.begin {
                 let env = of(&waiting, *task).env_id;
                 let most = room.limits.get(&env).and_then(|limit| limit.most).unwrap_or(usize::MAX);
@@ -115,6 +127,7 @@ proptest! {
                 WaitsFor::Setup => run.needs_setup && limit.setup == Some(SetupPhase::Running),
                 WaitsFor::SetupAnswer => run.needs_setup && limit.setup == Some(SetupPhase::Failed),
                 WaitsFor::EnvironmentLimit => limit.most.is_some_and(|most| of_env >= most),
+                WaitsFor::Memory => room.memory.is_some(),
                 WaitsFor::Turn => active.values().sum::<usize>() >= room.most,
             };
             prop_assert!(is_true, "{:?} {:?}", run, place);
@@ -146,7 +159,8 @@ proptest! {
             let waits = of(&waiting, *task);
             if is_ready(waits, &room) {
                 let overtakes = |run: &&&WaitingRun| rank(run) > rank(waits);
-                let is_same = |run: &&WaitingRun| place.waits_for == WaitsFor::Turn || run.env_id == waits.env_id;
+                let is_for_all = matches!(place.waits_for, WaitsFor::Turn | WaitsFor::Memory);
+                let is_same = |run: &&WaitingRun| is_for_all || run.env_id == waits.env_id;
                 prop_assert_eq!(begun.iter().filter(overtakes).find(|run| is_same(run)), None);
             }
         }
@@ -166,8 +180,10 @@ proptest! {
     fn when_the_runs_that_start_have_started_nothing_else_starts(waiting in waiting(), room in capacity()) {
         let before = plan(waiting.clone(), room.clone(), at(NOW));
         let running = active(&waiting, &room, &before);
+        let begun: u64 = before.begin.iter().map(|task| of(&waiting, *task).memory).sum();
+        let memory = room.memory.map(|limit| MemoryLimit { promised: limit.promised + begun, ..limit });
         let rest: Vec<_> = waiting.into_iter().filter(|run| !before.begin.contains(&run.task_id)).collect();
-        let after = plan(rest, Capacity { running, ..room }, at(NOW));
+        let after = plan(rest, Capacity { running, memory, ..room }, at(NOW));
         prop_assert_eq!(after.begin, vec![]);
         prop_assert_eq!(after.wait, before.wait);
     }

@@ -117,7 +117,7 @@ fn length(files: &RunFiles) -> u64 {
 
 impl Runner for LocalRunner {
     fn capacity(&self) -> RunnerCapacity {
-        RunnerCapacity { most: None }
+        RunnerCapacity { most: None, memory: self.run_memory() }
     }
 
     fn sandbox(&self, container: ContainerSandbox) -> Sandbox {

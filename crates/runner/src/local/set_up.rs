@@ -82,6 +82,7 @@ impl LocalRunner {
             folders: spec.folders.iter().cloned().collect(),
             image: image.as_deref(),
             settings: &spec.container.settings,
+            memory: self.memory_of(&spec.container.settings),
             network: spec.network,
             allow_hosts: &spec.allow_hosts,
             variables: &spec.variables,

@@ -62,6 +62,7 @@ impl LocalRunner {
             layers: prepared.layers.layers.clone(),
             keep_as: prepared.keep_as.clone(),
             services: prepared.services.clone(),
+            memory: self.memory_of(prepared.settings),
         });
         let mut notes = worker.notes(&spec.sandbox);
         notes.extend(prepared_notes);

@@ -6,24 +6,38 @@ use std::path::Path;
 
 use durable::blocking;
 use futures_util::future::BoxFuture;
-use model::container::ImageUsage;
+use model::container::{ContainerSettings, ImageUsage};
 use model::environment::EnvironmentRecord;
 use model::ids::{EnvironmentId, TaskId, ThreadId};
 use model::problem::Problem;
 use model::run::RunError;
 use model::setup::SnapshotKey;
+use model::size::parse_size;
 use process::Redactor;
 use protocol::WorkerStatus;
 use tokio_util::sync::CancellationToken;
 
 use super::LocalRunner;
 use super::set_up::setup_labels;
+use crate::memory::RunMemory;
 use crate::seam::{Supply, Unreachable, Upkeep};
 use crate::setup::OnStep;
 use crate::spec::RunKey;
 use crate::worker::{ImageRequest, SessionFolder, Worker, home_label, task_labels, told, was_read_only};
 
 impl LocalRunner {
+    /// Returns the memory of runs, if the container engine told how much there is.
+    pub(super) fn run_memory(&self) -> Option<RunMemory> {
+        let (check, _) = self.checks.last(self.config.image.as_deref()).filter(|_| self.checks_containers())?;
+        Some(RunMemory::new(&self.config, check.status.engine?.memory_bytes?))
+    }
+
+    /// Returns the memory limit of a container with these settings in bytes, or `None` for the default of `codex-docker`.
+    pub(super) fn memory_of(&self, settings: &ContainerSettings) -> Option<u64> {
+        let named = settings.memory.as_deref().and_then(parse_size);
+        named.or_else(|| self.run_memory().map(|memory| memory.needed(settings)))
+    }
+
     /// Whether the status depends on checks of the container engine.
     fn checks_containers(&self) -> bool {
         self.worker.as_ref().is_ok_and(Worker::needs_container_engine)

@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::login::Login;
 use super::request::{ContainerRun, Layer, RunCall, ToRead};
 use super::variables::API_KEY;
+use crate::memory;
 use crate::spec::RunSpec;
 
 /// The variable that names the folder with a run's copy of the login.
@@ -121,7 +122,7 @@ impl ContainerRun<'_> {
             ("IMAGE_NAME", self.image.map(str::to_owned)),
             ("CODEX_DOCKER_HOSTED_TOOLS", settings.hosted_tools.map(|wish| wish.as_str().to_owned())),
             ("CODEX_DOCKER_MODEL_URL", self.model_url.map(str::to_owned)),
-            ("CODEX_DOCKER_MEMORY", settings.memory.clone()),
+            (memory::VARIABLE, self.memory.map(|bytes| bytes.to_string())),
             ("CODEX_DOCKER_CPUS", settings.cpus.map(|cpus| cpus.to_string())),
             ("CODEX_DOCKER_PIDS", settings.pids.map(|pids| pids.to_string())),
             ("CODEX_DOCKER_TOKEN_BUDGET", settings.token_budget.map(|tokens| tokens.to_string())),

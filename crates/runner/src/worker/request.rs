@@ -121,6 +121,8 @@ pub struct ContainerRun<'a> {
     pub keep_as: Option<String>,
     /// The services that run next to Codex, and the folder for their logs.
     pub services: Option<(&'a BTreeMap<ServiceName, Service>, PathBuf)>,
+    /// The memory limit in bytes, or `None` for the default of `codex-docker`.
+    pub memory: Option<u64>,
 }
 
 /// A folder of a container whose content lives as long as the task, in the format of `CODEX_DOCKER_LAYERS`.

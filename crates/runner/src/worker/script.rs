@@ -385,6 +385,7 @@ mod tests {
                 layers: vec![],
                 keep_as: None,
                 services: None,
+                memory: None,
             }),
         });
         assert_eq!(call.args, ["exec", "--json", "-"], "flags of the image's entry point are not repeated");

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::container::services_json;
 use super::harvest::Housekeeping;
+use crate::memory;
 
 /// The variable that identifies the processes of a setup: the ID of its repository.
 pub(crate) const SETUP_MARK: &str = "ORCH_SETUP";
@@ -56,6 +57,8 @@ pub(crate) struct SetUp<'a> {
     pub(crate) image: Option<&'a str>,
     /// The container settings of the repository.
     pub(crate) settings: &'a ContainerSettings,
+    /// The memory limit in bytes, or `None` for the default of `codex-docker`.
+    pub(crate) memory: Option<u64>,
     /// The network.
     pub(crate) network: ContainerNetwork,
     /// The hosts that can be reached with the network `allow`.
@@ -123,7 +126,7 @@ impl SetUp<'_> {
         }
         for (name, value) in [
             ("IMAGE_NAME", self.image.map(str::to_owned)),
-            ("CODEX_DOCKER_MEMORY", self.settings.memory.clone()),
+            (memory::VARIABLE, self.memory.map(|bytes| bytes.to_string())),
             ("CODEX_DOCKER_CPUS", self.settings.cpus.map(|cpus| cpus.to_string())),
             ("CODEX_DOCKER_PIDS", self.settings.pids.map(|pids| pids.to_string())),
         ] {

@@ -302,7 +302,7 @@ fn each_kind_of_worker_has_its_own_sandbox() {
     assert_eq!(sandbox(&Stage::new(None)), Sandbox::Container(container.clone()));
     assert_eq!(sandbox(&Stage::custom()), Sandbox::Program(container.clone()));
     assert_eq!(sandbox(&Stage::new(Some("#!/bin/sh\n: $CODEX_MOUNT_MAPS\n"))), Sandbox::Program(container.clone()));
-    assert_eq!(Stage::custom().runner.capacity(), RunnerCapacity { most: None });
+    assert_eq!(Stage::custom().runner.capacity(), RunnerCapacity { most: None, memory: None });
 }
 
 #[tokio::test]

@@ -348,6 +348,7 @@ pub(super) fn run_end(task: &str, run: &RunView) -> Markup {
                     " · " (grouped(usage.input_tokens)) " input tokens (" (grouped(usage.cached_input_tokens)) " cached), " (grouped(usage.output_tokens)) " output tokens"
                 }
             }
+            @if !run.times.is_empty() { p.said { (run.times) } }
             @if let Some(error) = &run.error {
                 p.error { (printable(&error.message)) }
                 @for hint in &error.hints { p.hint { "→ " (hint) } }

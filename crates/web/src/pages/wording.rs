@@ -79,7 +79,7 @@ fn held_and_omitted_files_are_listed_with_what_can_be_done() {
 fn a_task_that_waits_names_its_place_and_the_reason() {
     let hold = json!({ "code": "disk_low", "detail": "2.0 GiB of disk space are free", "hints": ["free some space"] });
     let mut all = String::new();
-    for waits_for in ["turn", "environment_limit", "environment_paused", "time", "hold", "answer"] {
+    for waits_for in ["turn", "environment_limit", "environment_paused", "memory", "time", "hold", "answer"] {
         let mut queue = json!({ "position": 2, "waits_for": waits_for });
         match waits_for {
             "time" => queue["not_before"] = json!("2026-01-02T04:00:00Z"),

@@ -96,6 +96,7 @@ fn settings(folder: &Path) -> Config {
     let variables: Vec<_> = environment(folder).into_iter().map(|(name, value)| (name.into(), value.into())).collect();
     Config {
         worker: Some("/bin/true".to_owned()),
+        memory_for_runs: None,
         free_space_floor: 0,
         base_environment: BaseEnvironment::pick(variables.clone()),
         environment: variables.into_iter().collect(),

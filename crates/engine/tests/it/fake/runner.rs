@@ -207,7 +207,7 @@ impl Runner for FakeRunner {
     }
 
     fn capacity(&self) -> RunnerCapacity {
-        RunnerCapacity { most: self.host.capacity }
+        RunnerCapacity { most: self.host.capacity, memory: None }
     }
 
     fn sandbox(&self, container: ContainerSandbox) -> Sandbox {

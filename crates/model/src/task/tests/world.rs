@@ -13,6 +13,7 @@ use crate::names::{Prompt, RepositoryUrl};
 use crate::policy::RunPolicy;
 use crate::publication::{Publish, samples::pull_request};
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
+use crate::run_times::PreparationTimes;
 use crate::setup::TakenEnvironment;
 use crate::task::{Answer, Holder, Observation, PublicationEvent, Refusal, TaskDecision, TaskEffect, TaskEvent, TaskGroup};
 use crate::task::{
@@ -214,6 +215,7 @@ impl World {
                     attempt,
                     base_sha: samples::sha('a'),
                     environment: TakenEnvironment::default(),
+                    times: PreparationTimes::default(),
                 });
             }
             TaskEffect::Launch { attempt } if result % 8 == 1 => {
@@ -229,7 +231,7 @@ impl World {
             TaskEffect::Follow { attempt } => {
                 let expected = self.task.last_run().resumes.unwrap_or(samples::thread(u128::from(attempt.0)));
                 let thread_id = if result % 8 == 2 { samples::thread(999) } else { expected };
-                self.happen(&TaskEvent::ThreadStarted { attempt, thread_id });
+                self.happen(&TaskEvent::ThreadStarted { attempt, thread_id, seen_at: None });
                 if result % 8 != 3 {
                     self.happen(&TaskEvent::TurnStarted { attempt });
                 }
@@ -247,7 +249,7 @@ impl World {
                     _ => RunOutcome::Completed,
                 };
                 let end = Box::new(RunEnd { outcome, finished_at: self.now, ..samples::success() });
-                self.happen(&TaskEvent::RunFinished { attempt, end, held: None });
+                self.happen(&TaskEvent::RunFinished { attempt, end, held: None, commit_ms: None });
             }
             TaskEffect::Vacate => self.happen(&TaskEvent::Vacated),
             TaskEffect::CleanUp => assert!(self.is_removed, "only what is removed is cleaned up"),
@@ -322,11 +324,16 @@ impl World {
         let error = RunError::new(ErrorCode::Network, "too late");
         let event = match kind % 9 {
             0 => TaskEvent::Dequeued { attempt },
-            1 => TaskEvent::Prepared { attempt, base_sha: samples::sha('f'), environment: TakenEnvironment::default() },
+            1 => TaskEvent::Prepared {
+                attempt,
+                base_sha: samples::sha('f'),
+                environment: TakenEnvironment::default(),
+                times: PreparationTimes::default(),
+            },
             2 => TaskEvent::PreparationFailed { attempt, error },
             3 => TaskEvent::Launched { attempt, started_at: self.now },
-            4 => TaskEvent::ThreadStarted { attempt, thread_id: samples::thread(998) },
-            5 => TaskEvent::RunFinished { attempt, end: Box::new(samples::success()), held: None },
+            4 => TaskEvent::ThreadStarted { attempt, thread_id: samples::thread(998), seen_at: None },
+            5 => TaskEvent::RunFinished { attempt, end: Box::new(samples::success()), held: None, commit_ms: None },
             6 => TaskEvent::Asked { attempt, urls: vec![] },
             7 => TaskEvent::AwaitsSetup { attempt },
             _ => TaskEvent::PreparationLost { attempt },

@@ -46,6 +46,7 @@ impl Inputs {
             layers: vec![],
             keep_as: None,
             services: Some((&self.services, "/logs/run-002.services".into())).filter(|(services, _)| !services.is_empty()),
+            memory: self.settings.memory.as_deref().and_then(model::size::parse_size),
         };
         Worker::find(&self.config).expect("built in").call(&RunCall {
             task_id,
@@ -128,7 +129,7 @@ fn the_tasks_folders_and_the_environments_limits_are_said_by_variables() {
         ("CODEX_DOCKER_IMAGES", format!("/h/o,x/tasks/{TASK}/images")),
         ("CODEX_DOCKER_USER", "root".to_owned()),
         ("CODEX_DOCKER_NETWORK", "open".to_owned()),
-        ("CODEX_DOCKER_MEMORY", "4g".to_owned()),
+        ("CODEX_DOCKER_MEMORY", (4_u64 << 30).to_string()),
         ("CODEX_DOCKER_CPUS", "1.5".to_owned()),
         ("CODEX_DOCKER_PIDS", "300".to_owned()),
         ("CODEX_DOCKER_TOKEN_BUDGET", "1000".to_owned()),
