@@ -157,15 +157,14 @@ impl Upstream {
     /// Writes contents as objects with one process, and returns their IDs.
     fn blobs<'c>(&self, contents: impl Iterator<Item = &'c str>) -> Vec<String> {
         let folder = tempfile::tempdir_in(self.folder.path()).expect("a temporary folder can be created");
-        let mut paths = String::new();
-        for (number, content) in contents.enumerate() {
+        let paths = contents.enumerate().map(|(number, content)| {
             let path = folder.path().join(number.to_string());
             fs_err::write(&path, content).expect("a file can be written");
-            paths.push_str(&format!("{}\n", path.display()));
-        }
+            format!("{}\n", path.display())
+        });
         // Git answers while it reads, so its input is a file.
         let list = folder.path().join("list");
-        fs_err::write(&list, paths).expect("a file can be written");
+        fs_err::write(&list, paths.collect::<String>()).expect("a file can be written");
         let mut command = self.command(&self.repository);
         command.args(["hash-object", "-w", "--no-filters", "--stdin-paths"]);
         command.stdin(std::fs::File::open(list).expect("the file was just written"));
