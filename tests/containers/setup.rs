@@ -257,6 +257,70 @@ fn links_that_a_script_leaves_are_not_followed() {
     assert!(outside.join("modules/precious").exists());
 }
 
+/// Moves the result of a setup aside, and returns the words that let the next setup update it.
+fn earlier(hand: &Hand) -> [String; 2] {
+    let earlier = hand.home().join("earlier");
+    fs_err::rename(staging(hand), &earlier).expect("the same file system");
+    ["--from".to_owned(), earlier.display().to_string()]
+}
+
+#[test]
+fn an_earlier_result_is_updated_and_stays_as_it_is() {
+    let hand = Hand::new();
+    let [old, new] = ["old", "new"].map(|name| hand.image(name));
+    let folders = ["--keep", "web/node_modules", "--keep", "later", "--cache", "~/.npm", "--cache", "/opt/cache"];
+    let script = "set -e\nmkdir -p web/node_modules ~/.npm; echo 1 > web/node_modules/a; echo 1 > web/node_modules/gone\n\
+                  ln web/node_modules/a web/node_modules/same; echo 1 > ~/.npm/c; chmod 700 ~/.npm; echo 1 > /opt/tool\n";
+    let first = SetupCall::new(&hand, script).with(&folders).with(&["--keep-as", &old]).run();
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let from = earlier(&hand);
+    let update = "set -e\ncat web/node_modules/same ~/.npm/c /opt/tool; stat -c %a ~/.npm; ls /opt/cache\n\
+                  echo 2 >> web/node_modules/a; rm web/node_modules/gone; mkdir later; echo 2 > later/b; echo 2 > ~/.npm/c\n\
+                  echo 2 > /opt/cache/d; echo 2 > /opt/tool\n";
+    let call = SetupCall::new(&hand, update).with(&folders).with(&["--keep-as", &new]).with(&[&from[0], &from[1]]);
+    let output = call.command().env("IMAGE_NAME", &old).output().expect("it starts");
+    assert_eq!(
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).as_ref()),
+        (Some(0), "1\n1\n1\n700\n"),
+        "{output:?}"
+    );
+    let read = |folder: &str, path: &str| fs_err::read_to_string(hand.home().join(folder).join(path)).ok();
+    let has = |text: &str| Some(text.to_owned());
+    for (path, before, after) in [
+        ("keep/0/a", has("1\n"), has("1\n2\n")),
+        ("keep/0/same", has("1\n"), has("1\n2\n")),
+        ("keep/0/gone", has("1\n"), None),
+        ("keep/1/b", None, has("2\n")),
+        ("cache/0/c", has("1\n"), has("2\n")),
+        ("cache/1/d", None, has("2\n")),
+    ] {
+        assert_eq!((read("earlier", path), read("staging", path)), (before, after), "{path}");
+    }
+    assert!(result(&hand)["image"].is_string() && exists(&old), "{}", result(&hand));
+    let inside = hand.build("look", &format!("FROM {new}\nRUN grep -q 2 /opt/tool"));
+    assert!(exists(&inside) && hand.containers().is_empty() && hand.folders().is_empty(), "{:?}", hand.folders());
+}
+
+#[test]
+fn an_update_follows_no_links_of_the_checkout() {
+    let hand = Hand::new();
+    let folders = ["--keep", "a/modules", "--keep", "file"];
+    let script = "mkdir -p a/modules file; echo 1 > a/modules/x; echo 1 > file/x";
+    let first = SetupCall::new(&hand, script).with(&folders).run();
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let from = earlier(&hand);
+    let outside = hand.home().join("outside");
+    fs_err::create_dir_all(outside.join("modules")).expect("a new folder");
+    let call = SetupCall::new(&hand, "ls").with(&folders).with(&[&from[0], &from[1]]);
+    std::os::unix::fs::symlink("../../outside", staging(&hand).join("checkout/a")).expect("a link");
+    fs_err::write(staging(&hand).join("checkout/file"), "mine").expect("writable");
+    let said = call.run();
+    assert_eq!((said.code, said.stdout.as_str()), (Some(0), "a\nfile\n"), "{said:?}");
+    assert!(said.stderr.contains("`a/modules` is not a folder in the checkout"), "{said:?}");
+    assert!(fs_err::read_dir(outside.join("modules")).expect("readable").next().is_none());
+    assert_eq!(result(&hand)["keep"], serde_json::json!([null, null]));
+}
+
 #[test]
 fn a_setup_without_a_network_reaches_nothing() {
     let hand = Hand::new().with("CODEX_DOCKER_NETWORK", "none");

@@ -13,7 +13,7 @@ use crate::layers::{self, LayerSupport};
 use crate::run::machine;
 use crate::settings::state_root;
 use model::ErrorCode;
-use model::container::ContainerProblem;
+use model::container::{ContainerProblem, LayerFallback};
 
 /// The result, as `check --json` prints it.
 #[derive(Debug, Serialize)]
@@ -61,7 +61,11 @@ impl CheckReport {
             if support.overlay {
                 format!("layers in {folder}: overlays")
             } else {
-                format!("layers in {folder}: {} instead of overlays, because {reason}", support.fallback)
+                let fallback = match support.fallback {
+                    LayerFallback::Reflink => "copies that share blocks",
+                    LayerFallback::Copy => "copies",
+                };
+                format!("layers in {folder}: {fallback} instead of overlays, because {reason}")
             }
         });
         engine.into_iter().chain(image).chain(layers).collect()

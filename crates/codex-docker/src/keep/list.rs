@@ -34,6 +34,9 @@ pub(crate) enum KeptCommand {
         /// Only remove images of runs with this label; may be repeated
         #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label_argument, required = true)]
         labels: Vec<(String, String)>,
+        /// Do not remove the image with this name
+        #[arg(long, value_name = "NAME:TAG")]
+        except: Option<String>,
     },
 }
 
@@ -68,8 +71,10 @@ pub(crate) async fn run(docker: &Docker, command: KeptCommand) -> Result<(), Fai
                 }
             }
         }
-        KeptCommand::Remove { labels } => {
-            for image in list(docker, &labels.into_iter().collect()).await? {
+        KeptCommand::Remove { labels, except } => {
+            let mut found = list(docker, &labels.into_iter().collect()).await?;
+            found.retain(|image| !is_named(image, except.as_deref()));
+            for image in found {
                 if remove_unused(docker, &image.id, &image.names).await? {
                     crate::answer(image.names.first().unwrap_or(&image.id));
                 }
@@ -77,6 +82,10 @@ pub(crate) async fn run(docker: &Docker, command: KeptCommand) -> Result<(), Fai
         }
     }
     Ok(())
+}
+
+fn is_named(image: &KeptImage, name: Option<&str>) -> bool {
+    name.is_some_and(|name| image.names.iter().any(|found| found == name))
 }
 
 async fn list(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<Vec<KeptImage>, Failure> {

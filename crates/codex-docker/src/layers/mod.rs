@@ -34,7 +34,7 @@ use crate::{inside, labels, remains};
 const COPY_SCRIPT: &str = include_str!("copy.sh");
 
 /// Below the upper folder: the layer's files.
-const DATA: &str = "data";
+pub(crate) const DATA: &str = "data";
 
 /// Below the upper folder: the work folder of the overlay.
 const WORK: &str = "work";

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, HostConfig, Mount};
+use model::container::LayerFallback;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -38,25 +39,6 @@ pub(crate) struct LayerSupport {
     pub(crate) reason: Option<String>,
     /// What a run does instead of mounting an overlay.
     pub(crate) fallback: LayerFallback,
-}
-
-/// How a lower folder is copied where overlays do not work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LayerFallback {
-    /// The copy shares the blocks of the original, so it is fast and small.
-    Reflink,
-    /// The copy takes time and disk space.
-    Copy,
-}
-
-impl std::fmt::Display for LayerFallback {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Reflink => "copies that share blocks",
-            Self::Copy => "copies",
-        })
-    }
 }
 
 /// Mounts an overlay in the folder, uses it, and removes everything again.

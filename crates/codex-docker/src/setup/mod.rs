@@ -81,6 +81,9 @@ pub(crate) struct SetupArguments {
     /// Absolute path of another folder in the container that is part of the result, or a path that starts with `~/`; may be repeated
     #[arg(long, value_name = "PATH")]
     cache: Vec<String>,
+    /// Folder with an earlier result of a setup with the same folders, which the script updates; it does not change
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
     /// Maximum duration of the script in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     time_limit: u64,
@@ -208,6 +211,9 @@ fn read(
             "use absolute paths such as --staging /s --checkout /s/checkout",
         ));
     }
+    if arguments.from.as_ref().is_some_and(|from| !from.is_absolute() || from.starts_with(&arguments.staging)) {
+        return Err(usage("invalid folder for `--from`", "use an absolute path outside of the staging folder"));
+    }
     for path in &arguments.keep {
         let is_plain = inside_path(&format!("{WORKTREE}/{path}"), "/")
             .is_some_and(|whole| whole == format!("{WORKTREE}/{path}") && path != ".git" && !path.starts_with(".git/"));
@@ -251,14 +257,16 @@ impl Setup<'_> {
     /// Runs the script and stores its result.
     async fn perform(&mut self, environment: &BTreeMap<String, String>, prepared: &PreparedRun) -> Result<(), NoResult> {
         let (docker, machine) = (self.docker, self.machine);
+        if let Some(earlier) = &self.arguments.from {
+            self.stage().copy_from(earlier).await?;
+        }
         let attached = launch(docker, &mut self.settings, machine, environment, |settings, layers| {
             (spec::container(settings, machine, Talk::Output, &[], layers), Talk::Output)
         })
         .await?;
         let end = self.follow(attached).await?;
         self.check_end(&end)?;
-        let (keep, cache) = (&self.arguments.keep, &self.arguments.cache);
-        let stage = Stage { docker, settings: &self.settings, machine, staging: &self.arguments.staging, keep, cache };
+        let stage = self.stage();
         if let Some(secrets) = &self.secrets {
             // The folders are still where the container mounts them, so the engine can read its root file system.
             refuse(self.search_root(secrets).await?)?;
@@ -277,6 +285,11 @@ impl Setup<'_> {
         };
         self.write_result(image.as_deref(), &staged).await.map_err(|error| not_stored(&error))?;
         Ok(())
+    }
+
+    fn stage(&self) -> Stage<'_> {
+        let SetupArguments { staging, keep, cache, .. } = self.arguments;
+        Stage { docker: self.docker, settings: &self.settings, machine: self.machine, staging, keep, cache }
     }
 
     /// Passes on the output until the container ends. Fails if the script exceeds the time limit, or if the disk is almost full.

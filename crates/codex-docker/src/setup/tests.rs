@@ -58,6 +58,8 @@ fn invalid_arguments_are_refused() {
         &["--cache", "relative"],
         &["--cache", "/codex-docker/in"],
         &["--keep-as", "no-tag"],
+        &["--from", "relative"],
+        &["--from", "/s/keep"],
     ] {
         assert!(read_with(&[], words).is_err(), "{words:?}");
     }

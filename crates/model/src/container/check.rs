@@ -60,6 +60,31 @@ pub struct ContainerCheck {
     /// Why no run can start.
     #[serde(default)]
     pub problem: Option<ContainerProblem>,
+    /// How tasks get the folders of a snapshot, if this was checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<LayerCheck>,
+}
+
+/// How tasks get the folders of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerCheck {
+    /// Whether the container engine can mount overlays.
+    pub overlay: bool,
+    /// Why it cannot.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// What happens instead of mounting an overlay.
+    pub fallback: LayerFallback,
+}
+
+/// How the folders of a snapshot are copied where overlays do not work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerFallback {
+    /// The copy shares the blocks of the original, so it is fast and small.
+    Reflink,
+    /// The copy takes time and disk space.
+    Copy,
 }
 
 /// Why no run can start in a container.

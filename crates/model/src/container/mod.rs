@@ -7,7 +7,7 @@ mod image;
 mod refused;
 mod settings;
 
-pub use check::{ContainerCheck, ContainerEngine, ContainerImage, ContainerProblem, ContainerStatus};
+pub use check::{ContainerCheck, ContainerEngine, ContainerImage, ContainerProblem, ContainerStatus, LayerCheck, LayerFallback};
 pub use host::HostPattern;
 pub(crate) use host::ends_like_address;
 pub use image::{ImageUsage, pinned_image, universal_image};
