@@ -111,6 +111,75 @@ async fn tasks_start_from_the_setup_keep_what_they_install_and_change_nothing_fo
 }
 
 #[tokio::test]
+async fn a_refreshed_task_starts_from_the_newest_snapshot_without_what_it_installed() {
+    let stage = ShellAgent::on(BINARY, upstream(DESCRIPTION), &json!({})).await;
+    let own = "echo mine > node_modules/dep; mkdir -p node_modules/private; chmod 700 node_modules/private; echo mine > /opt/own; \
+               echo work > work.txt";
+    let first = stage.attack(own).await;
+    first.completed();
+    stage.upstream.commit("main", &[("lock", "2\n")], "newer dependencies");
+    let id = id_of(&first.task);
+    let earlier = stage.folder(&first.task).join("upper");
+    assert!(earlier.exists());
+    let (status, view) = stage.home.post(&format!("/api/v1/tasks/{id}/environment/refresh"), &json!({})).await;
+    assert_eq!((status, &view["environment_refreshed"]), (200, &json!(true)), "{view}");
+    testkit::until(std::time::Duration::from_mins(1), "the earlier layers are deleted", || !earlier.exists());
+    let image = format!("reference=codex-orchestrator-task:{id}*");
+    testkit::until(std::time::Duration::from_mins(1), "the earlier image is deleted", || {
+        testkit::docker::docker(&["images", "--quiet", "--filter", &image]).is_empty()
+    });
+    let resumed = stage.resumed(&first.task, &format!("{LOOK} echo WORK $(cat work.txt); echo again > /opt/own")).await;
+    assert_eq!(resumed["status"], "completed", "{resumed}");
+    let said_now = log_of(&stage, &first.task, 2).await;
+    for (word, expected) in [("DEP", "dependency"), ("DESCRIBED", "newer dependencies"), ("WORK", "work")] {
+        assert_eq!(said(&said_now, word), expected, "{said_now}");
+    }
+    assert!(said(&said_now, "OWN").contains("No such file"), "{said_now}");
+    let resumed = stage.resumed(&first.task, LOOK).await;
+    assert_eq!(resumed["status"], "completed", "{resumed}");
+    assert_eq!(said(&log_of(&stage, &first.task, 3).await, "OWN"), "again", "it keeps what it installs now");
+}
+
+#[tokio::test]
+async fn a_moved_base_updates_the_snapshot_and_a_failed_update_sets_it_up_again() {
+    let maintain = "\n[maintain]\nrun = \"\"\"\nset -e\n[ $(cat lock) != bad ]\necho $(cat lock) >> node_modules/dep\n\
+                    echo object $(cat lock) > ~/.cache/build/o\ngit log -1 --format=%s > /opt/described\necho updated\n\"\"\"\n";
+    let stage = ShellAgent::on(BINARY, upstream(&format!("{DESCRIPTION}{maintain}")), &json!({})).await;
+    let poison = "echo mine > node_modules/dep; echo mine > ~/.cache/build/o; echo mine > /opt/own; echo mine > /opt/described";
+    stage.attack(poison).await.completed();
+    let first = setup(&stage).await["snapshots"][0]["key"].clone();
+    stage.upstream.commit("main", &[("lock", "2\n")], "newer dependencies");
+    let second = stage.attack(LOOK).await;
+    second.completed();
+    for (word, expected) in
+        [("DEP", "dependency 2"), ("OBJECT", "object 2"), ("TOOL", "tool"), ("DESCRIBED", "newer dependencies")]
+    {
+        assert_eq!(second.said(word), expected, "{}", second.log);
+    }
+    assert!(second.said("OWN").contains("No such file"), "{}", second.log);
+    let view = setup(&stage).await;
+    assert_eq!((&view["last"]["script"], &view["snapshots"][0]["updated_from"]), (&json!("maintain"), &first), "{view}");
+    let output = stage.home.text(&format!("/api/v1/envs/{}/setup/log", stage.env)).await;
+    assert!(output.starts_with("[updating the snapshot ") && output.ends_with("\nupdated\n"), "{output}");
+    stage.upstream.commit("main", &[("lock", "bad\n")], "no update for this");
+    let third = stage.attack(LOOK).await;
+    third.completed();
+    assert_eq!((third.said("DEP"), third.said("DESCRIBED")), ("dependency", "no update for this"), "{}", third.log);
+    let view = setup(&stage).await;
+    assert_eq!((&view["last"]["script"], &view["snapshots"][0]["updated_from"]), (&json!("setup"), &Value::Null), "{view}");
+    let output = stage.home.text(&format!("/api/v1/envs/{}/setup/log", stage.env)).await;
+    assert!(
+        output.contains("[the update failed: the setup script exited with code 1]") && output.contains("installed"),
+        "{output}"
+    );
+    // A new task still starts from an updated snapshot whose image is based on that of a deleted snapshot.
+    let (status, answer) = stage.home.post("/api/v1/gc", &json!({})).await;
+    assert_eq!(status, 200, "{answer}");
+    let resumed = stage.resumed(&second.task, LOOK).await;
+    assert_eq!(resumed["status"], "completed", "{resumed}");
+}
+
+#[tokio::test]
 async fn a_setup_that_fails_asks_once_and_tasks_start_after_the_answer() {
     let description = "[setup]\nrun = \"echo the reason; exit 7\"\n";
     let stage = ShellAgent::on(BINARY, upstream(description), &json!({})).await;
@@ -120,8 +189,9 @@ async fn a_setup_that_fails_asks_once_and_tasks_start_after_the_answer() {
     let output = stage.home.text(&format!("/api/v1/envs/{}/setup/log", stage.env)).await;
     assert!(output.contains("the reason"), "{output}");
     for task in &waiting {
-        let (_, view) = stage.home.get(&format!("/api/v1/tasks/{task}")).await;
-        assert_eq!((&view["status"], &view["queue"]["waits_for"]), (&json!("queued"), &json!("setup_answer")), "{view}");
+        let waits = |view: &Value| view["queue"]["waits_for"] == "setup_answer";
+        let view = stage.home.wait_for(&format!("/api/v1/tasks/{task}"), waits).await;
+        assert_eq!(view["status"], "queued", "{view}");
     }
     let (status, answer) = stage.home.post(&format!("/api/v1/envs/{}/setup/skip", stage.env), &json!({})).await;
     assert_eq!((status, &answer["last"]["phase"]), (200, &json!("skipped")), "{answer}");

@@ -158,6 +158,21 @@ impl Story {
         assert!(worktree.join("base.txt").exists() && worktree.join("one.txt").exists(), "{view}");
     }
 
+    /// Refreshes the environment of the task, and checks that layers of an earlier generation are deleted.
+    async fn refreshed(&mut self, task: &str) {
+        let earlier = self.home.path().join("tasks").join(task).join("upper/keep-node_modules");
+        fs_err::create_dir_all(&earlier).expect("made");
+        let (status, view) = self.ask(Method::POST, &format!("/api/v1/tasks/{task}/environment/refresh"), &json!({})).await;
+        assert_eq!((status, &view["environment_refreshed"]), (200, &json!(true)), "{view}");
+        let path = format!("/api/v1/tasks/{task}");
+        let begun = std::time::Instant::now();
+        while earlier.exists() {
+            assert!(begun.elapsed() < PATIENCE, "the layers are deleted\n{}", self.home.log());
+            self.get(&path).await;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     async fn removed(&mut self, path: &str) {
         let (status, answer) = self.ask(Method::DELETE, path, &json!({})).await;
         assert!(matches!(status, 204 | 404), "{answer}");
@@ -221,7 +236,7 @@ fn is_a_keepers(point: CrashPoint) -> bool {
     matches!(point, CrashPoint::KeeperRecorded | CrashPoint::WorkerStarted | CrashPoint::WorkerEnded)
 }
 
-/// Adds a repository, performs two runs with an update in between, removes and restores the task, and removes and restores the
+/// Adds a repository, performs two runs with an update and a refresh in between, removes and restores the task, and removes and restores the
 /// repository.
 async fn tell(at: String) {
     let mut story = Story::begin(&at).await;
@@ -245,6 +260,7 @@ async fn tell(at: String) {
         return;
     }
     story.updated(&task).await;
+    story.refreshed(&task).await;
     let view = story.resumed(&task).await;
     story.check(&env, &task, &view);
     let runs = view["runs"].clone();
@@ -297,8 +313,8 @@ async fn whoever_dies_at_a_named_point_loses_nothing() {
 
 #[tokio::test]
 async fn whoever_dies_after_any_record_does_what_follows_from_it() {
-    // A clone, two runs, an update and a removal write this many records, apart from restarts.
-    tell_all((1..=16).map(|n| format!("record-written:{n}")).collect()).await;
+    // A clone, two runs, an update, a refresh and a removal write this many records, apart from restarts.
+    tell_all((1..=18).map(|n| format!("record-written:{n}")).collect()).await;
 }
 
 #[tokio::test]

@@ -7,10 +7,10 @@ use model::ids::{EnvironmentId, RunNumber, TaskId};
 use model::problem::Problem;
 use model::setup::ServiceName;
 use protocol::{
-    AnswerTask, CollectGarbage, CommitFiles, ConflictsQuery, ConflictsView, CreateEnvironment, CreateTask, DiffFormat, DiffQuery,
-    DiskView, EditEnvironment, EditSetup, EnvironmentView, FeedQuery, Finding, FollowQuery, GarbageCollected, LogQuery, Page,
-    PublicationView, PublishTask, QueueView, RefsQuery, RefsView, ResumeTask, ServerStatus, SetPassword, SetupView, SignInLink,
-    TaskQuery, TaskView, TrashItem, UpdateTask, UpdateView,
+    AcceptDescription, AnswerTask, CollectGarbage, CommitFiles, ConflictsQuery, ConflictsView, CreateEnvironment, CreateTask,
+    DiffFormat, DiffQuery, DiskView, EditEnvironment, EditSetup, EnvironmentView, FeedQuery, Finding, FollowQuery,
+    GarbageCollected, LogQuery, Page, PublicationView, PublishTask, QueueView, RefsQuery, RefsView, ResumeTask, ServerStatus,
+    SetPassword, SetupDiffQuery, SetupDiffView, SetupView, SignInLink, TaskQuery, TaskView, TrashItem, UpdateTask, UpdateView,
 };
 use reqwest::Method;
 use serde_json::Value;
@@ -117,6 +117,10 @@ operations! {
     edit_setup(env_id: EnvironmentId) PATCH "/api/v1/envs/{env_id}/setup" {EditSetup} => SetupView, json;
     /// Runs the setup of a repository.
     run_setup(env_id: EnvironmentId) POST "/api/v1/envs/{env_id}/setup/run" => SetupView, json;
+    /// Compares the description of the environment on a branch with that of the default branch.
+    show_setup_diff(env_id: EnvironmentId) GET "/api/v1/envs/{env_id}/setup/diff" ?SetupDiffQuery => SetupDiffView, json;
+    /// Lets the description of a branch apply to the tasks of this branch.
+    accept_description(env_id: EnvironmentId) POST "/api/v1/envs/{env_id}/setup/accept" {AcceptDescription} => SetupView, json;
     /// Lets tasks start without the setup that failed.
     skip_setup(env_id: EnvironmentId) POST "/api/v1/envs/{env_id}/setup/skip" => SetupView, json;
     /// Returns the output of the last setup.
@@ -142,6 +146,8 @@ operations! {
     archive_task(task_id: TaskId) POST "/api/v1/tasks/{task_id}/archive" => TaskView, json;
     /// Moves an archived task back to the lists.
     unarchive_task(task_id: TaskId) POST "/api/v1/tasks/{task_id}/unarchive" => TaskView, json;
+    /// Lets the next run of a task start from the newest snapshot of its repository's environment.
+    refresh_environment(task_id: TaskId) POST "/api/v1/tasks/{task_id}/environment/refresh" => TaskView, json;
     /// Moves a task to the trash.
     remove_task(task_id: TaskId) DELETE "/api/v1/tasks/{task_id}" => (), nothing;
     /// Restores a task from the trash.

@@ -71,6 +71,8 @@ pub struct Config {
     pub prepared_worktrees: usize,
     /// Maximum disk usage of all prepared worktrees in bytes.
     pub prepared_worktrees_space: u64,
+    /// The size in bytes above which snapshots that no task uses are deleted.
+    pub snapshot_limit: u64,
     /// How long removed items stay in the trash.
     pub trash_time: Duration,
     /// How long a mirror keeps unreachable objects.
@@ -175,6 +177,7 @@ impl Config {
             free_space_floor: 0,
             prepared_worktrees: 0,
             prepared_worktrees_space: 0,
+            snapshot_limit: 0,
             resume_interrupted: false,
             trash_time: Duration::ZERO,
             prune_time: Duration::ZERO,

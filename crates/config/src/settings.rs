@@ -486,6 +486,13 @@ const STORAGE: Section = Section {
             |draft, given| given.number::<u32>().map(|days| draft.config.trash_time = days * DAY),
         ),
         Setting::new(
+            "snapshot_limit",
+            ValueForm::Size,
+            "\"20g\"",
+            "Total size of the snapshots of environments above which older ones are deleted, unless a task uses them. The newest snapshot of each repository stays.",
+            |draft, given| given.size().map(|limit| draft.config.snapshot_limit = limit),
+        ),
+        Setting::new(
             "prune_days",
             ValueForm::Days,
             "14",

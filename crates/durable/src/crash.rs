@@ -70,6 +70,8 @@ crash_points! {
     SetUp = "set-up",
     /// A snapshot that nobody needs has lost its name, and its files are still there.
     SnapshotDiscarded = "snapshot-discarded",
+    /// The layers from before a refresh of a task's environment are deleted, but this is not recorded.
+    LayersDiscarded = "layers-discarded",
     /// A run has ended, but the server has not processed its result.
     RunEnded = "run-ended",
     /// A run's work is committed, but its record does not say so.

@@ -83,7 +83,7 @@ impl Admission {
                 promised = promised.saturating_add(self.memory_of(&record));
             } else if waits(&record) {
                 let (priority, queued_at, not_before) = (run.priority, run.queued_at, run.not_before);
-                let (asks, needs_setup) = (record.question.is_some(), record.base_sha.is_none());
+                let (asks, needs_setup) = (record.question.is_some(), record.needs_environment());
                 let (task_id, env_id, memory) = (record.task_id, record.env_id, self.memory_of(&record));
                 waiting.push(WaitingRun { task_id, env_id, priority, queued_at, not_before, asks, needs_setup, memory });
             }

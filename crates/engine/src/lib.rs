@@ -23,6 +23,7 @@ mod recovery;
 mod redaction;
 mod server;
 mod shrink;
+mod snapshots;
 mod spine;
 mod task;
 mod trash;

@@ -16,8 +16,9 @@ use jiff::Timestamp;
 use model::environment::EnvironmentStatus;
 use model::ids::EnvironmentId;
 use model::prepared::{PreparedLimits, PreparedStep, Space, next_step};
-use model::run::{RunError, RunPhase};
+use model::run::RunPhase;
 use model::task::TaskStatus;
+use process::RunProgramError;
 use protocol::FeedEvent;
 use store::{Home, StoreError, disk_usage, free_bytes};
 use tokio::time::{Instant, timeout_at};
@@ -28,7 +29,7 @@ use crate::common::{Common, Deletion};
 use crate::environment::{EnvironmentSlot, Environments};
 use crate::feed::Feed;
 use crate::queue::Queue;
-use crate::task::{Tasks, default_commit};
+use crate::task::Tasks;
 
 /// How long nothing must happen before worktrees are prepared.
 const QUIET: Duration = Duration::from_secs(2);
@@ -36,8 +37,8 @@ const QUIET: Duration = Duration::from_secs(2);
 /// Why the worktrees of a repository could not be prepared.
 #[derive(Debug, thiserror::Error)]
 enum PrepareError {
-    #[error("{}", .0.message)]
-    Mirror(RunError),
+    #[error("could not read the mirror: {0}")]
+    Mirror(RunProgramError),
     #[error(transparent)]
     Worktree(#[from] WorktreeError),
     #[error("could not measure free disk space: {0}")]
@@ -184,7 +185,9 @@ impl PreparedWorktrees {
 
     async fn filled(&self, slot: &EnvironmentSlot, measured: &mut u64, cancel: &CancellationToken) -> Result<(), PrepareError> {
         let Some(mirror) = slot.mirror() else { return Ok(()) };
-        let Some(tip) = default_commit(&mirror, &slot.record()).await.map_err(PrepareError::Mirror)? else { return Ok(()) };
+        let Some(tip) = setups::default_commit(&mirror, &slot.record()).await.map_err(PrepareError::Mirror)? else {
+            return Ok(());
+        };
         let pool = Pool::new(&mirror, self.home.layout.prepared(slot.id));
         pool.clear_unfinished().await?;
         let mut size = None;

@@ -3,7 +3,6 @@
 //! A restore ends with a rename, so an item stays in the trash if the server is killed before that. Items are permanently deleted
 //! after a time, or on request.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,14 +31,11 @@ use crate::queue::Queue;
 use crate::spine::Mailbox as _;
 use crate::task::{TaskSlot, Tasks};
 
-/// The number of snapshots of a repository that stay even if no task needs them.
-const NEWEST_SNAPSHOTS: usize = 2;
-
 /// The trash of a home, and the disk space that everything uses.
 pub(crate) struct Trash {
     pub(super) config: Arc<Config>,
     pub(super) home: Arc<Home>,
-    runner: Arc<dyn Runner>,
+    pub(super) runner: Arc<dyn Runner>,
     pub(super) environments: Arc<Environments>,
     pub(super) tasks: Arc<Tasks>,
     pub(super) images: Arc<BuiltImages>,
@@ -192,8 +188,9 @@ impl Trash {
         let older_than = asked.older_than_days.map_or(self.config.trash_time, |days| Duration::from_hours(24) * days);
         let deletion = if asked.dry_run { Deletion::DryRun } else { Deletion::Perform };
         let mut done = self.collect_garbage(older_than, asked.id.as_deref(), deletion).await?;
-        if deletion == Deletion::Perform && asked.id.is_none() {
-            self.delete_old_snapshots().await?;
+        if asked.id.is_none() {
+            let _turn = self.turn.lock().await;
+            done.snapshots = self.collect_snapshots(deletion).await?;
         }
         if asked.id.is_none() {
             done.prepared = self.prepared.collect(older_than.min(UNUSED), deletion).await;
@@ -213,30 +210,6 @@ impl Trash {
         }
         done.free = self.free_bytes().await;
         Ok(done)
-    }
-
-    /// Deletes the snapshots that no task needs, except for the newest ones of each repository.
-    async fn delete_old_snapshots(&self) -> Result<(), StoreError> {
-        let home = Arc::clone(&self.home);
-        let trashed = blocking(move || home.trashed()).await?;
-        let in_trash = trashed.into_iter().filter_map(|found| match found.what {
-            TrashedThing::Task(task, _) => task.environment.snapshot,
-            TrashedThing::Environment(_) | TrashedThing::Other => None,
-        });
-        let of_tasks = self.tasks.table.all().into_iter().filter_map(|slot| slot.record().environment.snapshot.clone());
-        let of_tasks: BTreeSet<_> = of_tasks.chain(in_trash).collect();
-        for slot in self.environments.all() {
-            // A setup that ends now would add a snapshot that no task needs yet.
-            let Ok(_only) = slot.setting_up.try_lock() else { continue };
-            let (home, id) = (Arc::clone(&self.home), slot.id);
-            let found = blocking(move || home.read_snapshots(id)).await?;
-            let newest = found.into_iter().take(NEWEST_SNAPSHOTS).map(|snapshot| snapshot.key);
-            let needed = of_tasks.iter().cloned().chain(newest).collect();
-            if let Err(error) = self.runner.delete_snapshots(id, &needed).await {
-                tracing::warn!(environment = %id, %error, "could not delete old snapshots");
-            }
-        }
-        Ok(())
     }
 
     async fn free_bytes(&self) -> u64 {
@@ -287,9 +260,11 @@ impl Trash {
 
     /// Deletes items that have been in the trash for the configured time.
     pub(crate) async fn delete_expired(self: &Arc<Self>) {
-        if let Err(error) = self.delete_old_snapshots().await {
+        let turn = self.turn.lock().await;
+        if let Err(error) = self.collect_snapshots(Deletion::Perform).await {
             tracing::warn!(%error, "could not delete old snapshots");
         }
+        drop(turn);
         self.prepared.collect(UNUSED, Deletion::Perform).await;
         match self.collect_garbage(self.config.trash_time, None, Deletion::Perform).await {
             // Failures are already logged.
@@ -325,17 +300,20 @@ impl Trash {
                 .map(|environment| EnvironmentDisk {
                     env_id: environment.env_id,
                     name: environment.name.clone(),
-                    mirror: disk_usage(&home.layout.environment(environment.env_id)),
+                    mirror: disk_usage(&home.layout.mirror(environment.env_id)),
+                    snapshots: home.snapshot_usage(environment.env_id),
                     unreachable: unreachable.iter().find(|(id, _)| *id == environment.env_id).and_then(|(_, bytes)| *bytes),
                     prepared: disk_usage(&home.layout.prepared(environment.env_id)),
                     tasks: of(environment.env_id),
                 })
                 .collect();
-            environments.sort_by_key(|environment| std::cmp::Reverse(environment.mirror + environment.tasks));
+            environments
+                .sort_by_key(|environment| std::cmp::Reverse(environment.mirror + environment.snapshots + environment.tasks));
             DiskView {
                 free: free_bytes(home.layout.home()).unwrap_or_default(),
                 floor,
                 mirrors: environments.iter().map(|environment| environment.mirror).sum(),
+                snapshots: environments.iter().map(|environment| environment.snapshots).sum(),
                 unreachable: environments.iter().filter_map(|environment| environment.unreachable).sum(),
                 images,
                 prepared: disk_usage(&home.layout.all_prepared()),

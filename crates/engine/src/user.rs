@@ -193,6 +193,13 @@ impl User {
         Ok(self.server.tasks.view(&slot))
     }
 
+    /// Lets the task's next run take the newest environment of its repository. Doing it twice is harmless.
+    pub async fn refresh_environment(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.server.tasks.ask(&slot, TaskRequest::RefreshEnvironment).await?;
+        Ok(self.server.tasks.view(&slot))
+    }
+
     /// Continues the task's thread. Repeating the request with the same key has no further effect.
     pub async fn resume_task(&self, id: &str, asked: ResumeTask, key: Option<String>) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;

@@ -45,12 +45,15 @@ pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use query::{Archived, ConflictsQuery, DiffFormat, DiffQuery, FeedQuery, FollowQuery, LogQuery, RefsQuery, TaskQuery};
 pub use queue::{QueueItem, QueueView};
 pub use refs::{FetchView, RefItem, RefKind, RefsView};
-pub use setup::{DescriptionOrigin, DescriptionView, EditSetup, ProposalView, SetupAttemptView, SetupView, SnapshotView};
+pub use setup::{
+    AcceptDescription, DescriptionOrigin, DescriptionView, EditSetup, ProposalView, SetupAttemptView, SetupDiffQuery,
+    SetupDiffView, SetupView, SnapshotView,
+};
 pub use task::{RunView, TaskView};
 pub use task_filter::TaskFilter;
 pub use trash::{
-    BuiltImage, CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, ImageUse, MirrorRepack, NotDeleted, RepackState,
-    TaskDisk, TrashItem, TrashKind,
+    BuiltImage, CollectGarbage, DeletedSnapshot, DiskView, EnvironmentDisk, GarbageCollected, ImageUse, MirrorRepack, NotDeleted,
+    RepackState, TaskDisk, TrashItem, TrashKind,
 };
 pub use update::{Base, ConflictsView, TaskConflicts, UpdateConflicts, UpdateOutcome, UpdateTask, UpdateView};
 

@@ -1,10 +1,13 @@
 //! The setup of a repository's environment: what is described, what ran last, and which snapshots exist.
 
 use jiff::Timestamp;
+use model::diff::Diff;
 use model::ids::ObjectId;
-use model::names::VariableName;
+use model::names::{BranchName, VariableName};
 use model::run::RunError;
-use model::setup::{DescriptionHash, DescriptionText, SetupAttempt, SetupPhase, Snapshot, SnapshotKey};
+use model::setup::{
+    BranchPattern, DescriptionHash, DescriptionText, SetupAttempt, SetupPhase, SetupScript, Snapshot, SnapshotKey,
+};
 use serde::{Deserialize, Serialize};
 
 /// Body of `PATCH /api/v1/envs/{env_id}/setup`. Omitted fields keep their values.
@@ -19,6 +22,9 @@ pub struct EditSetup {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<DescriptionHash>)]
     pub approve: Option<String>,
+    /// Branches or patterns such as `release/*` whose descriptions apply to the tasks that start from them. Replaces the list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Vec<String>>,
 }
 
 /// Where a description comes from.
@@ -43,6 +49,14 @@ pub struct SetupView {
     pub proposal: Option<ProposalView>,
     /// The last setup.
     pub last: Option<SetupAttemptView>,
+    /// Branches and patterns that the owner trusts.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub trusted: Vec<BranchPattern>,
+    /// Other branches whose descriptions the owner accepted for their tasks.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub accepted: Vec<BranchName>,
     /// The snapshots, newest first.
     pub snapshots: Vec<SnapshotView>,
 }
@@ -78,6 +92,47 @@ pub struct ProposalView {
     pub notes: Vec<String>,
 }
 
+/// How a branch changes the description of the environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = SetupDiff)]
+pub struct SetupDiffView {
+    /// Name of the branch.
+    pub branch: String,
+    /// Newest commit of the branch.
+    pub commit: ObjectId,
+    /// Hash of the branch's description. Null if there is none or it is not valid.
+    pub hash: Option<DescriptionHash>,
+    /// Whether it is the default branch, or the owner trusts the branch.
+    pub trusted: bool,
+    /// Whether the owner accepted this description for the tasks of this branch.
+    pub accepted: bool,
+    /// Whether a description in the settings of this server applies instead.
+    pub replaced: bool,
+    /// Changes of the description since the default branch.
+    pub diff: Diff,
+}
+
+/// Body of `POST /api/v1/envs/{env_id}/setup/accept`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptDescription {
+    /// Branch, or ID of a task for the task's own branch.
+    pub branch: String,
+    /// Hash of the branch's description. It applies to the tasks of this branch until it changes. Null to take this back.
+    #[serde(default)]
+    #[schema(value_type = Option<DescriptionHash>)]
+    pub hash: Option<String>,
+}
+
+/// The branch whose description is compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SetupDiffQuery {
+    /// Branch, or ID of a task for the task's own branch.
+    pub branch: String,
+}
+
 /// A setup that was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = SetupAttempt)]
@@ -86,8 +141,12 @@ pub struct SetupAttemptView {
     pub number: u32,
     /// Key of its snapshot.
     pub key: SnapshotKey,
-    /// Commit of the default branch that it ran in.
+    /// Commit that it ran in.
     pub commit: ObjectId,
+    /// Branch of the commit. Null for the default branch.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub branch: Option<BranchName>,
     /// Phase of the setup.
     pub phase: SetupPhase,
     /// Time of its start.
@@ -96,14 +155,17 @@ pub struct SetupAttemptView {
     /// Time of its end.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
+    /// Script that created the snapshot: `setup`, or `maintain` if it updated an older one. Null until the snapshot is complete.
+    #[serde(default)]
+    pub script: Option<SetupScript>,
     /// Why it failed.
     pub error: Option<RunError>,
 }
 
 impl From<&SetupAttempt> for SetupAttemptView {
     fn from(attempt: &SetupAttempt) -> Self {
-        let SetupAttempt { number, key, commit, phase, started_at, ended_at, error } = attempt.clone();
-        Self { number, key, commit, phase, started_at, ended_at, error }
+        let SetupAttempt { number, key, commit, branch, phase, started_at, ended_at, script, error } = attempt.clone();
+        Self { number, key, commit, branch, phase, started_at, ended_at, script, error }
     }
 }
 
@@ -115,6 +177,9 @@ pub struct SnapshotView {
     pub key: SnapshotKey,
     /// Commit of the default branch that its setup ran in.
     pub commit: ObjectId,
+    /// Key of the older snapshot that was updated to this one. Null if the setup script created it.
+    #[serde(default)]
+    pub updated_from: Option<SnapshotKey>,
     /// Time of its creation.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -136,6 +201,7 @@ impl From<&Snapshot> for SnapshotView {
         Self {
             key: snapshot.key.clone(),
             commit: snapshot.commit.clone(),
+            updated_from: snapshot.updated_from.clone(),
             created_at: snapshot.created_at,
             seconds: snapshot.seconds,
             files: snapshot.files(),

@@ -15,7 +15,7 @@ use model::publication::Publication;
 use model::queue::{Priority, QueuePlace};
 use model::run::{RunCause, RunEnd, RunError, RunRecord, RunStatus};
 use model::run_times::PhaseTimes;
-use model::setup::ServiceName;
+use model::setup::{ServiceName, SnapshotKey};
 use model::task::{FollowUp, HeldChanges, Question, TaskGroup, TaskRecord, TaskStatus, Update};
 
 use crate::Progress;
@@ -90,6 +90,12 @@ pub struct TaskView {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub ignored_paths: Vec<PathText>,
+    /// The snapshot of the repository's environment that the task uses. Null if it uses none, or if its next run takes the newest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotKey>,
+    /// Whether the next run takes the newest snapshot, because the environment was refreshed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub environment_refreshed: bool,
     /// The idempotency key of the request that created the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -136,6 +142,8 @@ impl TaskView {
             skipped_urls: record.skipped_urls.clone(),
             held: record.held.clone(),
             ignored_paths: record.ignored_paths.clone(),
+            snapshot: record.environment.snapshot.clone(),
+            environment_refreshed: record.refreshes.is_due,
             idempotency_key: record.idempotency_key.clone(),
             env_name,
             group: TaskGroup::of(record),

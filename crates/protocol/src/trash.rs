@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use model::ids::{EnvironmentId, TaskId};
 use model::names::Title;
+use model::setup::SnapshotKey;
 
 /// Kind of an item in the trash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -84,11 +85,30 @@ pub struct GarbageCollected {
     /// Unused container images that this server had built and that were removed.
     #[serde(default)]
     pub images: Vec<BuiltImage>,
+    /// Snapshots of environments that no task needed and that were deleted.
+    #[serde(default)]
+    pub snapshots: Vec<DeletedSnapshot>,
     /// Disk space of prepared worktrees that were deleted, in bytes.
     #[serde(default)]
     pub prepared: u64,
     /// Free disk space for the home directory, in bytes.
     pub free: u64,
+}
+
+/// A snapshot of a repository's environment that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DeletedSnapshot {
+    /// ID of the repository.
+    pub env_id: EnvironmentId,
+    /// Name of the repository.
+    pub name: Title,
+    /// Key of the snapshot.
+    pub key: SnapshotKey,
+    /// Size of its folders in bytes.
+    pub bytes: u64,
+    /// Time of its creation.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
 }
 
 /// State of the repack of a mirror.
@@ -170,6 +190,9 @@ pub struct DiskView {
     /// Size of the unreachable objects in all mirrors. A repack deletes them after their grace period.
     #[serde(default)]
     pub unreachable: u64,
+    /// Size of the snapshots of all environments. Their images are stored by the container engine.
+    #[serde(default)]
+    pub snapshots: u64,
     /// Size of all worktrees.
     pub worktrees: u64,
     /// Size of the worktrees that are prepared for later tasks.
@@ -202,6 +225,9 @@ pub struct EnvironmentDisk {
     /// Size of the unreachable objects in the mirror. Null if they could not be counted in time.
     #[serde(default)]
     pub unreachable: Option<u64>,
+    /// Size of the snapshots of the repository's environment.
+    #[serde(default)]
+    pub snapshots: u64,
     /// Size of the worktrees that are prepared for the repository's later tasks.
     #[serde(default)]
     pub prepared: u64,

@@ -20,5 +20,5 @@ pub use seam::{
     ExportError, ExportFolder, ExportMode, ExportRequest, Exported, Integrity, JournalNews, Preparation, RunRemains, RunRequest,
     RunState, Runner, RunnerCapacity, StartError, Supply, Unreachable, Upkeep, WorkLocation,
 };
-pub use setup::{EnvironmentImages, FoundImages, ImagesRequest, OnStep, SetupRequest, SetupSpec};
+pub use setup::{EnvironmentImages, FoundImages, ImagesRequest, OnStep, SetupRequest, SetupSpec, SnapshotUpdate};
 pub use spec::{RunKey, RunSpec};

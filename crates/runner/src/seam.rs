@@ -21,6 +21,7 @@ use model::problem::Problem;
 use model::run::RunError;
 use model::secret::Secret;
 use model::setup::{Snapshot, SnapshotKey};
+use model::task::LayerGeneration;
 use process::{Redactor, RunProgramError};
 use protocol::WorkerStatus;
 use tokio_util::sync::CancellationToken;
@@ -323,6 +324,15 @@ pub trait Runner: Upkeep {
         Box::pin(async { Ok(None) })
     }
 
+    /// Returns the newest snapshot of a family, if the runner has any.
+    fn newest_snapshot<'a>(
+        &'a self,
+        _repository: EnvironmentId,
+        _family: &'a SnapshotKey,
+    ) -> BoxFuture<'a, Result<Option<Snapshot>, Unreachable>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Ensures that a snapshot exists. Its setup runs if there is none. A setup of an earlier server is ended first.
     fn ensure_set_up<'a>(
         &'a self,
@@ -379,17 +389,27 @@ pub trait Upkeep: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// Deletes all layers of a task, with what its runs installed, except for those of this generation. No run uses the others.
+    fn discard_layers(&self, _task: TaskId, _current: LayerGeneration) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Deletes what setups of a repository installed outside of its folders. The repository is being deleted permanently.
     fn forget_repository(&self, _repository: EnvironmentId) -> BoxFuture<'_, Result<(), Unreachable>> {
         Box::pin(async { Ok(()) })
     }
 
-    /// Deletes all snapshots of a repository except for these.
-    fn delete_snapshots<'a>(
+    /// Takes the names of all snapshots of a repository away except for these, so that the others no longer exist.
+    fn discard_snapshots<'a>(
         &'a self,
         _repository: EnvironmentId,
         _needed: &'a BTreeSet<SnapshotKey>,
     ) -> BoxFuture<'a, Result<(), Unreachable>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Deletes the files and images of the repository's snapshots that no longer exist.
+    fn delete_discarded_snapshots(&self, _repository: EnvironmentId) -> BoxFuture<'_, Result<(), Unreachable>> {
         Box::pin(async { Ok(()) })
     }
 

@@ -74,6 +74,14 @@ pub struct SetupSpec {
     pub number: u32,
     /// The key of the snapshot.
     pub key: SnapshotKey,
+    /// The key of the snapshot's family.
+    pub family: SnapshotKey,
+    /// The snapshot that the script updates, or `None` if it starts from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<SnapshotUpdate>,
+    /// Why an update failed that this setup replaces. Its output continues that of the update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
     /// The commit of the default branch that the setup runs in.
     pub commit: ObjectId,
     /// The URL that the setup sees as its remote repository.
@@ -98,6 +106,15 @@ pub struct SetupSpec {
     pub services: BTreeMap<ServiceName, Service>,
     /// The time limit in seconds.
     pub seconds: u64,
+}
+
+/// An update of a snapshot, whose folders and image the script starts with. The snapshot itself does not change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotUpdate {
+    /// The snapshot.
+    pub from: SnapshotKey,
+    /// The number of updates since a setup started from nothing, including this one.
+    pub updates: u32,
 }
 
 /// A request to run a setup.

@@ -15,6 +15,7 @@ use model::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
 use model::names::{Setting, VariableName};
 use model::setup::{Service, ServiceName, SnapshotKey};
+use model::task::LayerGeneration;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The version of [`RunSpec`].
@@ -68,6 +69,9 @@ pub struct RunSpec {
     /// The snapshot of the repository's environment to start from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotKey>,
+    /// The layers of the task that the run uses.
+    #[serde(default, skip_serializing_if = "LayerGeneration::is_first")]
+    pub layers: LayerGeneration,
     /// Services that run next to the sandbox, such as a database.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<ServiceName, Service>,
@@ -332,6 +336,7 @@ mod tests {
             secrets: BTreeMap::from([(name("TOKEN"), SecretRef { repository, name: name("TOKEN") })]),
             account: Some("work".parse().expect("a reference")),
             snapshot: SnapshotKey::parse(&"a".repeat(64)),
+            layers: LayerGeneration(2),
             services: BTreeMap::from([(
                 ServiceName::parse("db").expect("a name"),
                 serde_json::from_str(r#"{"image": "postgres:16", "ports": [5432]}"#).expect("a service"),

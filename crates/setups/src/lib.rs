@@ -1,12 +1,17 @@
 //! Plans the setup of a repository's environment: which description is in effect, and which snapshot tasks need.
 //!
-//! Invariant: only the default branch and the owner's settings decide. The branch of a task has no influence on its setup.
+//! Invariant: only the default branch, the owner's settings, and branches that the owner trusts or accepted decide. Nothing else on the
+//! branch of a task has an influence on its setup.
 
+mod basis;
+mod diff;
 mod images;
 mod plan;
 mod proposal;
 mod view;
 
+pub use basis::{basis, basis_of, default_commit, is_described_alike};
+pub use diff::diff;
 pub use images::images;
-pub use plan::{Effective, Origin, PlanError, SetupPlan, approvable, check, effective, plan, spec};
+pub use plan::{Effective, Origin, PlanError, SetupPlan, approvable, check, effective, plan, spec, update};
 pub use view::view;

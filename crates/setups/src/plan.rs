@@ -10,10 +10,13 @@ use model::environment::EnvironmentRecord;
 use model::ids::ObjectId;
 use model::names::VariableName;
 use model::problem::Problem;
-use model::setup::{Description, DescriptionHash, KeepPath, KeyFile, KeyInputs, LayerTarget, Setup, SetupAttempt, SnapshotKey};
+use model::setup::{
+    BranchTrust, Description, DescriptionHash, KeepPath, KeyFile, KeyInputs, LayerTarget, Setup, SetupAttempt, SetupBasis,
+    SetupGoal, Snapshot, SnapshotKey,
+};
 use process::RunProgramError;
 use runner::spec::{ContainerSandbox, SecretRef};
-use runner::{EnvironmentImages, FoundImages, SetupSpec};
+use runner::{EnvironmentImages, FoundImages, SetupSpec, SnapshotUpdate};
 
 /// Files on which a setup depends if its description names none.
 const DEFAULT_KEYS: &[&str] = &[
@@ -75,8 +78,17 @@ pub struct SetupPlan {
     pub found: FoundImages,
     /// The key of the snapshot. It changes when a missing image is created.
     pub key: SnapshotKey,
-    /// The commit of the default branch.
-    pub commit: ObjectId,
+    /// The key of the snapshot's family. A snapshot of the same family can be updated.
+    pub family: SnapshotKey,
+    /// What decides about it.
+    pub basis: SetupBasis,
+}
+
+impl SetupPlan {
+    /// Returns what the setup is for.
+    pub fn goal(&self) -> SetupGoal {
+        self.basis.goal(self.key.clone())
+    }
 }
 
 /// Why there is no plan.
@@ -118,7 +130,7 @@ pub async fn effective(
 }
 
 /// Returns the text of the description in a commit.
-async fn text_at(mirror: &Mirror, commit: &ObjectId) -> Result<Option<String>, PlanError> {
+pub(crate) async fn text_at(mirror: &Mirror, commit: &ObjectId) -> Result<Option<String>, PlanError> {
     let Some(object) = mirror.objects_at(commit, &[PATH]).await?.into_iter().flatten().next() else { return Ok(None) };
     mirror
         .text_of(commit, PATH, LIMIT_BYTES)
@@ -131,11 +143,12 @@ async fn text_at(mirror: &Mirror, commit: &ObjectId) -> Result<Option<String>, P
 pub async fn plan(
     mirror: &Mirror,
     repository: &EnvironmentRecord,
+    basis: &SetupBasis,
     description: Description,
     images: EnvironmentImages,
     found: FoundImages,
 ) -> Result<SetupPlan, PlanError> {
-    let commit = &images.commit;
+    let commit = &basis.commit;
     let keeps: Vec<_> = description.keep.paths.iter().map(KeepPath::as_str).collect();
     let tracked = mirror.objects_at(commit, &keeps).await?;
     if let Some((path, _)) = keeps.iter().zip(&tracked).find(|(_, object)| object.is_some()) {
@@ -153,20 +166,28 @@ pub async fn plan(
     let files: Vec<_> = paths.into_iter().zip(objects).map(|(path, object)| KeyFile { path, object }).collect();
     // Without any file to depend on, the result may depend on the whole commit.
     let has_no_keys = description.setup.as_ref().is_some_and(|setup| setup.keys.is_empty());
-    let whole = Some(commit).filter(|_| has_no_keys && files.iter().all(|file| file.object.is_none()));
+    let depends_on_all = has_no_keys && files.iter().all(|file| file.object.is_none());
+    let whole = Some(commit).filter(|_| depends_on_all || basis.trust == BranchTrust::Accepted);
     let user = repository.container.user.as_str();
     let missing = format!("missing: {}", found.missing.join(" "));
     let image = found.id.as_deref().unwrap_or(&missing);
-    let key = KeyInputs { description: &description, image, user, files: &files, commit: whole }.key();
-    let commit = commit.clone();
-    Ok(SetupPlan { description, images, found, key, commit })
+    let inputs = KeyInputs { description: &description, image, user, files: &files, commit: whole };
+    let key = inputs.key();
+    let family = match basis.trust {
+        BranchTrust::Trusted => inputs.family(),
+        // It updates no other snapshot, and no other snapshot is updated from it.
+        BranchTrust::Accepted => key.clone(),
+    };
+    Ok(SetupPlan { description, images, found, key, family, basis: basis.clone() })
 }
 
-/// Describes a planned setup to a runner. It gets the secrets that it names if the owner approved its description.
+/// Describes a planned setup to a runner. It gets the secrets that it names if the owner approved its description and trusts its
+/// branch.
 pub fn spec(plan: &SetupPlan, attempt: &SetupAttempt, repository: &EnvironmentRecord, container: ContainerSandbox) -> SetupSpec {
-    let SetupPlan { description, found, key, commit, .. } = plan;
+    let SetupPlan { description, found, key, family, basis: SetupBasis { commit, trust, .. }, .. } = plan;
     let setup = description.setup.as_ref();
-    let is_approved = repository.setup.approved.contains(&description.hash());
+    // The rest of a branch whose description was accepted could print the secrets.
+    let is_approved = *trust == BranchTrust::Trusted && repository.setup.approved.contains(&description.hash());
     let of_setup: BTreeSet<&VariableName> = setup.into_iter().flat_map(|setup| &setup.secrets).filter(|_| is_approved).collect();
     let secrets: BTreeMap<_, _> = repository
         .secrets
@@ -183,6 +204,9 @@ pub fn spec(plan: &SetupPlan, attempt: &SetupAttempt, repository: &EnvironmentRe
         repository: repository.env_id,
         number: attempt.number,
         key: key.clone(),
+        family: family.clone(),
+        update: None,
+        replaces: None,
         commit: commit.clone(),
         origin: repository.repo_url.to_string(),
         script: setup.map(|setup| setup.run.clone()),
@@ -198,6 +222,16 @@ pub fn spec(plan: &SetupPlan, attempt: &SetupAttempt, repository: &EnvironmentRe
     }
 }
 
+/// Describes an update of an earlier snapshot instead of a setup, if the plan has a script for that and the snapshot is suitable.
+pub fn update(plan: &SetupPlan, spec: &SetupSpec, earlier: Option<&Snapshot>) -> Option<SetupSpec> {
+    let maintain = plan.description.maintain.as_ref()?;
+    let earlier = earlier.filter(|earlier| earlier.key != plan.key && earlier.can_become(&plan.family))?;
+    let minutes = maintain.minutes.or(plan.description.setup.as_ref().map(|setup| setup.minutes))?;
+    let seconds = u64::from(minutes.get()) * 60;
+    let update = SnapshotUpdate { from: earlier.key.clone(), updates: earlier.updates + 1 };
+    Some(SetupSpec { script: Some(maintain.run.clone()), seconds, update: Some(update), ..spec.clone() })
+}
+
 /// Checks the text of a description.
 pub fn check(text: &str) -> Result<(), Problem> {
     environment_file::parse(text)
@@ -205,21 +239,25 @@ pub fn check(text: &str) -> Result<(), Problem> {
         .map_err(|error| Problem::new(ErrorCode::DescriptionRefused, format!("invalid environment description: {error}")))
 }
 
-/// Returns the description that is in effect, if it has this hash.
+/// Returns the description that is in effect at one of these commits, if it has this hash.
 pub async fn approvable(
     mirror: &Mirror,
     repository: &EnvironmentRecord,
-    commit: &ObjectId,
+    commits: &[ObjectId],
     hash: &str,
 ) -> Result<Description, Problem> {
     if DescriptionHash::parse(hash).is_none() {
         return Err(Problem::new(ErrorCode::DescriptionRefused, "invalid hash of a description")
             .hint("use the hash of the description in effect, which has 64 hexadecimal digits"));
     }
-    let failed = |error: PlanError| Problem::new(ErrorCode::DescriptionRefused, error.to_string());
-    let found = effective(mirror, repository, commit).await.map_err(failed)?.map(|effective| effective.description);
-    found.filter(|description| description.hash().as_str() == hash).ok_or_else(|| {
-        Problem::new(ErrorCode::DescriptionChanged, "this description is not the one in effect")
-            .hint("read it again, and approve its new hash")
-    })
+    for commit in commits {
+        match effective(mirror, repository, commit).await {
+            Ok(Some(found)) if found.description.hash().as_str() == hash => return Ok(found.description),
+            // Another branch may have it.
+            Ok(_) | Err(PlanError::Refused { .. }) => {}
+            Err(error) => return Err(Problem::new(ErrorCode::MirrorUnreadable, error.to_string())),
+        }
+    }
+    Err(Problem::new(ErrorCode::DescriptionChanged, "this description is not the one in effect")
+        .hint("read it again, and approve its new hash"))
 }

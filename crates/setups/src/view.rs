@@ -24,6 +24,8 @@ pub async fn view(
         error: None,
         proposal: None,
         last: repository.setup_state.last.as_ref().map(Into::into),
+        trusted: repository.setup.trusted.iter().cloned().collect(),
+        accepted: repository.setup.accepted.keys().cloned().collect(),
         snapshots: snapshots.iter().map(SnapshotView::from).collect(),
     };
     match effective(mirror, repository, commit).await {
@@ -44,7 +46,7 @@ pub async fn view(
 fn described(effective: Effective, repository: &EnvironmentRecord) -> DescriptionView {
     let Effective { description, origin } = effective;
     let hash = description.hash();
-    let unused = [("maintain", description.maintain.is_some()), ("files", !description.files.is_empty())];
+    let unused = [("files", !description.files.is_empty())];
     DescriptionView {
         text: environment_file::format(&description),
         origin: match origin {

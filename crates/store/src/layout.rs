@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use model::ids::{EnvironmentId, TaskId};
 use model::setup::SnapshotKey;
+use model::task::LayerGeneration;
+
+/// The name of the folder with the first layers of a task.
+pub(crate) const UPPER: &str = "upper";
 
 /// The paths of a home.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,8 +169,8 @@ impl Layout {
     }
 
     /// Returns the folder with what the runs of a task changed in folders of its snapshot.
-    pub fn upper(&self, id: TaskId) -> PathBuf {
-        self.task(id).join("upper")
+    pub fn upper(&self, id: TaskId, generation: LayerGeneration) -> PathBuf {
+        self.task(id).join(generation.name(UPPER))
     }
 
     /// Returns the folder with the prepared worktrees of all repositories.

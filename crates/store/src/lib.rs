@@ -10,6 +10,7 @@ mod environment_file;
 mod environments;
 mod home;
 mod images;
+mod layers;
 mod layout;
 mod login_copy;
 mod notices;

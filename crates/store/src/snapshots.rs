@@ -65,6 +65,13 @@ impl Home {
         Ok(paths.into_iter().filter(is_discarded).collect())
     }
 
+    /// Returns the disk usage of a repository's snapshots in bytes. Files in them may belong to the root of a container, and folders that
+    /// this user cannot read count as their records say.
+    pub fn snapshot_usage(&self, id: EnvironmentId) -> u64 {
+        let recorded = self.read_snapshots(id).unwrap_or_default().iter().map(Snapshot::bytes).sum();
+        super::disk_usage(&self.layout.snapshots(id)).max(recorded)
+    }
+
     /// Reads a snapshot, or returns `None` if there is none with this key.
     pub fn read_snapshot(&self, id: EnvironmentId, key: &SnapshotKey) -> Result<Option<Snapshot>, StoreError> {
         read(&self.layout.snapshot(id, key).join(RECORD))
@@ -127,6 +134,9 @@ mod tests {
             image: Some("sha256:1".to_owned()),
             base: None,
             folders: vec![SnapshotFolder { target, content: Some(FolderContent { number: 0, files: 1, bytes: 2 }) }],
+            family: None,
+            updated_from: None,
+            updates: 0,
             created_at: jiff::Timestamp::from_second(second).expect("a time"),
             seconds: 1.0,
         }
@@ -150,6 +160,19 @@ mod tests {
         assert_eq!(home.read_snapshots(id()).expect("read"), [new, old.clone()]);
         land(&home, &Snapshot { seconds: 9.0, ..old.clone() });
         assert_eq!(home.read_snapshot(id(), &old.key).expect("read"), Some(old));
+    }
+
+    #[test]
+    fn the_disk_usage_counts_what_cannot_be_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        assert_eq!(home.snapshot_usage(id()), 0);
+        let mut large = snapshot('a', 1);
+        large.folders[0].content = Some(FolderContent { number: 0, files: 1, bytes: 5_000_000 });
+        land(&home, &large);
+        assert_eq!(home.snapshot_usage(id()), 5_000_000, "the record says so");
+        fs::write(home.layout.snapshot(id(), &large.key).join("keep/0/file"), vec![1; 6_000_000]).expect("written");
+        assert!(home.snapshot_usage(id()) >= 6_000_000);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use model::names::{BranchName, RefName, RepositoryUrl, Title};
 use model::publication::Publication;
 use model::run::RunRecord;
 use model::setup::{Service, ServiceName, SnapshotKey, TakenEnvironment};
-use model::task::{FollowUp, HeldChanges, PendingNotice, Question, TaskRecord, TaskStatus, Update};
+use model::task::{FollowUp, HeldChanges, PendingNotice, Question, Refreshes, TaskRecord, TaskStatus, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -44,6 +44,9 @@ pub(crate) struct TaskFile {
     /// The services that run next to the agent of the task.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) services: BTreeMap<ServiceName, Service>,
+    /// The refreshes of the environment.
+    #[serde(default, skip_serializing_if = "Refreshes::is_default")]
+    pub(crate) refreshes: Refreshes,
     /// The thread that a resume continues.
     pub(crate) thread_id: Option<ThreadId>,
     /// The status of the last run, or `removing`.
@@ -114,6 +117,7 @@ impl From<&TaskRecord> for TaskFile {
             branch: task.branch(),
             snapshot: task.environment.snapshot.clone(),
             services: task.environment.services.clone(),
+            refreshes: task.refreshes,
             thread_id: task.thread_id,
             status: task.status(),
             created_at: task.created_at,
@@ -183,6 +187,7 @@ impl TryFrom<TaskFile> for TaskRecord {
             git_ref: file.git_ref,
             base_sha: file.base_sha,
             environment: TakenEnvironment { snapshot: file.snapshot, services: file.services },
+            refreshes: file.refreshes,
             thread_id: file.thread_id,
             removing: file.status == TaskStatus::Removing,
             created_at: file.created_at,

@@ -152,6 +152,7 @@ mod tests {
         get /api/v1/envs/{env_id}
         get /api/v1/envs/{env_id}/refs
         get /api/v1/envs/{env_id}/setup
+        get /api/v1/envs/{env_id}/setup/diff
         get /api/v1/envs/{env_id}/setup/log
         get /api/v1/events
         get /api/v1/openapi.json
@@ -177,6 +178,7 @@ mod tests {
         post /api/v1/envs/{env_id}/fetch
         post /api/v1/envs/{env_id}/restore
         post /api/v1/envs/{env_id}/retry
+        post /api/v1/envs/{env_id}/setup/accept
         post /api/v1/envs/{env_id}/setup/run
         post /api/v1/envs/{env_id}/setup/skip
         post /api/v1/gc
@@ -186,6 +188,7 @@ mod tests {
         post /api/v1/tasks/{task_id}/archive
         post /api/v1/tasks/{task_id}/commit
         post /api/v1/tasks/{task_id}/continue
+        post /api/v1/tasks/{task_id}/environment/refresh
         post /api/v1/tasks/{task_id}/feedback
         post /api/v1/tasks/{task_id}/follow-ups
         post /api/v1/tasks/{task_id}/push

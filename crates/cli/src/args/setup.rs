@@ -33,6 +33,38 @@ pub(crate) enum SetupCommand {
         #[command(flatten)]
         env: EnvArgument,
     },
+    /// Show how a branch changes the description of the environment
+    Diff {
+        #[command(flatten)]
+        env: EnvArgument,
+        /// Branch, or ID of a task for the task's own branch
+        branch: String,
+    },
+    /// Use the description on a branch for the tasks of this branch
+    ///
+    /// Prints the changes that are accepted. They apply until the description changes again. The setup of such a branch gets no secrets.
+    AcceptBranch {
+        #[command(flatten)]
+        env: EnvArgument,
+        /// Branch, or ID of a task for the task's own branch
+        branch: String,
+        /// Use the description of the default branch again
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Use the descriptions on these branches for the tasks that start from them
+    ///
+    /// Replaces the list of trusted branches. The default branch is always trusted.
+    Trust {
+        #[command(flatten)]
+        env: EnvArgument,
+        /// Branches or patterns such as `release/*`
+        #[arg(value_name = "BRANCH", required_unless_present = "none")]
+        branches: Vec<String>,
+        /// Trust only the default branch
+        #[arg(long, conflicts_with = "branches")]
+        none: bool,
+    },
     /// Run the setup now, and print its output
     Run {
         #[command(flatten)]

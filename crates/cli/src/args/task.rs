@@ -241,6 +241,13 @@ pub(crate) enum TaskCommand {
     Archive(TaskArguments),
     /// Move archived tasks back to the lists
     Unarchive(TaskArguments),
+    /// Use the newest environment of the repository in a task's next run
+    ///
+    /// The next run starts from the newest snapshot. Deletes what earlier runs installed outside of the worktree.
+    RefreshEnvironment {
+        #[command(flatten)]
+        task: TaskArgument,
+    },
     /// Print a task's changes as a patch for `git apply`
     Diff {
         #[command(flatten)]

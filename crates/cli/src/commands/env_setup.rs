@@ -9,11 +9,12 @@ use client::Client;
 use model::ErrorCode;
 use model::ids::EnvironmentId;
 use model::problem::Problem;
-use model::setup::SetupPhase;
+use model::setup::{SetupPhase, SetupScript};
 use model::size::bytes;
 use printable::printable;
 use protocol::{DescriptionOrigin, EditSetup, SetupAttemptView, SetupView};
 
+use super::env_trust::{self, Choice};
 use crate::args::{EditSetupArguments, SetupCommand};
 use crate::output::OutputFormat;
 use crate::{ids, printer};
@@ -37,7 +38,7 @@ pub(crate) async fn run(client: &Client, command: &SetupCommand, format: OutputF
         SetupCommand::Edit(arguments) => {
             let id = ids::environment(client, &arguments.env.env).await?;
             let description = new_description(arguments)?;
-            let edit = EditSetup { description: Some(description), approve: None };
+            let edit = EditSetup { description: Some(description), ..EditSetup::default() };
             show(&client.edit_setup(id, &edit).await?, &arguments.env.env, format)?;
         }
         SetupCommand::Accept { env } => {
@@ -46,7 +47,7 @@ pub(crate) async fn run(client: &Client, command: &SetupCommand, format: OutputF
                 Problem::new(ErrorCode::NoSetup, format!("there is no proposal for `{}`", env.env))
                     .hint(format!("write a description: codex-orchestrator env setup edit {}", env.env))
             })?;
-            let edit = EditSetup { description: Some(Some(proposal.text)), approve: None };
+            let edit = EditSetup { description: Some(Some(proposal.text)), ..EditSetup::default() };
             show(&client.edit_setup(id, &edit).await?, &env.env, format)?;
         }
         SetupCommand::Approve { env } => {
@@ -56,7 +57,17 @@ pub(crate) async fn run(client: &Client, command: &SetupCommand, format: OutputF
                 .await?
                 .description
                 .ok_or_else(|| Problem::new(ErrorCode::NoSetup, format!("`{}` has no description to approve", env.env)))?;
-            let edit = EditSetup { description: None, approve: Some(description.hash.to_string()) };
+            let edit = EditSetup { approve: Some(description.hash.to_string()), ..EditSetup::default() };
+            show(&client.edit_setup(id, &edit).await?, &env.env, format)?;
+        }
+        SetupCommand::Diff { env, branch } => env_trust::diff(client, &env.env, branch, format).await?,
+        SetupCommand::AcceptBranch { env, branch, undo } => {
+            let choice = if *undo { Choice::TakeBack } else { Choice::Accept };
+            show(&env_trust::accept(client, &env.env, branch, choice, format).await?, &env.env, format)?;
+        }
+        SetupCommand::Trust { env, branches, .. } => {
+            let id = ids::environment(client, &env.env).await?;
+            let edit = EditSetup { trust: Some(branches.clone()), ..EditSetup::default() };
             show(&client.edit_setup(id, &edit).await?, &env.env, format)?;
         }
         SetupCommand::Run { env } => {
@@ -158,6 +169,11 @@ fn lines(setup: &SetupView, name: &str) -> Vec<String> {
         lines.push("The repository has no description, and its files do not suggest one.".to_owned());
         lines.push(format!("hint         write one: codex-orchestrator env setup edit {name}"));
     }
+    if !setup.trusted.is_empty() {
+        let names: Vec<_> = setup.trusted.iter().map(model::setup::BranchPattern::as_str).collect();
+        lines.push(format!("trusted      {}", names.join(", ")));
+    }
+    lines.extend(setup.accepted.iter().map(|branch| format!("accepted     the description on {branch}, for its tasks")));
     if let Some(last) = &setup.last {
         lines.extend(attempt_lines(last, name));
     }
@@ -173,11 +189,13 @@ fn lines(setup: &SetupView, name: &str) -> Vec<String> {
 fn attempt_lines(last: &SetupAttemptView, name: &str) -> Vec<String> {
     let word = match last.phase {
         SetupPhase::Running => "running",
+        SetupPhase::Ready if last.script == Some(SetupScript::Maintain) => "ready: updated an older snapshot",
         SetupPhase::Ready => "ready",
         SetupPhase::Failed => "failed",
         SetupPhase::Skipped => "skipped: tasks start without it",
     };
-    let mut lines = vec![format!("setup        {word} ({} of {})", last.number, last.commit.short())];
+    let branch = last.branch.as_ref().map(|branch| format!(" on {branch}")).unwrap_or_default();
+    let mut lines = vec![format!("setup        {word} ({} of {}{branch})", last.number, last.commit.short())];
     lines.extend(last.error.iter().map(|error| format!("error        {}", printable(&error.message))));
     if last.phase == SetupPhase::Failed {
         lines.push(format!("hint         read its output: codex-orchestrator env setup log {name}"));
@@ -218,6 +236,18 @@ mod tests {
     }
 
     #[test]
+    fn branches_that_decide_are_listed() {
+        let mut last = attempt("ready");
+        last["branch"] = json!("release/1");
+        let mut setup = setup(&Value::Null, &Value::Null, &last);
+        (setup["trusted"], setup["accepted"]) = (json!(["develop", "release/*"]), json!(["idea"]));
+        let shown = lines_of(setup).join("\n");
+        for part in ["trusted      develop, release/*", "the description on idea", "ready (2 of bbbbbbbbbbbb on release/1)"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+
+    #[test]
     fn a_description_is_shown_with_what_it_does_not_get_and_what_has_no_effect() {
         let shown = lines_of(setup(&described(false), &Value::Null, &Value::Null)).join("\n");
         for part in [
@@ -232,6 +262,10 @@ mod tests {
         let approved = lines_of(setup(&described(true), &Value::Null, &attempt("ready"))).join("\n");
         assert!(approved.contains("the setup gets NPM_TOKEN") && !approved.contains("approve"), "{approved}");
         assert!(approved.ends_with("ready (2 of bbbbbbbbbbbb)"), "{approved}");
+        let mut update = attempt("ready");
+        update["script"] = json!("maintain");
+        let updated = lines_of(setup(&Value::Null, &Value::Null, &update)).join("\n");
+        assert!(updated.ends_with("ready: updated an older snapshot (2 of bbbbbbbbbbbb)"), "{updated}");
     }
 
     #[test]

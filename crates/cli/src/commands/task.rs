@@ -62,11 +62,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
             };
             task_show::list(client, &asked, format).await
         }
-        TaskCommand::Show { task } => {
-            let task = client.show_task(ids::task(client, &task.task).await?).await?;
-            let status = client.show_status().await?;
-            task_show::show(&task, &Layout::new(status.home).mirror(task.env_id), format)
-        }
+        TaskCommand::Show { task } => show(client, &task.task, format).await,
         TaskCommand::Logs { task, run, follow, raw, service } => {
             let form = if *raw || format.is_json() { RunFormat::Raw } else { RunFormat::Transcript };
             let id = ids::task(client, &task.task).await?;
@@ -84,6 +80,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
         TaskCommand::Stop { task } => stop(client, &task.task, format).await,
         TaskCommand::Archive(TaskArguments { tasks }) => archive(client, tasks, "archive", format).await,
         TaskCommand::Unarchive(TaskArguments { tasks }) => archive(client, tasks, "unarchive", format).await,
+        TaskCommand::RefreshEnvironment { task } => refresh_environment(client, &task.task, format).await,
         TaskCommand::Diff { task, run, since_viewed, stat } => {
             let form = match (format, stat) {
                 (OutputFormat::Json, _) => task_diff::DiffOutput::Json,
@@ -148,6 +145,22 @@ async fn stop(client: &Client, task: &str, format: OutputFormat) -> Result<ExitC
         printer::line(format!("Run {} of {id}: {}", last_run(&now).0, now.status.as_str()));
     } else {
         printer::line(format!("Nothing to stop. Run {} of {id} has already ended: {}", last_run(&now).0, now.status.as_str()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(client: &Client, task: &str, format: OutputFormat) -> Result<ExitCode, Problem> {
+    let task = client.show_task(ids::task(client, task).await?).await?;
+    let status = client.show_status().await?;
+    task_show::show(&task, &Layout::new(status.home).mirror(task.env_id), format)
+}
+
+async fn refresh_environment(client: &Client, task: &str, format: OutputFormat) -> Result<ExitCode, Problem> {
+    let view = client.refresh_environment(ids::task(client, task).await?).await?;
+    if format.is_json() {
+        printer::json(&view)?;
+    } else {
+        printer::line(format!("The next run of {} starts from the newest environment", view.task_id));
     }
     Ok(ExitCode::SUCCESS)
 }

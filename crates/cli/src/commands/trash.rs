@@ -174,6 +174,10 @@ fn collected(done: &GarbageCollected, deletion: Deletion) -> Output {
     for image in &done.images {
         out.line(format!("{removed} image {} ({})", printable_line(&image.name, NAME), image_size(image)));
     }
+    for snapshot in &done.snapshots {
+        let name = printable_line(snapshot.name.as_str(), NAME);
+        out.line(format!("{deleted} snapshot {} of {name} ({})", snapshot.key.short(), size(snapshot.bytes)));
+    }
     if done.prepared > 0 {
         out.line(format!("{deleted} prepared worktrees ({})", size(done.prepared)));
     }
@@ -227,6 +231,7 @@ fn usage(disk: &DiskView) -> Output {
     for (name, bytes) in [
         ("mirrors", disk.mirrors),
         ("unreachable", disk.unreachable),
+        ("snapshots", disk.snapshots),
         ("worktrees", disk.worktrees),
         ("prepared", disk.prepared),
         ("logs", disk.logs),
@@ -242,11 +247,12 @@ fn usage(disk: &DiskView) -> Output {
             Cell::plain(printable_line(environment.name.as_str(), NAME)),
             Cell::plain(size(environment.mirror)),
             Cell::plain(environment.unreachable.map_or_else(|| "?".to_owned(), size)),
+            Cell::plain(size(environment.snapshots)),
             Cell::plain(size(environment.prepared)),
             Cell::plain(size(environment.tasks)),
         ]
     });
-    section(&mut out, &["repository", "mirror", "unreachable", "prepared", "tasks"], &rows.collect::<Vec<_>>());
+    section(&mut out, &["repository", "mirror", "unreachable", "snapshots", "prepared", "tasks"], &rows.collect::<Vec<_>>());
     let rows = disk.images.iter().map(|image| {
         let name = printable_line(&image.name, 2 * NAME);
         vec![Cell::plain(name), Cell::plain(image_size(image)), Cell::plain(used_by(image.used_by))]
@@ -322,6 +328,10 @@ mod tests {
                 mirror("failed", None, None),
             ],
             "images": [image(Some(1_500_000_000), "nothing"), image(None, "nothing")], "prepared": 60_000,
+            "snapshots": [{
+                "env_id": samples::ENV, "name": "app", "key": "3f2a".repeat(16), "bytes": 700_000_000,
+                "created_at": "2026-03-01T12:00:00Z",
+            }],
         }));
         insta::assert_snapshot!("gc", collected(&done, Deletion::Done).plain());
         insta::assert_snapshot!("gc-dry-run", collected(&done, Deletion::Planned).plain());
@@ -332,10 +342,10 @@ mod tests {
         let uses = ["repository", "container", "other_name", "nothing", "unknown"];
         let images: Vec<_> = uses.iter().map(|used_by| image(Some(1_500_000_000), used_by)).collect();
         let disk = samples::from(json!({
-            "free": 5_000_000_000_u64, "floor": 1_073_741_824, "mirrors": 9_000_000, "unreachable": 70_000,
+            "free": 5_000_000_000_u64, "floor": 1_073_741_824, "mirrors": 9_000_000, "unreachable": 70_000, "snapshots": 600_000,
             "worktrees": 2_000_000, "prepared": 60_000, "logs": 300_000, "other": 40_000, "trash": 4096, "images": images,
             "environments": [
-                { "env_id": samples::ENV, "name": "app", "mirror": 9_000_000, "unreachable": 70_000, "prepared": 60_000, "tasks": 2_300_000 },
+                { "env_id": samples::ENV, "name": "app", "mirror": 9_000_000, "unreachable": 70_000, "snapshots": 600_000, "prepared": 60_000, "tasks": 2_300_000 },
                 { "env_id": samples::ENV, "name": "web", "mirror": 1_000_000, "unreachable": null, "tasks": 0 },
             ],
             "tasks": [{

@@ -195,6 +195,15 @@ async fn unarchive_prints_all_tasks_as_json() {
 }
 
 #[tokio::test]
+async fn refresh_environment_says_what_the_next_run_uses() {
+    let stage = Stage::new().await;
+    stage.on(&of_task("POST", "/environment/refresh"), Answer::json(completed()));
+    let said = stage.run(&["task", "refresh-environment", TASK]).await.ok().0;
+    assert_eq!(said, format!("The next run of {TASK} starts from the newest environment\n"));
+    assert_eq!(stage.run(&["--json", "task", "refresh-environment", TASK]).await.json()["task_id"], TASK);
+}
+
+#[tokio::test]
 async fn stop_waits_until_the_run_has_ended() {
     let stage = Stage::new().await;
     let running = task_json(&[run(2, "running", json!({}))], json!({}));

@@ -62,6 +62,7 @@ fn each_setting_of_the_file_changes_its_own_field_and_no_other() {
     check("clone_time_limit = \"1s\"", "clone_time_limit");
     check("fetch_time_limit = \"1s\"", "fetch_time_limit");
     check("push_time_limit = \"1s\"", "push_time_limit");
+    check("snapshot_limit = \"1g\"", "snapshot_limit");
     check("trash_days = 1", "trash_time");
     check("prune_days = 15", "prune_time");
     check("[notify]\nntfy_url = \"https://ntfy.example/x\"", "notices");
@@ -81,6 +82,7 @@ fn a_value_that_equals_the_default_changes_nothing() {
     check("broker = true");
     check("run_time_limit = \"120m\"");
     check("free_space_floor = \"1024m\"");
+    check("snapshot_limit = \"20g\"");
     check("trash_days = 30");
     check("[notify]");
     check("[notify.quiet_hours]");

@@ -208,7 +208,7 @@ impl Aggregate for Environments {
             EnvironmentRequest::Edit(_)
             | EnvironmentRequest::AllowSources(_)
             | EnvironmentRequest::EditSetup(_)
-            | EnvironmentRequest::SetUp { .. }
+            | EnvironmentRequest::SetUp(_)
             | EnvironmentRequest::SkipSetup
             | EnvironmentRequest::Retry => Err(Problem::no_environment(id)),
         }
@@ -237,7 +237,7 @@ impl Aggregate for Environments {
             EnvironmentEvent::CloneLost => "environment_clone_lost",
             EnvironmentEvent::RemovalLeft => "environment_removal_left",
             EnvironmentEvent::Vacated => "environment_vacated",
-            EnvironmentEvent::SetupWanted { .. } => "setup_wanted",
+            EnvironmentEvent::SetupWanted(_) => "setup_wanted",
             EnvironmentEvent::SetupRefused { .. } => "setup_refused",
             EnvironmentEvent::SetupEnded { .. } => "setup_ended",
             EnvironmentEvent::SetupLost => "setup_lost",

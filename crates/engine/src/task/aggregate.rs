@@ -97,6 +97,7 @@ impl Aggregate for Tasks {
             | TaskRequest::Archive
             | TaskRequest::RewordFollowUp(..)
             | TaskRequest::Unarchive
+            | TaskRequest::RefreshEnvironment
             | TaskRequest::Stop => Err(Problem::no_task(id)),
         }
     }
@@ -137,6 +138,8 @@ impl Aggregate for Tasks {
             TaskEvent::Vacated => "vacated",
             TaskEvent::Notified(_) => "notified",
             TaskEvent::NoticesLeft => "notices_left",
+            TaskEvent::LayersDiscarded(_) => "layers_discarded",
+            TaskEvent::LayersLeft => "layers_left",
             TaskEvent::Publication(_) => "publication_left",
         }
     }
@@ -174,6 +177,7 @@ impl Aggregate for Tasks {
             TaskEffect::StopRun { attempt } => self.stop_run(slot, attempt).await,
             TaskEffect::Finish { attempt } => self.finish(slot, attempt).await,
             TaskEffect::Publish { attempt } => self.publish(slot, attempt).await,
+            TaskEffect::DiscardLayers => self.discard_layers(slot).await,
             TaskEffect::MoveBranch => self.move_branch(slot).await,
             TaskEffect::Notify => self.notify(slot).await,
             TaskEffect::Vacate => self.vacate(slot).await,

@@ -133,6 +133,7 @@ impl Tasks {
         if end.outcome == RunOutcome::Completed && end.commit.is_none() {
             end.notes.extend(self.note_on_sandbox(slot).await);
         }
+        end.notes.extend(cancel.run_until_cancelled(self.note_on_description(&task, &end)).await.flatten());
         end.changes = cancel.run_until_cancelled(self.size_of_changes(&task, &end)).await.flatten();
         Ok(Some((end, held)))
     }
@@ -155,6 +156,24 @@ impl Tasks {
             Ok(mirror) => mirror.sync().await,
             // Without a mirror, there is no commit to sync.
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Returns a note if a run changed the description of the environment, which has no effect on its own.
+    async fn note_on_description(&self, task: &TaskRecord, end: &RunEnd) -> Option<String> {
+        let (before, after) = (task.head_before(task.last_run().number)?, end.commit.as_ref()?);
+        let mirror = self.environments.mirror_of(task.env_id).ok()?;
+        match setups::is_described_alike(&mirror, before, after).await {
+            Ok(true) => None,
+            Ok(false) => Some(format!(
+                "this run changed the description of the environment, which has no effect until it is merged or accepted; to review it, run \
+                 `codex-orchestrator env setup diff {} {}`",
+                task.env_id, task.task_id
+            )),
+            Err(error) => {
+                tracing::warn!(task = %task.task_id, %error, "could not compare descriptions of the environment");
+                None
+            }
         }
     }
 

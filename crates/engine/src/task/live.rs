@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use git::FetchTicket;
 use model::ids::{Attempt, EnvironmentId};
+use model::setup::SnapshotKey;
 use protocol::Progress;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,8 @@ pub(crate) struct TaskLive {
     pub(super) moving: tokio::sync::Mutex<()>,
     /// Allows one delivery of its notifications at a time.
     pub(super) notifying: tokio::sync::Mutex<()>,
+    /// The snapshot that its record is about to name.
+    taken: Mutex<Option<SnapshotKey>>,
     /// Cancels this process's work on an attempt that no keeper supervises: its preparation or its commit.
     work: Mutex<Option<(Attempt, CancellationToken)>>,
 }
@@ -42,6 +45,7 @@ impl TaskLive {
             publishing: tokio::sync::Mutex::default(),
             moving: tokio::sync::Mutex::default(),
             notifying: tokio::sync::Mutex::default(),
+            taken: Mutex::default(),
             work: Mutex::default(),
         }
     }
@@ -52,6 +56,16 @@ impl TaskLive {
 
     pub(super) fn set_progress(&self, progress: Option<Progress>) {
         *locked(&self.progress) = progress;
+    }
+
+    /// Marks a snapshot as used until the record names it.
+    pub(super) fn take_snapshot(&self, key: Option<SnapshotKey>) {
+        *locked(&self.taken) = key;
+    }
+
+    /// Returns the snapshot that the record is about to name.
+    pub(super) fn taken_snapshot(&self) -> Option<SnapshotKey> {
+        locked(&self.taken).clone()
     }
 
     /// Returns what the task's agent is doing, if that is known.

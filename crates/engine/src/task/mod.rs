@@ -35,6 +35,7 @@ mod observe;
 mod prepare;
 mod publish;
 mod read;
+mod refresh;
 mod removals;
 mod remove;
 mod review;
@@ -48,6 +49,6 @@ mod unclean;
 mod update;
 
 pub use review::{Changes, PictureSide, Review, ReviewPart, ReviewState};
-pub(crate) use set_up::{PlannedSetup, default_commit};
+pub(crate) use set_up::PlannedSetup;
 pub(crate) use tasks::{TaskParts, TaskSlot, TaskTable, Tasks};
 pub(crate) use update::{UpdateTarget, Updated};

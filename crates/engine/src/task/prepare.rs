@@ -59,6 +59,7 @@ impl Tasks {
             Err(error) => TaskEvent::PreparationFailed { attempt, error },
         };
         self.post(slot, event).await;
+        slot.take_snapshot(None);
     }
 
     async fn prepared(self: &Arc<Self>, slot: &Arc<TaskSlot>, cancel: &CancellationToken) -> Result<Prepared, RunError> {
@@ -70,17 +71,21 @@ impl Tasks {
         // Rebuild git's files about the worktree if they are damaged. The worktree may contain work that exists nowhere else.
         self.worktree_of(&mirror, &task).await?;
         let started = Instant::now();
+        if task.needs_environment() {
+            self.fetch_for(&mirror, slot, cancel).await?;
+        }
+        let fetch_ms = task.needs_environment().then(|| milliseconds(started.elapsed()));
         let base = match &task.base_sha {
             Some(base) => base.clone(),
-            None => self.newest_base(&mirror, slot, cancel).await?,
+            None => self.newest_base(&mirror, &task).await?,
         };
-        let fetch_ms = task.base_sha.is_none().then(|| milliseconds(started.elapsed()));
-        let environment = match &task.base_sha {
-            Some(_) => task.environment.clone(),
-            None => match self.start_point(slot, &mirror, cancel).await? {
+        let environment = if task.needs_environment() {
+            match self.start_point(slot, &mirror, cancel).await? {
                 StartPoint::Known(environment) => environment,
                 StartPoint::AfterSetup => return Ok(Prepared::AwaitsSetup),
-            },
+            }
+        } else {
+            task.environment.clone()
         };
         // The branch must not point to a commit that a power cut can destroy.
         mirror.sync().await.map_err(|error| not_synced(&error))?;
@@ -140,8 +145,8 @@ impl Tasks {
         self.feed.publish(FeedEvent::TaskProgress { task_id: slot.id, progress });
     }
 
-    /// Returns the commit that the task's ref names, after a fetch that started after the task was requested.
-    async fn newest_base(&self, mirror: &Mirror, slot: &TaskSlot, cancel: &CancellationToken) -> Result<ObjectId, RunError> {
+    /// Waits for a fetch that started after the task was requested.
+    async fn fetch_for(&self, mirror: &Mirror, slot: &TaskSlot, cancel: &CancellationToken) -> Result<(), RunError> {
         let task = slot.record();
         // A run that returned to the queue may have waited there for days.
         let asked = slot.asked().filter(|_| task.last_run().attempt == Attempt::FIRST);
@@ -162,6 +167,11 @@ impl Tasks {
             }
         }
         slot.set_progress(None);
+        Ok(())
+    }
+
+    /// Returns the commit that the task's ref names.
+    async fn newest_base(&self, mirror: &Mirror, task: &TaskRecord) -> Result<ObjectId, RunError> {
         let found = mirror.resolve_ref(task.git_ref.as_str()).await.map_err(|error| unreadable(&error))?;
         if let Some(found) = found {
             return Ok(found);

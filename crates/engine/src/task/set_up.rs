@@ -1,6 +1,7 @@
 //! The setup of a repository's environment: decides which snapshot a new task starts from, and has the runner create it.
 //!
-//! A setup belongs to its repository. Invariant: it runs in a commit of the default branch, never in that of a task.
+//! A setup belongs to its repository. Invariant: it runs in a commit of the default branch, or of a branch that the owner trusts or whose
+//! description the owner accepted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,9 +11,12 @@ use git::{Mirror, Worktree, WorktreeSpec};
 use model::ErrorCode;
 use model::environment::{EnvironmentEvent, EnvironmentRecord};
 use model::ids::ObjectId;
+use model::names::BranchName;
 use model::run::RunError;
-use model::setup::{Service, ServiceName, SetupAttempt, SetupOutcome, SetupPhase, SnapshotKey, TakenEnvironment};
-use runner::{ImagesRequest, SetupRequest};
+use model::setup::{
+    Service, ServiceName, SetupAttempt, SetupBasis, SetupGoal, SetupOutcome, SetupPhase, SetupScript, Snapshot, TakenEnvironment,
+};
+use runner::{ImagesRequest, SetupRequest, SetupSpec};
 use setups::{PlanError, SetupPlan};
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +46,7 @@ pub(crate) enum PlannedSetup {
     /// This one.
     Setup(Box<SetupPlan>),
     /// The description cannot be used.
-    Refused(SnapshotKey, ObjectId, RunError),
+    Refused(SetupGoal, RunError),
 }
 
 impl Tasks {
@@ -56,19 +60,27 @@ impl Tasks {
         let Some(environment) = self.environments.get(slot.env_id) else {
             return Ok(StartPoint::Known(TakenEnvironment::default()));
         };
-        let (key, event, services) = match self.planned_setup(mirror, &environment.record(), cancel).await? {
+        let task = slot.record();
+        let own = task.base_sha.is_some().then(|| task.branch());
+        let start = BranchName::parse(task.git_ref.as_str()).ok();
+        let branches = own.into_iter().chain(start);
+        let (key, event, services) = match self.planned_setup(mirror, &environment.record(), branches, cancel).await? {
             PlannedSetup::Nothing(services) => return Ok(StartPoint::Known(TakenEnvironment { snapshot: None, services })),
             PlannedSetup::Setup(plan) => {
-                let SetupPlan { key, commit, description, found, .. } = *plan;
+                let goal = plan.goal();
+                let SetupPlan { key, description, found, .. } = *plan;
                 let services = description.services;
+                let turn = cancel.run_until_cancelled(environment.taking_snapshot.lock()).await.ok_or_else(stopped)?;
                 let snapshot = until_reached(cancel, || self.runner.snapshot(slot.env_id, &key)).await;
                 if snapshot.ok_or_else(stopped)?.is_some() && found.missing.is_empty() {
+                    slot.take_snapshot(Some(key.clone()));
                     return Ok(StartPoint::Known(TakenEnvironment { snapshot: Some(key), services }));
                 }
-                (key.clone(), EnvironmentEvent::SetupWanted { key, commit }, services)
+                drop(turn);
+                (key, EnvironmentEvent::SetupWanted(goal), services)
             }
-            PlannedSetup::Refused(key, commit, error) => {
-                (key.clone(), EnvironmentEvent::SetupRefused { key, commit, error }, BTreeMap::new())
+            PlannedSetup::Refused(goal, error) => {
+                (goal.key.clone(), EnvironmentEvent::SetupRefused { goal, error }, BTreeMap::new())
             }
         };
         if environment.record().setup_state.phase_of(&key) == Some(SetupPhase::Skipped) {
@@ -78,32 +90,35 @@ impl Tasks {
         Ok(StartPoint::AfterSetup)
     }
 
-    /// Returns the setup that new tasks of a repository need.
+    /// Returns the setup that new tasks of a repository need. They could take their environment from these branches, if the owner allows
+    /// it, or else from the default branch.
     pub(crate) async fn planned_setup(
         &self,
         mirror: &Mirror,
         record: &EnvironmentRecord,
+        branches: impl IntoIterator<Item = BranchName>,
         cancel: &CancellationToken,
     ) -> Result<PlannedSetup, RunError> {
-        let Some(commit) = default_commit(mirror, record).await? else { return Ok(PlannedSetup::Nothing(BTreeMap::new())) };
-        self.planned_at(mirror, record, &commit, cancel).await
+        let basis = setups::basis(mirror, record, branches).await.map_err(|error| unreadable(&error))?;
+        let Some(basis) = basis else { return Ok(PlannedSetup::Nothing(BTreeMap::new())) };
+        self.planned_at(mirror, record, &basis, cancel).await
     }
 
     async fn planned_at(
         &self,
         mirror: &Mirror,
         record: &EnvironmentRecord,
-        commit: &ObjectId,
+        basis: &SetupBasis,
         cancel: &CancellationToken,
     ) -> Result<PlannedSetup, RunError> {
-        let description = match setups::effective(mirror, record, commit).await {
+        let description = match setups::effective(mirror, record, &basis.commit).await {
             Ok(Some(effective)) if !effective.description.has_no_effect() => effective.description,
             Ok(_) => return Ok(PlannedSetup::Nothing(BTreeMap::new())),
-            Err(error) => return unplanned(error, commit),
+            Err(error) => return unplanned(error, basis),
         };
-        let images = match setups::images(mirror, record, commit, &description, self.container_of(Some(record))).await {
+        let images = match setups::images(mirror, record, &basis.commit, &description, self.container_of(Some(record))).await {
             Ok(images) => images,
-            Err(error) => return unplanned(error, commit),
+            Err(error) => return unplanned(error, basis),
         };
         let ask = || self.runner.images(&images, self).map(answered).boxed();
         let Some(found) = until_reached(cancel, ask).await.ok_or_else(stopped)?? else {
@@ -112,9 +127,9 @@ impl Tasks {
         if description.needs_no_setup() && found.missing.is_empty() {
             return Ok(PlannedSetup::Nothing(description.services));
         }
-        match setups::plan(mirror, record, description, images, found).await {
+        match setups::plan(mirror, record, basis, description, images, found).await {
             Ok(plan) => Ok(PlannedSetup::Setup(Box::new(plan))),
-            Err(error) => unplanned(error, commit),
+            Err(error) => unplanned(error, basis),
         }
     }
 
@@ -161,7 +176,9 @@ impl Tasks {
     ) -> Result<SetupOutcome, RunError> {
         let cancel = &environment.cancel_work;
         let mirror = self.environments.mirror_of(environment.id)?;
-        let plan = match self.planned_at(&mirror, record, &attempt.commit, cancel).await? {
+        let basis = setups::basis_of(&mirror, record, &attempt.commit, attempt.branch.as_ref()).await;
+        let Some(basis) = basis.map_err(|error| unreadable(&error))? else { return Ok(SetupOutcome::Outdated) };
+        let plan = match self.planned_at(&mirror, record, &basis, cancel).await? {
             PlannedSetup::Setup(plan) if plan.key == attempt.key => plan,
             PlannedSetup::Setup(_) | PlannedSetup::Nothing(_) | PlannedSetup::Refused(..) => return Ok(SetupOutcome::Outdated),
         };
@@ -169,29 +186,53 @@ impl Tasks {
         let plan = if plan.found.missing.is_empty() {
             plan
         } else {
-            match self.planned_at(&mirror, record, &attempt.commit, cancel).await? {
+            match self.planned_at(&mirror, record, &basis, cancel).await? {
                 PlannedSetup::Setup(plan) => plan,
-                PlannedSetup::Nothing(_) => return Ok(SetupOutcome::Ready(attempt.key.clone())),
+                PlannedSetup::Nothing(_) => {
+                    return Ok(SetupOutcome::Ready(attempt.key.clone(), SetupScript::Setup));
+                }
                 PlannedSetup::Refused(..) => return Ok(SetupOutcome::Outdated),
             }
         };
         let spec = setups::spec(&plan, attempt, record, self.container_of(Some(record)));
-        self.discard_setup(environment, &mirror).await?;
-        let worktree = match spec.script {
-            Some(_) => Some(self.setup_worktree(environment, record, &mirror, &attempt.commit).await?),
-            None => None,
+        let newest = until_reached(cancel, || self.runner.newest_snapshot(environment.id, &plan.family)).await;
+        let made = match setups::update(&plan, &spec, newest.ok_or_else(stopped)?.as_ref()) {
+            None => self.make_snapshot(environment, record, &mirror, &spec).await,
+            Some(update) => match self.make_snapshot(environment, record, &mirror, &update).await {
+                Err(error) if !cancel.is_cancelled() => {
+                    tracing::warn!(environment = %environment.id, error = error.message, "could not update a snapshot; running the setup");
+                    let spec = SetupSpec { replaces: Some(error.message), ..spec };
+                    self.make_snapshot(environment, record, &mirror, &spec).await
+                }
+                made => made,
+            },
         };
-        let request = SetupRequest { spec: &spec, worktree: worktree.as_ref(), cancel };
-        let set_up = until_reached(cancel, || self.runner.ensure_set_up(request, self).map(answered).boxed()).await;
         if let Err(error) = self.discard_setup(environment, &mirror).await {
             // The next setup removes them.
             tracing::warn!(environment = %environment.id, error = error.message, "could not remove the files of a setup");
         }
-        match set_up {
-            Some(Ok(snapshot)) => Ok(SetupOutcome::Ready(snapshot.key)),
-            Some(Err(error)) => Err(error),
-            None => Err(stopped()),
-        }
+        made.map(|snapshot| {
+            let script = snapshot.script();
+            SetupOutcome::Ready(snapshot.key, script)
+        })
+    }
+
+    /// Runs a setup, in a new worktree if it has a script.
+    async fn make_snapshot(
+        &self,
+        environment: &EnvironmentSlot,
+        record: &EnvironmentRecord,
+        mirror: &Mirror,
+        spec: &SetupSpec,
+    ) -> Result<Snapshot, RunError> {
+        let cancel = &environment.cancel_work;
+        self.discard_setup(environment, mirror).await?;
+        let worktree = match spec.script {
+            Some(_) => Some(self.setup_worktree(environment, record, mirror, &spec.commit).await?),
+            None => None,
+        };
+        let request = SetupRequest { spec, worktree: worktree.as_ref(), cancel };
+        until_reached(cancel, || self.runner.ensure_set_up(request, self).map(answered).boxed()).await.ok_or_else(stopped)?
     }
 
     /// Creates the worktree in which a setup runs.
@@ -223,20 +264,14 @@ impl Tasks {
     }
 }
 
-/// Returns the newest commit of the default branch.
-pub(crate) async fn default_commit(mirror: &Mirror, record: &EnvironmentRecord) -> Result<Option<ObjectId>, RunError> {
-    let Some(branch) = &record.default_branch else { return Ok(None) };
-    mirror.resolve_branch(branch.as_str()).await.map_err(|error| unreadable(&error))
-}
-
 fn stopped() -> RunError {
     RunError::new(ErrorCode::Cancelled, "stopped before the setup ended")
 }
 
-fn unplanned(error: PlanError, commit: &ObjectId) -> Result<PlannedSetup, RunError> {
+fn unplanned(error: PlanError, basis: &SetupBasis) -> Result<PlannedSetup, RunError> {
     match error {
         PlanError::Refused { key, detail } => {
-            Ok(PlannedSetup::Refused(key, commit.clone(), RunError::new(ErrorCode::DescriptionRefused, detail)))
+            Ok(PlannedSetup::Refused(basis.goal(key), RunError::new(ErrorCode::DescriptionRefused, detail)))
         }
         PlanError::Git(error) => Err(unreadable(&error)),
     }

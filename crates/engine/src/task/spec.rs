@@ -31,7 +31,7 @@ pub(crate) fn key_of(task: &TaskRecord) -> RunKey {
 }
 
 impl Tasks {
-    /// Describes the last run of a task, which starts from `base` in this environment if the task has no base yet.
+    /// Describes the last run of a task, which starts from `base` in this environment.
     pub(super) fn run_spec(&self, task: &TaskRecord, base: &ObjectId, environment: &TakenEnvironment) -> RunSpec {
         let run = task.last_run();
         let repository = self.environments.get(task.env_id).map(|environment| environment.record());
@@ -67,6 +67,7 @@ impl Tasks {
                 .collect(),
             account: None,
             snapshot: environment.snapshot.clone(),
+            layers: task.refreshes.generation,
             services: environment.services.clone(),
             files: vec![],
         }

@@ -6,6 +6,7 @@ use config::Config;
 use model::problem::Problem;
 use model::queue::WaitsFor;
 use model::run::RunPhase;
+use model::setup::SnapshotKey;
 use notifications::Notifications;
 use protocol::{Damaged, TaskView};
 use runner::Runner;
@@ -74,6 +75,15 @@ pub(crate) struct Tasks {
     pub(super) creating: Arc<RwLock<()>>,
     /// Makes requests with the same key wait for each other.
     pub(super) keys: tokio::sync::Mutex<()>,
+}
+
+impl TaskSlot {
+    /// Returns the snapshots that the task uses or is about to use.
+    pub(crate) fn used_snapshots(&self) -> impl Iterator<Item = SnapshotKey> + use<> {
+        // In this order, because a snapshot is recorded before it is no longer marked.
+        let taken = self.taken_snapshot();
+        taken.into_iter().chain(self.record().environment.snapshot.clone())
+    }
 }
 
 impl Tasks {

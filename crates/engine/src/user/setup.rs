@@ -7,17 +7,20 @@ use std::sync::Arc;
 use durable::blocking;
 use git::Mirror;
 use model::ErrorCode;
-use model::environment::{EnvironmentEvent, EnvironmentRequest};
+use model::environment::{EnvironmentEvent, EnvironmentRecord, EnvironmentRequest};
 use model::ids::{EnvironmentId, ObjectId, RunNumber};
+use model::names::BranchName;
 use model::problem::Problem;
-use protocol::{EditSetup, SetupView};
+use model::setup::{BranchPattern, SetupPhase};
+use process::RunProgramError;
+use protocol::{AcceptDescription, EditSetup, SetupDiffView, SetupView};
 use runner::Supply as _;
 use runner::keeper::RunFiles;
 
 use super::User;
 use crate::environment::{EnvironmentSlot, not_ready};
 use crate::spine::Mailbox as _;
-use crate::task::{PlannedSetup, default_commit};
+use crate::task::PlannedSetup;
 
 /// The maximum size of a log that is returned, in bytes. Earlier output is omitted.
 const LOG_LIMIT_BYTES: u64 = 4 << 20;
@@ -45,30 +48,74 @@ impl User {
             setup.own = own;
         }
         if let Some(hash) = edit.approve {
-            let record = model::environment::EnvironmentRecord { setup: setup.clone(), ..(*slot.record()).clone() };
-            setup.approve(&setups::approvable(&mirror, &record, &commit, &hash).await?);
+            let record = EnvironmentRecord { setup: setup.clone(), ..(*slot.record()).clone() };
+            let commits = trusted_commits(&mirror, &record, commit).await.map_err(|error| unreadable(&error))?;
+            setup.approve(&setups::approvable(&mirror, &record, &commits, &hash).await?);
+        }
+        if let Some(patterns) = edit.trust {
+            setup.trusted = patterns.iter().map(|pattern| BranchPattern::parse(pattern)).collect::<Result<_, _>>()?;
         }
         self.server.environments.ask(&slot, EnvironmentRequest::EditSetup(setup)).await?;
         self.setup_of(&slot).await
+    }
+
+    /// Returns how a branch changes the description of a repository's environment. An ID of a task names the task's own branch.
+    pub async fn setup_diff(&self, id: &str, branch: &str) -> Result<SetupDiffView, Problem> {
+        let slot = self.environment_slot(id)?;
+        let (mirror, default) = self.default_branch(&slot).await?;
+        let branch = self.branch_of(branch)?;
+        let commit = mirror.resolve_branch(branch.as_str()).await.map_err(|error| unreadable(&error))?;
+        let commit = commit.ok_or_else(|| Problem::new(ErrorCode::RefNotFound, format!("branch `{branch}` not found")))?;
+        setups::diff(&mirror, &slot.record(), &default, &branch, &commit).await.map_err(|error| unreadable(&error))
+    }
+
+    /// Lets the description of a branch apply to the tasks of this branch, as long as it has this hash, or takes this back.
+    pub async fn accept_description(&self, id: &str, asked: AcceptDescription) -> Result<SetupView, Problem> {
+        let slot = self.environment_slot(id)?;
+        let (branch, mut setup) = (self.branch_of(&asked.branch)?, slot.record().setup.clone());
+        match asked.hash {
+            None => drop(setup.accepted.remove(&branch)),
+            Some(hash) => {
+                let found = self.setup_diff(id, branch.as_str()).await?.hash.filter(|found| found.as_str() == hash);
+                let hash = found.ok_or_else(|| {
+                    Problem::new(ErrorCode::DescriptionChanged, format!("`{branch}` has no description with this hash"))
+                        .hint("read its changes again, and accept the new hash")
+                })?;
+                setup.accepted.insert(branch, hash);
+            }
+        }
+        self.server.environments.ask(&slot, EnvironmentRequest::EditSetup(setup)).await?;
+        self.setup_of(&slot).await
+    }
+
+    /// Returns a branch by its name, or the branch of the task with this ID.
+    fn branch_of(&self, name: &str) -> Result<BranchName, Problem> {
+        match self.task_slot(name) {
+            Ok(task) => Ok(task.record().branch()),
+            Err(_) => BranchName::parse(name),
+        }
     }
 
     /// Runs the setup of a repository now. A running setup continues.
     pub async fn run_setup(&self, id: &str) -> Result<SetupView, Problem> {
         let slot = self.environment_slot(id)?;
         let (mirror, _) = self.default_branch(&slot).await?;
+        // An answer to a setup of another branch runs that one again.
+        let unfinished = slot.record().setup_state.last.clone().filter(|last| last.phase == SetupPhase::Failed);
+        let unfinished = unfinished.and_then(|last| last.branch);
         match self
             .server
             .tasks
-            .planned_setup(&mirror, &slot.record(), &slot.cancel_work)
+            .planned_setup(&mirror, &slot.record(), unfinished, &slot.cancel_work)
             .await
             .map_err(|error| unreadable(&error.message))?
         {
             PlannedSetup::Setup(plan) => {
-                self.server.environments.ask(&slot, EnvironmentRequest::SetUp { key: plan.key, commit: plan.commit }).await?;
+                self.server.environments.ask(&slot, EnvironmentRequest::SetUp(plan.goal())).await?;
             }
-            PlannedSetup::Refused(key, commit, error) => {
+            PlannedSetup::Refused(goal, error) => {
                 let problem = Problem::new(ErrorCode::DescriptionRefused, error.message.clone());
-                self.server.environments.post(&slot, EnvironmentEvent::SetupRefused { key, commit, error }).await;
+                self.server.environments.post(&slot, EnvironmentEvent::SetupRefused { goal, error }).await;
                 return Err(problem);
             }
             PlannedSetup::Nothing(_) => {
@@ -118,10 +165,28 @@ impl User {
 
     async fn default_branch(&self, slot: &EnvironmentSlot) -> Result<(Mirror, ObjectId), Problem> {
         let mirror = slot.mirror().ok_or_else(|| not_ready(&slot.record()))?;
-        let commit = default_commit(&mirror, &slot.record()).await.map_err(|error| unreadable(&error.message))?;
+        let commit = setups::default_commit(&mirror, &slot.record()).await.map_err(|error| unreadable(&error))?;
         let commit = commit.ok_or_else(|| Problem::new(ErrorCode::MirrorUnreadable, "the repository has no default branch"))?;
         Ok((mirror, commit))
     }
+}
+
+/// Returns the newest commits of the default branch and of the trusted branches.
+async fn trusted_commits(
+    mirror: &Mirror,
+    record: &EnvironmentRecord,
+    default: ObjectId,
+) -> Result<Vec<ObjectId>, RunProgramError> {
+    let mut commits = vec![default];
+    if record.setup.trusted.is_empty() {
+        return Ok(commits);
+    }
+    for branch in mirror.branches().await?.iter().filter_map(|branch| BranchName::parse(branch).ok()) {
+        if record.setup.trusts(&branch) {
+            commits.extend(mirror.resolve_branch(branch.as_str()).await?);
+        }
+    }
+    Ok(commits)
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> Problem {

@@ -56,6 +56,16 @@ impl Bench {
         Self { folder, upstream: Upstream::new(), host }
     }
 
+    /// Commits files to the default branch of the upstream.
+    pub(crate) fn commit(&self, files: &[(&str, &str)]) {
+        self.commit_to("main", files);
+    }
+
+    /// Commits files to a branch of the upstream.
+    pub(crate) fn commit_to(&self, branch: &str, files: &[(&str, &str)]) {
+        self.upstream.commit(branch, files, "files");
+    }
+
     fn home(&self) -> PathBuf {
         self.folder.path().join("home")
     }
@@ -81,6 +91,7 @@ impl Bench {
         let mut config = Config::for_home(&self.home());
         config.base_environment = BaseEnvironment::default().with("PATH", "/usr/local/bin:/usr/bin:/bin");
         config.free_space_floor = 0;
+        config.snapshot_limit = u64::MAX;
         config.max_parallel_runs = 4;
         change(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
@@ -150,9 +161,15 @@ impl Server {
         runtime.block_on(async { tokio::time::timeout(limit, request(&user)).await.ok() })
     }
 
-    /// Creates a task.
+    /// Creates a task that starts from the default branch.
     pub(crate) fn task(&self, repository: &str, prompt: &str) -> String {
-        let new = CreateTask { env_id: repository.to_owned(), prompt: prompt.to_owned(), ..CreateTask::default() };
+        self.task_from(repository, "main", prompt)
+    }
+
+    /// Creates a task that starts from a branch.
+    pub(crate) fn task_from(&self, repository: &str, branch: &str, prompt: &str) -> String {
+        let (env_id, git_ref) = (repository.to_owned(), Some(branch.to_owned()));
+        let new = CreateTask { env_id, git_ref, prompt: prompt.to_owned(), ..CreateTask::default() };
         self.run(async |user| user.create_task(new, None).await.expect("accepted").0.task_id.to_string())
     }
 

@@ -1,20 +1,24 @@
 //! The setup of a repository, with a runner elsewhere: how often it runs, who waits for it, and who gets which secrets.
 
 use model::run_times::PhaseTimes;
-use model::setup::{SetupPhase, SnapshotKey};
-use protocol::{EditSetup, SetupView};
-use runner::RunKey;
+use model::setup::{SetupPhase, SetupScript, SnapshotKey};
+use model::task::LayerGeneration;
+use protocol::{AcceptDescription, EditSetup, SetupView};
+use runner::{RunKey, RunSpec, SetupSpec};
 
 use crate::bench::{Bench, Ending, SECRET, Server, block_on, eventually};
 
 /// A description that installs dependencies with a secret.
 const WITH_SECRET: &str = "[setup]\nrun = \"make deps\"\nsecrets = [\"TOKEN\"]\n";
 
+/// Another description.
+const OTHER: &str = "[setup]\nrun = \"make other\"\n";
+
 /// A description whose setup fails.
 const FAILING: &str = "[setup]\nrun = \"false\"\n";
 
 fn describe(server: &Server, repository: &str, text: &str) -> SetupView {
-    let edit = EditSetup { description: Some(Some(text.to_owned())), approve: None };
+    let edit = EditSetup { description: Some(Some(text.to_owned())), ..EditSetup::default() };
     server.run(async |user| user.edit_setup(repository, edit).await.expect("accepted"))
 }
 
@@ -45,14 +49,34 @@ fn until_thread(server: &Server, task: &str) {
     });
 }
 
-/// Returns the attempt of a task that was started. An attempt that waited for a setup was not.
+/// Returns the last attempt of a task that was started. An attempt that waited for a setup was not.
 fn started(bench: &Bench, task: &str) -> Option<RunKey> {
-    bench.host.ledger().starts.keys().find(|key| key.task.to_string() == task).copied()
+    bench.host.ledger().starts.keys().rfind(|key| key.task.to_string() == task).copied()
+}
+
+/// Returns the script of a setup.
+fn script_of(spec: &SetupSpec) -> &str {
+    spec.script.as_ref().map(model::setup::Script::as_str).unwrap_or_default()
+}
+
+/// Returns the description of the last run of a task.
+fn spec_of(bench: &Bench, task: &str) -> RunSpec {
+    bench.host.stored_spec(started(bench, task).expect("the run was started")).expect("the run is stored")
+}
+
+/// Continues a task with a run that works until it is stopped, then stops it. Returns the description of the run.
+fn resumed(bench: &Bench, server: &Server, task: &str) -> RunSpec {
+    let prompt = protocol::ResumeTask { prompt: "wait".to_owned(), ..protocol::ResumeTask::default() };
+    server.run(async |user| user.resume_task(task, prompt, None).await.expect("accepted"));
+    server.until(task, "running");
+    let spec = spec_of(bench, task);
+    server.run(async |user| user.stop_task(task).await.expect("accepted"));
+    server.until(task, "stopped");
+    spec
 }
 
 fn snapshot_of(bench: &Bench, task: &str) -> Option<SnapshotKey> {
-    let key = started(bench, task).expect("the run was started");
-    bench.host.stored_spec(key).expect("the run is stored").snapshot
+    spec_of(bench, task).snapshot
 }
 
 /// Returns the prompt and the secrets that a task's agent got.
@@ -167,10 +191,10 @@ fn secrets_of_a_setup_are_released_by_the_owner_and_withheld_from_agents() {
     server.until(&task, "completed");
     assert_eq!(bench.host.ledger().setups[0].1, [""; 0], "nobody approved the description");
     assert!(given(&bench, &task).contains(&SECRET.to_owned()), "it is still a secret of the agent");
-    let wrong = EditSetup { description: None, approve: Some("0".repeat(64)) };
+    let wrong = EditSetup { approve: Some("0".repeat(64)), ..EditSetup::default() };
     let problem = server.run(async |user| user.edit_setup(&repository, wrong).await.expect_err("another description"));
     assert_eq!(problem.report.code, model::ErrorCode::DescriptionChanged);
-    let approve = EditSetup { description: None, approve: Some(description.hash.to_string()) };
+    let approve = EditSetup { approve: Some(description.hash.to_string()), ..EditSetup::default() };
     let approved = server.run(async |user| user.edit_setup(&repository, approve).await.expect("accepted"));
     assert!(approved.description.is_some_and(|description| description.approved));
     server.run(async |user| user.run_setup(&repository).await.expect("accepted"));
@@ -181,6 +205,135 @@ fn secrets_of_a_setup_are_released_by_the_owner_and_withheld_from_agents() {
     let later = server.task(&repository, "do it");
     server.until(&later, "completed");
     assert_eq!(given(&bench, &later), ["do it"], "no agent gets a secret of the setup");
+    server.end(Ending::ShutDown);
+}
+
+#[test]
+fn a_task_keeps_its_snapshot_until_its_environment_is_refreshed() {
+    let bench = Bench::new(26, 0, None);
+    let server = bench.server();
+    let repository = bench.add_repository(&server);
+    describe(&server, &repository, WITH_SECRET);
+    bench.host.release_setup();
+    let task = server.task(&repository, "do it");
+    let old = server.until(&task, "completed").snapshot.expect("it started from a snapshot");
+    describe(&server, &repository, OTHER);
+    bench.host.release_setup();
+    let kept = resumed(&bench, &server, &task);
+    assert_eq!((kept.snapshot, kept.layers), (Some(old.clone()), LayerGeneration(0)), "a newer description changes nothing");
+    for _ in 0..2 {
+        let view = server.run(async |user| user.refresh_environment(&task).await.expect("accepted"));
+        assert_eq!((view.snapshot, view.environment_refreshed), (None, true));
+    }
+    let id = task.parse().expect("an ID");
+    block_on(eventually("its layers are deleted", || bench.host.ledger().layers_discarded == [(id, LayerGeneration(1))]));
+    let fresh = resumed(&bench, &server, &task);
+    let new = setup(&server, &repository).last.expect("it ran").key;
+    assert_ne!(new, old);
+    assert_eq!((fresh.snapshot, fresh.layers), (Some(new.clone()), LayerGeneration(1)));
+    assert_eq!(fresh.source.base, kept.source.base, "the branch stays where it is");
+    let later = resumed(&bench, &server, &task);
+    assert_eq!((later.snapshot, later.layers), (Some(new), LayerGeneration(1)), "it keeps the new snapshot");
+    server.end(Ending::ShutDown);
+}
+
+#[test]
+fn earlier_layers_are_deleted_by_the_next_server_if_the_runner_does_not_answer() {
+    let bench = Bench::new(27, 0, None);
+    let server = bench.server();
+    let repository = bench.add_repository(&server);
+    let task = server.task(&repository, "do it");
+    server.until(&task, "completed");
+    bench.host.go_away();
+    server.run(async |user| user.refresh_environment(&task).await.expect("accepted"));
+    server.end(Ending::Killed);
+    assert_eq!(bench.host.ledger().layers_discarded, []);
+    bench.host.come_back();
+    let server = bench.server();
+    let id = task.parse().expect("an ID");
+    block_on(eventually("its layers are deleted", || bench.host.ledger().layers_discarded == [(id, LayerGeneration(1))]));
+    let refused = server.task(&repository, "wait");
+    server.until(&refused, "running");
+    let problem = server.run(async |user| user.refresh_environment(&refused).await.expect_err("a run is active"));
+    assert_eq!(problem.report.code, model::ErrorCode::RunActive);
+    server.end(Ending::ShutDown);
+}
+
+#[test]
+fn a_snapshot_is_updated_when_the_base_moves_and_set_up_again_if_that_fails() {
+    let bench = Bench::new(28, 0, None);
+    let server = bench.server();
+    let repository = bench.add_repository(&server);
+    let describe_with = |maintain: &str| {
+        let text = format!("[setup]\nrun = \"make deps\"\nkeys = [\"lock\"]\n[maintain]\nrun = \"{maintain}\"\n");
+        describe(&server, &repository, &text);
+    };
+    describe_with("make update");
+    let run = |lock: &str, setups: usize| {
+        bench.commit(&[("lock", lock)]);
+        bench.host.release_setup();
+        let task = server.task(&repository, "do it");
+        let snapshot = server.until(&task, "completed").snapshot.expect("it started from a snapshot");
+        let ran: Vec<_> = bench.host.ledger().setups.into_iter().map(|(spec, _)| spec).collect();
+        assert_eq!(ran.len(), setups, "{lock}");
+        let script = setup(&server, &repository).last.expect("it ran").script;
+        (snapshot, ran.last().expect("it ran").clone(), script)
+    };
+    let (first, spec, script) = run("1", 1);
+    assert_eq!((script_of(&spec), spec.update.clone(), script), ("make deps", None, Some(SetupScript::Setup)));
+    let (second, spec, script) = run("2", 2);
+    let update = spec.update.clone().expect("it is an update");
+    assert_eq!((script_of(&spec), update.from, update.updates), ("make update", first, 1));
+    assert_eq!((script, spec.key), (Some(SetupScript::Maintain), second));
+    describe_with("false");
+    bench.host.release_setup();
+    let (third, spec, script) = run("3", 4);
+    assert_eq!((script_of(&spec), spec.update.clone(), script), ("make deps", None, Some(SetupScript::Setup)));
+    assert_eq!((spec.replaces.as_deref(), spec.key), (Some("the setup script exited with code 1"), third));
+    server.end(Ending::ShutDown);
+}
+
+#[test]
+fn the_description_of_a_branch_has_no_effect_before_the_owner_allows_it() {
+    let bench = Bench::new(29, 0, None);
+    let server = bench.server();
+    let path = ".codex-orchestrator/environment.toml";
+    let text = |script: &str| format!("[setup]\nrun = \"{script}\"\nkeys = [\"lock\"]\n");
+    bench.commit(&[(path, &text("make main")), ("lock", "1")]);
+    bench.commit_to("release/1", &[(path, &text("make release"))]);
+    bench.commit_to("idea", &[(path, &text("make mischief")), ("Dockerfile", "FROM evil")]);
+    let repository = bench.add_repository(&server);
+    let scripts = || bench.host.ledger().setups.iter().map(|(spec, _)| script_of(spec).to_owned()).collect::<Vec<_>>();
+    let run = |branch: &str| {
+        bench.host.release_setup();
+        let task = server.task_from(&repository, branch, "do it");
+        (server.until(&task, "completed").snapshot, task)
+    };
+    let (of_main, _) = run("main");
+    for branch in ["idea", "release/1"] {
+        assert_eq!(run(branch).0, of_main, "{branch}");
+    }
+    assert_eq!(scripts(), ["make main"]);
+    let trust = EditSetup { trust: Some(vec!["release/*".to_owned()]), ..EditSetup::default() };
+    server.run(async |user| user.edit_setup(&repository, trust).await.expect("accepted"));
+    assert_ne!(run("release/1").0, of_main);
+    assert_eq!((run("idea").0, scripts()), (of_main.clone(), vec!["make main".to_owned(), "make release".to_owned()]));
+    let shown = server.run(async |user| user.setup_diff(&repository, "idea").await.expect("the branch exists"));
+    let hash = shown.hash.expect("it is valid").to_string();
+    let wrong = AcceptDescription { branch: "idea".to_owned(), hash: Some("0".repeat(64)) };
+    let problem = server.run(async |user| user.accept_description(&repository, wrong).await.expect_err("another description"));
+    assert_eq!(problem.report.code, model::ErrorCode::DescriptionChanged);
+    let accept = AcceptDescription { branch: "idea".to_owned(), hash: Some(hash) };
+    server.run(async |user| user.accept_description(&repository, accept).await.expect("accepted"));
+    let (of_idea, task) = run("idea");
+    assert_eq!((of_idea == of_main, scripts().last().map(String::as_str)), (false, Some("make mischief")));
+    bench.commit_to("idea", &[(path, &text("make worse"))]);
+    assert_eq!(run("idea").0, of_main, "a changed description has no effect");
+    assert_eq!(scripts().len(), 3);
+    let take_back = AcceptDescription { branch: "idea".to_owned(), hash: None };
+    let view = server.run(async |user| user.accept_description(&repository, take_back).await.expect("accepted"));
+    assert_eq!((view.accepted, view.trusted.len()), (vec![], 1));
+    assert_eq!(resumed(&bench, &server, &task).snapshot, of_idea, "a task keeps what it started with");
     server.end(Ending::ShutDown);
 }
 
@@ -311,7 +464,7 @@ fn a_description_that_is_not_valid_is_rejected_or_asks_once() {
     let bench = Bench::new(25, 0, None);
     let server = bench.server();
     let repository = bench.add_repository(&server);
-    let edit = EditSetup { description: Some(Some("[setpu]\n".to_owned())), approve: None };
+    let edit = EditSetup { description: Some(Some("[setpu]\n".to_owned())), ..EditSetup::default() };
     let problem = server.run(async |user| user.edit_setup(&repository, edit).await.expect_err("it is not valid"));
     assert_eq!(problem.report.code, model::ErrorCode::DescriptionRefused);
     let none = server.run(async |user| user.run_setup(&repository).await.expect_err("there is nothing to run"));

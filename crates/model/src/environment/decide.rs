@@ -6,10 +6,9 @@ use jiff::Timestamp;
 
 use super::record::{EnvironmentRecord, EnvironmentStatus};
 use crate::decision::Decision;
-use crate::ids::ObjectId;
 use crate::names::{BranchName, RepositoryUrl};
 use crate::run::RunError;
-use crate::setup::{SetupOutcome, SetupSettings, SetupState, SnapshotKey};
+use crate::setup::{SetupGoal, SetupOutcome, SetupSettings, SetupState};
 
 /// An action to perform. Every action is idempotent: performing it twice is harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,18 +46,11 @@ pub enum EnvironmentEvent {
     /// The tasks of the removed repository are gone, and nothing works on its mirror any more.
     Vacated,
     /// A task needs a snapshot that does not exist.
-    SetupWanted {
-        /// The key of the snapshot.
-        key: SnapshotKey,
-        /// The commit of the default branch.
-        commit: ObjectId,
-    },
+    SetupWanted(SetupGoal),
     /// The description of the environment cannot be used.
     SetupRefused {
         /// Identifies the description.
-        key: SnapshotKey,
-        /// The commit of the default branch.
-        commit: ObjectId,
+        goal: SetupGoal,
         /// What is wrong.
         error: RunError,
     },
@@ -87,12 +79,7 @@ pub enum EnvironmentRequest {
     /// Replace the owner's decisions about the setup.
     EditSetup(SetupSettings),
     /// Run a setup, even if one with this key failed or was skipped. A running setup continues.
-    SetUp {
-        /// The key of the snapshot.
-        key: SnapshotKey,
-        /// The commit of the default branch.
-        commit: ObjectId,
-    },
+    SetUp(SetupGoal),
     /// Start tasks without the setup that failed. Repeating the request is harmless.
     SkipSetup,
 }
@@ -120,8 +107,8 @@ pub fn request(record: &EnvironmentRecord, asked: EnvironmentRequest, now: Times
             changed(record, now, vec![])
         }
         (EnvironmentRequest::EditSetup(setup), _) => changed(EnvironmentRecord { setup, ..record }, now, vec![]),
-        (EnvironmentRequest::SetUp { key, commit }, EnvironmentStatus::Ready) => {
-            let state = record.setup_state.start(key, commit, now);
+        (EnvironmentRequest::SetUp(goal), EnvironmentStatus::Ready) => {
+            let state = record.setup_state.start(goal, now);
             set_up(record, state, now)
         }
         (EnvironmentRequest::SkipSetup, EnvironmentStatus::Ready) => match record.setup_state.skip() {
@@ -129,7 +116,7 @@ pub fn request(record: &EnvironmentRecord, asked: EnvironmentRequest, now: Times
             None => Decision::keep(record, vec![]),
         },
         (
-            EnvironmentRequest::SetUp { .. } | EnvironmentRequest::SkipSetup,
+            EnvironmentRequest::SetUp(_) | EnvironmentRequest::SkipSetup,
             EnvironmentStatus::Cloning | EnvironmentStatus::Failed | EnvironmentStatus::Removing,
         )
         | (EnvironmentRequest::Retry, EnvironmentStatus::Removing) => return None,
@@ -164,7 +151,7 @@ pub fn begin(event: EnvironmentEvent, now: Timestamp) -> Option<EnvironmentDecis
         | EnvironmentEvent::CloneLost
         | EnvironmentEvent::RemovalLeft
         | EnvironmentEvent::Vacated
-        | EnvironmentEvent::SetupWanted { .. }
+        | EnvironmentEvent::SetupWanted(_)
         | EnvironmentEvent::SetupRefused { .. }
         | EnvironmentEvent::SetupEnded { .. }
         | EnvironmentEvent::SetupLost => None,
@@ -183,12 +170,12 @@ pub fn decide(record: &EnvironmentRecord, event: EnvironmentEvent, now: Timestam
             changed(EnvironmentRecord { status: EnvironmentStatus::Failed, error: Some(error), ..record }, now, vec![])
         }
         (EnvironmentEvent::CloneLost, EnvironmentStatus::Cloning) => Decision::keep(record, vec![EnvironmentEffect::Clone]),
-        (EnvironmentEvent::SetupWanted { key, commit }, EnvironmentStatus::Ready) => {
-            let state = record.setup_state.want(key, commit, now);
+        (EnvironmentEvent::SetupWanted(goal), EnvironmentStatus::Ready) => {
+            let state = record.setup_state.want(goal, now);
             set_up(record, state, now)
         }
-        (EnvironmentEvent::SetupRefused { key, commit, error }, EnvironmentStatus::Ready) => {
-            match record.setup_state.refuse(key, commit, error, now) {
+        (EnvironmentEvent::SetupRefused { goal, error }, EnvironmentStatus::Ready) => {
+            match record.setup_state.refuse(goal, error, now) {
                 Some(setup_state) => changed(EnvironmentRecord { setup_state, ..record }, now, vec![]),
                 None => Decision::keep(record, vec![]),
             }
@@ -212,7 +199,7 @@ pub fn decide(record: &EnvironmentRecord, event: EnvironmentEvent, now: Timestam
             | EnvironmentEvent::CloneLost
             | EnvironmentEvent::RemovalLeft
             | EnvironmentEvent::Vacated
-            | EnvironmentEvent::SetupWanted { .. }
+            | EnvironmentEvent::SetupWanted(_)
             | EnvironmentEvent::SetupRefused { .. }
             | EnvironmentEvent::SetupEnded { .. }
             | EnvironmentEvent::SetupLost,
@@ -254,6 +241,7 @@ mod tests {
     use crate::error_code::ErrorCode;
     use crate::ids::EnvironmentId;
     use crate::names::Title;
+    use crate::setup::{SetupScript, SnapshotKey};
 
     const ALL: [EnvironmentStatus; 4] =
         [EnvironmentStatus::Cloning, EnvironmentStatus::Ready, EnvironmentStatus::Failed, EnvironmentStatus::Removing];
@@ -326,24 +314,22 @@ mod tests {
         assert_eq!(asked(EnvironmentStatus::Removing, EnvironmentRequest::Retry), None);
     }
 
-    fn key(digit: char) -> SnapshotKey {
-        SnapshotKey::parse(&digit.to_string().repeat(64)).expect("the key is valid")
-    }
-
-    fn commit() -> ObjectId {
-        "c".repeat(40).parse().expect("the ID is valid")
+    fn goal() -> SetupGoal {
+        let key = SnapshotKey::parse(&"a".repeat(64)).expect("the key is valid");
+        SetupGoal { key, commit: "c".repeat(40).parse().expect("the ID is valid"), branch: None }
     }
 
     #[test]
     fn a_setup_runs_once_and_is_repeated_after_its_server_dies() {
-        let wanted = EnvironmentEvent::SetupWanted { key: key('a'), commit: commit() };
+        let wanted = EnvironmentEvent::SetupWanted(goal());
         let running = after(EnvironmentStatus::Ready, wanted.clone());
         assert_eq!((running.effects.as_slice(), is_unfinished(&running.record)), (&[EnvironmentEffect::SetUp][..], true));
         assert_eq!(decide(&running.record, wanted.clone(), now()), Decision::keep(running.record.clone(), vec![]));
         assert_eq!(reconcile(&running.record), [EnvironmentEvent::SetupLost]);
         let again = decide(&running.record, EnvironmentEvent::SetupLost, now());
         assert_eq!((again.record, again.effects), (running.record.clone(), vec![EnvironmentEffect::SetUp]));
-        let ended = EnvironmentEvent::SetupEnded { number: 1, outcome: SetupOutcome::Ready(key('a')) };
+        let outcome = SetupOutcome::Ready(goal().key, SetupScript::Setup);
+        let ended = EnvironmentEvent::SetupEnded { number: 1, outcome };
         let ready = decide(&running.record, ended, now());
         assert!(ready.effects.is_empty() && !is_unfinished(&ready.record) && reconcile(&ready.record).is_empty());
         for status in [EnvironmentStatus::Cloning, EnvironmentStatus::Failed, EnvironmentStatus::Removing] {
@@ -353,12 +339,12 @@ mod tests {
 
     #[test]
     fn the_owner_answers_a_failed_setup() {
-        let running = after(EnvironmentStatus::Ready, EnvironmentEvent::SetupWanted { key: key('a'), commit: commit() });
+        let running = after(EnvironmentStatus::Ready, EnvironmentEvent::SetupWanted(goal()));
         let outcome = SetupOutcome::Failed(failure());
         let failed = decide(&running.record, EnvironmentEvent::SetupEnded { number: 1, outcome }, now()).record;
         let skipped = request(&failed, EnvironmentRequest::SkipSetup, now()).expect("the request is accepted");
         assert_eq!((skipped.record.setup_state.holds(), skipped.effects), (None, vec![]));
-        let asked = EnvironmentRequest::SetUp { key: key('a'), commit: commit() };
+        let asked = EnvironmentRequest::SetUp(goal());
         let again = request(&failed, asked.clone(), now()).expect("the request is accepted");
         assert_eq!((again.effects, again.record.setup_state.running().is_some()), (vec![EnvironmentEffect::SetUp], true));
         assert_eq!(request(&record(EnvironmentStatus::Removing), asked, now()), None);
@@ -367,7 +353,7 @@ mod tests {
 
     #[test]
     fn an_edit_of_the_settings_leaves_the_setup_alone() {
-        let running = after(EnvironmentStatus::Ready, EnvironmentEvent::SetupWanted { key: key('a'), commit: commit() }).record;
+        let running = after(EnvironmentStatus::Ready, EnvironmentEvent::SetupWanted(goal())).record;
         let edit = EnvironmentRequest::Edit(Box::new(record(EnvironmentStatus::Ready)));
         let edited = request(&running, edit, now()).expect("the request is accepted").record;
         assert_eq!((&edited.setup, &edited.setup_state), (&running.setup, &running.setup_state));

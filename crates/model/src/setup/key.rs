@@ -113,6 +113,11 @@ impl KeyInputs<'_> {
             commit: self.commit,
         }))
     }
+
+    /// Returns the key of the snapshot's family: all snapshots that differ only in their key files or their commit.
+    pub fn family(&self) -> SnapshotKey {
+        KeyInputs { files: &[], commit: None, ..self.clone() }.key()
+    }
 }
 
 /// Everything that the content of an image depends on that is created for a repository.
@@ -171,6 +176,9 @@ mod tests {
         assert_eq!(base.key(), base.clone().key());
         assert_eq!(SnapshotKey::parse(base.key().as_str()), Some(base.key()));
         assert_eq!(base.key().short().len(), 12);
+        let is_related = |variant: &&KeyInputs<'_>| variant.family() == base.family();
+        assert_eq!(variants.iter().filter(is_related).count(), 3, "those with other files or another commit");
+        assert_ne!(base.family(), base.key());
     }
 
     #[test]

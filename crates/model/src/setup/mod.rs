@@ -5,17 +5,22 @@
 //! * [`SnapshotKey`]: names the result of a setup. Equal keys mean equal results.
 //! * [`Snapshot`]: the result of a setup.
 //! * [`TakenEnvironment`]: what a task takes from the environment of its repository.
+//! * [`BranchTrust`]: which branches decide about the environment of tasks.
 //! * [`SetupState`]: the setup of a repository as its record contains it, and what may happen next.
 
+mod branches;
 mod description;
 mod digest;
 mod image;
 mod key;
 mod paths;
+mod retention;
 mod snapshot;
 mod state;
 mod taken;
+mod trust;
 
+pub use branches::BranchPattern;
 pub use description::{
     Cache, Description, DescriptionHash, DescriptionText, FileSource, Keep, Maintain, Script, Service, ServiceName, Setup,
     ToolName, ToolVersion,
@@ -23,6 +28,8 @@ pub use description::{
 pub use image::{Build, ImageChoice, copies_files};
 pub use key::{ImageInputs, KeyFile, KeyInputs, SnapshotKey};
 pub use paths::{CachePath, InvalidPath, KeepPath, VolumePath};
-pub use snapshot::{FolderContent, LayerTarget, Snapshot, SnapshotFolder};
-pub use state::{SetupAttempt, SetupOutcome, SetupPhase, SetupSettings, SetupState};
+pub use retention::needed_snapshots;
+pub use snapshot::{FolderContent, LayerTarget, SetupScript, Snapshot, SnapshotFolder};
+pub use state::{SetupAttempt, SetupGoal, SetupOutcome, SetupPhase, SetupSettings, SetupState};
 pub use taken::TakenEnvironment;
+pub use trust::{BranchTrust, SetupBasis};

@@ -23,10 +23,39 @@ pub struct Snapshot {
     /// The folders.
     #[serde(default)]
     pub folders: Vec<SnapshotFolder>,
+    /// The key without the key files and the commit. Only a snapshot of the same family can be updated to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<SnapshotKey>,
+    /// The snapshot that was updated to this one, or `None` if the setup script created it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_from: Option<SnapshotKey>,
+    /// The number of updates since the setup script ran.
+    #[serde(default)]
+    pub updates: u32,
     /// When the setup ended.
     pub created_at: Timestamp,
     /// The duration of the setup in seconds.
     pub seconds: f64,
+}
+
+/// A script that creates a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SetupScript {
+    /// The script that installs everything.
+    Setup,
+    /// The script that updates an older snapshot.
+    Maintain,
+}
+
+impl SetupScript {
+    /// Returns the word for the script, as in the description.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Maintain => "maintain",
+        }
+    }
 }
 
 /// A folder of a snapshot.
@@ -77,7 +106,20 @@ impl LayerTarget {
     }
 }
 
+/// The number of updates after which the setup script runs again, so that remains of old versions do not add up.
+const MOST_UPDATES: u32 = 20;
+
 impl Snapshot {
+    /// Whether the snapshot can be updated to a new one of this family.
+    pub fn can_become(&self, family: &SnapshotKey) -> bool {
+        self.family.as_ref() == Some(family) && self.updates < MOST_UPDATES
+    }
+
+    /// Returns the script that created the snapshot.
+    pub fn script(&self) -> SetupScript {
+        if self.updated_from.is_some() { SetupScript::Maintain } else { SetupScript::Setup }
+    }
+
     /// Returns the total size of the folders in bytes. The image is not included.
     pub fn bytes(&self) -> u64 {
         self.folders.iter().filter_map(|folder| folder.content).map(|content| content.bytes).sum()
@@ -108,11 +150,38 @@ mod tests {
                 SnapshotFolder { target: cache.clone(), content: content(0) },
                 SnapshotFolder { target: cache, content: None },
             ],
+            family: None,
+            updated_from: None,
+            updates: 0,
             created_at: Timestamp::UNIX_EPOCH,
             seconds: 1.5,
         };
         let text = serde_json::to_string(&snapshot).expect("it can be serialized");
         assert_eq!(serde_json::from_str::<Snapshot>(&text).expect("it can be parsed"), snapshot);
         assert_eq!((snapshot.bytes(), snapshot.files()), (20, 4));
+        let old: serde_json::Value = serde_json::from_str(&text.replace("\"updates\":0,", "")).expect("JSON");
+        assert_eq!(serde_json::from_value::<Snapshot>(old).expect("an older version wrote it"), snapshot);
+    }
+
+    #[test]
+    fn only_snapshots_of_the_same_family_are_updated_and_not_forever() {
+        let key = |digit: char| SnapshotKey::parse(&digit.to_string().repeat(64)).expect("a key");
+        let snapshot = |family: Option<SnapshotKey>, updates: u32| Snapshot {
+            key: key('a'),
+            commit: "b".repeat(40).parse().expect("an ID"),
+            image: None,
+            base: None,
+            folders: vec![],
+            family,
+            updated_from: None,
+            updates,
+            created_at: Timestamp::UNIX_EPOCH,
+            seconds: 1.0,
+        };
+        let updated = |family, updates| snapshot(family, updates).can_become(&key('f'));
+        assert!(updated(Some(key('f')), 0) && updated(Some(key('f')), MOST_UPDATES - 1));
+        assert!(!updated(Some(key('f')), MOST_UPDATES) && !updated(Some(key('e')), 0) && !updated(None, 0));
+        let update = Snapshot { updated_from: Some(key('c')), ..snapshot(None, 1) };
+        assert_eq!((snapshot(None, 0).script(), update.script()), (SetupScript::Setup, SetupScript::Maintain));
     }
 }

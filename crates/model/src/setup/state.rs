@@ -2,15 +2,17 @@
 //!
 //! At most one setup of a repository runs at a time. While it runs, and after it has failed, new tasks of the repository wait.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::branches::BranchPattern;
 use super::description::{Description, DescriptionHash};
 use super::key::SnapshotKey;
+use super::snapshot::SetupScript;
 use crate::ids::ObjectId;
-use crate::names::VariableName;
+use crate::names::{BranchName, VariableName};
 use crate::report::RunError;
 
 /// What the owner of the server decided about a repository's setup.
@@ -26,6 +28,12 @@ pub struct SetupSettings {
     /// Secrets that no agent gets, because an approved description uses them for the setup or as files.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub withheld: BTreeSet<VariableName>,
+    /// Branches whose descriptions apply to the tasks that start from them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub trusted: BTreeSet<BranchPattern>,
+    /// Descriptions on other branches that apply to the tasks of these branches.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub accepted: BTreeMap<BranchName, DescriptionHash>,
 }
 
 impl SetupSettings {
@@ -55,6 +63,17 @@ pub enum SetupPhase {
     Skipped,
 }
 
+/// What a setup is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetupGoal {
+    /// The key of the snapshot, or what identifies a description that cannot be used.
+    pub key: SnapshotKey,
+    /// The commit that the setup runs in.
+    pub commit: ObjectId,
+    /// The branch of the commit, or `None` for the default branch.
+    pub branch: Option<BranchName>,
+}
+
 /// A setup that was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetupAttempt {
@@ -62,8 +81,11 @@ pub struct SetupAttempt {
     pub number: u32,
     /// The key of the snapshot.
     pub key: SnapshotKey,
-    /// The commit of the default branch.
+    /// The commit that it runs in.
     pub commit: ObjectId,
+    /// The branch of the commit, or `None` for the default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<BranchName>,
     /// The phase.
     pub phase: SetupPhase,
     /// When it started.
@@ -71,6 +93,9 @@ pub struct SetupAttempt {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// The script that created the snapshot, once it is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<SetupScript>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
@@ -79,8 +104,9 @@ pub struct SetupAttempt {
 /// How a setup ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetupOutcome {
-    /// The snapshot with this key is complete. The key may differ from that of the attempt, if images were missing when it was computed.
-    Ready(SnapshotKey),
+    /// The snapshot with this key is complete, and this script created it. The key may differ from that of the attempt, if images were
+    /// missing when it was computed.
+    Ready(SnapshotKey, SetupScript),
     /// The setup failed, and nothing of it is left.
     Failed(RunError),
     /// The inputs changed before the setup ran, so nobody needs its snapshot.
@@ -93,7 +119,13 @@ pub struct SetupState {
     /// The last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<SetupAttempt>,
+    /// Earlier setups that the owner skipped, newest last. The answer to one branch is not lost when another one is set up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SnapshotKey>,
 }
+
+/// The number of skipped setups that are remembered.
+const MOST_SKIPPED: usize = 50;
 
 impl SetupState {
     /// Whether no setup was ever started.
@@ -114,47 +146,56 @@ impl SetupState {
 
     /// Returns the phase of the setup with this key.
     pub fn phase_of(&self, key: &SnapshotKey) -> Option<SetupPhase> {
-        self.last.as_ref().filter(|attempt| attempt.key == *key).map(|attempt| attempt.phase)
+        let of_last = self.last.as_ref().filter(|attempt| attempt.key == *key).map(|attempt| attempt.phase);
+        of_last.or_else(|| self.skipped.contains(key).then_some(SetupPhase::Skipped))
     }
 
     /// Starts a setup that a task needs, unless it is running, or has failed and nobody answered yet. `None` means that nothing
     /// changes.
-    pub(crate) fn want(&self, key: SnapshotKey, commit: ObjectId, now: Timestamp) -> Option<Self> {
-        match self.phase_of(&key) {
+    pub(crate) fn want(&self, goal: SetupGoal, now: Timestamp) -> Option<Self> {
+        match self.phase_of(&goal.key) {
             // The snapshot of a setup that is ready may have been deleted.
-            Some(SetupPhase::Ready) | None if self.running().is_none() => Some(self.begun(key, commit, now)),
+            Some(SetupPhase::Ready) | None if self.running().is_none() => Some(self.begun(goal, now)),
             Some(_) | None => None,
         }
     }
 
     /// Starts a setup that the owner asked for. A running one continues.
-    pub(crate) fn start(&self, key: SnapshotKey, commit: ObjectId, now: Timestamp) -> Option<Self> {
-        self.running().is_none().then(|| self.begun(key, commit, now))
+    pub(crate) fn start(&self, goal: SetupGoal, now: Timestamp) -> Option<Self> {
+        self.running().is_none().then(|| self.begun(goal, now))
     }
 
-    fn begun(&self, key: SnapshotKey, commit: ObjectId, now: Timestamp) -> Self {
+    fn begun(&self, goal: SetupGoal, now: Timestamp) -> Self {
+        let SetupGoal { key, commit, branch } = goal;
         let number = self.last.as_ref().map_or(0, |attempt| attempt.number) + 1;
         let phase = SetupPhase::Running;
-        Self { last: Some(SetupAttempt { number, key, commit, phase, started_at: now, ended_at: None, error: None }) }
+        let skipped_now = self.last.iter().filter(|last| last.phase == SetupPhase::Skipped).map(|last| last.key.clone());
+        let mut skipped: Vec<_> = self.skipped.iter().cloned().chain(skipped_now).filter(|skipped| *skipped != key).collect();
+        skipped.drain(..skipped.len().saturating_sub(MOST_SKIPPED));
+        let (ended_at, script, error) = (None, None, None);
+        let attempt = SetupAttempt { number, key, commit, branch, phase, started_at: now, ended_at, script, error };
+        Self { last: Some(attempt), skipped }
     }
 
     /// Records how an attempt ended. The end of another attempt changes nothing.
     pub(crate) fn end(&self, number: u32, outcome: SetupOutcome, now: Timestamp) -> Option<Self> {
         let running = self.running().filter(|attempt| attempt.number == number)?;
-        let (phase, error, key) = match outcome {
-            SetupOutcome::Ready(key) => (SetupPhase::Ready, None, key),
-            SetupOutcome::Failed(error) => (SetupPhase::Failed, Some(error), running.key.clone()),
-            SetupOutcome::Outdated => (SetupPhase::Skipped, None, running.key.clone()),
+        let key = running.key.clone();
+        let (phase, key, script, error) = match outcome {
+            SetupOutcome::Ready(key, script) => (SetupPhase::Ready, key, Some(script), None),
+            SetupOutcome::Failed(error) => (SetupPhase::Failed, key, None, Some(error)),
+            SetupOutcome::Outdated => (SetupPhase::Skipped, key, None, None),
         };
-        Some(Self { last: Some(SetupAttempt { key, phase, error, ended_at: Some(now), ..running.clone() }) })
+        let attempt = SetupAttempt { phase, key, script, error, ended_at: Some(now), ..running.clone() };
+        Some(Self { last: Some(attempt), ..self.clone() })
     }
 
     /// Records that a description cannot be used. A running setup continues, and an answer to the same error stays valid.
-    pub(crate) fn refuse(&self, key: SnapshotKey, commit: ObjectId, error: RunError, now: Timestamp) -> Option<Self> {
-        if self.running().is_some() || self.phase_of(&key).is_some() {
+    pub(crate) fn refuse(&self, goal: SetupGoal, error: RunError, now: Timestamp) -> Option<Self> {
+        if self.running().is_some() || self.phase_of(&goal.key).is_some() {
             return None;
         }
-        let begun = self.begun(key, commit, now);
+        let begun = self.begun(goal, now);
         let number = begun.last.as_ref().map_or(0, |attempt| attempt.number);
         begun.end(number, SetupOutcome::Failed(error), now)
     }
@@ -162,7 +203,8 @@ impl SetupState {
     /// Lets tasks start without a setup that failed.
     pub(crate) fn skip(&self) -> Option<Self> {
         let failed = self.last.as_ref().filter(|attempt| attempt.phase == SetupPhase::Failed)?;
-        Some(Self { last: Some(SetupAttempt { phase: SetupPhase::Skipped, ..failed.clone() }) })
+        let skipped = SetupAttempt { phase: SetupPhase::Skipped, ..failed.clone() };
+        Some(Self { last: Some(skipped), ..self.clone() })
     }
 }
 
@@ -179,12 +221,16 @@ mod tests {
         "c".repeat(40).parse().expect("an object ID")
     }
 
+    fn goal(digit: char) -> SetupGoal {
+        SetupGoal { key: key(digit), commit: commit(), branch: None }
+    }
+
     fn now() -> Timestamp {
         Timestamp::UNIX_EPOCH
     }
 
     fn running(digit: char) -> SetupState {
-        SetupState::default().want(key(digit), commit(), now()).expect("it starts")
+        SetupState::default().want(goal(digit), now()).expect("it starts")
     }
 
     fn failed(digit: char) -> SetupState {
@@ -196,58 +242,69 @@ mod tests {
     fn ten_tasks_cause_one_setup() {
         let state = running('a');
         assert_eq!((state.phase_of(&key('a')), state.holds()), (Some(SetupPhase::Running), Some(SetupPhase::Running)));
-        assert_eq!(state.want(key('a'), commit(), now()), None);
-        assert_eq!(state.want(key('b'), commit(), now()), None, "another setup waits until this one has ended");
-        let ready = state.end(1, SetupOutcome::Ready(key('a')), now()).expect("it was running");
+        assert_eq!(state.want(goal('a'), now()), None);
+        assert_eq!(state.want(goal('b'), now()), None, "another setup waits until this one has ended");
+        let ready = state.end(1, SetupOutcome::Ready(key('a'), SetupScript::Maintain), now()).expect("it was running");
+        assert_eq!(ready.last.as_ref().and_then(|last| last.script), Some(SetupScript::Maintain));
         assert_eq!((ready.phase_of(&key('a')), ready.phase_of(&key('b')), ready.holds()), (Some(SetupPhase::Ready), None, None));
     }
 
     #[test]
     fn a_failed_setup_holds_new_tasks_until_somebody_answers() {
         let state = failed('a');
-        assert_eq!((state.holds(), state.want(key('a'), commit(), now())), (Some(SetupPhase::Failed), None));
-        let again = state.start(key('a'), commit(), now()).expect("the owner asked for it");
+        assert_eq!((state.holds(), state.want(goal('a'), now())), (Some(SetupPhase::Failed), None));
+        let again = state.start(goal('a'), now()).expect("the owner asked for it");
         assert_eq!((again.holds(), again.last.as_ref().map(|attempt| attempt.number)), (Some(SetupPhase::Running), Some(2)));
         let skipped = state.skip().expect("it failed");
         assert_eq!((skipped.holds(), skipped.phase_of(&key('a'))), (None, Some(SetupPhase::Skipped)));
-        assert_eq!(skipped.want(key('a'), commit(), now()), None, "the answer stays valid");
-        assert!(skipped.want(key('b'), commit(), now()).is_some(), "other inputs are another setup");
+        assert_eq!(skipped.want(goal('a'), now()), None, "the answer stays valid");
+        assert!(skipped.want(goal('b'), now()).is_some(), "other inputs are another setup");
+    }
+
+    #[test]
+    fn an_answer_about_one_branch_is_not_lost_when_another_one_is_set_up() {
+        let skipped = failed('a').skip().expect("it failed");
+        let other = skipped.want(goal('b'), now()).expect("another setup");
+        let ready = other.end(2, SetupOutcome::Ready(key('b'), SetupScript::Setup), now()).expect("it was running");
+        assert_eq!((ready.phase_of(&key('a')), ready.want(goal('a'), now())), (Some(SetupPhase::Skipped), None));
+        let again = ready.start(goal('a'), now()).expect("the owner asked for it");
+        assert_eq!((again.phase_of(&key('a')), again.skipped.len()), (Some(SetupPhase::Running), 0));
     }
 
     #[test]
     fn changed_inputs_start_a_new_setup_after_a_failure() {
-        assert!(failed('a').want(key('b'), commit(), now()).is_some());
+        assert!(failed('a').want(goal('b'), now()).is_some());
     }
 
     #[test]
     fn the_end_of_an_older_attempt_changes_nothing() {
-        let again = failed('a').start(key('a'), commit(), now()).expect("it starts");
-        assert_eq!(again.end(1, SetupOutcome::Ready(key('a')), now()), None);
-        assert!(again.end(2, SetupOutcome::Ready(key('a')), now()).is_some());
-        assert_eq!(again.start(key('b'), commit(), now()), None, "a running setup continues");
+        let again = failed('a').start(goal('a'), now()).expect("it starts");
+        assert_eq!(again.end(1, SetupOutcome::Ready(key('a'), SetupScript::Setup), now()), None);
+        assert!(again.end(2, SetupOutcome::Ready(key('a'), SetupScript::Setup), now()).is_some());
+        assert_eq!(again.start(goal('b'), now()), None, "a running setup continues");
         assert_eq!(again.skip(), None);
     }
 
     #[test]
     fn a_deleted_snapshot_is_made_again() {
-        let ready = running('a').end(1, SetupOutcome::Ready(key('a')), now()).expect("it was running");
-        assert!(ready.want(key('a'), commit(), now()).is_some());
+        let ready = running('a').end(1, SetupOutcome::Ready(key('a'), SetupScript::Setup), now()).expect("it was running");
+        assert!(ready.want(goal('a'), now()).is_some());
     }
 
     #[test]
     fn a_description_that_cannot_be_used_is_a_question_that_is_asked_once() {
         let error = RunError::new(ErrorCode::DescriptionRefused, "unknown field");
-        let refused = SetupState::default().refuse(key('a'), commit(), error.clone(), now()).expect("it is new");
+        let refused = SetupState::default().refuse(goal('a'), error.clone(), now()).expect("it is new");
         assert_eq!(refused.holds(), Some(SetupPhase::Failed));
         let skipped = refused.skip().expect("it failed");
-        assert_eq!(skipped.refuse(key('a'), commit(), error.clone(), now()), None);
-        assert!(skipped.refuse(key('b'), commit(), error.clone(), now()).is_some(), "another description is another question");
-        assert_eq!(running('a').refuse(key('b'), commit(), error, now()), None);
+        assert_eq!(skipped.refuse(goal('a'), error.clone(), now()), None);
+        assert!(skipped.refuse(goal('b'), error.clone(), now()).is_some(), "another description is another question");
+        assert_eq!(running('a').refuse(goal('b'), error, now()), None);
     }
 
     #[test]
     fn a_key_that_was_computed_without_an_image_is_replaced() {
-        let ready = running('a').end(1, SetupOutcome::Ready(key('b')), now()).expect("it was running");
+        let ready = running('a').end(1, SetupOutcome::Ready(key('b'), SetupScript::Setup), now()).expect("it was running");
         assert_eq!((ready.phase_of(&key('a')), ready.phase_of(&key('b'))), (None, Some(SetupPhase::Ready)));
     }
 
@@ -255,6 +312,6 @@ mod tests {
     fn outdated_inputs_hold_nobody() {
         let outdated = running('a').end(1, SetupOutcome::Outdated, now()).expect("it was running");
         assert_eq!(outdated.holds(), None);
-        assert!(outdated.want(key('b'), commit(), now()).is_some());
+        assert!(outdated.want(goal('b'), now()).is_some());
     }
 }

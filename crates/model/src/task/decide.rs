@@ -6,9 +6,11 @@ use jiff::Timestamp;
 
 use super::ask::{ask, back_to_queue};
 use super::decision::{TaskDecision, TaskEffect, changed};
+use super::layers::LayerGeneration;
 use super::next::go_on;
 use super::publish::{PublicationEvent, published};
 use super::record::TaskRecord;
+use super::refresh::{layers_discarded, layers_left};
 use super::request::never_ran;
 use super::update::{UpdateEvent, updated};
 use crate::commit::HeldFiles;
@@ -38,7 +40,7 @@ pub enum TaskEvent {
         attempt: Attempt,
         /// The commit that the task starts from.
         base_sha: ObjectId,
-        /// What the task takes from the environment of its repository, if it has taken nothing yet.
+        /// What the task takes from the environment of its repository, if it needs one.
         environment: TakenEnvironment,
         /// What was measured meanwhile.
         times: PreparationTimes,
@@ -126,6 +128,10 @@ pub enum TaskEvent {
     Notified(Vec<u32>),
     /// Notifications were recorded but not sent.
     NoticesLeft,
+    /// Layers of earlier generations than this one no longer exist.
+    LayersDiscarded(LayerGeneration),
+    /// Layers of earlier generations may still exist.
+    LayersLeft,
     /// An event of the publication.
     Publication(PublicationEvent),
 }
@@ -153,6 +159,8 @@ pub fn begin(event: TaskEvent, now: Timestamp) -> Option<TaskDecision> {
         | TaskEvent::Vacated
         | TaskEvent::Notified(_)
         | TaskEvent::NoticesLeft
+        | TaskEvent::LayersDiscarded(_)
+        | TaskEvent::LayersLeft
         | TaskEvent::Publication(_) => None,
     }
 }
@@ -162,13 +170,13 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
     let event = match event {
         TaskEvent::Publication(event) => return published(task, event, now),
         TaskEvent::Update(event) => return updated(task, event, now),
+        TaskEvent::LayersDiscarded(generation) => return layers_discarded(task, generation),
+        TaskEvent::LayersLeft => return layers_left(task),
         other => other,
     };
     let mut record = task.clone();
     let nothing = Decision::keep(task.clone(), vec![]);
-    let run = record.last_run();
-    let current = run.attempt;
-    let active = run.is_active();
+    let (current, active) = (record.last_run().attempt, record.last_run().is_active());
     let fits = |attempt: Attempt| attempt == current && active;
     let effects = match event {
         TaskEvent::Dequeued { attempt } if fits(attempt) => match record.last_run().phase {
@@ -254,6 +262,8 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
         | TaskEvent::Update(_)
         | TaskEvent::RemovalLeft
         | TaskEvent::Vacated
+        | TaskEvent::LayersDiscarded(_)
+        | TaskEvent::LayersLeft
         | TaskEvent::NoticesLeft => return nothing,
     };
     // An event that says nothing new is not worth a write.
@@ -275,9 +285,7 @@ fn preparation_ended(record: &mut TaskRecord, event: TaskEvent, policy: &RunPoli
     };
     let next = match event {
         TaskEvent::Prepared { attempt, base_sha, environment, times } => {
-            if record.base_sha.is_none() {
-                record.environment = environment;
-            }
+            record.take_environment(environment);
             let snapshot = record.environment.snapshot.clone();
             record.last_run_mut().times.prepared(times, snapshot.as_ref(), now);
             record.base_sha.get_or_insert(base_sha);

@@ -45,6 +45,8 @@ pub enum TaskEffect {
     },
     /// Ensure that the branch is moved as recorded in `updating`. Results in `Updated` or `UpdateAbandoned`.
     MoveBranch,
+    /// Ensure that no layers of earlier generations exist. Results in `LayersDiscarded`.
+    DiscardLayers,
     /// Ensure that the pending notifications are sent. Results in `Notified`.
     Notify,
 }

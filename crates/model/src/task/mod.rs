@@ -8,6 +8,7 @@
 //! * `publish`: requests and events of a push or a pull request.
 //! * `question`, `ask`: questions that must be answered before a run can start.
 //! * `held`, `held_changes`: files beyond the limits of a commit, which wait for a decision.
+//! * `layers`, `refresh`: the environment of a task, and its refreshes.
 //! * `settled`: the result of a run and its commit.
 //! * `status`: the status of a task.
 //! * `summary`: the prompt of a new thread that replaces a thread whose session was lost.
@@ -23,6 +24,7 @@ mod decision;
 mod group;
 mod held;
 mod held_changes;
+mod layers;
 mod next;
 mod outbox;
 mod pending_notice;
@@ -30,6 +32,7 @@ mod publish;
 mod question;
 mod reconcile;
 mod record;
+mod refresh;
 mod refusal;
 mod request;
 mod settled;
@@ -42,6 +45,7 @@ pub use decide::{TaskEvent, begin, decide};
 pub use decision::{TaskDecision, TaskEffect};
 pub use group::TaskGroup;
 pub use held_changes::HeldChanges;
+pub use layers::{LayerGeneration, Refreshes};
 pub use outbox::with_notice;
 pub use pending_notice::PendingNotice;
 pub use publish::PublicationEvent;

@@ -40,7 +40,8 @@ pub struct Observation {
 /// Whether something about a task may be unfinished, so that its actual state must be observed.
 pub fn is_unfinished(task: &TaskRecord) -> bool {
     let is_publishing = task.publication.as_ref().is_some_and(|publication| publication.status.is_under_way());
-    task.removing || is_publishing || task.updating.is_some() || !task.notices.is_empty() || task.last_run().is_active()
+    let is_left = task.updating.is_some() || task.refreshes.has_leftovers || !task.notices.is_empty();
+    task.removing || is_publishing || is_left || task.last_run().is_active()
 }
 
 /// Returns the events that lead from the record to the observed state.
@@ -57,6 +58,9 @@ pub fn reconcile(task: &TaskRecord, seen: &Observation) -> Vec<TaskEvent> {
     }
     if !task.notices.is_empty() && !task.removing {
         events.push(TaskEvent::NoticesLeft);
+    }
+    if task.refreshes.has_leftovers && !task.removing {
+        events.push(TaskEvent::LayersLeft);
     }
     events
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::branch_update::Update;
 use super::held_changes::HeldChanges;
+use super::layers::Refreshes;
 use super::pending_notice::PendingNotice;
 use super::question::Question;
 use super::status::TaskStatus;
@@ -110,8 +111,10 @@ pub struct TaskRecord {
     pub git_ref: RefName,
     /// The commit that the task starts from, once it is known. After an update, the commit that the branch is based on.
     pub base_sha: Option<ObjectId>,
-    /// What the task took from the environment of its repository when it started.
+    /// What the task took from the environment of its repository when it started, or when the environment was refreshed.
     pub environment: TakenEnvironment,
+    /// The refreshes of the environment.
+    pub refreshes: Refreshes,
     /// The thread that a resume continues.
     pub thread_id: Option<ThreadId>,
     /// Whether the task is being removed.
@@ -166,6 +169,7 @@ impl TaskRecord {
             git_ref: new.git_ref,
             base_sha: None,
             environment: TakenEnvironment::default(),
+            refreshes: Refreshes::default(),
             thread_id: None,
             removing: false,
             created_at: now,

@@ -12,6 +12,7 @@ use super::next;
 use super::publish::publish;
 use super::question::Answer;
 use super::record::{FollowUp, NewRun, TaskRecord};
+use super::refresh::refresh;
 use super::refusal::Refusal;
 use crate::decision::Decision;
 use crate::names::Prompt;
@@ -51,6 +52,8 @@ pub enum TaskRequest {
     Unarchive,
     /// Answer the open question, if it has this number.
     Answer(Option<u32>, Answer),
+    /// Let the next run take the newest environment of the repository, without anything that earlier runs installed.
+    RefreshEnvironment,
     /// Stop the active run.
     Stop,
     /// Remove the task. Stops its run first.
@@ -78,6 +81,7 @@ pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<
         TaskRequest::Archive => archive(task, now),
         TaskRequest::Unarchive => Ok(unarchive(task, now)),
         TaskRequest::Answer(number, given) => answer(task, number, given, now),
+        TaskRequest::RefreshEnvironment => refresh(task, now),
         TaskRequest::Stop => Ok(stop(task, now)),
         TaskRequest::Remove => Ok(remove(task, now)),
     }

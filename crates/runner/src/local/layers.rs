@@ -5,17 +5,24 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
+use durable::blocking;
 use git::Mirror;
 use model::ErrorCode;
+use model::ids::TaskId;
 use model::run::RunError;
 use model::setup::{FolderContent, LayerTarget, Snapshot, SnapshotFolder};
+use model::task::LayerGeneration;
+use process::Redactor;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::LocalRunner;
+use super::set_up::LandError;
+use crate::seam::{Unreachable, Upkeep as _};
 use crate::spec::{ContainerSandbox, ImageRef, RunSpec};
-use crate::worker::Layer;
+use crate::worker::{Layer, task_labels};
 
 /// The path of the worktree in a container.
 pub(super) const WORKTREE_INSIDE: &str = "/workspace/worktree";
@@ -28,6 +35,21 @@ pub(super) struct Layers {
 }
 
 impl LocalRunner {
+    /// Deletes the layers of a task, except for those of this generation, and the images with what was installed on top of them.
+    pub(super) async fn discard_earlier_layers(&self, task: TaskId, current: LayerGeneration) -> Result<(), LandError> {
+        let home = Arc::clone(&self.home);
+        for folder in blocking(move || home.earlier_layers(task, current)).await? {
+            self.reclaim(&folder).await?;
+            blocking(move || remove_tree::remove_tree(&folder).map_err(|error| error.source)).await?;
+        }
+        if self.runs_setups() {
+            let labels = task_labels(self.home.layout.home(), task);
+            let image = task_image(task, current);
+            self.housekeeping(Redactor::default()).remove_kept(&labels, Some(&image)).await.map_err(Unreachable::from)?;
+        }
+        Ok(())
+    }
+
     /// Returns the snapshot that a run starts from.
     pub(super) fn snapshot_of(&self, spec: &RunSpec) -> Result<Option<Snapshot>, RunError> {
         let Some(key) = &spec.snapshot else { return Ok(None) };
@@ -58,7 +80,7 @@ impl LocalRunner {
         let keeps: Vec<_> = keeps.collect();
         let tracked = mirror.objects_at(&spec.source.start, &keeps).await.map_err(|error| failed(&error))?;
         let tracked: Vec<_> = keeps.iter().zip(tracked).filter_map(|(path, object)| object.map(|_| *path)).collect();
-        let upper = self.home.layout.upper(spec.key.task);
+        let upper = self.home.layout.upper(spec.key.task, spec.layers);
         let mut layers = Layers::default();
         for SnapshotFolder { target, content } in &snapshot.folders {
             if tracked.contains(&target.path()) {
@@ -89,6 +111,11 @@ impl LocalRunner {
         }
         Ok(layers)
     }
+}
+
+/// Returns the name of the image with what the runs of a task installed.
+pub(super) fn task_image(task: TaskId, layers: LayerGeneration) -> String {
+    layers.name(&format!("codex-orchestrator-task:{task}"))
 }
 
 /// Returns the name of a task's own folder for a target. Different targets have different names.

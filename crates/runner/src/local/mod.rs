@@ -203,6 +203,19 @@ impl Runner for LocalRunner {
         })
     }
 
+    fn newest_snapshot<'a>(
+        &'a self,
+        repository: EnvironmentId,
+        family: &'a SnapshotKey,
+    ) -> BoxFuture<'a, Result<Option<Snapshot>, Unreachable>> {
+        let (home, family) = (Arc::clone(&self.home), family.clone());
+        Box::pin(async move {
+            let found = blocking(move || home.read_snapshots(repository)).await;
+            let found = found.map_err(|error| Unreachable::new(error.to_string()))?;
+            Ok(found.into_iter().find(|snapshot| snapshot.family.as_ref() == Some(&family)))
+        })
+    }
+
     fn ensure_set_up<'a>(
         &'a self,
         request: SetupRequest<'a>,

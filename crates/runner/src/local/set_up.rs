@@ -7,6 +7,8 @@
 //! | after that | a complete snapshot | it is used |
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +27,7 @@ use super::LocalRunner;
 use super::agent_repository::OBJECTS_INSIDE;
 use crate::seam::{Supply, Unreachable, Upkeep as _};
 use crate::setup::{SetupRequest, SetupSpec};
-use crate::worker::{Housekeeping, SETUP_MARK, SetUp, SetUpError, home_label};
+use crate::worker::{Earlier, Housekeeping, SETUP_MARK, SetUp, SetUpError, home_label};
 
 /// The name under which the mirror keeps the commit of a setup.
 const KEPT_AS: &str = "setup";
@@ -60,25 +62,31 @@ impl LocalRunner {
         };
         worktree.ensure_twin(twin_spec).await.map_err(|error| unusable(&error))?;
         fs_err::write(&script, text.as_str()).map_err(|error| unusable(&error))?;
-        let log = self.home.layout.setup_log(spec.repository, spec.number);
-        let log =
-            fs_err::OpenOptions::new().create(true).append(true).open(log).map_err(|error| unusable(&error))?.into_parts().0;
+        let earlier = match &spec.update {
+            Some(update) => Some(self.earlier(spec.repository, &update.from).map_err(|error| unusable(&error))?),
+            None => None,
+        };
+        let log = self.open_log(spec).map_err(|error| unusable(&error))?;
         let secrets =
             spec.secrets.iter().filter_map(|(name, reference)| Some((name.clone(), supply.secret(reference)?))).collect();
-        let image = match &spec.image {
-            Some(image) => Some(image.clone()),
+        let image = match earlier.as_ref().and_then(|earlier| earlier.image.clone()).or_else(|| spec.image.clone()) {
+            Some(image) => Some(image),
             None => self.worker()?.image(self.site(), &spec.container, spec.repository),
         };
         let objects = worktree.mirror().path().join("objects");
         let call = SetUp {
             mark: spec.repository.to_string(),
-            key: &spec.key,
+            spec,
             container: format!("codex-setup-{}-{}", spec.repository, spec.number),
             keep_as: image_name(spec),
             staging: &staging,
             checkout: worktree.path(),
             git: (&twin, &objects),
             script: &script,
+            earlier: earlier.as_ref().map(|earlier| Earlier {
+                folder: self.home.layout.snapshot(spec.repository, &earlier.key),
+                image: earlier.image.as_deref(),
+            }),
             folders: spec.folders.iter().cloned().collect(),
             image: image.as_deref(),
             settings: &spec.container.settings,
@@ -92,7 +100,7 @@ impl LocalRunner {
             labels,
             log,
         };
-        let snapshot = housekeeping.set_up(&call, spec.commit.clone(), cancel.clone()).await.map_err(|error| failed(&error))?;
+        let snapshot = housekeeping.set_up(&call, cancel.clone()).await.map_err(|error| failed(&error))?;
         let snapshot = Snapshot { base: spec.image.clone(), ..snapshot };
         crash::point(CrashPoint::SetUp);
         self.land(spec, &snapshot, worktree.path(), &twin).await.map_err(|error| unusable(&error))?;
@@ -101,8 +109,18 @@ impl LocalRunner {
 
     /// Creates the snapshot of an environment that only decides about the image.
     async fn land_image(&self, spec: &SetupSpec) -> Result<Snapshot, LandError> {
-        let (key, commit, base) = (spec.key.clone(), spec.commit.clone(), spec.image.clone());
-        let snapshot = Snapshot { key, commit, image: None, base, folders: vec![], created_at: Timestamp::now(), seconds: 0.0 };
+        let snapshot = Snapshot {
+            key: spec.key.clone(),
+            commit: spec.commit.clone(),
+            image: None,
+            base: spec.image.clone(),
+            folders: vec![],
+            family: None,
+            updated_from: None,
+            updates: 0,
+            created_at: Timestamp::now(),
+            seconds: 0.0,
+        };
         let (home, repository, landed) = (Arc::clone(&self.home), spec.repository, snapshot.clone());
         blocking(move || {
             durable::create_private_folder(&home.layout.new_snapshot(repository))?;
@@ -110,6 +128,26 @@ impl LocalRunner {
         })
         .await?;
         Ok(snapshot)
+    }
+
+    /// Returns the snapshot that an update starts from.
+    fn earlier(&self, repository: EnvironmentId, key: &SnapshotKey) -> Result<Snapshot, LandError> {
+        let found = self.home.read_snapshot(repository, key)?;
+        found.ok_or_else(|| LandError::Files(std::io::Error::other(format!("the snapshot {} is missing", key.short()))))
+    }
+
+    /// Opens the file for the output of a setup, and writes which script runs if that is not obvious.
+    fn open_log(&self, spec: &SetupSpec) -> std::io::Result<File> {
+        let path = self.home.layout.setup_log(spec.repository, spec.number);
+        // The output of images comes first.
+        let mut log = fs_err::File::options().create(true).append(true).open(path)?;
+        if let Some(why) = &spec.replaces {
+            writeln!(log, "[the update failed: {why}]\n[running the setup script instead]")?;
+        }
+        if let Some(update) = &spec.update {
+            writeln!(log, "[updating the snapshot {} with the maintain script]", update.from.short())?;
+        }
+        Ok(log.into_file())
     }
 
     /// Removes what is not part of the snapshot, and gives the folder its name.
@@ -129,7 +167,7 @@ impl LocalRunner {
         .await
     }
 
-    /// Deletes the snapshots of a repository that are not needed, with their images.
+    /// Takes the names of the snapshots of a repository away that are not needed.
     pub(super) async fn discard_unneeded(
         &self,
         repository: EnvironmentId,
@@ -137,18 +175,39 @@ impl LocalRunner {
     ) -> Result<(), LandError> {
         let home = Arc::clone(&self.home);
         let snapshots = blocking(move || home.read_snapshots(repository)).await?;
-        let housekeeping = self.housekeeping(Redactor::default());
         for Snapshot { key, .. } in snapshots.into_iter().filter(|snapshot| !needed.contains(&snapshot.key)) {
             let home = Arc::clone(&self.home);
-            let discarded = key.clone();
-            blocking(move || home.discard_snapshot(repository, &discarded)).await?;
+            blocking(move || home.discard_snapshot(repository, &key)).await?;
             crash::point(CrashPoint::SnapshotDiscarded);
-            housekeeping.remove_kept(&snapshot_labels(self.home.layout.home(), &key)).await.map_err(Unreachable::from)?;
         }
-        // Includes those whose deletion was interrupted.
-        for folder in self.home.discarded_snapshots(repository)? {
+        Ok(())
+    }
+
+    /// Deletes the files and images of snapshots that no longer exist, even of those whose deletion was interrupted.
+    pub(super) async fn delete_discarded(&self, repository: EnvironmentId) -> Result<(), LandError> {
+        let discarded = self.home.discarded_snapshots(repository)?;
+        if discarded.is_empty() {
+            return Ok(());
+        }
+        let home = Arc::clone(&self.home);
+        let existing = blocking(move || home.read_snapshots(repository)).await?;
+        self.remove_setup_images(repository, &existing).await?;
+        for folder in discarded {
             self.reclaim(&folder).await?;
             blocking(move || remove_tree::remove_tree(&folder).map_err(|error| error.source)).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the images of a repository's setups that none of these snapshots uses. An update may share the image of the snapshot
+    /// that it started from, and an image that others are based on stays until these are removed.
+    async fn remove_setup_images(&self, repository: EnvironmentId, existing: &[Snapshot]) -> Result<(), Unreachable> {
+        let housekeeping = self.housekeeping(Redactor::default());
+        let used: BTreeSet<_> = existing.iter().filter_map(|snapshot| snapshot.image.as_deref()).collect();
+        for image in housekeeping.kept(&setup_labels(self.home.layout.home(), repository)).await? {
+            if !used.contains(image.id.as_str()) {
+                housekeeping.remove_image(&image.id, &image.names).await?;
+            }
         }
         Ok(())
     }
@@ -178,11 +237,6 @@ pub(super) enum LandError {
 /// Returns the name of the image with the result of a setup.
 fn image_name(spec: &SetupSpec) -> String {
     format!("codex-orchestrator-setup:{}-{}", spec.repository, spec.key.short())
-}
-
-/// Returns the labels of the image of a snapshot.
-fn snapshot_labels(home: &Path, key: &SnapshotKey) -> Vec<String> {
-    vec![home_label(home), format!("snapshot={key}")]
 }
 
 /// Returns the labels of all containers and images of a repository's setups.

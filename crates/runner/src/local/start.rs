@@ -9,14 +9,13 @@ use durable::crash::{self, CrashPoint};
 use git::Mirror;
 use jiff::Timestamp;
 use model::ErrorCode;
-use model::ids::TaskId;
 use model::names::VariableName;
 use model::run::RunError;
 use model::secret::Secret;
 use model::setup::{Service, ServiceName};
 
 use super::LocalRunner;
-use super::layers::{Layers, WORKTREE_INSIDE};
+use super::layers::{Layers, WORKTREE_INSIDE, task_image};
 use crate::keeper::{self, KeeperOrder};
 use crate::seam::{Preparation, Supply};
 use crate::spec::{Driver, RunKey, RunSpec};
@@ -116,7 +115,7 @@ impl LocalRunner {
             settings: &container.settings,
             image: image.or_else(|| worker.image(self.site(), container, spec.source.repository)),
             layers,
-            keep_as: runs_setups.then(|| task_image(spec.key.task)),
+            keep_as: runs_setups.then(|| task_image(spec.key.task, spec.layers)),
             services: (runs_setups && !spec.services.is_empty()).then(|| (&spec.services, self.files(spec.key).services())),
             folders: ContainerFolders::new(&self.home.layout, spec.key.task, mirror.path()),
             to_read,
@@ -152,11 +151,6 @@ struct PreparedContainer<'a> {
     layers: Layers,
     keep_as: Option<String>,
     services: Option<(&'a BTreeMap<ServiceName, Service>, PathBuf)>,
-}
-
-/// Returns the name of the image with what the runs of a task installed.
-fn task_image(task: TaskId) -> String {
-    format!("codex-orchestrator-task:{task}")
 }
 
 /// Returns the secrets of a run. A secret that was deleted in the meantime is omitted.

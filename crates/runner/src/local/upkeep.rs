@@ -13,6 +13,7 @@ use model::problem::Problem;
 use model::run::RunError;
 use model::setup::SnapshotKey;
 use model::size::parse_size;
+use model::task::LayerGeneration;
 use process::Redactor;
 use protocol::WorkerStatus;
 use tokio_util::sync::CancellationToken;
@@ -45,7 +46,7 @@ impl LocalRunner {
 }
 
 impl LocalRunner {
-    fn runs_setups(&self) -> bool {
+    pub(super) fn runs_setups(&self) -> bool {
         self.worker.as_ref().is_ok_and(Worker::runs_setups)
     }
 }
@@ -153,22 +154,30 @@ impl Upkeep for LocalRunner {
     fn forget_task(&self, task: TaskId) -> BoxFuture<'_, Result<(), Unreachable>> {
         Box::pin(async move {
             if self.runs_setups() {
-                self.housekeeping(Redactor::default()).remove_kept(&task_labels(self.home.layout.home(), task)).await?;
+                self.housekeeping(Redactor::default()).remove_kept(&task_labels(self.home.layout.home(), task), None).await?;
             }
             Ok(())
         })
+    }
+
+    fn discard_layers(&self, task: TaskId, current: LayerGeneration) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(
+            async move { self.discard_earlier_layers(task, current).await.map_err(|error| Unreachable::new(error.to_string())) },
+        )
     }
 
     fn forget_repository(&self, repository: EnvironmentId) -> BoxFuture<'_, Result<(), Unreachable>> {
         Box::pin(async move {
             if self.runs_setups() {
-                self.housekeeping(Redactor::default()).remove_kept(&setup_labels(self.home.layout.home(), repository)).await?;
+                self.housekeeping(Redactor::default())
+                    .remove_kept(&setup_labels(self.home.layout.home(), repository), None)
+                    .await?;
             }
             Ok(())
         })
     }
 
-    fn delete_snapshots<'a>(
+    fn discard_snapshots<'a>(
         &'a self,
         repository: EnvironmentId,
         needed: &'a BTreeSet<SnapshotKey>,
@@ -178,6 +187,15 @@ impl Upkeep for LocalRunner {
                 return Ok(());
             }
             self.discard_unneeded(repository, needed).await.map_err(|error| Unreachable::new(error.to_string()))
+        })
+    }
+
+    fn delete_discarded_snapshots(&self, repository: EnvironmentId) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(async move {
+            if !self.runs_setups() {
+                return Ok(());
+            }
+            self.delete_discarded(repository).await.map_err(|error| Unreachable::new(error.to_string()))
         })
     }
 

@@ -4,12 +4,13 @@
 //! Invariant: decisions use an answer that is not older than [`FRESH`].
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use config::Config;
-use model::container::ContainerCheck;
+use model::container::{ContainerCheck, LayerCheck};
 use model::problem::Problem;
 use model::{ErrorCode, Report};
 use process::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool};
@@ -74,7 +75,7 @@ impl ContainerChecks {
     }
 
     async fn ask(&self, image: Option<&str>) -> ContainerCheck {
-        match check_containers(&self.program, &self.environment, image).await {
+        match check_containers(&self.program, &self.environment, image, None).await {
             Ok(check) => check,
             Err(error) => ContainerCheck {
                 problem: Some(
@@ -93,12 +94,14 @@ async fn check_containers(
     program: &[String],
     environment: &[(OsString, OsString)],
     image: Option<&str>,
+    layers_in: Option<&Path>,
 ) -> Result<ContainerCheck, RunProgramError> {
     let (program, prefix) = program.split_first().map_or(("codex-docker", &[][..]), |(first, rest)| (first.as_str(), rest));
     let asked = CommandSpec::new(&Tool::at(program), &BaseEnvironment::default(), "/")
         .args(prefix)
         .args(["check", "--json"])
         .args(image.iter().flat_map(|image| ["--image", image]))
+        .args(layers_in.iter().flat_map(|folder| [OsStr::new("--layers-in"), folder.as_os_str()]))
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES })
         .deadline(PATIENCE)
@@ -114,6 +117,16 @@ async fn check_containers(
 /// Runs a check without a server, for `doctor` and `up`.
 pub async fn check(config: &Config) -> ContainerCheck {
     ContainerChecks::new(config).fresh(config.image.as_deref()).await
+}
+
+/// Checks how tasks get the folders of a snapshot, with a mount in a short-lived container. Returns `None` if that cannot be checked.
+pub(super) async fn check_layers(config: &Config) -> Option<LayerCheck> {
+    if !config.home.is_dir() {
+        return None;
+    }
+    let ContainerChecks { program, environment, .. } = ContainerChecks::new(config);
+    let checked = check_containers(&program, &environment, config.image.as_deref(), Some(&config.home)).await;
+    checked.inspect_err(|error| tracing::debug!(%error, "could not check the layers of snapshots")).ok()?.layers
 }
 
 /// Checks the image that exports the work of the public script.
@@ -158,7 +171,6 @@ pub(super) fn problem(check: &ContainerCheck) -> Option<Problem> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-    use std::path::Path;
 
     use super::*;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use config::{Broker, Config};
 use model::OLDEST_CODEX_VERSION;
 use model::codex::CodexVersion;
-use model::container::{ContainerCheck, ContainerImage};
+use model::container::{ContainerCheck, ContainerImage, LayerCheck, LayerFallback};
 use printable::printable_line;
 use process::{CommandSpec, RunProgramError, Tool};
 use protocol::{Finding, Level};
@@ -102,6 +102,21 @@ pub(super) fn containers(check: &ContainerCheck) -> Vec<Finding> {
         findings.push(finding.hint("or set ORCH_WORKER=host to run Codex on this machine in its own sandbox"));
     }
     findings
+}
+
+/// Reports how tasks get the folders of a snapshot.
+pub(super) fn layers(check: &LayerCheck) -> Finding {
+    if check.overlay {
+        return Finding::new("snapshots", Level::Ok, "tasks get overlays of snapshots");
+    }
+    let reason = check.reason.as_deref().unwrap_or("the container engine gave no reason");
+    let finding = Finding::new("snapshots", Level::Warning, format!("overlays of snapshots do not work: {reason}"));
+    finding.hint(match check.fallback {
+        LayerFallback::Reflink => "tasks get copies instead, which share blocks with the snapshot",
+        LayerFallback::Copy => {
+            "tasks get copies instead, which take time and disk space; use Docker, and a home on ext4, xfs or btrfs"
+        }
+    })
 }
 
 fn image(image: &ContainerImage) -> Finding {
@@ -226,6 +241,22 @@ mod tests {
         assert_eq!(version_of("codex-cli 0.169.0").level, Level::Ok);
         assert_eq!(version_of("codex-cli 0.42.0").level, Level::Failure);
         assert_eq!(version_of("something else").level, Level::Warning);
+    }
+
+    #[test]
+    fn what_replaces_overlays_is_named() {
+        let check = |text: &str| {
+            let check: ContainerCheck = serde_json::from_str(text).expect("the output of a check");
+            layers(&check.layers.expect("the layers were checked"))
+        };
+        let fine = check(r#"{"usable":true,"layers":{"folder":"/h","overlay":true,"reason":null,"fallback":"copy"}}"#);
+        assert_eq!((fine.level, fine.hints.len()), (Level::Ok, 0));
+        for (fallback, words) in [("reflink", "share blocks"), ("copy", "disk space")] {
+            let layers = format!(r#"{{"folder":"/h","overlay":false,"reason":"invalid argument","fallback":"{fallback}"}}"#);
+            let finding = check(&format!(r#"{{"usable":true,"layers":{layers}}}"#));
+            assert!(finding.level == Level::Warning && finding.found.ends_with("invalid argument"), "{finding:?}");
+            assert!(finding.hints[0].contains(words), "{finding:?}");
+        }
     }
 
     #[tokio::test]

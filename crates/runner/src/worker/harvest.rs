@@ -18,6 +18,7 @@ use model::ids::ObjectId;
 use model::setup::{Build, ToolName, ToolVersion};
 use process::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stderr, Stdin, Stdout, Tool};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::request::ContainerFolders;
@@ -48,6 +49,13 @@ const IMAGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The maximum size of an answer about images in bytes.
 const ANSWER_LIMIT_BYTES: usize = 4 << 20;
+
+/// The fields of `kept list --json` that are used here.
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeptImage {
+    pub(crate) id: String,
+    pub(crate) names: BTreeSet<String>,
+}
 
 /// The fields of `image build --json` that are used here.
 #[derive(Deserialize)]
@@ -296,11 +304,16 @@ impl Housekeeping {
     /// Returns what uses these images. Images that the container engine does not have are omitted.
     pub(crate) async fn image_usage(&self, ids: &BTreeSet<String>) -> Result<Vec<ImageUsage>, RunProgramError> {
         let command = self.command().args(["image", "usage"]).args(ids);
+        self.parsed(command, "image usage").await
+    }
+
+    /// Runs a command that prints JSON, and returns its output.
+    async fn parsed<T: DeserializeOwned>(&self, command: CommandSpec<'_>, name: &str) -> Result<T, RunProgramError> {
         let asked = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).deadline(IMAGE_LIMIT).run_ok().await?;
         serde_json::from_slice(&asked.stdout).map_err(|_| RunProgramError::Failed {
             program: self.program.first().cloned().unwrap_or_default(),
             status: asked.status,
-            stderr_tail: "could not parse the output of `image usage`".to_owned(),
+            stderr_tail: format!("could not parse the output of `{name}`"),
         })
     }
 
@@ -319,9 +332,17 @@ impl Housekeeping {
         command.deadline(HARVEST_LIMIT).run_ok().await.map(drop)
     }
 
-    /// Removes the images with these labels that contain what runs and setups installed, unless a container uses them.
-    pub(crate) async fn remove_kept(&self, labels: &[String]) -> Result<(), RunProgramError> {
+    /// Returns the images with these labels that contain what runs and setups installed.
+    pub(crate) async fn kept(&self, labels: &[String]) -> Result<Vec<KeptImage>, RunProgramError> {
+        let command = self.command().args(["kept", "list", "--json"]).args(labels.iter().flat_map(|label| ["--label", label]));
+        self.parsed(command, "kept list").await
+    }
+
+    /// Removes the images with these labels that contain what runs and setups installed, unless a container uses them. The image
+    /// with the name `except` stays.
+    pub(crate) async fn remove_kept(&self, labels: &[String], except: Option<&str>) -> Result<(), RunProgramError> {
         let command = self.command().args(["kept", "remove"]).args(labels.iter().flat_map(|label| ["--label", label]));
+        let command = command.args(except.iter().flat_map(|name| ["--except", name]));
         command.deadline(IMAGE_LIMIT).run_ok().await.map(drop)
     }
 

@@ -34,5 +34,5 @@ pub(crate) use request::{ContainerRun, Layer, RunCall, ToRead, WorkerCall};
 pub use sandbox::was_read_only;
 pub use script::cannot_mount;
 pub use session::{Session, SessionFolder};
-pub(crate) use set_up::{SETUP_MARK, SetUp, SetUpError};
+pub(crate) use set_up::{Earlier, SETUP_MARK, SetUp, SetUpError};
 pub use variables::{RUN_MARK, engine_environment, run_mark};

@@ -3,16 +3,16 @@
 //! The call gets no login of Codex and no secret of a run, only those that the setup names.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::container::{ContainerNetwork, ContainerSettings, HostPattern};
 use model::names::VariableName;
 use model::secret::Secret;
-use model::setup::{FolderContent, LayerTarget, Service, ServiceName, Snapshot, SnapshotFolder, SnapshotKey};
+use model::setup::{FolderContent, LayerTarget, Service, ServiceName, Snapshot, SnapshotFolder};
 use process::{CommandSpec, RunProgramError, Stdout};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::container::services_json;
 use super::harvest::Housekeeping;
 use crate::memory;
+use crate::setup::SetupSpec;
 
 /// The variable that identifies the processes of a setup: the ID of its repository.
 pub(crate) const SETUP_MARK: &str = "ORCH_SETUP";
@@ -37,8 +38,8 @@ const OWN_FAILURE: i32 = 125;
 pub(crate) struct SetUp<'a> {
     /// The ID of the repository.
     pub(crate) mark: String,
-    /// The key of the snapshot.
-    pub(crate) key: &'a SnapshotKey,
+    /// The description of the setup.
+    pub(crate) spec: &'a SetupSpec,
     /// The name of the container.
     pub(crate) container: String,
     /// The name of the image with the result.
@@ -51,6 +52,8 @@ pub(crate) struct SetUp<'a> {
     pub(crate) git: (&'a Path, &'a Path),
     /// The file with the script.
     pub(crate) script: &'a Path,
+    /// The snapshot that the script updates.
+    pub(crate) earlier: Option<Earlier<'a>>,
     /// The folders that become part of the snapshot.
     pub(crate) folders: Vec<LayerTarget>,
     /// The image, or `None` for the pinned image.
@@ -75,6 +78,14 @@ pub(crate) struct SetUp<'a> {
     pub(crate) labels: Vec<String>,
     /// The file for the output of the script.
     pub(crate) log: File,
+}
+
+/// A snapshot that a setup updates. It does not change.
+pub(crate) struct Earlier<'a> {
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+    /// The ID of its image.
+    pub(crate) image: Option<&'a str>,
 }
 
 /// Why a setup has no result.
@@ -157,13 +168,15 @@ impl SetUp<'_> {
         let command = command.arg("setup").arg("--checkout").arg(self.checkout).arg("--staging").arg(self.staging);
         let command = command.arg("--script").arg(self.script).args(["--keep-as", &self.keep_as]);
         let command = command.args(["--time-limit", &self.limit.as_secs().to_string()]);
+        let from = self.earlier.iter().flat_map(|earlier| [OsStr::new("--from"), earlier.folder.as_os_str()]);
+        let command = command.args(from);
         let command = command.args(self.folders_of("keep").flat_map(|target| ["--keep", target.path()]));
         let command = command.args(self.folders_of("cache").flat_map(|target| ["--cache", target.path()]));
         command.envs(self.environment()).deadline(self.limit + AFTER_SCRIPT)
     }
 
     /// Reads the result, and completes it with what the caller knows.
-    fn snapshot(&self, text: &[u8], commit: model::ids::ObjectId) -> Result<Snapshot, std::io::Error> {
+    fn snapshot(&self, text: &[u8]) -> Result<Snapshot, std::io::Error> {
         let result: ResultFile = serde_json::from_slice(text)?;
         let (mut keep, mut cache) = (result.keep.into_iter().enumerate(), result.cache.into_iter().enumerate());
         let folders = self.folders.iter().map(|target| {
@@ -175,13 +188,17 @@ impl SetUp<'_> {
                 .and_then(|(number, folder)| folder.map(|ResultFolder { files, bytes }| FolderContent { number, files, bytes }));
             SnapshotFolder { target: target.clone(), content }
         });
-        let (key, folders) = (self.key.clone(), folders.collect());
+        let SetupSpec { key, family, update, commit, .. } = self.spec;
         Ok(Snapshot {
-            key,
-            commit,
-            image: result.image,
+            key: key.clone(),
+            commit: commit.clone(),
+            // An update that installs nothing outside of the folders shares the earlier image.
+            image: result.image.or_else(|| self.earlier.as_ref()?.image.map(str::to_owned)),
             base: None,
-            folders,
+            folders: folders.collect(),
+            family: Some(family.clone()),
+            updated_from: update.as_ref().map(|update| update.from.clone()),
+            updates: update.as_ref().map_or(0, |update| update.updates),
             created_at: jiff::Timestamp::now(),
             seconds: result.seconds,
         })
@@ -190,19 +207,14 @@ impl SetUp<'_> {
 
 impl Housekeeping {
     /// Runs a setup. Its result is on disk, in the folder of the new snapshot.
-    pub(crate) async fn set_up(
-        &self,
-        call: &SetUp<'_>,
-        commit: model::ids::ObjectId,
-        cancel: CancellationToken,
-    ) -> Result<Snapshot, SetUpError> {
+    pub(crate) async fn set_up(&self, call: &SetUp<'_>, cancel: CancellationToken) -> Result<Snapshot, SetUpError> {
         let log = call.log.try_clone()?;
         let command = call.command(self.command()).stdout(Stdout::File(log)).cancel(cancel);
         match command.run_ok().await {
             Ok(_) => {
                 let result = call.staging.join(RESULT);
                 let text = durable::blocking(move || fs_err::read(result)).await?;
-                Ok(call.snapshot(&text, commit)?)
+                Ok(call.snapshot(&text)?)
             }
             Err(RunProgramError::Failed { status, stderr_tail, program }) => match status.code() {
                 Some(OWN_FAILURE) => {

@@ -159,6 +159,7 @@ fn spec() -> RunSpec {
         secrets: BTreeMap::new(),
         account: None,
         snapshot: None,
+        layers: model::task::LayerGeneration::default(),
         services: BTreeMap::new(),
         files: vec![],
     }

@@ -3,11 +3,11 @@
 use axum::Json;
 use axum::http::header;
 use axum::response::IntoResponse;
-use protocol::{EditSetup, ProblemView, SetupView};
+use protocol::{AcceptDescription, EditSetup, ProblemView, SetupDiffQuery, SetupDiffView, SetupView};
 
-use super::operation::{BadBody, EnvPath, NotThere, Refused};
+use super::operation::{BadBody, BadQuery, EnvPath, NotThere, Refused};
 use crate::caller::AsUser;
-use crate::extract::{JsonBody, PathOf};
+use crate::extract::{JsonBody, PathOf, QueryOf};
 use crate::problem::ProblemResponse;
 
 /// Get the setup of a repository
@@ -27,7 +27,8 @@ pub(crate) async fn show(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Re
 
 /// Change the setup of a repository
 ///
-/// Replaces the description of the environment, or approves a description. Running tasks keep their snapshots.
+/// Replaces the description of the environment or the list of trusted branches, or approves a description. Running tasks keep their
+/// snapshots.
 #[utoipa::path(patch, path = "/envs/{env_id}/setup", operation_id = "edit_setup", tag = "environments",
     params(EnvPath),
     request_body = EditSetup,
@@ -71,6 +72,45 @@ pub(crate) async fn run(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Res
     ))]
 pub(crate) async fn skip(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Json<SetupView>, ProblemResponse> {
     Ok(Json(user.skip_setup(&id).await?))
+}
+
+/// Compare the description on a branch
+///
+/// Returns how a branch changes the description of the environment. A change has no effect until the branch is merged, trusted, or its
+/// description is accepted.
+#[utoipa::path(get, path = "/envs/{env_id}/setup/diff", operation_id = "show_setup_diff", tag = "environments",
+    params(EnvPath, SetupDiffQuery),
+    responses(
+        (status = 200, description = "The changes", body = SetupDiffView),
+        (status = 409, description = "The repository is not cloned", body = ProblemView, content_type = "application/problem+json"),
+        Refused, BadQuery, NotThere,
+    ))]
+pub(crate) async fn diff(
+    AsUser(user): AsUser,
+    PathOf(id): PathOf<String>,
+    QueryOf(query): QueryOf<SetupDiffQuery>,
+) -> Result<Json<SetupDiffView>, ProblemResponse> {
+    Ok(Json(user.setup_diff(&id, &query.branch).await?))
+}
+
+/// Accept the description on a branch
+///
+/// Lets the description of a branch apply to the tasks that start from the branch, until it changes. Its setup gets no secrets. The request
+/// can be repeated.
+#[utoipa::path(post, path = "/envs/{env_id}/setup/accept", operation_id = "accept_description", tag = "environments",
+    params(EnvPath),
+    request_body = AcceptDescription,
+    responses(
+        (status = 200, description = "The changed setup", body = SetupView),
+        (status = 409, description = "The branch has no description with this hash, or the repository is not cloned", body = ProblemView, content_type = "application/problem+json"),
+        Refused, NotThere, BadBody,
+    ))]
+pub(crate) async fn accept(
+    AsUser(user): AsUser,
+    PathOf(id): PathOf<String>,
+    JsonBody(asked): JsonBody<AcceptDescription>,
+) -> Result<Json<SetupView>, ProblemResponse> {
+    Ok(Json(user.accept_description(&id, asked).await?))
 }
 
 /// Get the output of the last setup

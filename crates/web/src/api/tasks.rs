@@ -197,6 +197,24 @@ pub(crate) async fn unarchive(AsUser(user): AsUser, PathOf(id): PathOf<String>) 
     Ok(Json(user.unarchive_task(&id).await?))
 }
 
+/// Refresh the environment of a task
+///
+/// The task's next run starts from the newest snapshot of the repository's environment. What earlier runs installed outside of the
+/// worktree is deleted. The request can be repeated.
+#[utoipa::path(post, path = "/tasks/{task_id}/environment/refresh", operation_id = "refresh_environment", tag = "tasks",
+    params(TaskPath),
+    responses(
+        (status = 200, description = "The changed task", body = TaskView),
+        (status = 409, description = "A run is active", body = ProblemView, content_type = "application/problem+json"),
+        Refused, NotThere,
+    ))]
+pub(crate) async fn refresh_environment(
+    AsUser(user): AsUser,
+    PathOf(id): PathOf<String>,
+) -> Result<Json<TaskView>, ProblemResponse> {
+    Ok(Json(user.refresh_environment(&id).await?))
+}
+
 /// Get a diff
 ///
 /// Returns the changes of a task or of one run, as JSON or as a patch.

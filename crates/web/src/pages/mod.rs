@@ -39,9 +39,11 @@ mod selected;
 pub(crate) mod session;
 mod settings;
 mod setup;
+mod setup_branches;
 mod sign_in;
 mod steps;
 mod task;
+mod task_environment;
 mod tasks;
 mod timing;
 mod trash;
@@ -86,6 +88,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/tasks/{id}/follow-ups/{number}", post(task::edit).layer(texts))
         .route("/tasks/{id}/follow-ups/{number}/remove", post(task::forget))
         .route("/tasks/{id}/archive", post(task::archive))
+        .route("/tasks/{id}/refresh-environment", get(task_environment::ask_refresh).post(task_environment::refresh))
         .route("/tasks/{id}/remove", get(task::ask_remove).post(task::remove))
         .route("/tasks/{id}/push", post(task::push).layer(texts))
         .route("/tasks/{id}/update", post(task::update))
@@ -101,6 +104,9 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/environments/{id}/setup/approve", post(setup::approve))
         .route("/environments/{id}/setup/run", post(setup::run))
         .route("/environments/{id}/setup/skip", post(setup::skip))
+        .route("/environments/{id}/setup/trust", post(setup_branches::trust))
+        .route("/environments/{id}/setup/diff", get(setup_branches::diff))
+        .route("/environments/{id}/setup/accept", post(setup_branches::accept))
         .route("/environments/{id}/retry", post(environments::retry))
         .route("/environments/{id}/remove", get(environments::ask_remove).post(environments::remove))
         .route("/settings", get(settings::page))

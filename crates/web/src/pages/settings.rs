@@ -124,6 +124,7 @@ fn usage(disk: &DiskView) -> Markup {
         dl {
             dt { "Free" } dd { (size(disk.free)) @if disk.free < disk.floor { span.error { ", less than the required " (size(disk.floor)) ", so no runs start" } } }
             dt { "Mirrors" } dd { (size(disk.mirrors)) @if disk.unreachable > 0 { ", of which " (size(disk.unreachable)) " are unreachable" } }
+            @if disk.snapshots > 0 { dt { "Snapshots of environments" } dd { (size(disk.snapshots)) } }
             dt { "Worktrees" } dd { (size(disk.worktrees)) }
             dt { "Prepared worktrees" } dd { (size(disk.prepared)) }
             dt { "Logs" } dd { (size(disk.logs)) }
@@ -152,6 +153,7 @@ fn usage(disk: &DiskView) -> Markup {
                 @for one in &disk.environments {
                     li { a href={ "/environments/" (one.env_id) } { (layout::name(&one.name)) } ": " "mirror " (size(one.mirror))
                         @if let Some(bytes) = one.unreachable.filter(|bytes| *bytes > 0) { " (" (size(bytes)) " unreachable)" }
+                        @if one.snapshots > 0 { ", snapshots " (size(one.snapshots)) }
                         @if one.prepared > 0 { ", prepared worktrees " (size(one.prepared)) }
                         ", tasks " (size(one.tasks)) }
                 }

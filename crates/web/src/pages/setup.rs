@@ -5,7 +5,7 @@ use axum::response::Response;
 use engine::User;
 use maud::{Markup, html};
 use model::problem::Problem;
-use model::setup::SetupPhase;
+use model::setup::{SetupPhase, SetupScript};
 use model::size::bytes;
 use printable::{printable, printable_line};
 use protocol::{DescriptionOrigin, DescriptionView, EditSetup, EnvironmentView, ProposalView, SetupAttemptView, SetupView};
@@ -15,6 +15,7 @@ use super::answer::{Answer, Page, PageProblem, see};
 use super::layout::{self, NavItem, age};
 use super::live;
 use super::session::{Signed, SignedForm, button_form, form_token};
+use super::setup_branches;
 use crate::caller::AsUser;
 
 /// The size of the end of the output that the page shows, in bytes.
@@ -84,6 +85,7 @@ fn page(signed: &Signed, one: &EnvironmentView, setup: &SetupView, output: &str,
             p.help { "An empty text restores the repository's own description." }
             button.primary type="submit" { "Save" }
         }
+        (setup_branches::section(signed, setup, &path))
     };
     layout::page(&format!("Environment of {}", layout::name(&one.name)), NavItem::Environments, &body)
 }
@@ -91,13 +93,16 @@ fn page(signed: &Signed, one: &EnvironmentView, setup: &SetupView, output: &str,
 fn attempt(signed: &Signed, last: &SetupAttemptView, path: &impl Fn(&str) -> String) -> Markup {
     let (shape, class, word) = match last.phase {
         SetupPhase::Running => ("◔", "s-running", "Setup is running"),
+        SetupPhase::Ready if last.script == Some(SetupScript::Maintain) => {
+            ("✓", "s-ready", "Update of an older snapshot is complete")
+        }
         SetupPhase::Ready => ("✓", "s-ready", "Setup is complete"),
         SetupPhase::Failed => ("✕", "s-failed", "Setup failed"),
         SetupPhase::Skipped => ("◌", "s-queued", "Setup skipped"),
     };
     html! {
         p { span class={ "status " (class) } { span aria-hidden="true" { (shape) } " " (word) }
-            span.facts { " · " code { (last.commit.short()) } " · " (age(last.ended_at.unwrap_or(last.started_at))) } }
+            span.facts { " · " code { (last.commit.short()) } @if let Some(branch) = &last.branch { " on " code { (branch) } } " · " (age(last.ended_at.unwrap_or(last.started_at))) } }
         @if let Some(error) = &last.error { p.error { (printable(&error.message)) } }
         @if last.phase == SetupPhase::Failed { p { "New tasks wait. Run the setup again, or start them without it." } }
         @if last.phase == SetupPhase::Skipped { p.quiet { "Tasks start without the setup until its inputs change." } }
@@ -157,7 +162,8 @@ fn snapshots(setup: &SetupView) -> Markup {
             h2 { "Snapshots" }
             ul {
                 @for snapshot in &setup.snapshots {
-                    li { code { (snapshot.key.short()) } span.facts { " · " (bytes(snapshot.bytes)) " in " (snapshot.files) " files · " (age(snapshot.created_at)) } }
+                    li { code { (snapshot.key.short()) } span.facts { " · " (bytes(snapshot.bytes)) " in " (snapshot.files) " files · " (age(snapshot.created_at))
+                        @if let Some(earlier) = &snapshot.updated_from { " · updated from " code { (earlier.short()) } } } }
                 }
             }
         }
@@ -172,7 +178,7 @@ pub(crate) async fn edit(
     // Browsers send line breaks of forms as CRLF.
     let text = form.description.replace("\r\n", "\n");
     let own = Some(text.clone()).filter(|text| !text.trim().is_empty());
-    match user.edit_setup(&id, EditSetup { description: Some(own), approve: None }).await {
+    match user.edit_setup(&id, EditSetup { description: Some(own), ..EditSetup::default() }).await {
         Ok(_) => Ok(see(&format!("/environments/{id}/setup"))),
         Err(problem) if problem.kind == model::problem::ProblemKind::Unusable => {
             let (live, one, setup) = (live::address(&user), user.environment(&id)?, user.setup(&id).await?);
@@ -189,7 +195,7 @@ pub(crate) async fn approve(
     Path(id): Path<String>,
     SignedForm(_, form): SignedForm<ApprovalForm>,
 ) -> Result<Response, PageProblem> {
-    user.edit_setup(&id, EditSetup { description: None, approve: Some(form.hash) }).await?;
+    user.edit_setup(&id, EditSetup { approve: Some(form.hash), ..EditSetup::default() }).await?;
     Ok(see(&format!("/environments/{id}/setup")))
 }
 

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use model::ids::TaskId;
 use model::setup::{Snapshot, SnapshotKey};
+use model::task::LayerGeneration;
 use runner::keeper::ExitRecord;
 use runner::spec::{RunKey, RunSpec};
 use runner::{RunState, Runner, SetupSpec, Unreachable};
@@ -54,6 +56,8 @@ pub(crate) struct Ledger {
     pub(crate) missing_images: BTreeSet<String>,
     /// How often images were created.
     pub(crate) image_rounds: usize,
+    /// The requests to delete earlier layers, with the layers that stay.
+    pub(crate) layers_discarded: Vec<(TaskId, LayerGeneration)>,
     /// The complete snapshots.
     pub(crate) snapshots: BTreeMap<SnapshotKey, Snapshot>,
 }

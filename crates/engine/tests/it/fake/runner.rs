@@ -13,6 +13,7 @@ use model::ids::{EnvironmentId, TaskId};
 use model::problem::Problem;
 use model::run::RunError;
 use model::setup::{ImageChoice, Snapshot, SnapshotKey};
+use model::task::LayerGeneration;
 use process::Redactor;
 use protocol::WorkerStatus;
 use runner::spec::{ContainerSandbox, Driver, RunKey, RunSpec, Sandbox};
@@ -132,8 +133,18 @@ impl FakeRunner {
         if spec.script.as_ref().is_some_and(|script| script.as_str() == "false") {
             return Err(StartError::Failed(RunError::new(ErrorCode::SetupFailed, "the setup script exited with code 1")));
         }
-        let (key, commit, base) = (spec.key, spec.commit, spec.image);
-        let snapshot = Snapshot { key, commit, image: None, base, folders: vec![], created_at: Timestamp::now(), seconds: 1.0 };
+        let snapshot = Snapshot {
+            key: spec.key,
+            commit: spec.commit,
+            image: None,
+            base: spec.image,
+            folders: vec![],
+            family: Some(spec.family),
+            updates: spec.update.as_ref().map_or(0, |update| update.updates),
+            updated_from: spec.update.map(|update| update.from),
+            created_at: Timestamp::now(),
+            seconds: 1.0,
+        };
         let made = snapshot.clone();
         self.host.note(|ledger| drop(ledger.snapshots.insert(made.key.clone(), made)));
         Ok(snapshot)
@@ -196,6 +207,20 @@ impl Runner for FakeRunner {
     ) -> BoxFuture<'a, Result<Option<Snapshot>, Unreachable>> {
         let key = key.clone();
         Box::pin(self.call(move |host, _| Box::pin(async move { Ok(host.ledger().snapshots.get(&key).cloned()) })))
+    }
+
+    fn newest_snapshot<'a>(
+        &'a self,
+        _repository: EnvironmentId,
+        family: &'a SnapshotKey,
+    ) -> BoxFuture<'a, Result<Option<Snapshot>, Unreachable>> {
+        let family = family.clone();
+        Box::pin(self.call(move |host, _| {
+            Box::pin(async move {
+                let found = host.ledger().snapshots.into_values().filter(|snapshot| snapshot.family.as_ref() == Some(&family));
+                Ok(found.max_by_key(|snapshot| snapshot.created_at))
+            })
+        }))
     }
 
     fn ensure_set_up<'a>(
@@ -319,6 +344,15 @@ impl Upkeep for FakeRunner {
         Box::pin(self.call(move |host, stamp| {
             Box::pin(async move {
                 host.sweep(&active, stamp).await;
+                Ok(())
+            })
+        }))
+    }
+
+    fn discard_layers(&self, task: TaskId, current: LayerGeneration) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(self.call(move |host, _| {
+            Box::pin(async move {
+                host.note(|ledger| ledger.layers_discarded.push((task, current)));
                 Ok(())
             })
         }))

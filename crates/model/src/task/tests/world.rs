@@ -123,6 +123,7 @@ impl World {
             | TaskRequest::See
             | TaskRequest::Archive
             | TaskRequest::Unarchive
+            | TaskRequest::RefreshEnvironment
             | TaskRequest::Stop
             | TaskRequest::Remove => true,
         };
@@ -148,6 +149,7 @@ impl World {
             6 => TaskRequest::Continue,
             7 => TaskRequest::Retry(key),
             8 => TaskRequest::Publish(Box::new(Publish { pull_request: number >= 32, ..Publish::default() }), None),
+            9 if number >= 32 => TaskRequest::RefreshEnvironment,
             9 => TaskRequest::See,
             10 => TaskRequest::Archive,
             11 => TaskRequest::Unarchive,
@@ -258,6 +260,7 @@ impl World {
                 let numbers = self.task.notices.iter().map(|notice| notice.number).collect();
                 self.happen(&TaskEvent::Notified(numbers));
             }
+            TaskEffect::DiscardLayers => self.happen(&TaskEvent::LayersDiscarded(self.task.refreshes.generation)),
             TaskEffect::Publish { attempt } => self.publish(attempt, result),
         }
     }
@@ -378,6 +381,9 @@ fn check(before: &TaskRecord, decision: &TaskDecision, now: Timestamp) {
             TaskEffect::Vacate | TaskEffect::CleanUp => assert!(after.removing && !is_active, "only a task at rest is removed"),
             TaskEffect::MoveBranch => {
                 assert!(after.updating.is_some() && !after.removing, "an update is recorded before anything moves");
+            }
+            TaskEffect::DiscardLayers => {
+                assert!(after.refreshes.has_leftovers && !after.removing, "a refresh is recorded before anything is deleted");
             }
             TaskEffect::Notify => {
                 assert!(!after.notices.is_empty() && !after.removing, "a notification is recorded before it is sent");

@@ -14,9 +14,9 @@ use process::CommandSpec;
 use protocol::{Finding, Level};
 use store::LoginCopy;
 
-use super::super::check::{check, problem};
+use super::super::check::{check, check_layers, problem};
 use super::super::container::{NetworkNeeds, home_label, unreachable_model};
-use super::super::findings::{containers, refused_login, stored_login};
+use super::super::findings::{containers, layers, refused_login, stored_login};
 use super::super::login::Login;
 use super::super::request::{Cleanup, IMAGES_INSIDE, RunCall};
 use super::super::session::SessionFolder;
@@ -176,7 +176,11 @@ impl WorkerKind for BuiltIn {
     fn findings<'a>(&'a self, worker: FoundWorker<'a>, config: &'a Config) -> BoxFuture<'a, Vec<Finding>> {
         Box::pin(async move {
             let mut findings = vec![Finding::new("worker", Level::Ok, format!("{} (built in)", worker.name))];
-            findings.extend(containers(&check(config).await));
+            let checked = check(config).await;
+            findings.extend(containers(&checked));
+            if checked.usable {
+                findings.extend(check_layers(config).await.as_ref().map(layers));
+            }
             findings.push(stored_login(config));
             findings.extend(refused_login(config));
             findings

@@ -1,0 +1,75 @@
+//! Which branches decide about the environment of tasks, besides the default branch.
+//!
+//! Invariant: what is on a branch has no effect on the environment of any task before the owner trusts the branch or accepts its
+//! description. An accepted description has an effect only on tasks of its branch.
+
+use super::description::DescriptionHash;
+use super::key::SnapshotKey;
+use super::state::{SetupGoal, SetupSettings};
+use crate::ids::ObjectId;
+use crate::names::BranchName;
+
+/// Why a branch decides about the environment of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BranchTrust {
+    /// It is the default branch, or the owner trusts it. All such branches can share snapshots, and their setups get secrets.
+    Trusted,
+    /// The owner accepted its description, and nothing else of it. Its setup gets no secrets, and its snapshots depend on the commit, so
+    /// that no other branch uses them.
+    Accepted,
+}
+
+/// The commit whose description and files decide about the environment of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetupBasis {
+    /// The commit.
+    pub commit: ObjectId,
+    /// Its branch, or `None` for the default branch.
+    pub branch: Option<BranchName>,
+    /// Why the branch decides.
+    pub trust: BranchTrust,
+}
+
+impl SetupBasis {
+    /// Returns the basis for a commit of a trusted branch.
+    pub fn trusted(commit: ObjectId, branch: Option<BranchName>) -> Self {
+        Self { commit, branch, trust: BranchTrust::Trusted }
+    }
+
+    /// Returns what a setup with this key is for.
+    pub fn goal(&self, key: SnapshotKey) -> SetupGoal {
+        SetupGoal { key, commit: self.commit.clone(), branch: self.branch.clone() }
+    }
+}
+
+impl SetupSettings {
+    /// Whether the owner trusts a branch.
+    pub fn trusts(&self, branch: &BranchName) -> bool {
+        self.trusted.iter().any(|pattern| pattern.matches(branch.as_str()))
+    }
+
+    /// Whether the owner accepted this description for a branch.
+    pub fn accepts(&self, branch: &BranchName, hash: &DescriptionHash) -> bool {
+        self.accepted.get(branch) == Some(hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::branches::BranchPattern;
+    use super::*;
+
+    #[test]
+    fn an_accepted_description_is_accepted_for_its_branch_only() {
+        let branch = |name: &str| BranchName::parse(name).expect(name);
+        let hash = |digit: &str| DescriptionHash::parse(&digit.repeat(64)).expect("a hash");
+        let mut settings = SetupSettings::default();
+        settings.accepted.insert(branch("idea"), hash("a"));
+        settings.trusted.insert(BranchPattern::parse("release/*").expect("a pattern"));
+        assert!(settings.accepts(&branch("idea"), &hash("a")) && settings.trusts(&branch("release/1")));
+        assert!(!settings.accepts(&branch("idea"), &hash("b")) && !settings.accepts(&branch("other"), &hash("a")));
+        assert!(!settings.trusts(&branch("idea")) && !settings.is_default());
+        let text = serde_json::to_string(&settings).expect("it can be serialized");
+        assert_eq!(serde_json::from_str::<SetupSettings>(&text).expect("it can be read"), settings);
+    }
+}
