@@ -28,7 +28,7 @@ pub(crate) fn tools_folder(root: &Path) -> PathBuf {
 }
 
 /// Returns a command that runs cargo with clippy as the compiler of this repository's crates, so that each build reports clippy's lints.
-/// Linting in a build of its own would compile everything twice. The programs behave the same, but Cargo does not mix them up with those
+/// A separate build for the lints would compile everything twice. The programs behave the same, but Cargo does not mix them up with those
 /// that `rustc` compiled.
 pub(crate) fn linting_cargo(root: &Path) -> Result<Command, StepError> {
     let output = Command::new("rustc").args(["--print", "sysroot"]).current_dir(root).output()?;

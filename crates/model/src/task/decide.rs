@@ -42,7 +42,7 @@ pub enum TaskEvent {
         base_sha: ObjectId,
         /// What the task takes from the environment of its repository, if it needs one.
         environment: TakenEnvironment,
-        /// What was measured meanwhile.
+        /// What was measured during the preparation.
         times: PreparationTimes,
     },
     /// The snapshot that the task starts from does not exist yet. The run waits in the queue.
