@@ -17,7 +17,7 @@ const MAX_PATTERNS: usize = 50;
 const MAX_URLS: usize = 500;
 
 /// A branch name in which `*` matches any characters except `/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BranchPattern(String);
 

@@ -5,9 +5,8 @@ use model::diff::Diff;
 use model::ids::ObjectId;
 use model::names::{BranchName, VariableName};
 use model::run::RunError;
-use model::setup::{
-    BranchPattern, DescriptionHash, DescriptionText, SetupAttempt, SetupPhase, SetupScript, Snapshot, SnapshotKey,
-};
+use model::setup::{DescriptionHash, DescriptionText, SetupAttempt, SetupPhase, SetupScript, Snapshot, SnapshotKey};
+use model::sources::BranchPattern;
 use serde::{Deserialize, Serialize};
 
 /// Body of `PATCH /api/v1/envs/{env_id}/setup`. Omitted fields keep their values.

@@ -170,7 +170,7 @@ fn lines(setup: &SetupView, name: &str) -> Vec<String> {
         lines.push(format!("hint         write one: codex-orchestrator env setup edit {name}"));
     }
     if !setup.trusted.is_empty() {
-        let names: Vec<_> = setup.trusted.iter().map(model::setup::BranchPattern::as_str).collect();
+        let names: Vec<_> = setup.trusted.iter().map(model::sources::BranchPattern::as_str).collect();
         lines.push(format!("trusted      {}", names.join(", ")));
     }
     lines.extend(setup.accepted.iter().map(|branch| format!("accepted     the description on {branch}, for its tasks")));

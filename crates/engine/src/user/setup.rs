@@ -11,7 +11,7 @@ use model::environment::{EnvironmentEvent, EnvironmentRecord, EnvironmentRequest
 use model::ids::{EnvironmentId, ObjectId, RunNumber};
 use model::names::BranchName;
 use model::problem::Problem;
-use model::setup::{BranchPattern, SetupPhase};
+use model::setup::{SetupPhase, trusted_pattern};
 use process::RunProgramError;
 use protocol::{AcceptDescription, EditSetup, SetupDiffView, SetupView};
 use runner::Supply as _;
@@ -53,7 +53,7 @@ impl User {
             setup.approve(&setups::approvable(&mirror, &record, &commits, &hash).await?);
         }
         if let Some(patterns) = edit.trust {
-            setup.trusted = patterns.iter().map(|pattern| BranchPattern::parse(pattern)).collect::<Result<_, _>>()?;
+            setup.trusted = patterns.iter().map(|pattern| trusted_pattern(pattern)).collect::<Result<_, _>>()?;
         }
         self.server.environments.ask(&slot, EnvironmentRequest::EditSetup(setup)).await?;
         self.setup_of(&slot).await

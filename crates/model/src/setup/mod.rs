@@ -8,7 +8,6 @@
 //! * [`BranchTrust`]: which branches decide about the environment of tasks.
 //! * [`SetupState`]: the setup of a repository as its record contains it, and what may happen next.
 
-mod branches;
 mod description;
 mod digest;
 mod image;
@@ -20,7 +19,6 @@ mod state;
 mod taken;
 mod trust;
 
-pub use branches::BranchPattern;
 pub use description::{
     Cache, Description, DescriptionHash, DescriptionText, FileSource, Keep, Maintain, Script, Service, ServiceName, Setup,
     ToolName, ToolVersion,
@@ -32,4 +30,4 @@ pub use retention::needed_snapshots;
 pub use snapshot::{FolderContent, LayerTarget, SetupScript, Snapshot, SnapshotFolder};
 pub use state::{SetupAttempt, SetupGoal, SetupOutcome, SetupPhase, SetupSettings, SetupState};
 pub use taken::TakenEnvironment;
-pub use trust::{BranchTrust, SetupBasis};
+pub use trust::{BranchTrust, SetupBasis, trusted_pattern};

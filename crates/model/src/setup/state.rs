@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::branches::BranchPattern;
 use super::description::{Description, DescriptionHash};
 use super::key::SnapshotKey;
 use super::snapshot::SetupScript;
 use crate::ids::ObjectId;
 use crate::names::{BranchName, VariableName};
 use crate::report::RunError;
+use crate::sources::BranchPattern;
 
 /// What the owner of the server decided about a repository's setup.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

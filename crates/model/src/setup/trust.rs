@@ -6,8 +6,11 @@
 use super::description::DescriptionHash;
 use super::key::SnapshotKey;
 use super::state::{SetupGoal, SetupSettings};
+use crate::error_code::ErrorCode;
 use crate::ids::ObjectId;
 use crate::names::BranchName;
+use crate::problem::Problem;
+use crate::sources::BranchPattern;
 
 /// Why a branch decides about the environment of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,17 @@ impl SetupBasis {
     }
 }
 
+/// Parses a pattern of branches to trust. A pattern for all branches, or for those of tasks, is rejected.
+pub fn trusted_pattern(text: &str) -> Result<BranchPattern, Problem> {
+    let pattern = BranchPattern::parse(text)?;
+    if pattern.as_str().starts_with('*') || pattern.as_str().starts_with("codex/") {
+        let detail = format!("the branch pattern `{}` cannot be trusted", pattern.as_str());
+        return Err(Problem::new(ErrorCode::BranchPatternRefused, detail)
+            .hint("use a form like develop or release/*; it cannot start with `*` or name a task's branch"));
+    }
+    Ok(pattern)
+}
+
 impl SetupSettings {
     /// Whether the owner trusts a branch.
     pub fn trusts(&self, branch: &BranchName) -> bool {
@@ -56,8 +70,19 @@ impl SetupSettings {
 
 #[cfg(test)]
 mod tests {
-    use super::super::branches::BranchPattern;
     use super::*;
+
+    #[test]
+    fn nobody_can_trust_all_branches_or_those_of_tasks() {
+        for text in ["", "codex/*", "codex/1", "*", "*/x", "a b"] {
+            assert_eq!(trusted_pattern(text).expect_err(text).report.code, ErrorCode::BranchPatternRefused, "{text}");
+        }
+        for text in ["main", "release/*", "a*"] {
+            assert_eq!(trusted_pattern(text).expect(text).as_str(), text);
+        }
+        let code = trusted_pattern("code*/x").expect("it could match other branches");
+        assert!(!code.matches("codex/x"));
+    }
 
     #[test]
     fn an_accepted_description_is_accepted_for_its_branch_only() {

@@ -13,9 +13,8 @@ use model::ids::{EnvironmentId, ObjectId};
 use model::names::{BranchName, RepositoryUrl, Title, VariableName};
 use model::policy::RunPolicy;
 use model::secret::Secret;
-use model::setup::{
-    BranchPattern, BranchTrust, SetupAttempt, SetupBasis, SetupPhase, SetupSettings, SetupState, Snapshot, SnapshotKey,
-};
+use model::setup::{BranchTrust, SetupAttempt, SetupBasis, SetupPhase, SetupSettings, SetupState, Snapshot, SnapshotKey};
+use model::sources::BranchPattern;
 use model::sources::SourceSettings;
 use process::BaseEnvironment;
 use protocol::DescriptionOrigin;

@@ -7,7 +7,7 @@ use axum::extract::{Path, Query};
 use axum::response::Response;
 use markup::hunks::{RemainingLimits, View, hunk_part};
 use maud::{Markup, html};
-use model::setup::BranchPattern;
+use model::sources::BranchPattern;
 use protocol::{AcceptDescription, EditSetup, SetupDiffQuery, SetupDiffView, SetupView};
 use serde::Deserialize;
 
