@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use model::codex::CodexEvent;
 use model::ids::{Attempt, ThreadId};
 use model::task::TaskEvent;
@@ -23,6 +23,9 @@ use crate::reach::Backoff;
 use crate::spine::Mailbox as _;
 use run_logs::MarkWriter;
 
+/// How old a run may be for the times of its first events to be the times at which they are read.
+const NEW_RUN: SignedDuration = SignedDuration::from_secs(5);
+
 impl Tasks {
     pub(super) async fn follow(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
         let (key, began) = {
@@ -37,8 +40,9 @@ impl Tasks {
         let mut backoff = Backoff::new();
         slot.set_activity(None);
         let mut news = self.runner.journal(key, copy.length());
-        // What the log contains already may have been written while no server was running.
-        let mut seen_at: fn() -> Option<Timestamp> = || None;
+        // What the log of an older run contains already may have been written while no server was running.
+        let is_new = began.is_some_and(|began| Timestamp::now().duration_since(began) < NEW_RUN);
+        let mut seen_at: fn() -> Option<Timestamp> = if is_new { || Some(Timestamp::now()) } else { || None };
         loop {
             self.read_on(slot, attempt, &mut tail, seen_at).await;
             seen_at = || Some(Timestamp::now());
