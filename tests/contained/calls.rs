@@ -27,7 +27,7 @@ async fn a_run_is_called_with_its_folders_and_the_environments_limits() {
         ("CODEX_DOCKER_GIT_DIR", path("agent.git")),
         ("CODEX_DOCKER_GIT_OBJECTS", mirror.display().to_string()),
         ("CODEX_DOCKER_LABELS", format!("home={},task={id},run=1/1", stage.home.path().display())),
-        ("CODEX_DOCKER_MEMORY", "2g".to_owned()),
+        ("CODEX_DOCKER_MEMORY", (2_u64 << 30).to_string()),
         ("CODEX_DOCKER_NETWORK", "allow".to_owned()),
         ("CODEX_DOCKER_ALLOW_HOSTS", "crates.io".to_owned()),
         ("CODEX_DOCKER_USER", "caller".to_owned()),
