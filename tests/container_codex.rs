@@ -227,6 +227,30 @@ async fn commands_have_the_path_of_the_image() {
 }
 
 #[tokio::test]
+async fn an_agent_starts_in_the_folder_of_its_project_and_can_change_the_others() {
+    for image in [docker::codex_image(), docker::oldest_codex_image()] {
+        let look = || [Item::shell("echo \"IN=<$PWD>\"; echo new >> made; git -C .. log --oneline | wc -l; echo x >> ../beside")];
+        let script = Script::new()
+            .turn(Turn::containing("first turn").step(look()).says("done"))
+            .turn(Turn::containing("second turn").step(look()).says("done"));
+        let stage = setup(script, image.clone()).start().await;
+        stage.upstream.commit("main", &[("services/api/main.c", "int x;\n")], "a project");
+        stage.edit(json!({ "runs": { "subdirectory": "services/api/" } })).await;
+        let task = stage.run("first turn").await;
+        let inside = "IN=</workspace/worktree/services/api>";
+        assert!(stage.log(completed(&task), 1).await.contains(inside), "{image}");
+        let resumed = stage.resume(&task, "second turn").await;
+        assert!(stage.log(completed(&resumed), 2).await.contains(inside), "{image}");
+        let diff = stage.home.get(&format!("/api/v1/tasks/{}/diff", id_of(&task))).await.1;
+        let files: Vec<_> = diff["files"].as_array().into_iter().flatten().map(|file| &file["new_path"]).collect();
+        assert_eq!(files, ["services/api/made", "services/beside"], "{image}");
+        stage.edit(json!({ "runs": { "subdirectory": "services/web" } })).await;
+        let failed = stage.resume(&task, "third turn").await;
+        assert_eq!(failed["runs"][2]["error"]["code"], "subdirectory_missing", "{image}: {failed}");
+    }
+}
+
+#[tokio::test]
 async fn an_image_without_a_path_of_its_own_keeps_the_usual_one_and_what_its_profile_adds() {
     let sandbox = docker::Sandbox::new();
     let with_profile =

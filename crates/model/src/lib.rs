@@ -38,6 +38,7 @@ pub mod settings;
 pub mod setup;
 pub mod size;
 pub mod sources;
+pub mod subdirectory;
 pub mod submodule;
 pub mod task;
 pub mod tries;

@@ -6,6 +6,7 @@ use crate::error_code::ErrorCode;
 use crate::names;
 use crate::problem::Problem;
 use crate::settings::{Choice, Group, Input, settings};
+use crate::subdirectory::Subdirectory;
 
 /// The maximum number of automatic retries. A run that fails more often is unlikely to recover on its own.
 const MAX_RETRIES: u32 = 10;
@@ -66,6 +67,17 @@ settings! {
         label: "Model",
         default: "Codex's default",
         input: Input::Text("NAME"),
+    }
+
+    /// Folder of the repository that agents start in, e.g. `services/api`
+    ///
+    /// Use this for repositories that contain several projects. The agent can still change the other files of the repository. A
+    /// run fails if its branch does not contain the folder.
+    subdirectory: Option<Subdirectory> = String as Subdirectory => |text| Subdirectory::parse(&text).map(Some), {
+        flag: "subdirectory",
+        label: "Folder",
+        default: "the top-level folder",
+        input: Input::Text("FOLDER"),
     }
 
     /// Reasoning effort for new tasks that do not name one, e.g. `low`, `medium` or `high`

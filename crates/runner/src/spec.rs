@@ -15,6 +15,7 @@ use model::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
 use model::names::{Setting, VariableName};
 use model::setup::{Service, ServiceName, SnapshotKey};
+use model::subdirectory::Subdirectory;
 use model::task::LayerGeneration;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -156,6 +157,9 @@ pub struct Source {
     pub start: ObjectId,
     /// The branch.
     pub branch: String,
+    /// The folder that the agent starts in, or `None` for the top-level folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subdirectory: Option<Subdirectory>,
     /// The previous run of the task, and what happened to the branch since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousRun>,
@@ -329,6 +333,7 @@ mod tests {
                 base: "1".repeat(40).parse().expect("an ID"),
                 start: "2".repeat(40).parse().expect("an ID"),
                 branch: format!("codex/{ID}"),
+                subdirectory: None,
                 previous: Some(PreviousRun { run: RunNumber(1), since: BranchChange::Rewritten }),
             },
             limits: Limits { run_ms: 1, turn_end_grace_ms: 2, stop_grace_ms: 3 },

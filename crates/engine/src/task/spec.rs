@@ -56,6 +56,7 @@ impl Tasks {
                 base: base.clone(),
                 start: task.head_before(run.number).unwrap_or(base).clone(),
                 branch: task.branch().to_string(),
+                subdirectory: repository.and_then(|repository| repository.runs.subdirectory.clone()),
                 previous: previous(task),
             },
             limits: Limits::of(&self.config),

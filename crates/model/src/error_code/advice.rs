@@ -179,6 +179,10 @@ impl ErrorCode {
                 "start the container engine, and check that this user has permission to use it",
                 "run `codex-orchestrator doctor` to check the setup",
             ],
+            Self::SubdirectoryMissing => &[
+                "change the repository's folder: `codex-orchestrator env edit <repository> --subdirectory <folder>`, or `default` for the top-level folder",
+                "or start the task from a branch that contains the folder",
+            ],
             Self::KeeperFailed | Self::WorktreeFailed => {
                 &["check that the home directory is writable and has free space, then retry the task"]
             }

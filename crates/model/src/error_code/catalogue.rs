@@ -323,6 +323,8 @@ error_codes! {
         KeeperFailed "keeper_failed" [];
         /// The worktree could not be created, read or written.
         WorktreeFailed "worktree_failed" [Internal];
+        /// The branch does not contain the folder that agents of the repository start in.
+        SubdirectoryMissing "subdirectory_missing" [];
         /// The changes of the run could not be committed.
         CommitFailed "commit_failed" [];
         /// An image of the prompt cannot be read.

@@ -193,6 +193,7 @@ impl ErrorCode {
             Self::KeeperFailed => {
                 "could not start the run's keeper: could not write the files of the run: No space left on device (os error 28)"
             }
+            Self::SubdirectoryMissing => "the branch does not contain the folder `services/api`",
             Self::WorktreeFailed => "could not sync the mirror to disk: No space left on device (os error 28)",
             Self::CommitFailed => "could not commit the changes: the commit took more than 900 seconds",
             Self::ImageUnreadable => "could not read the image `screen.png`: No such file or directory (os error 2)",

@@ -132,7 +132,9 @@ impl Group {
             Self::General => "",
             Self::Variables => "Changes apply from the next run on.",
             Self::Container => "These settings apply from the next run on, and only if the worker runs Codex in containers.",
-            Self::Runs => "The model and the effort apply to new tasks. The other settings apply immediately.",
+            Self::Runs => {
+                "The model and the effort apply to new tasks. The folder applies from the next run on, and the other settings immediately."
+            }
             Self::Commits => "These settings apply to the commit that ends a run. The agent's own commits stay as they are.",
             Self::Submodules => {
                 "Submodules are fetched without asking if the default branch names their URL. For other URLs, a task asks first."

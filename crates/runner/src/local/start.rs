@@ -3,7 +3,7 @@
 //! An existing keeper is adopted. Starting never waits for the run itself.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use durable::crash::{self, CrashPoint};
 use git::Mirror;
@@ -13,13 +13,14 @@ use model::names::VariableName;
 use model::run::RunError;
 use model::secret::Secret;
 use model::setup::{Service, ServiceName};
+use model::subdirectory::Subdirectory;
 
 use super::LocalRunner;
 use super::layers::{Layers, WORKTREE_INSIDE, task_image};
 use crate::keeper::{self, KeeperOrder};
 use crate::seam::{Preparation, Supply};
 use crate::spec::{Driver, RunKey, RunSpec};
-use crate::worker::{ContainerFolders, ContainerRun, PrepareRequest, RunCall, ToRead, Worker};
+use crate::worker::{ContainerFolders, ContainerRun, PrepareRequest, RunCall, StartFolder, ToRead, Worker};
 
 /// The path where git-lfs looks for objects of a repository whose other objects are at [`super::agent_repository::OBJECTS_INSIDE`].
 const LFS_INSIDE: &str = "/git/lfs";
@@ -44,6 +45,8 @@ impl LocalRunner {
     pub(super) async fn started(&self, spec: &RunSpec, supply: &dyn Supply) -> Result<Timestamp, RunError> {
         let RunKey { task, run, attempt } = spec.key;
         let worker = self.worker()?;
+        let worktree = self.worktree_path(task);
+        check_start_folder(&worktree, spec.source.subdirectory.as_ref()).await?;
         let Driver::Exec(turn) = &spec.driver;
         let login = self.login().await?;
         let container = self.container(worker, spec, supply).await?;
@@ -73,6 +76,7 @@ impl LocalRunner {
             model: turn.model.as_ref(),
             effort: turn.effort.as_ref(),
             resumes: turn.resumes,
+            start: spec.source.subdirectory.as_ref().map(|subdirectory| StartFolder { worktree: &worktree, subdirectory }),
             images: &turn.images,
             images_folder: (!turn.earlier_images.is_empty()).then(|| self.home.layout.images(task)),
             variables: &spec.variables,
@@ -81,7 +85,7 @@ impl LocalRunner {
             container,
         });
         self.lend_login(task, &call).await?;
-        let order = KeeperOrder::new(spec.key, spec.limits, &call, &self.worktree_path(task));
+        let order = KeeperOrder::new(spec.key, spec.limits, &call, &worktree);
         let program = &self.config.keeper_program;
         let launched = keeper::launch(program, &self.files(spec.key), &order, &call.environment, &self.watch).await;
         crash::point(CrashPoint::KeeperStarted);
@@ -140,6 +144,22 @@ impl LocalRunner {
         }
         Ok(to_read)
     }
+}
+
+/// Checks that the folder that an agent starts in exists and is in the worktree. An earlier run can have replaced it with a link.
+async fn check_start_folder(worktree: &Path, subdirectory: Option<&Subdirectory>) -> Result<(), RunError> {
+    let Some(subdirectory) = subdirectory else { return Ok(()) };
+    let (worktree, folder) = (worktree.to_owned(), worktree.join(subdirectory.as_str()));
+    let is_inside = move || {
+        let real = fs_err::canonicalize(folder)?;
+        Ok::<_, std::io::Error>(real.is_dir() && real.starts_with(fs_err::canonicalize(worktree)?))
+    };
+    if durable::blocking(is_inside).await.is_ok_and(|is_inside| is_inside) {
+        return Ok(());
+    }
+    let message = format!("the branch does not contain the folder `{subdirectory}`");
+    Err(RunError::new(ErrorCode::SubdirectoryMissing, message)
+        .hint("change the repository's setting `subdirectory`, or start the task from another branch"))
 }
 
 /// What the container of a run gets.

@@ -32,6 +32,10 @@ impl Worker {
     fn arguments(&self, call: &RunCall<'_>) -> Vec<String> {
         let mut args = self.kind.prefix().to_vec();
         args.extend(["exec", "--json"].iter().chain(self.kind.flags()).map(|&word| word.to_owned()));
+        if let Some(start) = call.start {
+            args.push(format!("--cd={}", start.subdirectory));
+            args.extend(self.kind.flags_below(start.worktree));
+        }
         if let Some(model) = call.model {
             args.extend(["-m".to_owned(), model.to_string()]);
         }

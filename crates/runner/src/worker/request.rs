@@ -13,6 +13,7 @@ use model::image::ImageFile;
 use model::names::{Setting, VariableName};
 use model::secret::Secret;
 use model::setup::{Service, ServiceName};
+use model::subdirectory::Subdirectory;
 use serde::{Deserialize, Serialize};
 use store::Layout;
 
@@ -37,6 +38,8 @@ pub struct RunCall<'a> {
     pub effort: Option<&'a Setting>,
     /// The thread to continue.
     pub resumes: Option<ThreadId>,
+    /// The folder that the agent starts in, if it is not the worktree itself.
+    pub start: Option<StartFolder<'a>>,
     /// The images of the prompt.
     pub images: &'a [ImageFile],
     /// The folder with the task's images, if the task ever had any. A thread may look at its images again.
@@ -49,6 +52,15 @@ pub struct RunCall<'a> {
     pub notes: Vec<String>,
     /// Additional settings of a run whose worker uses containers.
     pub container: Option<ContainerRun<'a>>,
+}
+
+/// A folder of a worktree that an agent starts in.
+#[derive(Debug, Clone, Copy)]
+pub struct StartFolder<'a> {
+    /// The worktree.
+    pub worktree: &'a Path,
+    /// The folder.
+    pub subdirectory: &'a Subdirectory,
 }
 
 /// The command to start.

@@ -367,6 +367,7 @@ mod tests {
             model: None,
             effort: None,
             resumes: None,
+            start: None,
             images: &[],
             images_folder: Some(layout.images(task_id)),
             variables: &variables,

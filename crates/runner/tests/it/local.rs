@@ -152,6 +152,7 @@ fn spec() -> RunSpec {
             base: "1".repeat(40).parse().expect("an ID"),
             start: "1".repeat(40).parse().expect("an ID"),
             branch: format!("codex/{ID}"),
+            subdirectory: None,
             previous: None,
         },
         limits: Limits { run_ms: 1000, turn_end_grace_ms: 1000, stop_grace_ms: 1000 },

@@ -11,6 +11,7 @@ use model::names::{Setting, VariableName};
 use model::secret::Secret;
 
 use super::super::kind::{BuiltIn, Custom, Host, WorkerKind};
+use super::super::request::StartFolder;
 use super::super::variables::engine_environment;
 use super::*;
 
@@ -39,6 +40,7 @@ fn call<'a>(
         model,
         effort: model,
         resumes: Some(TASK.parse().expect("an id")),
+        start: None,
         images: &[],
         images_folder: None,
         variables,
@@ -70,6 +72,23 @@ fn codex_on_the_host_stays_in_its_sandbox() {
     let mut host = worker("sh", &[]);
     host.kind = Arc::new(Host { codex_home: "/c".into() });
     assert_eq!(plain(&host).args, ["exec", "--json", "-s", "workspace-write", "-"]);
+}
+
+#[test]
+fn an_agent_can_start_in_a_folder_of_its_worktree() {
+    let subdirectory = "services/api".to_owned().try_into().expect("a folder");
+    let made = |kind: Arc<dyn WorkerKind>| {
+        let mut worker = worker("sh", &[]);
+        worker.kind = kind;
+        let (variables, secrets) = (BTreeMap::new(), BTreeMap::new());
+        let start = StartFolder { worktree: Path::new("/home/a \"b\"/worktree"), subdirectory: &subdirectory };
+        worker.call(&RunCall { start: Some(start), ..call(&variables, &secrets, None) }).args.join(" ")
+    };
+    let custom = made(Arc::new(Custom { codex_home: None }));
+    assert_eq!(custom, format!("exec --json --cd=services/api resume {TASK} -"));
+    let host = made(Arc::new(Host { codex_home: "/c".into() }));
+    let roots = r#"sandbox_workspace_write.writable_roots=["/home/a \"b\"/worktree"]"#;
+    assert_eq!(host, format!("exec --json -s workspace-write --cd=services/api -c {roots} resume {TASK} -"));
 }
 
 #[test]

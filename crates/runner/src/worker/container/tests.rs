@@ -55,6 +55,7 @@ impl Inputs {
             model: None,
             effort: None,
             resumes: None,
+            start: None,
             images: &[],
             images_folder: Some(layout.images(task_id)),
             variables: &BTreeMap::new(),

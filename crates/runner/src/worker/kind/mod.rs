@@ -133,6 +133,11 @@ pub(super) trait WorkerKind: Debug + Send + Sync {
         &[]
     }
 
+    /// Returns further arguments for an agent that starts in a folder of its worktree.
+    fn flags_below(&self, _worktree: &Path) -> Vec<String> {
+        vec![]
+    }
+
     /// Returns the folder in which the worker finds the images of a prompt.
     fn images(&self, call: &RunCall<'_>) -> String;
 

@@ -38,6 +38,12 @@ impl WorkerKind for Host {
         &["-s", "workspace-write"]
     }
 
+    fn flags_below(&self, worktree: &Path) -> Vec<String> {
+        // By default, Codex's sandbox only lets the agent write to the folder that it starts in. A JSON list is valid TOML.
+        let roots = serde_json::json!([worktree.to_string_lossy()]);
+        vec!["-c".to_owned(), format!("sandbox_workspace_write.writable_roots={roots}")]
+    }
+
     fn images(&self, _call: &RunCall<'_>) -> String {
         IMAGES_BESIDE.to_owned()
     }
