@@ -29,6 +29,11 @@ def before_call(context, case, kwargs):
         if case.operation.definition.raw["operationId"] == "commit_files":
             # A path has no empty parts.
             case.body["paths"] = [f"file-{number}" for number, _ in enumerate(case.body["paths"])]
+    if case.operation.path.endswith(("/setup/diff", "/setup/accept")):
+        # The branch of a description exists.
+        for values in (case.query, case.body):
+            if isinstance(values, dict) and "branch" in values:
+                values["branch"] = "main"
     name = next((name for name in case.headers or {} if name.lower() == "idempotency-key"), None)
     if name:
         # A key cannot be used for two different requests.

@@ -116,6 +116,7 @@ pub struct SetupDiffView {
 #[serde(deny_unknown_fields)]
 pub struct AcceptDescription {
     /// Branch, or ID of a task for the task's own branch.
+    #[schema(value_type = BranchName)]
     pub branch: String,
     /// Hash of the branch's description. It applies to the tasks of this branch until it changes. Null to take this back.
     #[serde(default)]
@@ -129,6 +130,7 @@ pub struct AcceptDescription {
 #[into_params(parameter_in = Query)]
 pub struct SetupDiffQuery {
     /// Branch, or ID of a task for the task's own branch.
+    #[param(value_type = BranchName, inline)]
     pub branch: String,
 }
 
