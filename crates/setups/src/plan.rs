@@ -91,7 +91,7 @@ impl SetupPlan {
     }
 }
 
-/// Why there is no plan.
+/// Why a setup could not be planned.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The description cannot be used.

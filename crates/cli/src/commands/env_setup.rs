@@ -44,7 +44,7 @@ pub(crate) async fn run(client: &Client, command: &SetupCommand, format: OutputF
         SetupCommand::Accept { env } => {
             let id = ids::environment(client, &env.env).await?;
             let proposal = client.show_setup(id).await?.proposal.ok_or_else(|| {
-                Problem::new(ErrorCode::NoSetup, format!("there is no proposal for `{}`", env.env))
+                Problem::new(ErrorCode::NoSetup, format!("nothing is proposed for `{}`", env.env))
                     .hint(format!("write a description: codex-orchestrator env setup edit {}", env.env))
             })?;
             let edit = EditSetup { description: Some(Some(proposal.text)), ..EditSetup::default() };

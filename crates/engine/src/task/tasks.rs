@@ -80,7 +80,7 @@ pub(crate) struct Tasks {
 impl TaskSlot {
     /// Returns the snapshots that the task uses or is about to use.
     pub(crate) fn used_snapshots(&self) -> impl Iterator<Item = SnapshotKey> + use<> {
-        // In this order, because a snapshot is recorded before it is no longer marked.
+        // In this order, because the record names a snapshot before its mark is removed.
         let taken = self.taken_snapshot();
         taken.into_iter().chain(self.record().environment.snapshot.clone())
     }

@@ -66,7 +66,7 @@ impl Bench {
         self.planned(commit, image).await.expect("it is planned").expect("there is a setup").key
     }
 
-    /// Returns the plan of a setup of the default branch if this image exists, or `None` if there is no description.
+    /// Returns the plan of a setup of the default branch if this image exists, or `None` if the repository has no description.
     async fn planned(&self, commit: &ObjectId, image: &str) -> Result<Option<SetupPlan>, PlanError> {
         self.planned_on(&SetupBasis::trusted(commit.clone(), None), image).await
     }
