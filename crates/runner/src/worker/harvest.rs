@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use super::image_log::ImageLog;
 use super::request::ContainerFolders;
 use super::variables::engine_environment;
 use crate::setup::OnStep;
@@ -251,7 +251,8 @@ impl Housekeeping {
         wanted: ImageBuild<'_>,
         cancel: CancellationToken,
     ) -> Result<Option<String>, RunProgramError> {
-        let ImageBuild { source, tools, image, mut on_step, mut log } = wanted;
+        let ImageBuild { source, tools, image, mut on_step, log } = wanted;
+        let mut log = log.map(ImageLog::new);
         let command = self.command().args(["image", "build", "--json", "--tag", image]);
         let command = match source {
             ImageSource::Shipped(flavor) => command.args(["--flavor", flavor]),
@@ -269,8 +270,7 @@ impl Housekeeping {
         let command = if log.is_some() { command.arg("--verbose") } else { command };
         let steps = Stderr::Progress(Box::new(move |line| {
             if let Some(log) = &mut log {
-                // Without a log, the build still has a result.
-                let _ = writeln!(log, "{}", line.trim_end());
+                log.add(line);
             }
             if let Some(step) = line.strip_prefix("codex-docker: ").filter(|step| step.starts_with('[')) {
                 on_step(step.trim_end());
@@ -282,10 +282,10 @@ impl Housekeeping {
     }
 
     /// Pulls an image. The output goes to a file.
-    pub(crate) async fn pull(&self, image: &str, mut log: File, cancel: CancellationToken) -> Result<(), RunProgramError> {
+    pub(crate) async fn pull(&self, image: &str, log: File, cancel: CancellationToken) -> Result<(), RunProgramError> {
+        let mut log = ImageLog::new(log);
         let output = Stderr::Progress(Box::new(move |line| {
-            // Without a log, the image is still pulled.
-            let _ = writeln!(log, "{}", line.trim_end());
+            log.add(line);
         }));
         let command = self.command().args(["image", "pull", image]).stderr(output);
         command.deadline(BUILD_LIMIT).cancel(cancel).run_ok().await.map(drop)

@@ -10,6 +10,7 @@ mod container;
 mod find;
 mod findings;
 mod harvest;
+mod image_log;
 mod kind;
 mod login;
 mod request;
