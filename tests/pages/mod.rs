@@ -36,8 +36,11 @@ struct Visit {
 
 impl Visit {
     async fn new() -> Self {
+        Self::with(Browser::start().await).await
+    }
+
+    async fn with(mut browser: Browser) -> Self {
         let Stage { home, env, upstream, .. } = Stage::setup().set("ORCH_LISTEN", "127.0.0.1:0").start().await;
-        let mut browser = Browser::start().await;
         let url = sign_in(&home, &mut browser).await;
         Self { upstream, home, env, browser, url }
     }

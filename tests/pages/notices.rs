@@ -5,7 +5,7 @@
 //! tests' own service, and the debugging protocol delivers what that service receives. Everything else is the browser's own.
 
 use serde_json::{Value, json};
-use testkit::browser::PHONE;
+use testkit::browser::{Browser, PHONE};
 use testkit::push::PushService;
 
 use super::Visit;
@@ -37,7 +37,7 @@ async fn shown(stage: &mut Visit, count: usize) -> Value {
 
 #[tokio::test]
 async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
-    let mut stage = Visit::new().await;
+    let mut stage = Visit::with(Browser::with_notifications().await).await;
     let mut service = PushService::start().await;
     stage.browser.look(PHONE).await;
     let url = stage.url.clone();
@@ -89,7 +89,7 @@ async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
 
 #[tokio::test]
 async fn a_browser_that_may_not_says_why() {
-    let mut stage = Visit::new().await;
+    let mut stage = Visit::with(Browser::with_notifications().await).await;
     let url = stage.url.clone();
     stage.browser.answer_notices(&url, "denied").await;
     stage.open(PAGE).await;

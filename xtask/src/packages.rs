@@ -33,6 +33,7 @@ const NEEDS: &[(Need, &str)] = &[
     (Need::Program("catatonit"), "catatonit"),
     (Need::Program("systemd-analyze"), "systemd"),
     (Need::Program("chromium"), "chromium"),
+    (Need::Program("chromium-headless-shell"), "chromium-headless-shell"),
     (Need::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"), "fonts-dejavu-core"),
     (Need::File("/bin/busybox"), "busybox-static"),
     (Need::File("/etc/ssl/certs/ca-certificates.crt"), "ca-certificates"),

@@ -35,13 +35,13 @@ use std::net::SocketAddr;
 pub use home::TestHome;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Returns a builder of an HTTP client. It uses the same TLS provider as the product, and resolves names below `localhost` to
-/// this machine, like browsers.
+/// Returns a builder of an HTTP client. It trusts no certificates, and resolves names below `localhost` to this machine, like
+/// browsers.
 pub fn http_client() -> reqwest::ClientBuilder {
     // Only the first call has an effect, and all calls install the same provider.
     drop(rustls::crypto::ring::default_provider().install_default());
     // A test may block its thread for so long that the server closes an idle connection, so connections are not reused.
-    reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).dns_resolver(BrowserNames)
+    reqwest::Client::builder().no_proxy().tls_certs_only([]).pool_max_idle_per_host(0).dns_resolver(BrowserNames)
 }
 
 struct BrowserNames;
