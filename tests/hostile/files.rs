@@ -62,13 +62,13 @@ async fn files_that_are_no_files_and_rights_that_are_too_many_are_harmless() {
 async fn very_many_files_are_committed_and_removed() {
     let stage = ShellAgent::new(BINARY).await;
     let (status, answer) =
-        stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &json!({ "commits": { "max_new_files": 60_000 } })).await;
+        stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &json!({ "commits": { "max_new_files": 30_000 } })).await;
     assert_eq!(status, 200, "{answer}");
-    let script = "python3 - <<'E'\nimport os\nfor d in range(50):\n    os.makedirs(f'many/{d}')\n    for n in range(1000):\n        open(f'many/{d}/{n}', 'w').close()\nE\n\
+    let script = "python3 - <<'E'\nimport os\nfor d in range(25):\n    os.makedirs(f'many/{d}')\n    for n in range(1000):\n        open(f'many/{d}/{n}', 'w').close()\nE\n\
         d=deep; for i in $(seq 200); do d=$d/deeper; done; mkdir -p $d; echo x > $d/f";
     let attacked = stage.attack(script).await;
     attacked.completed();
-    assert!(stage.committed(&attacked.task).len() > 50_000);
+    assert!(stage.committed(&attacked.task).len() > 25_000);
     stage.lives_on(&attacked).await;
 }
 
