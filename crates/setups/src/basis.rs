@@ -1,11 +1,13 @@
 //! Chooses the branch whose description applies to a task: the default branch, unless the owner decided otherwise.
 
+use std::collections::BTreeSet;
+
 use environment_file::PATH;
 use git::Mirror;
 use model::environment::EnvironmentRecord;
 use model::ids::ObjectId;
 use model::names::BranchName;
-use model::setup::{BranchTrust, DescriptionHash, SetupBasis};
+use model::setup::{BranchTrust, Description, DescriptionHash, SetupBasis};
 use process::RunProgramError;
 
 use crate::plan::{PlanError, text_at};
@@ -65,18 +67,36 @@ async fn on_branch(
     Ok(is_accepted.then(|| SetupBasis { commit, branch: Some(branch.clone()), trust: BranchTrust::Accepted }))
 }
 
-/// Whether two commits contain the same description.
+/// Whether two commits contain the same description, including the Dockerfile that it names.
 pub async fn is_described_alike(mirror: &Mirror, one: &ObjectId, other: &ObjectId) -> Result<bool, RunProgramError> {
-    Ok(mirror.objects_at(one, &[PATH]).await? == mirror.objects_at(other, &[PATH]).await?)
+    let paths = described_paths(mirror, [one, other]).await?;
+    let paths: Vec<_> = paths.iter().map(String::as_str).collect();
+    Ok(mirror.objects_at(one, &paths).await? == mirror.objects_at(other, &paths).await?)
 }
 
-/// Returns the hash of the description in a commit, or `None` if it has none or it cannot be used.
-pub(crate) async fn hash_at(mirror: &Mirror, commit: &ObjectId) -> Result<Option<DescriptionHash>, RunProgramError> {
-    if mirror.objects_at(commit, &[PATH]).await?.into_iter().flatten().next().is_none() {
-        return Ok(None);
+/// Returns the paths of the descriptions in these commits, and of the Dockerfiles that they name.
+pub(crate) async fn described_paths(mirror: &Mirror, commits: [&ObjectId; 2]) -> Result<BTreeSet<String>, RunProgramError> {
+    let mut paths = BTreeSet::from([PATH.to_owned()]);
+    for commit in commits {
+        let description = description_at(mirror, commit).await?;
+        paths.extend(description.as_ref().and_then(Description::dockerfile).map(str::to_owned));
     }
+    Ok(paths)
+}
+
+/// Returns the hash of the description in a commit, or `None` if it has none or it cannot be used. The hash includes the content of the
+/// Dockerfile that the description names, because it is run like the rest of the description.
+pub(crate) async fn hash_at(mirror: &Mirror, commit: &ObjectId) -> Result<Option<DescriptionHash>, RunProgramError> {
+    let Some(description) = description_at(mirror, commit).await? else { return Ok(None) };
+    let Some(dockerfile) = description.dockerfile() else { return Ok(Some(description.hash())) };
+    let object = mirror.objects_at(commit, &[dockerfile]).await?.into_iter().flatten().next();
+    Ok(object.map(|object| description.hash_with(&object)))
+}
+
+/// Returns the description in a commit, or `None` if it has none or it cannot be used.
+async fn description_at(mirror: &Mirror, commit: &ObjectId) -> Result<Option<Description>, RunProgramError> {
     match text_at(mirror, commit).await {
-        Ok(text) => Ok(text.and_then(|text| environment_file::parse(&text).ok()).map(|description| description.hash())),
+        Ok(text) => Ok(text.and_then(|text| environment_file::parse(&text).ok())),
         Err(PlanError::Refused { .. }) => Ok(None),
         Err(PlanError::Git(error)) => Err(error),
     }

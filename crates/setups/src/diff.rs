@@ -1,6 +1,5 @@
 //! Shows how a branch changes the description of the environment.
 
-use environment_file::PATH;
 use git::{DiffError, Mirror, Reading};
 use model::diff::Diff;
 use model::environment::EnvironmentRecord;
@@ -8,9 +7,9 @@ use model::ids::ObjectId;
 use model::names::BranchName;
 use protocol::SetupDiffView;
 
-use crate::basis::hash_at;
+use crate::basis::{described_paths, hash_at};
 
-/// Compares the description on a branch with that of the default branch.
+/// Compares the description on a branch, and the Dockerfile that it names, with those of the default branch.
 pub async fn diff(
     mirror: &Mirror,
     repository: &EnvironmentRecord,
@@ -19,7 +18,8 @@ pub async fn diff(
     commit: &ObjectId,
 ) -> Result<SetupDiffView, DiffError> {
     let mut listing = mirror.changed_files(default, commit).await?;
-    listing.files.retain(|file| file.path == PATH.as_bytes());
+    let paths = described_paths(mirror, [default, commit]).await?;
+    listing.files.retain(|file| paths.iter().any(|path| file.path == path.as_bytes()));
     let diff = match listing.files.len() {
         0 => Diff::default(),
         files => mirror.compare((default, commit), &listing, 0..files, Reading::default()).await?,

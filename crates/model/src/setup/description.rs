@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::image::ImageChoice;
 use super::paths::{CachePath, KeepPath, VolumePath};
 use crate::container::{ContainerNetwork, HostPattern};
+use crate::ids::ObjectId;
 use crate::names::VariableName;
 use crate::schema::{described, text, text_in_requests};
 
@@ -278,6 +279,19 @@ impl Description {
     /// Returns the hash of everything that has an effect. Comments and the order of keys have none.
     pub fn hash(&self) -> DescriptionHash {
         DescriptionHash(super::digest::hash(self))
+    }
+
+    /// Returns the hash of the description together with the Dockerfile that it names.
+    pub fn hash_with(&self, dockerfile: &ObjectId) -> DescriptionHash {
+        DescriptionHash(super::digest::hash(&(self, dockerfile)))
+    }
+
+    /// Returns the path of the Dockerfile from which the image is built, relative to the repository.
+    pub fn dockerfile(&self) -> Option<&str> {
+        match &self.image {
+            Some(ImageChoice::Build { build }) => Some(&build.dockerfile),
+            Some(ImageChoice::Named(_)) | None => None,
+        }
     }
 
     /// Returns the names of all secrets that the description uses.

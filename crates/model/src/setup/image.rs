@@ -63,7 +63,20 @@ pub fn copies_files(dockerfile: &str) -> bool {
 
 /// Reads the name of an image.
 pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    image_name(&String::deserialize(deserializer)?).map_err(Error::custom)
+    described_name(&String::deserialize(deserializer)?)
+}
+
+/// The start of the names of images that contain what tasks and setups installed.
+const INTERNAL: &str = "codex-orchestrator-";
+
+/// Checks the name of an image in a description. A repository cannot name the images of tasks and setups, which can be those of another
+/// repository.
+fn described_name<E: Error>(text: &str) -> Result<String, E> {
+    let name = image_name(text).map_err(E::custom)?;
+    if name.rsplit('/').next().is_some_and(|last| last.starts_with(INTERNAL)) {
+        return Err(E::custom(format!("invalid image name `{name}`: names that start with `{INTERNAL}` are reserved")));
+    }
+    Ok(name)
 }
 
 /// Reads the path of a Dockerfile in the repository.
@@ -99,7 +112,7 @@ impl<'de> Visitor<'de> for ImageVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<ImageChoice, E> {
-        image_name(text).map(ImageChoice::Named).map_err(E::custom)
+        described_name(text).map(ImageChoice::Named)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ImageChoice, A::Error> {
@@ -147,6 +160,8 @@ mod tests {
             assert!(error.contains(expect), "{error}");
         };
         check(json!("--privileged"), "invalid image name");
+        check(json!("codex-orchestrator-task:1"), "are reserved");
+        check(json!("docker.io/library/codex-orchestrator-setup:1-2"), "are reserved");
         check(json!(5), "the name of an image");
         check(json!({"dockerfile": "Dockerfile"}), "unknown field `dockerfile`");
         check(json!({"build": {"dockerfile": "../Dockerfile"}}), "../Dockerfile");

@@ -364,6 +364,27 @@ async fn a_branch_decides_only_if_the_owner_trusts_it_or_accepts_its_description
 }
 
 #[tokio::test]
+async fn an_accepted_description_includes_its_dockerfile() {
+    let mut bench = Bench::new().await;
+    let main = bench.commit(&[(PATH, "image = { build = { dockerfile = \"Dockerfile\" } }\n"), ("Dockerfile", "FROM a\n")]).await;
+    let accepted = bench.commit_to("idea", &[("Dockerfile", "FROM b\n")]).await;
+    let shown = diff(&bench.mirror, &bench.record, &main, &branch("idea"), &accepted).await.expect("readable");
+    assert_eq!(shown.diff.files.len(), 1, "the Dockerfile is compared");
+    bench.record.setup.accepted.insert(branch("idea"), shown.hash.expect("it is valid"));
+    let decides = async |bench: &Bench| {
+        let found = basis(&bench.mirror, &bench.record, [branch("idea")]).await;
+        found.expect("readable").expect("there is a default branch").commit
+    };
+    assert_eq!(decides(&bench).await, accepted);
+    let same = bench.commit_to("idea", &[("README.md", "x\n")]).await;
+    assert_eq!(decides(&bench).await, same, "other files have no effect on the description");
+    let changed = bench.commit_to("idea", &[("Dockerfile", "FROM b\nRUN curl evil\n")]).await;
+    assert_eq!(decides(&bench).await, main, "the changed Dockerfile was not accepted");
+    assert!(is_described_alike(&bench.mirror, &accepted, &same).await.expect("readable"));
+    assert!(!is_described_alike(&bench.mirror, &same, &changed).await.expect("readable"));
+}
+
+#[tokio::test]
 async fn an_accepted_branch_gets_no_secrets_and_shares_no_snapshots() {
     let mut bench = Bench::new().await;
     let text = described("make deps");
