@@ -119,7 +119,7 @@ impl Server {
             cancel: CancellationToken::new(),
         };
         let notifications = notifications(&common, &sessions);
-        let environments = Environments::new(common.clone(), git.clone(), environments);
+        let environments = Environments::new(common.clone(), git.clone(), Arc::clone(&notifications), environments);
         let watch = FolderWatch::new();
         let runner: Arc<dyn Runner> = match chosen {
             ChosenRunner::Local => {

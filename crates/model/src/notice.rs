@@ -12,7 +12,9 @@ pub use quiet::{QuietError, QuietHours};
 use serde::{Deserialize, Serialize};
 pub use settings::{BadSetting, Delivery, NoticeSettings, PlainHttp, shown_address, summary};
 
-use crate::ids::TaskId;
+use crate::environment::EnvironmentRecord;
+use crate::ids::{EnvironmentId, TaskId};
+use crate::setup::SetupAttempt;
 use crate::task::{PendingNotice, TaskRecord};
 
 /// A notification.
@@ -26,13 +28,16 @@ pub struct Notice {
     /// The task's ID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task_id: Option<TaskId>,
-    /// The name of the task's repository.
+    /// The repository's ID, if the notification is about the repository instead of a task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_id: Option<EnvironmentId>,
+    /// The name of the repository.
     pub environment: String,
-    /// The task's title.
+    /// The title of the task, or the name of the repository.
     pub title: String,
     /// The text: a sentence for people.
     pub text: String,
-    /// The URL of the task's page.
+    /// The URL of the page of the task or the repository's environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
@@ -44,6 +49,7 @@ impl Notice {
             id: None,
             event: NoticeKind::Test,
             task_id: None,
+            env_id: None,
             environment: String::new(),
             title: "Codex Orchestrator".to_owned(),
             text: "This is a test. Notifications work.".to_owned(),
@@ -51,12 +57,18 @@ impl Notice {
         }
     }
 
+    fn on(self, public_url: Option<&str>) -> Self {
+        let url = public_url.map(|base| format!("{}{}", base.trim_end_matches('/'), self.path()));
+        Self { url, ..self }
+    }
+
     /// Returns the path of the page that the notification links to.
     pub fn path(&self) -> String {
-        match (self.event, self.task_id) {
-            (_, Some(task)) => format!("/tasks/{task}"),
-            (NoticeKind::Test, None) => "/settings/notices".to_owned(),
-            (_, None) => "/".to_owned(),
+        match (self.event, self.task_id, self.env_id) {
+            (_, Some(task), _) => format!("/tasks/{task}"),
+            (_, None, Some(repository)) => format!("/environments/{repository}/setup"),
+            (NoticeKind::Test, None, None) => "/settings/notices".to_owned(),
+            (_, None, None) => "/".to_owned(),
         }
     }
 }
@@ -67,11 +79,29 @@ pub fn notice(task: &TaskRecord, pending: &PendingNotice, environment: &str, pub
         id: Some(format!("{}/{}", task.task_id, pending.number)),
         event: pending.event,
         task_id: Some(task.task_id),
+        env_id: None,
         environment: environment.to_owned(),
         title: task.title.to_string(),
         text: pending.text.clone(),
-        url: public_url.map(|base| format!("{}/tasks/{}", base.trim_end_matches('/'), task.task_id)),
+        url: None,
     }
+    .on(public_url)
+}
+
+/// Returns the notification that the setup of a repository failed, with everything that its receivers need.
+pub fn setup_notice(repository: &EnvironmentRecord, failed: &SetupAttempt, public_url: Option<&str>) -> Notice {
+    let branch = failed.branch.as_ref().map(|branch| format!(" of the branch `{branch}`")).unwrap_or_default();
+    Notice {
+        id: Some(format!("{}/setup/{}", repository.env_id, failed.number)),
+        event: NoticeKind::NeedsYou,
+        task_id: None,
+        env_id: Some(repository.env_id),
+        environment: repository.name.to_string(),
+        title: repository.name.to_string(),
+        text: format!("The setup{branch} failed. New tasks wait until you retry or skip it."),
+        url: None,
+    }
+    .on(public_url)
 }
 
 #[cfg(test)]

@@ -165,7 +165,8 @@ pub struct SetupAttemptView {
 
 impl From<&SetupAttempt> for SetupAttemptView {
     fn from(attempt: &SetupAttempt) -> Self {
-        let SetupAttempt { number, key, commit, branch, phase, started_at, ended_at, script, error } = attempt.clone();
+        let SetupAttempt { number, key, commit, branch, phase, started_at, ended_at, script, error, is_notice_due: _ } =
+            attempt.clone();
         Self { number, key, commit, branch, phase, started_at, ended_at, script, error }
     }
 }

@@ -18,6 +18,7 @@ use model::ids::EnvironmentId;
 use model::policy::RunPolicy;
 use model::problem::Problem;
 use model::run::RunError;
+use notifications::Notifications;
 use process::RunProgramError;
 use protocol::{Damaged, FeedEvent};
 use store::{Boot, Home, Records, StoreError};
@@ -57,17 +58,37 @@ pub(crate) struct Environments {
     pub(super) creating: Arc<RwLock<()>>,
     pub(super) tracker: TaskTracker,
     pub(super) cancel: CancellationToken,
+    pub(super) notifications: Arc<Notifications>,
     table: Table<Self>,
     tenants: OnceLock<Weak<dyn Tenants>>,
 }
 
 impl Environments {
     /// Creates the repositories with these records, which were read from disk.
-    pub(crate) fn new(common: Common, git: Git, found: Records<EnvironmentRecord>) -> Arc<Self> {
+    pub(crate) fn new(
+        common: Common,
+        git: Git,
+        notifications: Arc<Notifications>,
+        found: Records<EnvironmentRecord>,
+    ) -> Arc<Self> {
         let Records { records, damaged } = found;
         let Common { config, home, boot, feed, queue, creating, tracker, cancel } = common;
         let (table, tenants) = (Table::default(), OnceLock::new());
-        let this = Arc::new(Self { damaged, config, home, git, boot, feed, queue, creating, tracker, cancel, table, tenants });
+        let this = Arc::new(Self {
+            damaged,
+            config,
+            home,
+            git,
+            boot,
+            feed,
+            queue,
+            creating,
+            tracker,
+            cancel,
+            notifications,
+            table,
+            tenants,
+        });
         for record in records {
             this.adopt(record);
         }
@@ -241,6 +262,8 @@ impl Aggregate for Environments {
             EnvironmentEvent::SetupRefused { .. } => "setup_refused",
             EnvironmentEvent::SetupEnded { .. } => "setup_ended",
             EnvironmentEvent::SetupLost => "setup_lost",
+            EnvironmentEvent::SetupNotified { .. } => "setup_notified",
+            EnvironmentEvent::SetupNoticeLeft => "setup_notice_left",
         }
     }
 
@@ -283,6 +306,7 @@ impl Aggregate for Environments {
                     tenants.set_up(Arc::clone(slot)).await;
                 }
             }
+            EnvironmentEffect::Notify => self.notify(slot).await,
             EnvironmentEffect::Vacate => self.vacate(slot).await,
             EnvironmentEffect::CleanUp => {
                 self.feed.publish(FeedEvent::EnvironmentRemoved { env_id: slot.id });

@@ -19,6 +19,8 @@ pub(crate) struct EnvironmentLive {
     pub(super) cloning: tokio::sync::Mutex<()>,
     /// Locked while the setup runs.
     pub(crate) setting_up: tokio::sync::Mutex<()>,
+    /// Locked while notifications are sent.
+    pub(super) notifying: tokio::sync::Mutex<()>,
     /// Locked while a task looks for its snapshot, and while snapshots lose their names.
     pub(crate) taking_snapshot: tokio::sync::Mutex<()>,
     /// The last build of the repository's own image.
@@ -64,6 +66,7 @@ impl EnvironmentLive {
             cancel_work: parent.child_token(),
             cloning: tokio::sync::Mutex::default(),
             setting_up: tokio::sync::Mutex::default(),
+            notifying: tokio::sync::Mutex::default(),
             taking_snapshot: tokio::sync::Mutex::default(),
             image: ImageBuild::default(),
         }

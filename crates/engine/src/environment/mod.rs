@@ -6,6 +6,7 @@
 //! * [`cloning`]: the clone, with its progress. A failed or cancelled clone leaves nothing on disk.
 //! * [`mirrors`]: opens mirrors, and repairs what a killed server or a power cut left.
 //! * [`fresh`]: fetching on request, listing branches and tags, and checking that a ref exists.
+//! * [`notify`]: sends the notification that a setup failed.
 //! * [`failures`]: errors with hints.
 
 mod cloning;
@@ -14,6 +15,7 @@ mod failures;
 mod fresh;
 mod live;
 mod mirrors;
+mod notify;
 mod requests;
 
 pub(crate) use environments::{EnvironmentSlot, Environments, Tenants};

@@ -156,6 +156,42 @@ fn a_failed_setup_holds_new_tasks_until_the_owner_answers() {
 }
 
 #[test]
+fn a_failed_setup_is_notified_once_even_if_the_server_dies_meanwhile() {
+    let elsewhere = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut webhook = elsewhere.block_on(testkit::receiver::Receiver::start());
+    let bench = Bench::new(27, 0, None);
+    // Nobody listens at the first address, so the notification stays due until the server dies.
+    let gone = elsewhere.block_on(testkit::receiver::Receiver::start()).url().to_owned();
+    let told = |url: &str| bench.server_with(|config| config.notices.webhook_url = Some(url.to_owned()));
+    let server = told(&gone);
+    let repository = bench.add_repository(&server);
+    describe(&server, &repository, FAILING);
+    let task = server.task(&repository, "do it");
+    until_setups(&bench, 1);
+    bench.host.release_setup();
+    let number = until_phase(&server, &repository, SetupPhase::Failed).last.expect("it failed").number;
+    server.end(Ending::Killed);
+    let server = told(webhook.url());
+    let notice: serde_json::Value = serde_json::from_str(&elsewhere.block_on(webhook.next()).body).expect("JSON");
+    let expected = serde_json::json!({
+        "id": format!("{repository}/setup/{number}"),
+        "event": "needs_you",
+        "env_id": repository,
+        "environment": "upstream",
+        "title": "upstream",
+        "text": "The setup failed. New tasks wait until you retry or skip it.",
+    });
+    assert_eq!(notice, expected);
+    server.run(async |user| user.skip_setup(&repository).await.expect("accepted"));
+    server.until(&task, "completed");
+    server.end(Ending::ShutDown);
+    let server = told(webhook.url());
+    let finished: serde_json::Value = serde_json::from_str(&elsewhere.block_on(webhook.next()).body).expect("JSON");
+    assert_eq!((&finished["event"], webhook.already().is_none()), (&serde_json::json!("finished"), true), "it was sent once");
+    server.end(Ending::ShutDown);
+}
+
+#[test]
 fn a_setup_whose_server_dies_runs_again() {
     for ending in [Ending::Killed, Ending::ShutDown] {
         let bench = Bench::new(23, 0, None);

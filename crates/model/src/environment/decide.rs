@@ -23,6 +23,8 @@ pub enum EnvironmentEffect {
     CleanUp,
     /// Ensure that the setup that the record calls running has run. Results in `SetupEnded`.
     SetUp,
+    /// Send the notification that the setup failed. Results in `SetupNotified`.
+    Notify,
 }
 
 /// Something that happened to a repository.
@@ -63,6 +65,13 @@ pub enum EnvironmentEvent {
     },
     /// The server that ran a setup has ended.
     SetupLost,
+    /// The notification that a setup failed was sent.
+    SetupNotified {
+        /// The number of the attempt.
+        number: u32,
+    },
+    /// The server that was sending a notification has ended.
+    SetupNoticeLeft,
 }
 
 /// A request from a user.
@@ -154,7 +163,9 @@ pub fn begin(event: EnvironmentEvent, now: Timestamp) -> Option<EnvironmentDecis
         | EnvironmentEvent::SetupWanted(_)
         | EnvironmentEvent::SetupRefused { .. }
         | EnvironmentEvent::SetupEnded { .. }
-        | EnvironmentEvent::SetupLost => None,
+        | EnvironmentEvent::SetupLost
+        | EnvironmentEvent::SetupNotified { .. }
+        | EnvironmentEvent::SetupNoticeLeft => None,
     }
 }
 
@@ -175,16 +186,19 @@ pub fn decide(record: &EnvironmentRecord, event: EnvironmentEvent, now: Timestam
             set_up(record, state, now)
         }
         (EnvironmentEvent::SetupRefused { goal, error }, EnvironmentStatus::Ready) => {
-            match record.setup_state.refuse(goal, error, now) {
-                Some(setup_state) => changed(EnvironmentRecord { setup_state, ..record }, now, vec![]),
-                None => Decision::keep(record, vec![]),
-            }
+            let state = record.setup_state.refuse(goal, error, now);
+            set_up_ended(record, state, now)
         }
         (EnvironmentEvent::SetupEnded { number, outcome }, EnvironmentStatus::Ready) => {
-            match record.setup_state.end(number, outcome, now) {
-                Some(setup_state) => changed(EnvironmentRecord { setup_state, ..record }, now, vec![]),
-                None => Decision::keep(record, vec![]),
-            }
+            let state = record.setup_state.end(number, outcome, now);
+            set_up_ended(record, state, now)
+        }
+        (EnvironmentEvent::SetupNotified { number }, _) => match record.setup_state.notified(number) {
+            Some(setup_state) => Decision::keep(EnvironmentRecord { setup_state, ..record }, vec![]),
+            None => Decision::keep(record, vec![]),
+        },
+        (EnvironmentEvent::SetupNoticeLeft, EnvironmentStatus::Ready) if record.setup_state.due_notice().is_some() => {
+            Decision::keep(record, vec![EnvironmentEffect::Notify])
         }
         (EnvironmentEvent::SetupLost, EnvironmentStatus::Ready) if record.setup_state.running().is_some() => {
             Decision::keep(record, vec![EnvironmentEffect::SetUp])
@@ -202,7 +216,8 @@ pub fn decide(record: &EnvironmentRecord, event: EnvironmentEvent, now: Timestam
             | EnvironmentEvent::SetupWanted(_)
             | EnvironmentEvent::SetupRefused { .. }
             | EnvironmentEvent::SetupEnded { .. }
-            | EnvironmentEvent::SetupLost,
+            | EnvironmentEvent::SetupLost
+            | EnvironmentEvent::SetupNoticeLeft,
             _,
         ) => Decision::keep(record, vec![]),
     }
@@ -216,9 +231,17 @@ fn set_up(record: EnvironmentRecord, state: Option<SetupState>, now: Timestamp) 
     }
 }
 
+/// Returns a repository whose setup ended, or the same repository if the setup ended before. A failure is notified.
+fn set_up_ended(record: EnvironmentRecord, state: Option<SetupState>, now: Timestamp) -> EnvironmentDecision {
+    let Some(setup_state) = state else { return Decision::keep(record, vec![]) };
+    let effects = setup_state.due_notice().map(|_| EnvironmentEffect::Notify).into_iter().collect();
+    changed(EnvironmentRecord { setup_state, ..record }, now, effects)
+}
+
 /// Whether something about a repository may be unfinished.
 pub fn is_unfinished(record: &EnvironmentRecord) -> bool {
-    let is_setting_up = record.status == EnvironmentStatus::Ready && record.setup_state.running().is_some();
+    let state = &record.setup_state;
+    let is_setting_up = record.status == EnvironmentStatus::Ready && (state.running().is_some() || state.due_notice().is_some());
     is_setting_up || matches!(record.status, EnvironmentStatus::Cloning | EnvironmentStatus::Removing)
 }
 
@@ -228,6 +251,7 @@ pub fn reconcile(record: &EnvironmentRecord) -> Vec<EnvironmentEvent> {
         EnvironmentStatus::Cloning => vec![EnvironmentEvent::CloneLost],
         EnvironmentStatus::Removing => vec![EnvironmentEvent::RemovalLeft],
         EnvironmentStatus::Ready if record.setup_state.running().is_some() => vec![EnvironmentEvent::SetupLost],
+        EnvironmentStatus::Ready if record.setup_state.due_notice().is_some() => vec![EnvironmentEvent::SetupNoticeLeft],
         EnvironmentStatus::Ready | EnvironmentStatus::Failed => vec![],
     }
 }
@@ -341,7 +365,9 @@ mod tests {
     fn the_owner_answers_a_failed_setup() {
         let running = after(EnvironmentStatus::Ready, EnvironmentEvent::SetupWanted(goal()));
         let outcome = SetupOutcome::Failed(failure());
-        let failed = decide(&running.record, EnvironmentEvent::SetupEnded { number: 1, outcome }, now()).record;
+        let ended = decide(&running.record, EnvironmentEvent::SetupEnded { number: 1, outcome }, now());
+        assert_eq!(ended.effects, [EnvironmentEffect::Notify]);
+        let failed = ended.record;
         let skipped = request(&failed, EnvironmentRequest::SkipSetup, now()).expect("the request is accepted");
         assert_eq!((skipped.record.setup_state.holds(), skipped.effects), (None, vec![]));
         let asked = EnvironmentRequest::SetUp(goal());
@@ -349,6 +375,21 @@ mod tests {
         assert_eq!((again.effects, again.record.setup_state.running().is_some()), (vec![EnvironmentEffect::SetUp], true));
         assert_eq!(request(&record(EnvironmentStatus::Removing), asked, now()), None);
         assert_eq!(request(&record(EnvironmentStatus::Cloning), EnvironmentRequest::SkipSetup, now()), None);
+    }
+
+    #[test]
+    fn the_notification_of_a_failed_setup_is_not_lost() {
+        let error = failure();
+        let refused = after(EnvironmentStatus::Ready, EnvironmentEvent::SetupRefused { goal: goal(), error });
+        assert_eq!((refused.effects, is_unfinished(&refused.record)), (vec![EnvironmentEffect::Notify], true));
+        assert_eq!(reconcile(&refused.record), [EnvironmentEvent::SetupNoticeLeft]);
+        let again = decide(&refused.record, EnvironmentEvent::SetupNoticeLeft, now());
+        assert_eq!(again.effects, [EnvironmentEffect::Notify]);
+        let sent = decide(&again.record, EnvironmentEvent::SetupNotified { number: 1 }, now()).record;
+        assert!(!is_unfinished(&sent) && reconcile(&sent).is_empty());
+        for left in [EnvironmentEvent::SetupNoticeLeft, EnvironmentEvent::SetupNotified { number: 1 }] {
+            assert_eq!(decide(&sent, left, now()), Decision::keep(sent.clone(), vec![]));
+        }
     }
 
     #[test]

@@ -221,6 +221,7 @@ pub fn summary(held: &[Notice], public_url: Option<&str>) -> Option<Notice> {
         id: None,
         event: NoticeKind::Summary,
         task_id: None,
+        env_id: None,
         environment: String::new(),
         title: format!("{} notifications from quiet hours", held.len()),
         text: format!("Tasks: {}.", parts.join(", ")),

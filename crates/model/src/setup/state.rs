@@ -99,6 +99,9 @@ pub struct SetupAttempt {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
+    /// Whether the notification that it failed is not sent yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_notice_due: bool,
 }
 
 /// How a setup ended.
@@ -173,7 +176,8 @@ impl SetupState {
         let mut skipped: Vec<_> = self.skipped.iter().cloned().chain(skipped_now).filter(|skipped| *skipped != key).collect();
         skipped.drain(..skipped.len().saturating_sub(MOST_SKIPPED));
         let (ended_at, script, error) = (None, None, None);
-        let attempt = SetupAttempt { number, key, commit, branch, phase, started_at: now, ended_at, script, error };
+        let attempt =
+            SetupAttempt { number, key, commit, branch, phase, started_at: now, ended_at, script, error, is_notice_due: false };
         Self { last: Some(attempt), skipped }
     }
 
@@ -181,12 +185,13 @@ impl SetupState {
     pub(crate) fn end(&self, number: u32, outcome: SetupOutcome, now: Timestamp) -> Option<Self> {
         let running = self.running().filter(|attempt| attempt.number == number)?;
         let key = running.key.clone();
+        let is_notice_due = matches!(outcome, SetupOutcome::Failed(_));
         let (phase, key, script, error) = match outcome {
             SetupOutcome::Ready(key, script) => (SetupPhase::Ready, key, Some(script), None),
             SetupOutcome::Failed(error) => (SetupPhase::Failed, key, None, Some(error)),
             SetupOutcome::Outdated => (SetupPhase::Skipped, key, None, None),
         };
-        let attempt = SetupAttempt { phase, key, script, error, ended_at: Some(now), ..running.clone() };
+        let attempt = SetupAttempt { phase, key, script, error, is_notice_due, ended_at: Some(now), ..running.clone() };
         Some(Self { last: Some(attempt), ..self.clone() })
     }
 
@@ -203,8 +208,20 @@ impl SetupState {
     /// Lets tasks start without a setup that failed.
     pub(crate) fn skip(&self) -> Option<Self> {
         let failed = self.last.as_ref().filter(|attempt| attempt.phase == SetupPhase::Failed)?;
-        let skipped = SetupAttempt { phase: SetupPhase::Skipped, ..failed.clone() };
+        let skipped = SetupAttempt { phase: SetupPhase::Skipped, is_notice_due: false, ..failed.clone() };
         Some(Self { last: Some(skipped), ..self.clone() })
+    }
+
+    /// Returns the failed setup whose notification is not sent yet.
+    pub fn due_notice(&self) -> Option<&SetupAttempt> {
+        self.last.as_ref().filter(|attempt| attempt.is_notice_due)
+    }
+
+    /// Records that the notification about an attempt was sent.
+    pub(crate) fn notified(&self, number: u32) -> Option<Self> {
+        let due = self.due_notice().filter(|attempt| attempt.number == number)?;
+        let attempt = SetupAttempt { is_notice_due: false, ..due.clone() };
+        Some(Self { last: Some(attempt), ..self.clone() })
     }
 }
 
@@ -259,6 +276,19 @@ mod tests {
         assert_eq!((skipped.holds(), skipped.phase_of(&key('a'))), (None, Some(SetupPhase::Skipped)));
         assert_eq!(skipped.want(goal('a'), now()), None, "the answer stays valid");
         assert!(skipped.want(goal('b'), now()).is_some(), "other inputs are another setup");
+    }
+
+    #[test]
+    fn a_failure_is_notified_once_unless_somebody_answers_first() {
+        let state = failed('a');
+        assert_eq!((state.due_notice().map(|attempt| attempt.number), running('a').due_notice()), (Some(1), None));
+        assert_eq!(state.notified(2), None, "another attempt");
+        let notified = state.notified(1).expect("it is due");
+        assert_eq!((notified.due_notice(), notified.holds(), notified.notified(1)), (None, Some(SetupPhase::Failed), None));
+        assert_eq!(state.skip().expect("it failed").due_notice(), None);
+        assert_eq!(state.start(goal('a'), now()).expect("the owner asked for it").due_notice(), None);
+        let text = serde_json::to_string(&state).expect("it can be serialized");
+        assert_eq!(serde_json::from_str::<SetupState>(&text).expect("it can be read"), state);
     }
 
     #[test]

@@ -127,6 +127,7 @@ fn attempt(plan: &SetupPlan) -> SetupAttempt {
         ended_at: None,
         script: None,
         error: None,
+        is_notice_due: false,
     }
 }
 
