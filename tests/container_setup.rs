@@ -74,6 +74,29 @@ pub(crate) fn said<'a>(log: &'a str, word: &str) -> &'a str {
 }
 
 #[tokio::test]
+async fn a_page_and_a_command_show_the_output_of_a_setup_while_it_runs() {
+    let slow = "[setup]\nrun = \"echo first line; sleep 6; echo last line; exit 3\"\n";
+    let stage = ShellAgent::on(BINARY, upstream(slow), &json!({})).await;
+    let mut browser = testkit::browser::Browser::start().await;
+    let url = browser.sign_in(&stage.home).await;
+    browser.open(&format!("{url}/environments/{}/setup", stage.env)).await;
+    let (status, answer) = stage.home.post(&format!("/api/v1/envs/{}/setup/run", stage.env), &json!({})).await;
+    assert_eq!(status, 200, "{answer}");
+    let followed = tokio::spawn({
+        let mut command = stage.home.command(&["env", "setup", "log", "--follow", &stage.env]);
+        async move { command.output().await.expect("the program starts") }
+    });
+    let shows = |text: &str| format!("document.querySelector('#list').innerText.includes('{text}')");
+    browser.until(&format!("{} && {} && !{}", shows("Setup is running"), shows("first line"), shows("last line"))).await;
+    browser.value("document.querySelector('#output').open = false").await;
+    browser.until(&format!("{} && !{}", shows("Setup failed"), shows("Setup is running"))).await;
+    assert_eq!(browser.value("document.querySelector('#output').open").await, false, "it stays folded");
+    let followed = followed.await.expect("it ends");
+    let output = String::from_utf8_lossy(&followed.stdout);
+    assert!(followed.status.success() && output.contains("first line\nlast line\n") && output.contains("code 3"), "{output}");
+}
+
+#[tokio::test]
 async fn tasks_start_from_the_setup_keep_what_they_install_and_change_nothing_for_others() {
     let stage = ShellAgent::on(BINARY, upstream(DESCRIPTION), &json!({})).await;
     let poison = "echo mine > node_modules/dep; echo mine > ~/.cache/build/o; echo mine > /opt/own; \

@@ -114,6 +114,11 @@ const fresh = async (list) => {
     const same = one(`input[value="${tick.value}"]`, next);
     if (same) same.checked = true;
   }
+  // Keep what is folded.
+  for (const fold of all("details[id]", list)) {
+    const same = one(`#${fold.id}`, next);
+    if (same) same.open = fold.open;
+  }
   list.replaceChildren(...next.childNodes);
   doings(list);
 };

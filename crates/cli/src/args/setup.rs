@@ -79,6 +79,9 @@ pub(crate) enum SetupCommand {
     Log {
         #[command(flatten)]
         env: EnvArgument,
+        /// Keep streaming until the setup has ended
+        #[arg(short, long)]
+        follow: bool,
     },
 }
 

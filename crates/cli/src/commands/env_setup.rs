@@ -22,6 +22,9 @@ use crate::{ids, printer};
 /// How often the output of a running setup is read.
 const PERIOD: Duration = Duration::from_millis(500);
 
+/// How much of the end of an output is looked for in the next one, in bytes.
+const KNOWN_END_BYTES: usize = 4 << 10;
+
 pub(crate) async fn run(client: &Client, command: &SetupCommand, format: OutputFormat) -> Result<ExitCode, Problem> {
     match command {
         SetupCommand::Show { env, toml } => {
@@ -79,7 +82,13 @@ pub(crate) async fn run(client: &Client, command: &SetupCommand, format: OutputF
             let id = ids::environment(client, &env.env).await?;
             show(&client.skip_setup(id).await?, &env.env, format)?;
         }
-        SetupCommand::Log { env } => {
+        SetupCommand::Log { env, follow: true } => {
+            let id = ids::environment(client, &env.env).await?;
+            if client.show_setup(id).await?.last.is_some() {
+                follow(client, id, &env.env, format).await?;
+            }
+        }
+        SetupCommand::Log { env, follow: false } => {
             let id = ids::environment(client, &env.env).await?;
             printer::bytes(client.show_setup_log(id).await?.as_bytes());
         }
@@ -104,15 +113,15 @@ fn read(path: &Path) -> Result<String, Problem> {
 
 /// Prints the output of a running setup until it ends.
 async fn follow(client: &Client, id: EnvironmentId, name: &str, format: OutputFormat) -> Result<ExitCode, Problem> {
-    let mut printed = 0;
+    let mut printed = String::new();
     let mut tick = tokio::time::interval(PERIOD);
     loop {
         tick.tick().await;
         let setup = client.show_setup(id).await?;
         if !format.is_json() {
             let log = client.show_setup_log(id).await?;
-            printer::bytes(log.get(printed..).unwrap_or_default().as_bytes());
-            printed = printed.max(log.len());
+            printer::bytes(added(&printed, &log).as_bytes());
+            printed = log;
         }
         let Some(last) = setup.last.as_ref().filter(|last| last.phase != SetupPhase::Running) else { continue };
         let code = if last.phase == SetupPhase::Ready { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -123,6 +132,15 @@ async fn follow(client: &Client, id: EnvironmentId, name: &str, format: OutputFo
         }
         return Ok(code);
     }
+}
+
+/// Returns what was added to an output. The server omits the start of a long output.
+fn added<'a>(before: &str, now: &'a str) -> &'a str {
+    if let Some(added) = now.strip_prefix(before) {
+        return added;
+    }
+    let end = &before[before.ceil_char_boundary(before.len().saturating_sub(KNOWN_END_BYTES))..];
+    now.rfind(end).map_or(now, |at| &now[at + end.len()..])
 }
 
 fn show(setup: &SetupView, name: &str, format: OutputFormat) -> Result<(), Problem> {
@@ -233,6 +251,15 @@ mod tests {
 
     fn setup(description: &Value, proposal: &Value, last: &Value) -> Value {
         json!({ "description": description, "error": null, "proposal": proposal, "last": last, "snapshots": [] })
+    }
+
+    #[test]
+    fn only_new_output_is_printed_even_if_its_start_is_omitted() {
+        assert_eq!(added("", "one\n"), "one\n");
+        assert_eq!(added("one\n", "one\ntwo\n"), "two\n");
+        let lines = |range: std::ops::Range<usize>| range.map(|n| format!("line é {n}\n")).collect::<String>();
+        assert_eq!(added(&lines(0..2000), &lines(1000..2100)), lines(2000..2100));
+        assert_eq!(added(&lines(0..2000), "all of it is new\n"), "all of it is new\n");
     }
 
     #[test]

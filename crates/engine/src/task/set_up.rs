@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use durable::blocking;
 use futures_util::future::FutureExt as _;
 use git::{Mirror, Worktree, WorktreeSpec};
 use model::ErrorCode;
@@ -30,6 +32,9 @@ use crate::spine::Mailbox as _;
 /// The branch and the name under which the mirror keeps the commit of a setup while it runs.
 const BRANCH: &str = "codex/setup";
 const KEPT_AS: &str = "setup";
+
+/// How often followers of the feed can hear about new output of a setup.
+const OUTPUT_PERIOD: Duration = Duration::from_secs(1);
 
 /// What a new task starts from.
 pub(super) enum StartPoint {
@@ -155,7 +160,8 @@ impl Tasks {
         let only = environment.setting_up.lock().await;
         let record = environment.record();
         let Some(attempt) = record.setup_state.running() else { return };
-        let outcome = self.set_up(environment, &record, attempt).await.unwrap_or_else(SetupOutcome::Failed);
+        let work = self.set_up(environment, &record, attempt);
+        let outcome = self.announcing_output(environment, attempt.number, work).await.unwrap_or_else(SetupOutcome::Failed);
         // The next setup may start as soon as this one is recorded.
         drop(only);
         if environment.cancel_work.is_cancelled() {
@@ -166,6 +172,26 @@ impl Tasks {
             tracing::warn!(environment = %environment.id, code = error.code.as_str(), error = error.message, "setup failed");
         }
         self.environments.post(environment, EnvironmentEvent::SetupEnded { number: attempt.number, outcome }).await;
+    }
+
+    /// Waits for a setup. Until then, tells followers of the feed about new output.
+    async fn announcing_output<T>(&self, environment: &EnvironmentSlot, number: u32, setup: impl Future<Output = T>) -> T {
+        let log = self.home.layout.setup_log(environment.id, number);
+        let mut setup = std::pin::pin!(setup);
+        let (mut seen, mut tick) = (0, tokio::time::interval(OUTPUT_PERIOD));
+        loop {
+            tokio::select! {
+                ended = &mut setup => return ended,
+                _ = tick.tick() => {}
+            }
+            let path = log.clone();
+            // There is no file before the first output.
+            let size = blocking(move || fs_err::metadata(path).map_or(0, |found| found.len())).await;
+            if size != seen {
+                seen = size;
+                self.environments.publish(environment);
+            }
+        }
     }
 
     async fn set_up(

@@ -69,7 +69,7 @@ fn page(signed: &Signed, one: &EnvironmentView, setup: &SetupView, output: &str,
                 div.actions { (button_form(signed, &path("/run"), "Run setup", "primary", None)) }
             }
             @if !output.is_empty() {
-                details.group open[setup.last.as_ref().is_some_and(|last| last.phase != SetupPhase::Ready)] {
+                details.group #output open[setup.last.as_ref().is_some_and(|last| last.phase != SetupPhase::Ready)] {
                     summary { "Output of the last setup" }
                     pre { (printable(output)) }
                 }
