@@ -167,6 +167,13 @@ async fn every_page(stage: &mut Visit) -> Vec<String> {
     stage.open(&format!("/tasks/{task}")).await;
     let output = stage.browser.value("document.querySelector('.command a.all')?.getAttribute('href') ?? null").await;
     assert_eq!(output, json!(null), "a short output has no link to the rest");
+    let description = [
+        (".codex-orchestrator/environment.toml", "image = { build = { dockerfile = \"Dockerfile\" } }\n"),
+        ("Dockerfile", "FROM x\n"),
+    ];
+    stage.upstream.commit("idea", &description, "describe the environment");
+    let (status, answer) = stage.home.post(&format!("/api/v1/envs/{}/fetch", stage.env), &json!({})).await;
+    assert_eq!(status, 200, "{answer}");
     let environment = format!("/environments/{}", stage.env);
     [
         "/",
@@ -186,6 +193,9 @@ async fn every_page(stage: &mut Visit) -> Vec<String> {
         "/environments",
         &environment,
         &format!("{environment}/remove"),
+        &format!("{environment}/setup"),
+        &format!("{environment}/setup/diff?branch=idea"),
+        &format!("/tasks/{task}/refresh-environment"),
         "/settings",
         "/settings/check",
         "/settings/notices",

@@ -213,7 +213,7 @@ fn attempt_lines(last: &SetupAttemptView, name: &str) -> Vec<String> {
         SetupPhase::Skipped => "skipped: tasks start without it",
     };
     let branch = last.branch.as_ref().map(|branch| format!(" on {branch}")).unwrap_or_default();
-    let mut lines = vec![format!("setup        {word} ({} of {}{branch})", last.number, last.commit.short())];
+    let mut lines = vec![format!("setup        {word} (attempt {}, commit {}{branch})", last.number, last.commit.short())];
     lines.extend(last.error.iter().map(|error| format!("error        {}", printable(&error.message))));
     if last.phase == SetupPhase::Failed {
         lines.push(format!("hint         read its output: codex-orchestrator env setup log {name}"));
@@ -269,7 +269,9 @@ mod tests {
         let mut setup = setup(&Value::Null, &Value::Null, &last);
         (setup["trusted"], setup["accepted"]) = (json!(["develop", "release/*"]), json!(["idea"]));
         let shown = lines_of(setup).join("\n");
-        for part in ["trusted      develop, release/*", "the description on idea", "ready (2 of bbbbbbbbbbbb on release/1)"] {
+        for part in
+            ["trusted      develop, release/*", "the description on idea", "ready (attempt 2, commit bbbbbbbbbbbb on release/1)"]
+        {
             assert!(shown.contains(part), "{part}: {shown}");
         }
     }
@@ -288,18 +290,18 @@ mod tests {
         }
         let approved = lines_of(setup(&described(true), &Value::Null, &attempt("ready"))).join("\n");
         assert!(approved.contains("the setup gets NPM_TOKEN") && !approved.contains("approve"), "{approved}");
-        assert!(approved.ends_with("ready (2 of bbbbbbbbbbbb)"), "{approved}");
+        assert!(approved.ends_with("ready (attempt 2, commit bbbbbbbbbbbb)"), "{approved}");
         let mut update = attempt("ready");
         update["script"] = json!("maintain");
         let updated = lines_of(setup(&Value::Null, &Value::Null, &update)).join("\n");
-        assert!(updated.ends_with("ready: updated an older snapshot (2 of bbbbbbbbbbbb)"), "{updated}");
+        assert!(updated.ends_with("ready: updated an older snapshot (attempt 2, commit bbbbbbbbbbbb)"), "{updated}");
     }
 
     #[test]
     fn a_failed_setup_says_why_and_what_to_do() {
         let shown = lines_of(setup(&described(true), &Value::Null, &attempt("failed")));
         let end: Vec<_> = shown.iter().rev().take(5).rev().map(String::as_str).collect();
-        assert_eq!(end[0], "setup        failed (2 of bbbbbbbbbbbb)");
+        assert_eq!(end[0], "setup        failed (attempt 2, commit bbbbbbbbbbbb)");
         assert!(end[1].starts_with("error        exit") && !end[1].contains('\u{1b}'), "{end:?}");
         for (line, verb) in end[2..].iter().zip(["log", "run", "skip"]) {
             assert!(line.contains(&format!("env setup {verb} app")), "{line}");

@@ -166,6 +166,11 @@ pub(super) fn since(at: Timestamp) -> Markup {
     html! { time datetime=(at.to_string()) data-age="for" { "since " (at.strftime("%Y-%m-%d %H:%M UTC").to_string()) } }
 }
 
+/// Formats a number of files.
+pub(super) fn file_count(files: u64) -> String {
+    if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
+}
+
 /// Renders a time in the past. A script replaces it with an age, such as `5 min ago`.
 pub(super) fn age(at: Timestamp) -> Markup {
     html! { time datetime=(at.to_string()) data-age { (at.strftime("%Y-%m-%d %H:%M UTC").to_string()) } }

@@ -15,6 +15,7 @@ use protocol::{AnswerTask, CommitFiles, TaskView};
 use serde::Deserialize;
 
 use super::answer::{PageProblem, see};
+use super::layout;
 use super::session::form_token;
 use super::session::{Signed, SignedForm};
 use crate::caller::AsUser;
@@ -52,12 +53,12 @@ pub(super) fn held(view: &TaskView, signed: &Signed) -> Markup {
     html! {
         @if let Some(held) = &view.held {
             section.note aria-labelledby="held" {
-                h2 #held { "Commit " (count(held.files)) " beyond the limits?" }
+                h2 #held { "Commit " (layout::file_count(held.files)) " beyond the limits?" }
                 p { "Run " (held.run.0) " left more than a commit may add without asking (" (size::bytes(held.bytes)) "). Everything else is \
                     committed. These files stay in the worktree until you decide." }
                 ul {
                     @for files in held.paths.iter().take(MOST_PATHS) {
-                        li { code { (Visible::name(files.path.as_str()).text()) } " · " (count(files.files)) ", " (size::bytes(files.bytes)) }
+                        li { code { (Visible::name(files.path.as_str()).text()) } " · " (layout::file_count(files.files)) ", " (size::bytes(files.bytes)) }
                     }
                     @if held.paths.len() > MOST_PATHS { li { (held.paths.len() - MOST_PATHS) " more" } }
                 }
@@ -85,11 +86,11 @@ pub(super) fn omitted(view: &TaskView, signed: &Signed) -> Markup {
     html! {
         @if !omitted.is_empty() {
             details.note {
-                summary { "Not committed: " (count(omitted.iter().map(|left| left.files).sum())) " in generated or ignored folders" }
+                summary { "Not committed: " (layout::file_count(omitted.iter().map(|left| left.files).sum())) " in generated or ignored folders" }
                 ul {
                     @for left in omitted.iter().take(MOST_PATHS) {
                         li {
-                            code { (Visible::name(left.path.as_str()).text()) } " · " (left.reason.words()) ", " (count(left.files)) ", " (size::bytes(left.bytes)) " "
+                            code { (Visible::name(left.path.as_str()).text()) } " · " (left.reason.words()) ", " (layout::file_count(left.files)) ", " (size::bytes(left.bytes)) " "
                             @if !view.active {
                                 form.inline method="post" action={ "/tasks/" (view.task_id) "/commit" } {
                                     (form_token(signed))
@@ -104,10 +105,6 @@ pub(super) fn omitted(view: &TaskView, signed: &Signed) -> Markup {
             }
         }
     }
-}
-
-fn count(files: u64) -> String {
-    if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
 }
 
 #[derive(Deserialize)]

@@ -76,13 +76,12 @@ fn page(signed: &Signed, one: &EnvironmentView, setup: &SetupView, output: &str,
             }
             (snapshots(setup))
         }
-        h2 { "Description" }
         form.stack method="post" action=(path("")) {
             (form_token(signed))
             @if let Some(problem) = draft.problem { p.error role="alert" { (printable(&problem.report.message)) } }
-            label for="description" { "Description as TOML" }
-            textarea #description name="description" rows="14" spellcheck="false" { (draft.text) }
-            p.help { "An empty text restores the repository's own description." }
+            h2 { label for="description" { "Description as TOML" } }
+            textarea.code #description name="description" rows="14" spellcheck="false" { (draft.text) }
+            p.quiet { "If you save it, the settings of this server contain the description, and the file in the repository has no effect. To use the file again, save an empty text." }
             button.primary type="submit" { "Save" }
         }
         (setup_branches::section(signed, setup, &path))
@@ -108,7 +107,7 @@ fn attempt(signed: &Signed, last: &SetupAttemptView, path: &impl Fn(&str) -> Str
         @if last.phase == SetupPhase::Skipped { p.quiet { "Tasks start without the setup until its inputs change." } }
         @if last.phase != SetupPhase::Running {
             div.actions {
-                (button_form(signed, &path("/run"), "Run again", "primary", None))
+                (button_form(signed, &path("/run"), "Run again", if last.phase == SetupPhase::Failed { "primary" } else { "" }, None))
                 @if last.phase == SetupPhase::Failed { (button_form(signed, &path("/skip"), "Start tasks without it", "", None)) }
             }
         }
@@ -146,7 +145,7 @@ fn described(signed: &Signed, description: &DescriptionView, path: &impl Fn(&str
                 p { "The setup gets these secrets, and agents do not: " code { (names.join(", ")) } }
             } @else {
                 p.warning { "The setup names secrets that it does not get yet: " code { (names.join(", ")) } }
-                form method="post" action=(path("/approve")) {
+                form.actions method="post" action=(path("/approve")) {
                     (form_token(signed))
                     input type="hidden" name="hash" value=(description.hash);
                     button type="submit" { "Release the secrets to the setup" }
@@ -160,9 +159,9 @@ fn snapshots(setup: &SetupView) -> Markup {
     html! {
         @if !setup.snapshots.is_empty() {
             h2 { "Snapshots" }
-            ul {
+            ul.plain {
                 @for snapshot in &setup.snapshots {
-                    li { code { (snapshot.key.short()) } span.facts { " · " (bytes(snapshot.bytes)) " in " (snapshot.files) " files · " (age(snapshot.created_at))
+                    li { code { (snapshot.key.short()) } span.facts { " · " (bytes(snapshot.bytes)) " in " (layout::file_count(snapshot.files)) " · " (age(snapshot.created_at))
                         @if let Some(earlier) = &snapshot.updated_from { " · updated from " code { (earlier.short()) } } } }
                 }
             }

@@ -6,6 +6,7 @@
 use axum::extract::{Path, Query};
 use axum::response::Response;
 use markup::hunks::{RemainingLimits, View, hunk_part};
+use markup::visible;
 use maud::{Markup, html};
 use model::sources::BranchPattern;
 use protocol::{AcceptDescription, EditSetup, SetupDiffQuery, SetupDiffView, SetupView};
@@ -44,7 +45,7 @@ pub(super) fn section(signed: &Signed, setup: &SetupView, path: &impl Fn(&str) -
             (form_token(signed))
             label for="trusted" { "Trusted branches" }
             input #trusted name="branches" type="text" value=(trusted.join(" ")) placeholder="develop release/*";
-            p.help { "Tasks that start from these branches use their descriptions. Separate several branches with spaces." }
+            p.quiet { "Tasks that start from these branches use their descriptions. Separate several branches with spaces." }
             button type="submit" { "Save" }
         }
         @for branch in &setup.accepted {
@@ -91,6 +92,7 @@ fn changes(found: &SetupDiffView) -> Markup {
     html! {
         @if found.diff.files.is_empty() { p { "This branch does not change the description." } }
         @for file in &found.diff.files {
+            h2 { code { (visible::name(file.path_bytes())) } }
             @if let Some(omitted) = file.omitted { p.warning { (omitted.reason(file.bytes)) } }
             @for hunk in &file.hunks {
                 table.diff { tbody { (hunk_part(hunk, None, View::Unified, &left)) } }
@@ -110,7 +112,7 @@ fn effect(signed: &Signed, found: &SetupDiffView, action: &str) -> Markup {
             p { "It applies to the tasks that start from this branch, because the branch is trusted." }
         } @else if found.accepted {
             p { "It applies to the tasks of this branch until it changes." }
-            form method="post" action=(action) {
+            form.actions method="post" action=(action) {
                 (form_token(signed))
                 input type="hidden" name="branch" value=(found.branch);
                 button type="submit" { "Use the description of the default branch again" }
