@@ -223,3 +223,19 @@ async fn the_server_speaks_of_itself() {
     let (_, contract) = home.get("/api/v1/openapi.json").await;
     assert!(contract["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
 }
+
+#[tokio::test]
+async fn a_description_has_no_effect_on_a_worker_without_containers_and_says_so() {
+    let upstream = Upstream::new();
+    let home = TestHome::started(BINARY).await;
+    // A worker that applied descriptions would hold the task.
+    upstream.commit("main", &[(".codex-orchestrator/environment.toml", "setpu = 1\n")], "a typing error");
+    let env = home.environment(&upstream.url()).await;
+    let task = home.task(&env, "begin; end done").await;
+    assert_eq!(home.settled(&task).await["status"], "completed");
+    let (_, setup) = home.get(&format!("/api/v1/envs/{env}/setup")).await;
+    assert_eq!((&setup["applies"], setup["error"]["code"].as_str()), (&json!(false), Some("description_refused")), "{setup}");
+    let (status, answer) = home.post(&format!("/api/v1/envs/{env}/setup/run"), &json!({})).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("no_setup")), "{answer}");
+    assert!(answer["detail"].as_str().is_some_and(|detail| detail.contains("does not run Codex in containers")), "{answer}");
+}

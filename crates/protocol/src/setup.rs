@@ -46,6 +46,9 @@ pub struct SetupView {
     pub error: Option<RunError>,
     /// A description that is derived from the repository's files. Null if the repository has a description.
     pub proposal: Option<ProposalView>,
+    /// Whether the worker applies descriptions. Only the built-in worker `codex-docker` does.
+    #[serde(default = "yes")]
+    pub applies: bool,
     /// The last setup.
     pub last: Option<SetupAttemptView>,
     /// Branches and patterns that the owner trusts.
@@ -58,6 +61,11 @@ pub struct SetupView {
     pub accepted: Vec<BranchName>,
     /// The snapshots, newest first.
     pub snapshots: Vec<SnapshotView>,
+}
+
+/// Servers that do not say whether the worker applies descriptions are older.
+fn yes() -> bool {
+    true
 }
 
 /// A description of an environment.

@@ -12,7 +12,7 @@ use protocol::{DescriptionOrigin, DescriptionView, ProposalView, SetupView, Snap
 use crate::plan::{Effective, Origin, PlanError, effective};
 use crate::proposal::proposal;
 
-/// Returns the view of a repository's setup at a commit of its default branch.
+/// Returns the view of a repository's setup at a commit of its default branch, for a worker that applies descriptions.
 pub async fn view(
     mirror: &Mirror,
     repository: &EnvironmentRecord,
@@ -23,6 +23,7 @@ pub async fn view(
         description: None,
         error: None,
         proposal: None,
+        applies: true,
         last: repository.setup_state.last.as_ref().map(Into::into),
         trusted: repository.setup.trusted.iter().cloned().collect(),
         accepted: repository.setup.accepted.keys().cloned().collect(),

@@ -187,6 +187,9 @@ fn lines(setup: &SetupView, name: &str) -> Vec<String> {
         lines.push("The repository has no description, and its files do not suggest one.".to_owned());
         lines.push(format!("hint         write one: codex-orchestrator env setup edit {name}"));
     }
+    if !setup.applies && (setup.description.is_some() || setup.error.is_some()) {
+        lines.push("note         the description has no effect, because the worker does not run Codex in containers".to_owned());
+    }
     if !setup.trusted.is_empty() {
         let names: Vec<_> = setup.trusted.iter().map(model::sources::BranchPattern::as_str).collect();
         lines.push(format!("trusted      {}", names.join(", ")));
@@ -260,6 +263,14 @@ mod tests {
         let lines = |range: std::ops::Range<usize>| range.map(|n| format!("line é {n}\n")).collect::<String>();
         assert_eq!(added(&lines(0..2000), &lines(1000..2100)), lines(2000..2100));
         assert_eq!(added(&lines(0..2000), "all of it is new\n"), "all of it is new\n");
+    }
+
+    #[test]
+    fn a_description_without_an_effect_says_why() {
+        let mut view = setup(&described(true), &Value::Null, &Value::Null);
+        assert!(!lines_of(view.clone()).join("\n").contains("no effect"), "an older server does not say that it applies");
+        view["applies"] = json!(false);
+        assert!(lines_of(view).join("\n").contains("the description has no effect, because the worker does not run"));
     }
 
     #[test]

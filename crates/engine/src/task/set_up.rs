@@ -18,6 +18,7 @@ use model::run::RunError;
 use model::setup::{
     Service, ServiceName, SetupAttempt, SetupBasis, SetupGoal, SetupOutcome, SetupPhase, SetupScript, Snapshot, TakenEnvironment,
 };
+use runner::spec::Sandbox;
 use runner::{ImagesRequest, SetupRequest, SetupSpec};
 use setups::{PlanError, SetupPlan};
 use tokio_util::sync::CancellationToken;
@@ -109,6 +110,12 @@ impl Tasks {
         self.planned_at(mirror, record, &basis, cancel).await
     }
 
+    /// Whether descriptions of environments have an effect. Workers without containers ignore them, because a setup would run on the
+    /// machine itself.
+    pub(crate) fn applies_descriptions(&self, record: &EnvironmentRecord) -> bool {
+        matches!(self.runner.sandbox(self.container_of(Some(record))), Sandbox::Container(_))
+    }
+
     async fn planned_at(
         &self,
         mirror: &Mirror,
@@ -116,6 +123,9 @@ impl Tasks {
         basis: &SetupBasis,
         cancel: &CancellationToken,
     ) -> Result<PlannedSetup, RunError> {
+        if !self.applies_descriptions(record) {
+            return Ok(PlannedSetup::Nothing(BTreeMap::new()));
+        }
         let description = match setups::effective(mirror, record, &basis.commit).await {
             Ok(Some(effective)) if !effective.description.has_no_effect() => effective.description,
             Ok(_) => return Ok(PlannedSetup::Nothing(BTreeMap::new())),

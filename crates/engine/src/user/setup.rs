@@ -35,7 +35,8 @@ impl User {
         let (mirror, commit) = self.default_branch(slot).await?;
         let (home, id) = (Arc::clone(&self.server.common.home), slot.id);
         let snapshots = blocking(move || home.read_snapshots(id)).await?;
-        setups::view(&mirror, &slot.record(), &commit, &snapshots).await.map_err(|error| unreadable(&error))
+        let view = setups::view(&mirror, &slot.record(), &commit, &snapshots).await.map_err(|error| unreadable(&error))?;
+        Ok(SetupView { applies: self.server.tasks.applies_descriptions(&slot.record()), ..view })
     }
 
     /// Changes what the owner decided about a repository's setup.
@@ -99,6 +100,10 @@ impl User {
     /// Runs the setup of a repository now. A running setup continues.
     pub async fn run_setup(&self, id: &str) -> Result<SetupView, Problem> {
         let slot = self.environment_slot(id)?;
+        if !self.server.tasks.applies_descriptions(&slot.record()) {
+            return Err(Problem::new(ErrorCode::NoSetup, "the worker does not run Codex in containers, so it runs no setups")
+                .hint("choose the built-in worker: ORCH_WORKER=codex-docker"));
+        }
         let (mirror, _) = self.default_branch(&slot).await?;
         // An answer to a setup of another branch runs that one again.
         let unfinished = slot.record().setup_state.last.clone().filter(|last| last.phase == SetupPhase::Failed);

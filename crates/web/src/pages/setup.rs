@@ -61,11 +61,14 @@ fn page(signed: &Signed, one: &EnvironmentView, setup: &SetupView, output: &str,
         h1 { "Environment" }
         p.quiet { "The setup installs what tasks need. It runs once for each version of its inputs, in the default branch. New tasks start from its result." }
         div #list data-live=(live) {
+            @if !setup.applies {
+                p.warning { "Descriptions have no effect here, because the worker of this server does not run Codex in containers." }
+            }
             @if let Some(last) = &setup.last { (attempt(signed, last, &path)) }
             @if let Some(error) = &setup.error { p.error { (printable(&error.message)) } }
             @if let Some(proposal) = &setup.proposal { (proposed(signed, proposal, &path)) }
             @if let Some(description) = &setup.description { (described(signed, description, &path)) }
-            @if setup.last.is_none() && setup.description.is_some() {
+            @if setup.last.is_none() && setup.description.is_some() && setup.applies {
                 div.actions { (button_form(signed, &path("/run"), "Run setup", "primary", None)) }
             }
             @if !output.is_empty() {
