@@ -280,11 +280,12 @@ async fn tell_all(points: Vec<String>) {
         .await;
 }
 
-/// Crash points that other tests cover: with a container in `container_repositories`, with a Git host in `publish`, with an image in
+/// Crash points that other tests cover: with a container in `container_repositories` and `container_artifacts`, with a Git host in `publish`, with an image in
 /// `images`, with a receiver of notifications in `notices`.
 const ELSEWHERE: &[CrashPoint] = &[
     CrashPoint::OmissionDecided,
     CrashPoint::Harvested,
+    CrashPoint::ArtifactsKept,
     CrashPoint::Pushed,
     CrashPoint::PullRequestOpened,
     CrashPoint::NoticeSent,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::commit::PathText;
 use model::ids::{EnvironmentId, RunNumber, TaskId};
 use model::problem::Problem;
 use model::setup::ServiceName;
@@ -77,6 +78,12 @@ impl Segment for ServiceName {
     }
 }
 
+impl Segment for PathText {
+    fn text(&self) -> String {
+        self.as_str().to_owned()
+    }
+}
+
 impl Segment for RunNumber {
     fn text(&self) -> String {
         // `Display` adds leading zeros, as in the names of log files.
@@ -128,6 +135,7 @@ mod tests {
             &[&task, &RunNumber(3)],
             "http://localhost/api/v1/tasks/01a201f5-b7dd-79a1-8a6e-7e6639f5c650/runs/3/log",
         );
+        check("/x/{path}", &[&PathText::new(b"a/b c%/../d")], "http://localhost/x/a%2Fb%20c%25%2F..%2Fd");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //!
 //! Each row becomes one method, so nothing else spells out a path. A test compares every row with the document.
 
+use model::commit::PathText;
 use model::diff::Diff;
 use model::ids::{EnvironmentId, RunNumber, TaskId};
 use model::problem::Problem;
 use model::setup::ServiceName;
 use protocol::{
-    AcceptDescription, AnswerTask, CollectGarbage, CommitFiles, ConflictsQuery, ConflictsView, CreateEnvironment, CreateTask,
-    DiffFormat, DiffQuery, DiskView, EditEnvironment, EditSetup, EnvironmentView, FeedQuery, Finding, FollowQuery,
+    AcceptDescription, AnswerTask, ArtifactsView, CollectGarbage, CommitFiles, ConflictsQuery, ConflictsView, CreateEnvironment,
+    CreateTask, DiffFormat, DiffQuery, DiskView, EditEnvironment, EditSetup, EnvironmentView, FeedQuery, Finding, FollowQuery,
     GarbageCollected, LogQuery, Page, PublicationView, PublishTask, QueueView, RefsQuery, RefsView, ResumeTask, ServerStatus,
     SetPassword, SetupDiffQuery, SetupDiffView, SetupView, SignInLink, TaskQuery, TaskView, TrashItem, UpdateTask, UpdateView,
 };
@@ -169,6 +170,10 @@ operations! {
     read_log(task_id: TaskId, n: RunNumber) GET "/api/v1/tasks/{task_id}/runs/{n}/log" ?LogQuery => Download, download;
     /// Returns the output of a service of a run.
     show_service_log(task_id: TaskId, n: RunNumber, service: ServiceName) GET "/api/v1/tasks/{task_id}/runs/{n}/services/{service}/log" => String, text;
+    /// Lists the artifacts of a run.
+    list_artifacts(task_id: TaskId, n: RunNumber) GET "/api/v1/tasks/{task_id}/runs/{n}/artifacts" => ArtifactsView, json;
+    /// Downloads an artifact of a run.
+    read_artifact(task_id: TaskId, n: RunNumber, path: PathText) GET "/api/v1/tasks/{task_id}/runs/{n}/artifacts/{path}" => Download, download;
     /// Opens the stream of a run's log lines.
     follow_run(task_id: TaskId, n: RunNumber) GET "/api/v1/tasks/{task_id}/runs/{n}/events" ?FollowQuery => RunStream, run;
 
@@ -296,6 +301,7 @@ mod tests {
                 "env_id" => "EnvironmentId",
                 "n" => "RunNumber",
                 "service" => "ServiceName",
+                "path" => "PathText",
                 _ => "u32",
             };
             assert_eq!(*kind, expect, "{name}");

@@ -3,10 +3,9 @@
 //! Pure. Codex passes it to the model as developer instructions. Only runs of the orchestrator have one. Invariant: every sentence is
 //! true for the settings of the run.
 
-use crate::settings::{ContainerUser, Network, Settings};
+use model::artifact::ARTIFACTS_INSIDE;
 
-/// The folder for results that do not belong in the repository.
-const ARTIFACTS: &str = "/artifacts";
+use crate::settings::{ContainerUser, Network, Settings};
 
 /// Returns the note for a run, or `None` if its files are not a worktree of the orchestrator. `kept_as` is the image that the next run
 /// of the task starts from, if the container is kept.
@@ -39,7 +38,7 @@ pub(crate) fn note(settings: &Settings, kept_as: Option<&str>) -> Option<String>
             services.join(", ")
         )
     });
-    let artifacts = settings.mounts.iter().any(|mount| mount.target == ARTIFACTS && !mount.read_only);
+    let artifacts = settings.mounts.iter().any(|mount| mount.target == ARTIFACTS_INSIDE && !mount.read_only);
     let artifacts = artifacts.then_some(
         "Save results for the user that do not belong in the repository, such as screenshots and reports, in /artifacts.",
     );

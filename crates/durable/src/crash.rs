@@ -84,6 +84,8 @@ crash_points! {
     OmissionDecided = "omission-decided",
     /// The work in a container is exported to a bundle, but not imported yet.
     Harvested = "harvested",
+    /// The artifacts of a run are copied, but the folder of its container still exists.
+    ArtifactsKept = "artifacts-kept",
     /// An update of a task's branch is recorded, but nothing is moved.
     UpdateRecorded = "update-recorded",
     /// A task's branch is updated to its base, but its worktree is not.

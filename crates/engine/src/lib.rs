@@ -35,4 +35,4 @@ pub use engine::{Engine, StartError};
 pub use run_logs::{LineTime, LineTimes};
 pub use sign_in::SessionView;
 pub use task::{Changes, PictureSide, Review, ReviewPart, ReviewState};
-pub use user::{LogFile, LogWindow, RunDefaults, RunLine, TaskUpdate, User};
+pub use user::{ArtifactFile, ArtifactText, LogFile, LogWindow, RunDefaults, RunLine, TaskUpdate, User};

@@ -2,6 +2,7 @@
 //!
 //! The methods parse the texts of a request and return views. They store no state; see `inner`.
 
+mod artifacts;
 mod branches;
 mod setup;
 mod surroundings;
@@ -33,6 +34,7 @@ use crate::metrics::exposition;
 use crate::server::Server;
 use crate::spine::Mailbox as _;
 use crate::task::{Changes, PictureSide, Review, ReviewPart, ReviewState, TaskSlot};
+pub use artifacts::{ArtifactFile, ArtifactText};
 pub use branches::TaskUpdate;
 use run_logs::LineTimes;
 use run_logs::Reach;

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod allow_list;
+pub mod artifact;
 pub mod bundle;
 pub mod codex;
 pub mod commit;

@@ -57,6 +57,8 @@ pub struct RunEnd {
     pub changes: Option<DiffStats>,
     /// Files that the commit omitted, because their folders were generated or somebody ignores them.
     pub omitted: Vec<OmittedFiles>,
+    /// The number of artifacts that the agent left.
+    pub artifacts: u32,
 }
 
 /// The outcome of a run.

@@ -4,6 +4,7 @@
 //! value results in a [`Problem`] with a hint instead of a parser's error.
 
 mod answer;
+mod artifacts;
 mod doctor;
 mod publish;
 mod query;
@@ -39,6 +40,7 @@ use model::sources::{EditSources, SourceSettings};
 use model::task::TaskStatus;
 
 pub use answer::{AnswerTask, CommitFiles};
+pub use artifacts::ArtifactsView;
 pub use doctor::{Finding, Level};
 pub use model::damaged::Damaged;
 pub use publish::{ForgeView, PublicationView, PublishTask};

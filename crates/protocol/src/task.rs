@@ -234,6 +234,9 @@ pub struct RunView {
     /// /api/v1/tasks/{task_id}/commit`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub omitted: Vec<OmittedFiles>,
+    /// The number of artifacts that the agent left. List them with `GET /api/v1/tasks/{task_id}/runs/{n}/artifacts`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub artifacts: u32,
     /// The names of the services that run next to the agent. Get their output with `GET
     /// /api/v1/tasks/{task_id}/runs/{n}/services/{service}/log`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -279,6 +282,7 @@ impl From<&RunRecord> for RunView {
             not_before: run.not_before,
             changes: end.and_then(|end| end.changes),
             omitted: end.map(|end| end.omitted.clone()).unwrap_or_default(),
+            artifacts: end.map_or(0, |end| end.artifacts),
             services: run.services.clone(),
             times: run.times.phases.clone(),
         }

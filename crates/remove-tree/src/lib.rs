@@ -89,8 +89,8 @@ fn unlink_or_find_folder(folder: &OwnedFd, name: &CStr) -> Result<Entry, Errno> 
     }
 }
 
-/// Opens a folder without following a symbolic link, and makes sure that it can be emptied.
-fn open_folder(parent: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
+/// Opens a folder without following a symbolic link, and makes sure that it can be read and emptied.
+pub fn open_folder(parent: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = match openat(&parent, name, flags, Mode::empty()) {
         Err(Errno::ACCESS) => {

@@ -128,6 +128,8 @@ pub struct RunRemains {
     pub stderr: String,
     /// Notes about the attempt for people.
     pub notes: Vec<String>,
+    /// The number of artifacts that the agent left.
+    pub artifacts: u32,
     /// Where the work is.
     pub work: WorkLocation,
     /// Whether the end of the log and of the work may be lost, because the machine stopped unexpectedly.

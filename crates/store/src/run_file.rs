@@ -88,6 +88,9 @@ pub(crate) struct RunFile {
     /// Files that the commit omitted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) omitted: Vec<OmittedFiles>,
+    /// The number of artifacts that the agent left.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) artifacts: u32,
     /// The services that run next to the agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) services: Vec<ServiceName>,
@@ -97,6 +100,11 @@ pub(crate) struct RunFile {
     /// Fields that a different version wrote.
     #[serde(flatten)]
     pub(crate) extra: Map<String, Value>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn first_attempt() -> Attempt {
@@ -135,6 +143,7 @@ impl From<&RunRecord> for RunFile {
             not_before: run.not_before,
             changes: end.and_then(|end| end.changes),
             omitted: end.map(|end| end.omitted.clone()).unwrap_or_default(),
+            artifacts: end.map_or(0, |end| end.artifacts),
             services: run.services.clone(),
             times: run.times.clone(),
             extra: run.extra.clone(),
@@ -176,6 +185,7 @@ impl TryFrom<RunFile> for RunRecord {
                 notes: file.notes,
                 changes: file.changes,
                 omitted: file.omitted,
+                artifacts: file.artifacts,
             })),
             (None, RunStatus::Queued) => RunPhase::Queued,
             (None, RunStatus::Preparing) => RunPhase::Preparing,

@@ -165,6 +165,8 @@ mod tests {
         get /api/v1/tasks/{task_id}/diff
         get /api/v1/tasks/{task_id}/patches
         get /api/v1/tasks/{task_id}/publication
+        get /api/v1/tasks/{task_id}/runs/{n}/artifacts
+        get /api/v1/tasks/{task_id}/runs/{n}/artifacts/{path}
         get /api/v1/tasks/{task_id}/runs/{n}/events
         get /api/v1/tasks/{task_id}/runs/{n}/log
         get /api/v1/tasks/{task_id}/runs/{n}/services/{service}/log

@@ -12,7 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
-use crate::api::{environments, feed, publish, queue, runs, setup, sign_in, status, take_home, tasks, trash, update};
+use crate::api::{artifacts, environments, feed, publish, queue, runs, setup, sign_in, status, take_home, tasks, trash, update};
 use crate::auth::{self, Token};
 use crate::extract::{IMAGES_BODY_LIMIT, SMALL_BODY_LIMIT, TEXT_BODY_LIMIT};
 use crate::finish::finish;
@@ -71,6 +71,8 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(publish::feedback))
         .routes(routes!(runs::log))
         .routes(routes!(runs::service_log))
+        .routes(routes!(artifacts::list))
+        .routes(routes!(artifacts::read))
         .routes(routes!(runs::events))
         .routes(routes!(feed::events))
         .routes(routes!(sign_in::create))

@@ -43,6 +43,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("store", &["config", "forge", "git", "protocol", "reqwest", "runner"]),
     ("sign-in", &["axum", "engine", "git", "protocol", "reqwest", "runner"]),
     ("run-logs", &["axum", "durable", "engine", "git", "protocol", "reqwest", "runner", "store"]),
+    ("artifacts", &["axum", "engine", "git", "process", "protocol", "reqwest", "runner", "store", "tokio"]),
     ("forge", &["config", "durable", "fs-err", "git", "process", "rustix", "store", "tokio"]),
     ("notifications", &["config", "forge", "git", "process", "protocol", "runner"]),
     ("config", &["durable", "forge", "git", "reqwest", "store", "tokio"]),

@@ -123,6 +123,7 @@ impl Tasks {
             notes: [self.notes_on_worktree(&task), new_thread(run), remains.notes, checked, session].concat(),
             changes: None,
             omitted: vec![],
+            artifacts: remains.artifacts,
         };
         let mut held = None;
         match commit {

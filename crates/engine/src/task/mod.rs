@@ -48,6 +48,7 @@ mod tasks;
 mod unclean;
 mod update;
 
+pub(crate) use read::existing_run;
 pub use review::{Changes, PictureSide, Review, ReviewPart, ReviewState};
 pub(crate) use set_up::PlannedSetup;
 pub(crate) use tasks::{TaskParts, TaskSlot, TaskTable, Tasks};

@@ -32,13 +32,19 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// The maximum number of lines in a part of a log. Many short lines are slow to display, even if they have few bytes.
 const MOST_LINES: usize = 5_000;
 
+/// Checks that a task has a run with this number.
+pub(crate) fn existing_run(slot: &TaskSlot, run: RunNumber) -> Result<(), Problem> {
+    if slot.record().run(run).is_some() {
+        return Ok(());
+    }
+    let last = slot.record().last_run().number.0;
+    let detail = format!("task {} has no run {}", slot.id, run.0);
+    Err(Problem::new(ErrorCode::RunNotFound, detail).hint(format!("use a number from 1 to {last}")))
+}
+
 impl Tasks {
     pub(super) fn journal(&self, slot: &TaskSlot, run: RunNumber) -> Result<PathBuf, Problem> {
-        if slot.record().run(run).is_none() {
-            let last = slot.record().last_run().number.0;
-            let detail = format!("task {} has no run {}", slot.id, run.0);
-            return Err(Problem::new(ErrorCode::RunNotFound, detail).hint(format!("use a number from 1 to {last}")));
-        }
+        existing_run(slot, run)?;
         Ok(RunFiles::new(&self.home.layout.logs(slot.id), run).journal())
     }
 

@@ -96,6 +96,7 @@ impl ErrorCode {
             Self::RunNotFound | Self::ServiceNotFound | Self::NoFollowUp | Self::NoQuestion => {
                 &["run `codex-orchestrator task show` to see the task"]
             }
+            Self::ArtifactNotFound => &["run `codex-orchestrator task artifacts` to list the artifacts of a run"],
             Self::ImageNotFound => &["check the number or the name; a private container image requires `docker login`"],
             Self::RunActive => &["wait for the run to finish, or stop it with `codex-orchestrator task stop`"],
             Self::NoThread => &["run the task again with `codex-orchestrator task retry`"],

@@ -178,6 +178,8 @@ error_codes! {
         RunNotFound "run_not_found" [NotFound];
         /// The run has no service with this name.
         ServiceNotFound "service_not_found" [NotFound];
+        /// The run has no artifact with this path.
+        ArtifactNotFound "artifact_not_found" [NotFound];
         /// The prompt has no image with this number, or the container image does not exist.
         ImageNotFound "image_not_found" [NotFound];
         /// The task still has an active run.

@@ -100,6 +100,7 @@ impl ErrorCode {
             Self::TaskNotFound => "no task has the ID 0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5",
             Self::RunNotFound => "task 0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5 has no run 7",
             Self::ServiceNotFound => "run 1 of task 0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5 has no service `db`",
+            Self::ArtifactNotFound => "run 1 has no artifact `report.xml`",
             Self::ImageNotFound => "image not found in task 0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5",
             Self::RunActive => "a run of this task is still active",
             Self::NoThread => "this task has no Codex thread to continue",

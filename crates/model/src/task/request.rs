@@ -273,6 +273,7 @@ pub(super) fn never_ran(now: Timestamp) -> RunEnd {
         notes: vec![],
         changes: None,
         omitted: vec![],
+        artifacts: 0,
     }
 }
 

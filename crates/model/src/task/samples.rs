@@ -85,6 +85,7 @@ pub(crate) fn success() -> RunEnd {
         last_message: Some("done".to_owned()),
         changes: None,
         omitted: vec![],
+        artifacts: 0,
         notes: vec!["a note".to_owned()],
     }
 }

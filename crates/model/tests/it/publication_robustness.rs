@@ -81,6 +81,7 @@ fn task(turns: &[(String, String)]) -> TaskRecord {
             notes: vec![],
             changes: None,
             omitted: vec![],
+            artifacts: 0,
         };
         let events = [
             TaskEvent::Dequeued { attempt },

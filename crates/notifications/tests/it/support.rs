@@ -246,6 +246,7 @@ pub(crate) fn ended(n: u128, outcome: RunOutcome) -> [TaskRecord; 2] {
         last_message: Some("The secret result".to_owned()),
         changes: None,
         omitted: vec![],
+        artifacts: 0,
         notes: vec![],
     }));
     [before, after]

@@ -90,6 +90,16 @@ impl RunFiles {
         self.services().join(format!("{name}.log"))
     }
 
+    /// The folder for artifacts that the worker can write to while it runs.
+    pub fn open_artifacts(&self) -> PathBuf {
+        self.with(".artifacts-open")
+    }
+
+    /// The folder with the artifacts of the run. No worker can reach it.
+    pub fn artifacts(&self) -> PathBuf {
+        self.with(".artifacts")
+    }
+
     /// A lock that the keeper holds while it lives.
     pub fn lock(&self) -> PathBuf {
         self.with(".lock")

@@ -29,10 +29,12 @@ impl LocalRunner {
         let login = self.take_login_back(spec.key).await;
         let refused = if work == WorkLocation::AgentRepository { refusals(&files, redactor).await? } else { vec![] };
         let of_worker = self.notes_on_worker(&files, work, redactor).await?;
+        let artifacts = self.kept_artifacts(spec).await;
         Ok(RunRemains {
             stderr: tail_of(files.stderr()).await?,
             integrity: integrity(&files, exit.as_ref()).await?,
-            notes: [of_worker, login, refused].concat(),
+            notes: [of_worker, login, refused, artifacts.notes].concat(),
+            artifacts: artifacts.count,
             work,
             exit,
         })

@@ -106,7 +106,7 @@ impl LocalRunner {
         Ok(Exported::Bundle(ExportFolder { path, large_files: twin.join("lfs/objects"), aside, selection }))
     }
 
-    async fn export_image(&self, spec: &RunSpec, container: &ContainerSandbox) -> Result<Option<String>, Problem> {
+    pub(super) async fn export_image(&self, spec: &RunSpec, container: &ContainerSandbox) -> Result<Option<String>, Problem> {
         // Without its snapshot, the work can still be exported with the image of the settings.
         let own = self.container_from(container, spec).unwrap_or_else(|_| container.clone());
         match &self.worker {

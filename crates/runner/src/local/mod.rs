@@ -4,6 +4,7 @@
 //! kind of the worker is decided by the worker itself.
 
 mod agent_repository;
+mod artifacts;
 mod ending;
 mod export;
 mod images;

@@ -64,6 +64,7 @@ impl LocalRunner {
             layers: prepared.layers.layers.clone(),
             keep_as: prepared.keep_as.clone(),
             services: prepared.services.clone(),
+            artifacts: prepared.artifacts.clone(),
             memory: self.memory_of(prepared.settings),
         });
         let mut notes = worker.notes(&spec.sandbox);
@@ -115,6 +116,9 @@ impl LocalRunner {
             None => Layers::default(),
         };
         let image = snapshot.and_then(|snapshot| snapshot.image.or(snapshot.base));
+        let artifacts = self.open_artifacts(spec).await.map_err(|error| {
+            RunError::new(ErrorCode::WorktreeFailed, format!("could not create the folder for artifacts: {error}"))
+        })?;
         Ok(Some(PreparedContainer {
             settings: &container.settings,
             image: image.or_else(|| worker.image(self.site(), container, spec.source.repository)),
@@ -123,6 +127,7 @@ impl LocalRunner {
             services: (runs_setups && !spec.services.is_empty()).then(|| (&spec.services, self.files(spec.key).services())),
             folders: ContainerFolders::new(&self.home.layout, spec.key.task, mirror.path()),
             to_read,
+            artifacts: Some(artifacts),
         }))
     }
 
@@ -171,6 +176,7 @@ struct PreparedContainer<'a> {
     layers: Layers,
     keep_as: Option<String>,
     services: Option<(&'a BTreeMap<ServiceName, Service>, PathBuf)>,
+    artifacts: Option<PathBuf>,
 }
 
 /// Returns the secrets of a run. A secret that was deleted in the meantime is omitted.

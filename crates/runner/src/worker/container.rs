@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Broker, Config};
 use model::ErrorCode;
+use model::artifact::ARTIFACTS_INSIDE;
 use model::container::{ContainerNetwork, HostPattern};
 use model::environment::EnvironmentRecord;
 use model::ids::TaskId;
@@ -146,6 +147,10 @@ impl ContainerRun<'_> {
         if let Some((services, logs)) = &self.services {
             set("CODEX_DOCKER_SERVICES", services_json(services).into());
             set("CODEX_DOCKER_SERVICE_LOGS", logs.into());
+        }
+        let artifacts: Vec<_> = self.artifacts.iter().map(|folder| ToRead::new(folder, ARTIFACTS_INSIDE)).collect();
+        if let Some(maps) = mount_maps(&artifacts) {
+            set("CODEX_MOUNT_MAPS", maps);
         }
         if let Some(maps) = mount_maps(&self.to_read) {
             set("CODEX_MOUNT_MAPS_RO", maps);

@@ -133,6 +133,8 @@ pub struct ContainerRun<'a> {
     pub keep_as: Option<String>,
     /// The services that run next to Codex, and the folder for their logs.
     pub services: Option<(&'a BTreeMap<ServiceName, Service>, PathBuf)>,
+    /// The empty folder for files that the agent leaves for people.
+    pub artifacts: Option<PathBuf>,
     /// The memory limit in bytes, or `None` for the default of `codex-docker`.
     pub memory: Option<u64>,
 }

@@ -14,6 +14,7 @@ use config::Config;
 use durable::create_private_folder;
 use durable::write_atomically;
 use model::ErrorCode;
+use model::artifact::ARTIFACTS_INSIDE;
 use model::container::{ContainerNetwork, ContainerUser};
 use model::problem::Problem;
 use store::read_plain_file;
@@ -169,6 +170,7 @@ impl Script {
     pub(super) fn write(&self, run: &ContainerRun<'_>, call: &RunCall<'_>, environment: &mut BTreeMap<OsString, OsString>) {
         let (home, files) = (self.home(), ScriptFiles::of(&run.folders));
         let mut writable = vec![ToRead::new(&run.folders.twin, GIT_INSIDE)];
+        writable.extend(run.artifacts.iter().map(|folder| ToRead::new(folder, ARTIFACTS_INSIDE)));
         let mut readable: Vec<_> = run.folders.objects.iter().map(|path| ToRead::new(path, OBJECTS_INSIDE)).collect();
         readable.push(ToRead::new(&files.git_file(), GIT_FILE_INSIDE));
         readable.push(ToRead { path: files.config(), inside: home.inside("config.toml") });
@@ -386,6 +388,7 @@ mod tests {
                 layers: vec![],
                 keep_as: None,
                 services: None,
+                artifacts: Some("/t/artifacts".into()),
                 memory: None,
             }),
         });
@@ -400,7 +403,8 @@ mod tests {
     fn the_script_mounts_what_the_built_in_worker_mounts() {
         let (variables, cleanup) = called(Some(&Login::ApiKey(Secret::new("k-stored"))), &[]);
         let task = "/h/tasks/01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
-        let writable = format!("{task}/agent.git=/git/agent.git:{task}/sessions=/codex-docker/home/sessions");
+        let writable =
+            format!("{task}/agent.git=/git/agent.git:/t/artifacts=/artifacts:{task}/sessions=/codex-docker/home/sessions");
         let readable = format!(
             "/m/objects=/git/objects:{task}/overlays/git-file=/workspace/worktree/.git:\
              {task}/overlays/config.toml=/codex-docker/home/config.toml:{task}/images=/codex-docker/images:/m/lfs=/git/lfs"

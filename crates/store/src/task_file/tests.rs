@@ -56,6 +56,7 @@ fn ended(outcome: RunOutcome) -> TaskRecord {
         last_message: Some("done".to_owned()),
         changes: None,
         omitted: vec![],
+        artifacts: 0,
         notes: vec!["a note".to_owned()],
     })));
     task.base_sha = Some("a".repeat(40).parse().expect("the ID is valid"));

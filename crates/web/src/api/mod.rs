@@ -2,6 +2,7 @@
 //!
 //! Handlers make no decisions. The engine decides what is allowed.
 
+pub(crate) mod artifacts;
 pub(crate) mod environments;
 pub(crate) mod feed;
 pub(crate) mod operation;

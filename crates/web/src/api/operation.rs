@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses};
 
+use model::commit::PathText;
 use model::ids::{EnvironmentId, TaskId};
 use model::setup::ServiceName;
 
@@ -58,6 +59,22 @@ pub(crate) struct ServicePath {
     /// Name of the service.
     #[param(inline)]
     service: ServiceName,
+}
+
+/// The path of an artifact of a run.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct ArtifactPath {
+    /// ID of the task.
+    #[param(inline)]
+    task_id: TaskId,
+    /// Number of the run.
+    #[param(minimum = 1)]
+    n: u32,
+    /// Path of the artifact, as listed. Encode its slashes as `%2F`.
+    #[param(inline)]
+    path: PathText,
 }
 
 /// The path of a follow-up.

@@ -305,6 +305,7 @@ impl Runner for FakeRunner {
                     exit: host.exit(key),
                     stderr: String::new(),
                     notes: vec!["ran elsewhere".to_owned()],
+                    artifacts: 0,
                     work: WorkLocation::Elsewhere,
                     integrity: Integrity::Intact,
                 })

@@ -46,6 +46,7 @@ impl Inputs {
             layers: vec![],
             keep_as: None,
             services: Some((&self.services, "/logs/run-002.services".into())).filter(|(services, _)| !services.is_empty()),
+            artifacts: Some("/logs/run-002.artifacts-open".into()),
             memory: self.settings.memory.as_deref().and_then(model::size::parse_size),
         };
         Worker::find(&self.config).expect("built in").call(&RunCall {
@@ -91,6 +92,12 @@ fn services_have_the_form_that_codex_docker_reads() {
     let expected = format!(r#"[{{"name":"db",{}]"#, &service[1..]);
     assert_eq!(inputs.value("CODEX_DOCKER_SERVICES"), Some(expected));
     assert_eq!(inputs.value("CODEX_DOCKER_SERVICE_LOGS").as_deref(), Some("/logs/run-002.services"));
+}
+
+#[test]
+fn the_folder_for_artifacts_is_writable() {
+    let maps = Inputs::new(&[]).value("CODEX_MOUNT_MAPS");
+    assert_eq!(maps.as_deref(), Some("/logs/run-002.artifacts-open=/artifacts"));
 }
 
 #[test]
