@@ -42,6 +42,19 @@ pub(crate) struct FollowUpArgument {
     pub(crate) number: u32,
 }
 
+/// Which artifacts to list, and where to save them.
+#[derive(Debug, Args)]
+pub(crate) struct ArtifactsArguments {
+    #[command(flatten)]
+    pub(crate) task: TaskArgument,
+    /// Number of the run [default: the last run]
+    #[arg(long, value_name = "N")]
+    pub(crate) run: Option<u32>,
+    /// Save the files in this folder; existing files are never replaced
+    #[arg(long, value_name = "DIR")]
+    pub(crate) download: Option<PathBuf>,
+}
+
 /// The file that a branch is exported to.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgument {
@@ -262,6 +275,8 @@ pub(crate) enum TaskCommand {
         #[arg(long)]
         stat: bool,
     },
+    /// List the files that the agent saved in /artifacts, or download them
+    Artifacts(ArtifactsArguments),
     /// Push a task's branch, and open a pull request if --pull-request is given
     #[command(after_help = "Example: codex-orchestrator task push --pull-request --draft 01a2")]
     Push(PushArguments),

@@ -21,6 +21,7 @@ mod sign_in;
 mod status;
 mod task;
 pub(crate) mod task_answer;
+mod task_artifacts;
 mod task_diff;
 mod task_home;
 mod task_prompt;

@@ -203,6 +203,9 @@ fn show_run(out: &mut Output, run: &RunView) {
         let what = super::task_answer::described(&left.path, left.files, left.bytes);
         field("omitted", format!("{what}: {}", left.reason.words()));
     }
+    if run.artifacts > 0 {
+        field("artifacts", printer::plural(run.artifacts as usize, "file"));
+    }
     if let Some(message) = &run.last_message {
         for (n, text) in printable(message).lines().enumerate() {
             field(if n == 0 { "message" } else { "" }, text.to_owned());

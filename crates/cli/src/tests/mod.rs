@@ -3,6 +3,7 @@
 //! Tests of single functions are in the files that contain them.
 
 mod arguments;
+mod artifacts;
 mod exports;
 mod following;
 mod hostile;
