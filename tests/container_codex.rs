@@ -19,7 +19,7 @@ async fn stage(script: Script) -> Stage {
     setup(script, docker::codex_image()).start().await
 }
 
-fn setup(script: Script, image: String) -> Setup {
+pub(crate) fn setup(script: Script, image: String) -> Setup {
     let model = ScriptedModel::start(script).expect("the scripted model starts");
     let setup = Stage::setup().worker("codex-docker").set("IMAGE_NAME", image).set("CODEX_API_KEY", KEY);
     setup.set("CODEX_DOCKER_MODEL_URL", model.url()).set("CODEX_DOCKER_FREE_DISK", "100m").model(model)

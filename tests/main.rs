@@ -6,6 +6,7 @@ mod chaos;
 mod cli_story;
 mod commit;
 mod contained;
+mod container_artifacts;
 mod container_codex;
 mod container_environment;
 mod container_repositories;

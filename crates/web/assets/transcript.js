@@ -41,6 +41,8 @@
   const add = (next, out, follows) => {
     const known = next.id && (document.getElementById(next.id) || out.getElementById(next.id));
     if (known && (known.dataset.open !== undefined || /^(end|run)-/.test(next.id))) {
+      // A new connection sends the end of a run again. Do not close what the user reads.
+      if (one("details.artifacts[open]", known)) return;
       if (next.dataset.lines) next.dataset.lines = words(known)[0] + " " + words(next).pop();
       next.visit = known.visit;
       known.replaceWith(next);

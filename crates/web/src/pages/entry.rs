@@ -260,7 +260,7 @@ fn files(whose: Whose<'_>, change: &FileChange) -> Markup {
                         @if failed {
                             (head)
                         } @else {
-                            details { summary { (head) } (on_demand(&asked.address("/part", &[("path", &model::visible::path_key(name.as_bytes()))]))) }
+                            details { summary { (head) } (on_demand(&asked.address("/part", &[("path", &model::visible::path_key(name.as_bytes()))]), "Show lines")) }
                         }
                     }
                 }
@@ -355,6 +355,7 @@ pub(super) fn run_end(task: &str, run: &RunView) -> Markup {
             }
             @for note in run.notes.iter().take(MOST_NOTES) { p.note { (printable(head_of(note, NOTE_BYTES).0)) } }
             @if run.notes.len() > MOST_NOTES { p.note { (run.notes.len() - MOST_NOTES) " more notes" } }
+            (super::artifacts::folded(task, run))
             @if !run.services.is_empty() {
                 p.note { "Service logs: "
                     @for (index, name) in run.services.iter().enumerate() {

@@ -6,7 +6,7 @@
 //! * [`layout`], [`assets`], [`browser`]: parts that all pages share. [`lost`]: URLs without a page.
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
 //!   [`trash`], [`notices`]: one file per page and its forms.
-//! * [`upload`], [`images`]: uploading and showing images.
+//! * [`upload`], [`images`]: uploading and showing images. [`artifacts`]: the files that agents left.
 //! * [`form`], [`environment_form`], [`refs`], [`confirm`]: form fields with errors, suggestions, and confirmation pages.
 //! * [`steps`]: the steps of a run before its agent starts.
 //! * [`entry`], [`timing`], [`live`]: the transcript and live updates.
@@ -15,6 +15,7 @@
 //! attribute, a link that runs a script, or a style.
 
 pub(crate) mod answer;
+mod artifacts;
 mod assets;
 pub(crate) mod back;
 mod browser;
@@ -78,6 +79,9 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/tasks/{id}/runs/{n}/output", get(task::output))
         .route("/tasks/{id}/runs/{n}/log", get(task::log))
         .route("/tasks/{id}/runs/{n}/services/{name}", get(task::service_log))
+        .route("/tasks/{id}/runs/{n}/artifacts", get(artifacts::list))
+        .route("/tasks/{id}/runs/{n}/artifact", get(artifacts::show))
+        .route("/tasks/{id}/runs/{n}/artifact/file", get(artifacts::file))
         .route("/tasks/{id}/say", post(task::say).layer(DefaultBodyLimit::max(upload::FORM_LIMIT)))
         .route("/tasks/{id}/images/{name}", get(images::file))
         .route("/tasks/{id}/stop", get(task::ask_stop).post(task::stop))

@@ -38,7 +38,7 @@ pub(super) fn part(n: usize, file: &FileDiff, images: &Pictures, asked: &ShownCh
                 span.plus { "+" (file.additions) } span.minus { "−" (file.deletions) }
                 (notes(file))
             }
-            @if let Some(lines) = lines { (lines) } @else { (on_demand(&asked.address("/part", &[("path", &path)]))) }
+            @if let Some(lines) = lines { (lines) } @else { (on_demand(&asked.address("/part", &[("path", &path)]), "Show lines")) }
           }
         }
     }
@@ -74,10 +74,10 @@ fn modes(file: &FileDiff) -> Option<String> {
 }
 
 /// Renders a link to content that a script loads when the surrounding `details` element opens.
-pub(in crate::pages) fn on_demand(address: &str) -> Markup {
+pub(in crate::pages) fn on_demand(address: &str, label: &str) -> Markup {
     html! {
         div.on-demand hx-get=(address) hx-trigger="toggle from:'closest details' once" hx-swap="outerHTML" {
-            a href=(address) { "Show lines" }
+            a href=(address) { (label) }
         }
     }
 }
@@ -112,7 +112,7 @@ fn binary(file: &FileDiff, asked: &ShownChanges) -> Markup {
         @if file.omitted.is_none() {
             details.as-text {
                 summary { "Show as text" }
-                (on_demand(&asked.address("/part", &[("binary", "text"), ("path", &file.key())])))
+                (on_demand(&asked.address("/part", &[("binary", "text"), ("path", &file.key())]), "Show lines"))
             }
         }
     }
