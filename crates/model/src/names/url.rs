@@ -151,10 +151,13 @@ impl RepositoryUrl {
     }
 
     fn parts(&self) -> Option<(&str, &str)> {
+        // A path can contain anything that a URL contains.
+        if self.0.starts_with('/') {
+            return None;
+        }
         match self.0.split_once("://") {
             Some(("file", _)) => None,
             Some((_, rest)) => rest.split_once('/'),
-            None if self.0.starts_with('/') => None,
             None => self.0.split_once(':'),
         }
     }
@@ -202,6 +205,14 @@ mod tests {
         ] {
             let parsed = RepositoryUrl::parse(url).unwrap_or_else(|problem| panic!("{url}: {problem}"));
             assert_eq!(parsed.repository_name(), name);
+        }
+    }
+
+    #[test]
+    fn a_path_has_no_host_whatever_it_contains() {
+        for path in ["/srv/repo", "/https://-https://", "/ssh://git@host/owner/repo", "/a:b"] {
+            let url = RepositoryUrl::parse(path).expect(path);
+            assert_eq!((url.host(), url.project_path()), (None, None), "{path}");
         }
     }
 
