@@ -260,7 +260,7 @@ mod tests {
     fn only_new_output_is_printed_even_if_its_start_is_omitted() {
         assert_eq!(added("", "one\n"), "one\n");
         assert_eq!(added("one\n", "one\ntwo\n"), "two\n");
-        let lines = |range: std::ops::Range<usize>| range.map(|n| format!("line é {n}\n")).collect::<String>();
+        let lines = |range: std::ops::Range<usize>| range.map(|n| format!("line é {n}\n")).collect::<Vec<_>>().concat();
         assert_eq!(added(&lines(0..2000), &lines(1000..2100)), lines(2000..2100));
         assert_eq!(added(&lines(0..2000), "all of it is new\n"), "all of it is new\n");
     }

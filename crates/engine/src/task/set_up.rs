@@ -170,7 +170,7 @@ impl Tasks {
         let only = environment.setting_up.lock().await;
         let record = environment.record();
         let Some(attempt) = record.setup_state.running() else { return };
-        let work = self.set_up(environment, &record, attempt);
+        let work = Box::pin(self.set_up(environment, &record, attempt));
         let outcome = self.announcing_output(environment, attempt.number, work).await.unwrap_or_else(SetupOutcome::Failed);
         // The next setup may start as soon as this one is recorded.
         drop(only);
