@@ -193,7 +193,9 @@ mod tests {
         let started = folder.path().join("started");
         Command::new("mkfifo").arg(&started).status().expect("the pipe can be created");
         let (trap, ready) = (trace.display(), started.display());
-        let script = format!("trap 'echo asked > {trap}; kill $!; wait $!; exit 0' TERM; sleep 60 & echo > {ready}; wait");
+        // The child reports itself, because a shell's child that runs no program yet loses signals.
+        let child = format!("sh -c 'echo > {ready}; exec sleep 60'");
+        let script = format!("trap 'echo asked > {trap}; kill $!; wait $!; exit 0' TERM; {child} & wait");
         let running = daemon(&script);
         std::fs::read(&started).expect("the daemon has set its trap");
         stop(running);
