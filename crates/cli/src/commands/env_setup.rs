@@ -118,12 +118,16 @@ async fn follow(client: &Client, id: EnvironmentId, name: &str, format: OutputFo
     loop {
         tick.tick().await;
         let setup = client.show_setup(id).await?;
+        let ended = setup.last.as_ref().filter(|last| last.phase != SetupPhase::Running);
         if !format.is_json() {
-            let log = client.show_setup_log(id).await?;
+            let mut log = client.show_setup_log(id).await?;
+            if ended.is_none() {
+                log.truncate(whole_lines(&log));
+            }
             printer::bytes(added(&printed, &log).as_bytes());
             printed = log;
         }
-        let Some(last) = setup.last.as_ref().filter(|last| last.phase != SetupPhase::Running) else { continue };
+        let Some(last) = ended else { continue };
         let code = if last.phase == SetupPhase::Ready { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         if format.is_json() {
             printer::json(&setup)?;
@@ -132,6 +136,12 @@ async fn follow(client: &Client, id: EnvironmentId, name: &str, format: OutputFo
         }
         return Ok(code);
     }
+}
+
+/// Returns the length of the complete lines of an output. The last line can still change: it may end in the middle of a character, or of a
+/// secret that is masked once it is complete.
+fn whole_lines(log: &str) -> usize {
+    log.rfind(['\n', '\r']).map_or(0, |end| end + 1)
 }
 
 /// Returns what was added to an output. The server omits the start of a long output.
@@ -263,6 +273,9 @@ mod tests {
         let lines = |range: std::ops::Range<usize>| range.map(|n| format!("line é {n}\n")).collect::<Vec<_>>().concat();
         assert_eq!(added(&lines(0..2000), &lines(1000..2100)), lines(2000..2100));
         assert_eq!(added(&lines(0..2000), "all of it is new\n"), "all of it is new\n");
+        let cut = "one\ntwo \u{fffd}";
+        let shown = &cut[..whole_lines(cut)];
+        assert_eq!((shown, added(shown, "one\ntwo é\n"), whole_lines("two")), ("one\n", "two é\n", 0));
     }
 
     #[test]

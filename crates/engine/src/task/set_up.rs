@@ -195,7 +195,7 @@ impl Tasks {
                 _ = tick.tick() => {}
             }
             let path = log.clone();
-            // There is no file before the first output.
+            // The file does not exist before the first output.
             let size = blocking(move || fs_err::metadata(path).map_or(0, |found| found.len())).await;
             if size != seen {
                 seen = size;
