@@ -111,7 +111,7 @@ async fn runs_exports_and_later_runs_use_the_image_of_the_description() {
     assert_eq!(first.said("OWN"), "own", "{}", first.log);
     assert!(stage.committed(&first.task).iter().any(|path| path == "work"), "the work was exported");
     let view = setup(&stage).await;
-    assert_eq!((&view["last"]["phase"], &view["description"]["unused"]), (&json!("ready"), &json!([])), "{view}");
+    assert_eq!(view["last"]["phase"], json!("ready"), "{view}");
     // A Dockerfile of the default branch copies a file. A task keeps the image that it started with.
     stage.upstream.commit("main", &[("Dockerfile.dev", &format!("FROM {SHELL}\nCOPY lock /opt/lock\n"))], "a Dockerfile");
     describe("image = { build = { dockerfile = \"Dockerfile.dev\" } }\n".to_owned());

@@ -9,6 +9,7 @@ mod contained;
 mod container_artifacts;
 mod container_codex;
 mod container_environment;
+mod container_files;
 mod container_repositories;
 mod container_setup;
 mod containers;

@@ -38,6 +38,10 @@ pub(crate) fn note(settings: &Settings, kept_as: Option<&str>) -> Option<String>
             services.join(", ")
         )
     });
+    let files: Vec<_> = settings.files.iter().map(|file| file.target.as_str()).collect();
+    let files = (!files.is_empty()).then(|| {
+        format!("These files contain secrets, are read-only, and must not be copied or committed: {}.", files.join(", "))
+    });
     let artifacts = settings.mounts.iter().any(|mount| mount.target == ARTIFACTS_INSIDE && !mount.read_only);
     let artifacts = artifacts.then_some(
         "Save results for the user that do not belong in the repository, such as screenshots and reports, in /artifacts.",
@@ -50,7 +54,13 @@ pub(crate) fn note(settings: &Settings, kept_as: Option<&str>) -> Option<String>
         "Changes in the working directory are committed when the run ends. Do not push: the remote repository cannot be reached with git, \
          and the user publishes the branch.",
     ];
-    let lines = always.into_iter().chain(services.as_deref()).chain(network).chain(artifacts).map(|line| format!("- {line}\n"));
+    let lines = always
+        .into_iter()
+        .chain(services.as_deref())
+        .chain(network)
+        .chain(files.as_deref())
+        .chain(artifacts)
+        .map(|line| format!("- {line}\n"));
     Some(format!("About your environment:\n{}", lines.collect::<String>()))
 }
 
@@ -92,7 +102,10 @@ mod tests {
         let services = r#"[{"name": "cache", "image": "x"}, {"name": "db", "image": "x", "ports": [5432]},
             {"name": "mail", "image": "x", "ports": [1025, 8025]}]"#;
         let served = note(&settings(&[TWIN, ("CODEX_DOCKER_SERVICES", services)]), None).expect("a note");
-        insta::assert_snapshot!([open, closed, listed, served].join("\n"));
+        let files = r#"[{"target": "~/.npmrc", "variable": "CODEX_DOCKER_FILE_0"}]"#;
+        let placed = [TWIN, ("CODEX_DOCKER_FILES", files), ("CODEX_DOCKER_FILE_0", "x")];
+        let placed = note(&settings(&placed), None).expect("a note");
+        insta::assert_snapshot!([open, closed, listed, served, placed].join("\n"));
     }
 
     #[test]

@@ -46,6 +46,12 @@ pub(crate) const GIT_FILE: &str = "git-file";
 /// Below [`IN`]: the layers that the entry script gives to root, each after the ID of its owner.
 pub(crate) const LAYER_OWNERS: &str = "layer-owners";
 
+/// Below [`IN`]: the paths of placed files that git ignores, as patterns.
+pub(crate) const IGNORED_FILES: &str = "ignored-files";
+
+/// Below [`IN`]: the start of the names of placed files.
+pub(crate) const PLACED_FILE: &str = "file-";
+
 /// Below [`IN`]: Codex's settings.
 pub(crate) const CONFIG: &str = "config.toml";
 

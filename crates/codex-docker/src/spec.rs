@@ -160,7 +160,12 @@ fn user(settings: &Settings, machine: &Machine) -> String {
 pub(crate) fn own_variables(settings: &Settings, talk: Talk) -> Vec<(&'static str, String)> {
     // Git does not need to check who owns a repository, because only the agent uses this container.
     // Codex 0.75.0 hides variables with `KEY` in their names from commands, so GIT_CONFIG_COUNT and GIT_CONFIG_KEY_0 do not work.
-    let mut own = vec![("GIT_CONFIG_PARAMETERS", "'safe.directory=*'".to_owned())];
+    let ignored = if settings.files.is_empty() {
+        String::new()
+    } else {
+        format!(" 'core.excludesFile={}/{}'", inside::IN, inside::IGNORED_FILES)
+    };
+    let mut own = vec![("GIT_CONFIG_PARAMETERS", format!("'safe.directory=*'{ignored}"))];
     match &settings.codex_home {
         Some(CodexHome::Private { .. }) => own.push(("CODEX_HOME", inside::CODEX_HOME.to_owned())),
         Some(CodexHome::Shared { inside, .. } | CodexHome::Missing { inside }) => own.push(("CODEX_HOME", inside.clone())),
@@ -204,7 +209,24 @@ fn mounts(settings: &Settings) -> Vec<Mount> {
         mount(&wish.source, &wish.target)
     }));
     mounts.extend(settings.volumes.iter().map(volume));
+    let placed = settings.files.iter().enumerate();
+    mounts.extend(placed.map(|(n, file)| bind_read_only(&state.join("in").join(placed_file(n)), &file.target)));
     mounts
+}
+
+/// Returns the name of the `n`th placed file below the folder with the input.
+pub(crate) fn placed_file(n: usize) -> String {
+    format!("{}{n}", inside::PLACED_FILE)
+}
+
+/// Returns patterns with which git ignores the placed files of the worktree.
+pub(crate) fn ignored_files(settings: &Settings) -> String {
+    let worktree = Path::new(&settings.inside);
+    let below = settings.files.iter().filter_map(|file| Path::new(&file.target).strip_prefix(worktree).ok());
+    let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\' | '!' | '#' | ' ');
+    let escaped = |c: char| special(c).then_some('\\').into_iter().chain([c]);
+    let pattern = |path: &Path| format!("/{}\n", path.to_string_lossy().chars().flat_map(escaped).collect::<String>());
+    below.map(pattern).collect()
 }
 
 fn volume(wish: &VolumeWish) -> Mount {
@@ -254,7 +276,8 @@ fn tmpfs(settings: &Settings, machine: &Machine) -> HashMap<String, String> {
         let home = settings.user.home();
         tmpfs.insert(home.to_owned(), format!("{TMPFS},mode=0700,uid={owner}"));
         // The engine would create the folders above a mount point as root.
-        let above = settings.layers.iter().flat_map(|layer| Path::new(&layer.target).ancestors().skip(1));
+        let targets = settings.layers.iter().map(|layer| &layer.target).chain(settings.files.iter().map(|file| &file.target));
+        let above = targets.flat_map(|target| Path::new(target).ancestors().skip(1));
         let below_home = above.filter(|path| path.starts_with(home) && *path != Path::new(home));
         tmpfs.extend(below_home.map(|path| (path.to_string_lossy().into_owned(), format!("{TMPFS},mode=0755,uid={owner}"))));
     }

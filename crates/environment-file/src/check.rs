@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::container::ContainerNetwork;
-use model::setup::{CachePath, Description, KeepPath, Service, ServiceName, Setup};
+use model::setup::{CachePath, Description, FilePath, KeepPath, Service, ServiceName, Setup};
 
 /// Two values that contradict each other.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,12 +63,22 @@ fn cache(description: &Description) -> Option<Conflict> {
     Some(Conflict::at(&["cache", "paths"], Some(inner), message))
 }
 
+/// The maximum number of files.
+const MOST_FILES: usize = 50;
+
 /// A file cannot be a folder at the same time.
 fn files(description: &Description) -> Option<Conflict> {
-    let files: BTreeSet<&str> = description.files.keys().map(KeepPath::as_str).collect();
-    for keep in description.keep.paths.iter().map(KeepPath::as_str) {
-        if let Some(file) = files.get(keep).copied().or_else(|| folder_in(&files, keep)) {
-            let message = format!("`{file}` is a file, but `{keep}` in `[keep]` is a folder; rename or remove one of them");
+    if description.files.len() > MOST_FILES {
+        let message = format!("`[files]` has more than {MOST_FILES} files; put files without secrets into the image");
+        return Some(Conflict::at(&["files"], None, message));
+    }
+    let files: BTreeSet<&str> = description.files.keys().map(FilePath::as_str).collect();
+    let keeps = description.keep.paths.iter().map(|path| (path.as_str(), "keep"));
+    let caches = description.cache.paths.iter().map(|path| (path.as_str(), "cache"));
+    for (folder, section) in keeps.chain(caches) {
+        if let Some(file) = files.get(folder).copied().or_else(|| folder_in(&files, folder)) {
+            let message =
+                format!("`{file}` is a file, but `{folder}` in `[{section}]` is a folder; rename or remove one of them");
             return Some(Conflict::at(&["files"], Some(file), message));
         }
     }

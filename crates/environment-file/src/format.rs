@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use model::container::ContainerNetwork;
 use model::setup::{
-    Build, Description, FileSource, ImageChoice, KeepPath, Maintain, Service, ServiceName, Setup, ToolName, ToolVersion,
+    Build, Description, FilePath, FileSource, ImageChoice, Maintain, Service, ServiceName, Setup, ToolName, ToolVersion,
 };
 use toml::Value;
 
@@ -105,12 +105,13 @@ fn service_section(text: &mut Text, name: &ServiceName, service: &Service) {
     text.list("volumes", volumes.iter().map(|path| quoted(path.as_str())));
 }
 
-fn files_section(text: &mut Text, files: &BTreeMap<KeepPath, FileSource>) {
+fn files_section(text: &mut Text, files: &BTreeMap<FilePath, FileSource>) {
     if !files.is_empty() {
         text.section("files");
     }
-    for (path, FileSource { secret }) in files {
-        text.value(&quoted(path.as_str()), &format!("{{ secret = {} }}", quoted(secret.as_str())));
+    for (path, FileSource { secret, only }) in files {
+        let only = only.map_or_else(String::new, |phase| format!(", only = {}", quoted(phase.as_str())));
+        text.value(&quoted(path.as_str()), &format!("{{ secret = {}{only} }}", quoted(secret.as_str())));
     }
 }
 
@@ -166,7 +167,7 @@ mod tests {
 
     use model::container::HostPattern;
     use model::names::VariableName;
-    use model::setup::{Cache, CachePath, Keep, Script, VolumePath};
+    use model::setup::{Cache, CachePath, FilePhase, Keep, KeepPath, Script, VolumePath};
     use proptest::collection::{btree_map, btree_set, vec};
     use proptest::option;
     use proptest::prelude::*;
@@ -178,7 +179,7 @@ mod tests {
     #[test]
     fn a_description_is_written_for_people() {
         let text = r#"
-            files = { "web/.env" = { secret = "DOTENV" } }
+            files = { "web/.env" = { secret = "DOTENV" }, "~/.npmrc" = { secret = "NPMRC", only = "setup" } }
             image = { build = { dockerfile = "Dockerfile.dev", context = "docker" } }
             keep = { paths = ["node_modules", ".venv"] }
             maintain = { run = "pnpm install --offline", minutes = 5 }
@@ -273,8 +274,11 @@ mod tests {
         let tool = "[a-z0-9._-]{1,5}".prop_filter_map("a tool", |text| ToolName::parse(&text));
         let version = "[0-9][0-9a-z.+*-]{0,5}".prop_filter_map("a version", |text| ToolVersion::parse(&text));
         let maintain = (scripts(), option::of(minutes())).prop_map(|(run, minutes)| Maintain { run, minutes });
-        let files = (keep_paths(), variables()).prop_map(|(paths, names)| {
-            paths.into_iter().zip(names).map(|(path, secret)| (path, FileSource { secret })).collect()
+        let phase = option::of(select(vec![FilePhase::Setup, FilePhase::Run]));
+        let files = (keep_paths(), cache_paths(), variables(), phase).prop_map(|(inside, outside, names, only)| {
+            let paths = inside.iter().map(KeepPath::as_str).chain(outside.iter().map(CachePath::as_str));
+            let paths = paths.map(|path| FilePath::parse(path).expect("a path of a folder is one of a file"));
+            paths.zip(names).map(|(path, secret)| (path, FileSource { secret, only })).collect()
         });
         let parts = (
             option::of(images()),

@@ -25,6 +25,8 @@ pub struct CommitFilesRequest<'a> {
     pub head: &'a ObjectId,
     /// The files and folders.
     pub paths: &'a [PathText],
+    /// Files that are never committed, even if they are in one of the folders.
+    pub placed: &'a [PathText],
     /// The message of the commit.
     pub message: &'a str,
     /// The author and committer.
@@ -35,11 +37,12 @@ impl Worktree {
     /// Creates a commit with these files on top of the tip of the branch. Returns `None` if they do not differ from it. Call this
     /// only if no process of the task runs.
     pub async fn commit_files(&self, request: CommitFilesRequest<'_>) -> Result<Option<ObjectId>, SnapshotError> {
-        let CommitFilesRequest { head, paths, message, makers } = request;
+        let CommitFilesRequest { head, paths, placed, message, makers } = request;
         admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
         let staging = Staging::begin(self, head).await?;
-        let choices = Choices { commit: paths.to_vec(), ..Choices::default() };
-        let staged = staging.stage(std::slice::from_ref(head), &Decision { file: None, choices: &choices }).await?;
+        let choices = Choices { commit: paths.to_vec(), placed: placed.to_vec(), ..Choices::default() };
+        let staged =
+            staging.stage(std::slice::from_ref(head), &Decision { file: None, choices: &choices, secrets: None }).await?;
         let mut changes = Changes::between(self, head, &staged.tree).await?;
         let chosen: BTreeSet<Vec<u8>> = paths.iter().map(PathText::name).collect();
         changes.0.retain(|path, _| self_and_above(path).any(|above| chosen.contains(above)));

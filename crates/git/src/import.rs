@@ -11,6 +11,7 @@ use model::bundle::HarvestReport;
 use model::commit::{Selection, SigningKey};
 use model::ids::ObjectId;
 use process::{CommandSpec, RunProgramError, Stdin};
+use secret_forms::SecretSearch;
 
 use super::admin;
 use super::commit_object::CommitObject;
@@ -21,6 +22,7 @@ use super::makers::Makers;
 use super::message::RunTrailers;
 use super::mirror::is_ancestor;
 use super::program::{GitDir, LONG, answer, branch_ref};
+use super::secrets::secret_in_new_objects;
 use super::sign_error::SignError;
 use super::snapshot::{Snapshot, unsigned};
 use super::worktree::Worktree;
@@ -38,6 +40,8 @@ pub struct ImportRequest<'a> {
     pub out: &'a Path,
     /// The tip of the branch when the run started. The imported commits must be based on it.
     pub since: &'a ObjectId,
+    /// The message of the run's commit.
+    pub message: &'a str,
     /// Identifies the run, to distinguish its commit from the agent's own commits.
     pub trailers: RunTrailers<'a>,
     /// The maximum size of a bundle in bytes.
@@ -48,6 +52,8 @@ pub struct ImportRequest<'a> {
     pub makers: &'a Makers,
     /// What the exported commit omits by decision.
     pub selection: &'a Selection,
+    /// The secrets that no commit may contain.
+    pub secrets: Option<&'a SecretSearch>,
 }
 
 impl Worktree {
@@ -97,7 +103,8 @@ impl Worktree {
     /// Imports large files before the branch moves, because a commit in the mirror must have its large files.
     async fn take_large_files(&self, request: &ImportRequest<'_>) -> io::Result<Vec<String>> {
         let (from, mirror) = (request.lfs_objects.to_owned(), self.mirror.path().to_owned());
-        let taken = tokio::task::spawn_blocking(move || super::lfs::take_objects(&from, &mirror)).await;
+        let secrets = request.secrets.cloned();
+        let taken = tokio::task::spawn_blocking(move || super::lfs::take_objects(&from, &mirror, secrets.as_ref())).await;
         taken.map_err(io::Error::other)?
     }
 
@@ -174,6 +181,12 @@ impl Worktree {
         for known in std::iter::once(request.since).chain(tip.filter(|tip| *tip != request.since)) {
             if !is_ancestor(self.checking(&quarantine), known, head).await? {
                 return Err(ImportError::NotADescendant { head: head.clone(), tip: known.clone() });
+            }
+        }
+        if let Some(search) = request.secrets {
+            let secret = secret_in_new_objects(search, || self.checking(&quarantine), head, request.message).await?;
+            if let Some(secret) = secret {
+                return Err(ImportError::Secret { secret });
             }
         }
         let _writer = self.mirror.writer().await;

@@ -82,6 +82,12 @@ pub enum ImportError {
         /// The current tip.
         tip: ObjectId,
     },
+    /// The commits contain the value of a secret that was placed in a file of the worktree.
+    #[error("the commits contain the value of the secret `{secret}`")]
+    Secret {
+        /// The name of the secret.
+        secret: String,
+    },
     /// HEAD or the index of the worktree could not be updated.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -108,6 +114,7 @@ impl ImportError {
             | Self::BadObjects { .. }
             | Self::Incomplete { .. }
             | Self::NotACommit { .. }
+            | Self::Secret { .. }
             | Self::NotADescendant { .. } => true,
             Self::Snapshot(_) | Self::Program(_) | Self::Files(_) => false,
         }

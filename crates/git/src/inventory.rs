@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use model::commit::{FileState, FoundFile, Inventory, MARKER_NAMES, MARKER_START_BYTES, Marker, Selection};
 use model::untrusted::{LEFT_OUT_LIMIT, NEW_FILES_LIMIT};
@@ -14,10 +15,10 @@ use process::Stdout;
 use rustix::fs::{Mode, OFlags, openat};
 
 use super::decision::{Decision, DecisionError};
+use super::plain_file::{as_path, is_below_a_link, plain_size};
 use super::snapshot_error::SnapshotError;
-use super::special::as_path;
 use super::trusted_index::TrustedIndex;
-use super::weigh::{Heavy, excluded, is_below_a_link, plain_size};
+use super::weigh::{Heavy, excluded};
 
 /// The maximum number of new files that are listed. If there are more, nothing is committed.
 const LISTED_LIMIT: u64 = 2_000_000;
@@ -69,7 +70,12 @@ impl TrustedIndex<'_> {
             return Ok(Selection::default());
         }
         let inventory = self.inventory(new, changed, except).await?;
-        decision.make(&inventory).map_err(|error| match error {
+        let (file, choices) = (decision.file.map(Path::to_owned), decision.choices.clone());
+        let (secrets, worktree) = (decision.secrets.cloned(), self.worktree.tree.clone());
+        let decide =
+            move || Decision { file: file.as_deref(), choices: &choices, secrets: secrets.as_ref() }.make(inventory, &worktree);
+        let decided = tokio::task::spawn_blocking(decide).await.map_err(io::Error::other)?;
+        decided.map_err(|error| match error {
             DecisionError::TooMany(what) => SnapshotError::TooMuch { what: what.to_string() },
             DecisionError::Inventory(error) => io::Error::other(error).into(),
             DecisionError::Files(error) => error.into(),
@@ -98,7 +104,7 @@ impl TrustedIndex<'_> {
         let paths: Vec<_> = paths.take(LEFT_OUT_LIMIT).cloned().collect();
         let read = tokio::task::spawn_blocking(move || paths.into_iter().filter_map(|path| marker(&root, path)).collect());
         let markers = read.await.map_err(io::Error::other)?;
-        Ok(Inventory { files: files.collect(), new_folders, markers })
+        Ok(Inventory { files: files.collect(), new_folders, markers, with_secrets: BTreeSet::new() })
     }
 
     fn others<'a>(&self, options: &[&'static str], except: &[Vec<u8>]) -> process::CommandSpec<'a> {

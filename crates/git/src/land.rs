@@ -161,7 +161,7 @@ impl Worktree {
     /// Stages the worktree without generated folders, unless the new tip contains them.
     async fn stage_for(&self, staging: &Staging<'_>, landing: &Landing) -> Result<Staged, SnapshotError> {
         let choices = Choices { commit: landing.committed.clone(), ..Choices::default() };
-        staging.stage(std::slice::from_ref(&landing.from), &Decision { file: None, choices: &choices }).await
+        staging.stage(std::slice::from_ref(&landing.from), &Decision { file: None, choices: &choices, secrets: None }).await
     }
 
     fn put_intent(&self, landing: &Landing) -> io::Result<()> {

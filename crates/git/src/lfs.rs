@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use ring::digest::{Context, SHA256};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
+use secret_forms::SecretSearch;
 
 /// The maximum total size of a run's new objects, in bytes.
 const LIMIT_BYTES: u64 = 16 << 30;
@@ -18,27 +19,33 @@ const LIMIT_BYTES: u64 = 16 << 30;
 /// The maximum number of objects that are accepted from one run.
 const LIMIT_OBJECTS: usize = 100_000;
 
-/// Copies the objects in `from` that the mirror does not have yet. Returns a note if objects were rejected.
-pub(super) fn take_objects(from: &Path, mirror: &Path) -> io::Result<Vec<String>> {
-    let mut taking = Taking { to: mirror.join("lfs"), objects: 0, bytes: 0, refused: 0 };
+/// Copies the objects in `from` that the mirror does not have yet, except for those that contain a secret. Returns a note if objects
+/// were rejected.
+pub(super) fn take_objects(from: &Path, mirror: &Path, secrets: Option<&SecretSearch>) -> io::Result<Vec<String>> {
+    let mut taking = Taking { to: mirror.join("lfs"), objects: 0, bytes: 0, refused: 0, secrets };
     if let Some(root) = folder(CWD, from)? {
         taking.walk(&root, 0, "")?;
     }
     let refused = taking.refused;
     Ok((refused > 0)
-        .then(|| format!("{refused} large files were rejected: their content does not match their names, or there are too many"))
+        .then(|| {
+            format!(
+                "{refused} large files were rejected: their content does not match their names or contains a secret, or there are too many"
+            )
+        })
         .into_iter()
         .collect())
 }
 
-struct Taking {
+struct Taking<'a> {
     to: PathBuf,
     objects: usize,
     bytes: u64,
     refused: usize,
+    secrets: Option<&'a SecretSearch>,
 }
 
-impl Taking {
+impl Taking<'_> {
     /// Walks the folders of the objects, which are stored two levels deep: `ab/cd/abcd…`.
     fn walk(&mut self, at: &OwnedFd, depth: usize, prefix: &str) -> io::Result<()> {
         for entry in Dir::read_from(at)? {
@@ -75,6 +82,12 @@ impl Taking {
         fs_err::create_dir_all(&incomplete)?;
         let mut copy = tempfile::NamedTempFile::new_in(incomplete)?;
         if copied(file.take(size), copy.as_file_mut())? != name {
+            self.refused += 1;
+            return Ok(());
+        }
+        if let Some(search) = self.secrets
+            && search.in_stream(copy.reopen()?)?.is_some()
+        {
             self.refused += 1;
             return Ok(());
         }
@@ -149,12 +162,12 @@ mod tests {
         let (from, mirror) = (folder.path().join("from"), folder.path().join("mirror"));
         let name = oid_of(b"large\n");
         put(&from, &name, b"large\n");
-        assert!(take_objects(&from, &mirror).expect("taken").is_empty());
+        assert!(take_objects(&from, &mirror, None).expect("taken").is_empty());
         let taken = mirror.join("lfs/objects").join(&name[..2]).join(&name[2..4]).join(&name);
         assert_eq!(fs_err::read(&taken).expect("there"), b"large\n");
         assert_eq!(fs_err::read_dir(mirror.join("lfs/incomplete")).expect("there").count(), 0);
-        assert!(take_objects(&from, &mirror).expect("again").is_empty());
-        assert!(take_objects(&folder.path().join("none"), &mirror).expect("nothing there").is_empty());
+        assert!(take_objects(&from, &mirror, None).expect("again").is_empty());
+        assert!(take_objects(&folder.path().join("none"), &mirror, None).expect("nothing there").is_empty());
     }
 
     #[test]
@@ -170,8 +183,10 @@ mod tests {
         fs_err::create_dir_all(from.join("zz/aa")).expect("made");
         fs_err::os::unix::fs::symlink(folder.path(), from.join("ab")).expect("a link");
         fs_err::write(from.join("file"), "").expect("written");
-        let notes = take_objects(&from, &mirror).expect("looked at");
-        assert!(matches!(&notes[..], [note] if note.starts_with("2 large files were rejected")), "{notes:?}");
+        put(&from, &oid_of(b"with a placed-secret"), b"with a placed-secret");
+        let secrets = SecretSearch::new([("TOKEN", "placed-secret")], secret_forms::Parts::Lines);
+        let notes = take_objects(&from, &mirror, secrets.as_ref()).expect("looked at");
+        assert!(matches!(&notes[..], [note] if note.starts_with("3 large files were rejected")), "{notes:?}");
         assert!(!mirror.join("lfs/objects").exists());
     }
 }

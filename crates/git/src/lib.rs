@@ -68,6 +68,7 @@ mod import;
 mod import_error;
 mod incoming;
 mod lfs;
+mod secrets;
 mod twin;
 
 // Diffs between commits.

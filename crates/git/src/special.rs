@@ -7,7 +7,6 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use model::untrusted::{OPENED_BY_NAME, OPENED_IN_REPOSITORIES, OPENED_LIMIT_BYTES};
@@ -254,11 +253,6 @@ pub(crate) fn move_aside(folder: &OwnedFd, name: &CStr) -> io::Result<CString> {
 
 fn joined(folder: &[u8], name: &CStr) -> Vec<u8> {
     if folder.is_empty() { name.to_bytes().to_vec() } else { [folder, b"/", name.to_bytes()].concat() }
-}
-
-/// Converts a path for a system call.
-pub(super) fn as_path(path: &[u8]) -> &Path {
-    Path::new(std::ffi::OsStr::from_bytes(path))
 }
 
 #[cfg(test)]

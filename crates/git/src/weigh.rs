@@ -15,11 +15,11 @@ use model::untrusted::{
 };
 use model::visible::plain_name;
 use process::{RunProgramError, Stdin, Stdout};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::decision::Decision;
+use super::plain_file::{is_below_a_link, plain_size};
 use super::snapshot_error::SnapshotError;
-use super::special::as_path;
 use super::trusted_index::TrustedIndex;
 
 /// The maximum number of omitted files that are listed.
@@ -144,23 +144,6 @@ impl TrustedIndex<'_> {
 /// Returns a pathspec that excludes a path, whatever characters it contains.
 pub(super) fn excluded(path: &[u8]) -> Vec<u8> {
     [b":(exclude,literal)", path].concat()
-}
-
-/// Returns the size of a regular file, or `None` for anything else.
-pub(super) fn plain_size(root: &OwnedFd, path: &[u8]) -> Option<u64> {
-    let found = statat(root, as_path(path), AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    let is_plain = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
-    is_plain.then(|| u64::try_from(found.st_size).unwrap_or(u64::MAX))
-}
-
-/// Whether a path leads through a link, so that it is not a file of the worktree.
-pub(super) fn is_below_a_link(root: &OwnedFd, path: &[u8]) -> bool {
-    let is_folder = |folder: &[u8]| {
-        let found = statat(root, as_path(folder), AtFlags::SYMLINK_NOFOLLOW);
-        found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory)
-    };
-    let mut above = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(end, _)| &path[..end]);
-    !above.all(is_folder)
 }
 
 /// Accepts the smallest files first, and returns those that are too large or no longer fit.

@@ -83,8 +83,6 @@ pub struct DescriptionView {
     pub secrets: Vec<VariableName>,
     /// Whether the owner approved it, so that its setup gets these secrets.
     pub approved: bool,
-    /// Parts that this version of the server does not apply, e.g. `services`.
-    pub unused: Vec<String>,
 }
 
 /// A description that is derived from the repository's files.

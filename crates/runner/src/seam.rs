@@ -24,6 +24,7 @@ use model::setup::{Snapshot, SnapshotKey};
 use model::task::LayerGeneration;
 use process::{Redactor, RunProgramError};
 use protocol::WorkerStatus;
+use secret_forms::SecretSearch;
 use tokio_util::sync::CancellationToken;
 
 use crate::keeper::ExitRecord;
@@ -182,6 +183,8 @@ pub struct ExportRequest<'a> {
     pub makers: &'a Makers,
     /// The limits of the commit, and what people decided about files of the task.
     pub choices: &'a Choices,
+    /// The secrets that no file of the commit may contain, unless people decided so.
+    pub secrets: Option<&'a SecretSearch>,
     /// The task's worktree on the server's machine.
     pub worktree: &'a Worktree,
     /// Ends the export early.

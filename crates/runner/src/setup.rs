@@ -7,7 +7,7 @@ use git::Worktree;
 use model::container::{ContainerNetwork, HostPattern};
 use model::ids::{EnvironmentId, ObjectId};
 use model::names::VariableName;
-use model::setup::{ImageChoice, LayerTarget, Script, Service, ServiceName, SnapshotKey, ToolName, ToolVersion};
+use model::setup::{FilePath, ImageChoice, LayerTarget, Script, Service, ServiceName, SnapshotKey, ToolName, ToolVersion};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -102,6 +102,9 @@ pub struct SetupSpec {
     pub variables: BTreeMap<VariableName, String>,
     /// The secrets of the setup.
     pub secrets: BTreeMap<VariableName, SecretRef>,
+    /// Files with secrets that the script sees.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<FilePath, SecretRef>,
     /// Services that run next to the script. Their data is not kept.
     pub services: BTreeMap<ServiceName, Service>,
     /// The time limit in seconds.

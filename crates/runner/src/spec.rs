@@ -14,7 +14,7 @@ use model::environment::EnvironmentRecord;
 use model::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
 use model::names::{Setting, VariableName};
-use model::setup::{Service, ServiceName, SnapshotKey};
+use model::setup::{FilePath, Service, ServiceName, SnapshotKey};
 use model::subdirectory::Subdirectory;
 use model::task::LayerGeneration;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -76,9 +76,9 @@ pub struct RunSpec {
     /// Services that run next to the sandbox, such as a database.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<ServiceName, Service>,
-    /// Additional files for the sandbox.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<FileRef>,
+    /// Files with secrets that the agent sees.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<FilePath, SecretRef>,
 }
 
 /// How Codex is run. Codex's app server will be a further variant.
@@ -346,7 +346,10 @@ mod tests {
                 ServiceName::parse("db").expect("a name"),
                 serde_json::from_str(r#"{"image": "postgres:16", "ports": [5432]}"#).expect("a service"),
             )]),
-            files: vec!["netrc".parse().expect("a reference")],
+            files: BTreeMap::from([(
+                FilePath::parse("~/.netrc").expect("a path"),
+                SecretRef { repository, name: name("NETRC") },
+            )]),
         }
     }
 

@@ -1,10 +1,14 @@
 //! The encoded forms in which a secret value usually appears: percent-encoded, and in Base64. Pure.
 //!
-//! Any other form is not included, such as a reversed, hexadecimal or split value.
+//! Any other form is not included, such as a reversed, hexadecimal or split value. [`SecretSearch`] finds values in data.
+
+mod search;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+pub use self::search::{Parts, SHORTEST_VALUE, SecretSearch};
 
 /// The minimum length of a part of an encoded form. Shorter ones also appear in other text.
 pub const SHORTEST_PART: usize = 8;

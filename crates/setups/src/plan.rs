@@ -11,8 +11,8 @@ use model::ids::ObjectId;
 use model::names::VariableName;
 use model::problem::Problem;
 use model::setup::{
-    BranchTrust, Description, DescriptionHash, KeepPath, KeyFile, KeyInputs, LayerTarget, Setup, SetupAttempt, SetupBasis,
-    SetupGoal, Snapshot, SnapshotKey,
+    BranchTrust, Description, DescriptionHash, FilePhase, KeepPath, KeyFile, KeyInputs, LayerTarget, Setup, SetupAttempt,
+    SetupBasis, SetupGoal, Snapshot, SnapshotKey,
 };
 use process::RunProgramError;
 use runner::spec::{ContainerSandbox, SecretRef};
@@ -189,12 +189,11 @@ pub fn spec(plan: &SetupPlan, attempt: &SetupAttempt, repository: &EnvironmentRe
     // The rest of a branch whose description was accepted could print the secrets.
     let is_approved = *trust == BranchTrust::Trusted && repository.setup.approved.contains(&description.hash());
     let of_setup: BTreeSet<&VariableName> = setup.into_iter().flat_map(|setup| &setup.secrets).filter(|_| is_approved).collect();
-    let secrets: BTreeMap<_, _> = repository
-        .secrets
-        .keys()
-        .filter(|name| of_setup.contains(name))
-        .map(|name| (name.clone(), SecretRef { repository: repository.env_id, name: name.clone() }))
-        .collect();
+    let reference = |name: &VariableName| SecretRef { repository: repository.env_id, name: name.clone() };
+    let secrets: BTreeMap<_, _> =
+        repository.secrets.keys().filter(|name| of_setup.contains(name)).map(|name| (name.clone(), reference(name))).collect();
+    let files = description.files_of(FilePhase::Setup).filter(|_| is_approved);
+    let files = files.map(|(path, secret)| (path.clone(), reference(secret))).collect();
     let keeps = description.keep.paths.iter().cloned().map(LayerTarget::Keep);
     let caches = description.cache.paths.iter().cloned().map(LayerTarget::Cache);
     let network = setup.map(|setup| setup.network).unwrap_or_default();
@@ -217,6 +216,7 @@ pub fn spec(plan: &SetupPlan, attempt: &SetupAttempt, repository: &EnvironmentRe
         allow_hosts: allowed.unwrap_or_default(),
         variables: repository.variables.clone(),
         secrets,
+        files,
         services: description.services.clone(),
         seconds: u64::from(minutes.get()) * 60,
     }

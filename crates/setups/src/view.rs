@@ -47,7 +47,6 @@ pub async fn view(
 fn described(effective: Effective, repository: &EnvironmentRecord) -> DescriptionView {
     let Effective { description, origin } = effective;
     let hash = description.hash();
-    let unused = [("files", !description.files.is_empty())];
     DescriptionView {
         text: environment_file::format(&description),
         origin: match origin {
@@ -57,6 +56,5 @@ fn described(effective: Effective, repository: &EnvironmentRecord) -> Descriptio
         approved: repository.setup.approved.contains(&hash),
         hash,
         secrets: description.secrets().cloned().collect(),
-        unused: unused.into_iter().filter(|(_, is_described)| *is_described).map(|(name, _)| name.to_owned()).collect(),
     }
 }

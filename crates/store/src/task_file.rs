@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use model::commit::PathText;
 use model::ids::{EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
-use model::names::{BranchName, RefName, RepositoryUrl, Title};
+use model::names::{BranchName, RefName, RepositoryUrl, Title, VariableName};
 use model::publication::Publication;
 use model::run::RunRecord;
-use model::setup::{Service, ServiceName, SnapshotKey, TakenEnvironment};
+use model::setup::{FilePath, Service, ServiceName, SnapshotKey, TakenEnvironment, TakenFiles};
 use model::task::{FollowUp, HeldChanges, PendingNotice, Question, Refreshes, TaskRecord, TaskStatus, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -44,6 +44,12 @@ pub(crate) struct TaskFile {
     /// The services that run next to the agent of the task.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) services: BTreeMap<ServiceName, Service>,
+    /// The files that are placed in the containers of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) files: Option<TakenFiles>,
+    /// All files that were ever placed in containers of the task, with the names of their secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) placed_files: BTreeMap<FilePath, VariableName>,
     /// The refreshes of the environment.
     #[serde(default, skip_serializing_if = "Refreshes::is_default")]
     pub(crate) refreshes: Refreshes,
@@ -117,6 +123,8 @@ impl From<&TaskRecord> for TaskFile {
             branch: task.branch(),
             snapshot: task.environment.snapshot.clone(),
             services: task.environment.services.clone(),
+            files: task.environment.files.clone(),
+            placed_files: task.placed_files.clone(),
             refreshes: task.refreshes,
             thread_id: task.thread_id,
             status: task.status(),
@@ -186,7 +194,8 @@ impl TryFrom<TaskFile> for TaskRecord {
             title: file.title,
             git_ref: file.git_ref,
             base_sha: file.base_sha,
-            environment: TakenEnvironment { snapshot: file.snapshot, services: file.services },
+            environment: TakenEnvironment { snapshot: file.snapshot, services: file.services, files: file.files },
+            placed_files: file.placed_files,
             refreshes: file.refreshes,
             thread_id: file.thread_id,
             removing: file.status == TaskStatus::Removing,

@@ -172,9 +172,6 @@ fn lines(setup: &SetupView, name: &str) -> Vec<String> {
         };
         lines.push(format!("description  from {origin}"));
         lines.extend(indented(&description.text));
-        if !description.unused.is_empty() {
-            lines.push(format!("note         this version does not apply {}", description.unused.join(", ")));
-        }
         if !description.secrets.is_empty() {
             let names: Vec<_> = description.secrets.iter().map(model::names::VariableName::as_str).collect();
             let word = if description.approved { "gets" } else { "does not get" };
@@ -258,7 +255,7 @@ mod tests {
     fn described(is_approved: bool) -> Value {
         json!({
             "text": "[setup]\nrun = \"make\"\n", "origin": "repository", "hash": "c".repeat(64), "secrets": ["NPM_TOKEN"],
-            "approved": is_approved, "unused": ["services"],
+            "approved": is_approved,
         })
     }
 

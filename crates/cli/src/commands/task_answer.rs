@@ -78,10 +78,13 @@ pub(crate) fn described(path: &PathText, files: u64, bytes: u64) -> String {
 
 /// Formats the held files of a task and the commands that decide about them.
 pub(crate) fn held_lines(held: &HeldChanges, id: TaskId) -> Vec<String> {
-    let mut lines = vec![format!("{:<8} commit these files, which exceed the limits?", "question")];
-    lines.extend(
-        held.paths.iter().take(MOST_PATHS).map(|held| format!("{:<8} {}", "", described(&held.path, held.files, held.bytes))),
-    );
+    let has_secrets = held.paths.iter().any(|held| held.has_secret);
+    let why = if has_secrets { "which contain secrets or exceed the limits" } else { "which exceed the limits" };
+    let mut lines = vec![format!("{:<8} commit these files, {why}?", "question")];
+    lines.extend(held.paths.iter().take(MOST_PATHS).map(|held| {
+        let secret = if held.has_secret { ", contains a secret" } else { "" };
+        format!("{:<8} {}{secret}", "", described(&held.path, held.files, held.bytes))
+    }));
     let more = held.paths.len().saturating_sub(MOST_PATHS);
     lines.extend((more > 0).then(|| format!("{:<8} and {more} more", "")));
     lines.push(format!("{:<8} codex-orchestrator task answer {id} commit   (or ignore)", "answer"));

@@ -1,4 +1,4 @@
-//! Checks the mount points of layers. An earlier run of the agent may have replaced them with anything.
+//! Checks the mount points of layers and placed files. An earlier run of the agent may have replaced them with anything.
 //!
 //! Nothing of the task runs at the time of the check, so a mount point cannot change before it is used.
 
@@ -6,24 +6,26 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
 use super::DATA;
-use crate::settings::{LayerWish, Settings};
+use crate::settings::{FileWish, LayerWish, Settings};
 
 /// What is at the path of a mount point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
     /// A folder that is reached without links.
     Folder,
+    /// A regular file that is reached without links.
+    File,
     /// Nothing.
     Nothing,
-    /// A file, a link, or a path through one.
+    /// Something else, a link, or a path through one of them.
     Obstacle,
 }
 
-/// Removes layers whose mount point is not a folder, with a warning for each.
+/// Removes layers whose mount point is not a folder, and placed files whose mount point is not a file, with a warning for each.
 pub(crate) fn drop_unusable(settings: &mut Settings) {
     let layers = std::mem::take(&mut settings.layers);
     let mut kept: Vec<LayerWish> = Vec::new();
@@ -34,6 +36,15 @@ pub(crate) fn drop_unusable(settings: &mut Settings) {
         }
     }
     settings.layers = kept;
+    let files = std::mem::take(&mut settings.files);
+    let (usable, unusable) = files.into_iter().partition(|file| {
+        on_host(settings, Path::new(&file.target))
+            .is_none_or(|(folder, relative)| matches!(content(&folder, &relative), Content::File | Content::Nothing))
+    });
+    settings.files = usable;
+    for FileWish { target, .. } in unusable {
+        crate::say(&format!("warning: the file `{target}` is not placed, because there is a folder or a link in its place"));
+    }
 }
 
 /// Returns why a layer cannot be mounted.
@@ -43,7 +54,8 @@ fn obstacle(settings: &Settings, above: &[LayerWish], layer: &LayerWish) -> Opti
     if let Some((below, relative)) = above.iter().rev().find_map(|other| Some((other, target.strip_prefix(&other.target).ok()?)))
     {
         let folders = [Some(below.upper.join(DATA)), below.lower.clone()];
-        let blocked = folders.iter().flatten().any(|folder| content(folder, relative) == Content::Obstacle);
+        let is_in_the_way = |content| matches!(content, Content::File | Content::Obstacle);
+        let blocked = folders.iter().flatten().any(|folder| is_in_the_way(content(folder, relative)));
         return blocked.then(|| format!("the layer at `{}` has something other than a folder there", below.target));
     }
     let (folder, relative) = on_host(settings, target)?;
@@ -51,7 +63,9 @@ fn obstacle(settings: &Settings, above: &[LayerWish], layer: &LayerWish) -> Opti
     match content(&folder, &relative) {
         Content::Folder => None,
         Content::Nothing => Some(format!("the folder `{}` does not exist", path.display())),
-        Content::Obstacle => Some(format!("`{}` is not a folder, or its path contains a symbolic link", path.display())),
+        Content::File | Content::Obstacle => {
+            Some(format!("`{}` is not a folder, or its path contains a symbolic link", path.display()))
+        }
     }
 }
 
@@ -66,24 +80,30 @@ fn on_host(settings: &Settings, target: &Path) -> Option<(PathBuf, PathBuf)> {
 
 /// Looks at a path below a folder, without following links below it.
 fn content(folder: &Path, relative: &Path) -> Content {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut current: OwnedFd = match openat(CWD, folder, flags, Mode::empty()) {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut current: OwnedFd = match openat(CWD, folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
         Ok(opened) => opened,
         Err(Errno::NOENT) => return Content::Nothing,
         Err(_) => return Content::Obstacle,
     };
+    let mut found = Content::Folder;
     for part in relative.components() {
         let name: &OsStr = match part {
-            Component::Normal(name) => name,
+            Component::Normal(name) if found == Content::Folder => name,
             _ => return Content::Obstacle,
         };
-        match openat(current.as_fd(), name, flags | OFlags::NOFOLLOW, Mode::empty()) {
+        match openat(current.as_fd(), name, flags, Mode::empty()) {
             Ok(next) => current = next,
             Err(Errno::NOENT) => return Content::Nothing,
             Err(_) => return Content::Obstacle,
         }
+        found = match fstat(&current).map(|found| FileType::from_raw_mode(found.st_mode)) {
+            Ok(FileType::Directory) => Content::Folder,
+            Ok(FileType::RegularFile) => Content::File,
+            Ok(_) | Err(_) => return Content::Obstacle,
+        };
     }
-    Content::Folder
+    found
 }
 
 #[cfg(test)]

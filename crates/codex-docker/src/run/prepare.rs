@@ -23,7 +23,7 @@ use crate::proxy::allow::{AllowProxy, Refusal};
 use crate::proxy::broker::{Broker, BrokerSettings, new_token};
 use crate::seccomp::{self, EngineKind, Seccomp};
 use crate::settings::{CodexHome, Network, Settings, default_state};
-use crate::spec::{Machine, Talk, own_variables};
+use crate::spec::{Machine, Talk, ignored_files, own_variables, placed_file};
 use model::ErrorCode;
 
 /// The limit on open files, which is more than programs need.
@@ -205,6 +205,10 @@ impl PreparedRun {
         folder.clear()?;
         folder.put_private("token", &self.token)?;
         folder.put_variables(&self.variables(settings, talk))?;
+        for (n, file) in settings.files.iter().enumerate() {
+            folder.put(&placed_file(n), file.content.as_bytes())?;
+        }
+        folder.put(inside::IGNORED_FILES, ignored_files(settings).as_bytes())?;
         if settings.twin.is_some() {
             folder.put(inside::GIT_FILE, format!("gitdir: {}\n", inside::GIT_DIR).as_bytes())?;
         }

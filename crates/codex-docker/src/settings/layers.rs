@@ -66,7 +66,7 @@ pub(super) fn layers<'a>(
 }
 
 /// Returns the absolute path of a target, or `None` if nothing may be mounted there.
-fn target(text: &str, home_inside: &str, workspace: &str) -> Option<String> {
+pub(super) fn target(text: &str, home_inside: &str, workspace: &str) -> Option<String> {
     let path = inside_path(text, home_inside)?;
     let target = Path::new(&path);
     let git = Path::new(workspace).join(".git");

@@ -3,6 +3,7 @@
 //! Pure. Half of the variables come from the public helper script with the same name. Variables that start with
 //! `CODEX_DOCKER_` are additions of this program. An invalid value is an error that names the variable.
 
+mod files;
 pub(crate) mod layers;
 mod mounts;
 mod services;
@@ -15,6 +16,7 @@ use model::ErrorCode;
 use model::container::HostedTools;
 use uuid::Uuid;
 
+pub use self::files::FileWish;
 pub use self::layers::LayerWish;
 pub use self::mounts::{MountWish, VolumeWish};
 pub use self::services::ServiceWish;
@@ -191,6 +193,8 @@ pub struct Settings {
     pub volumes: Vec<VolumeWish>,
     /// Folders in the container that the task keeps between its runs.
     pub layers: Vec<LayerWish>,
+    /// Files with secrets that are placed in the container.
+    pub files: Vec<FileWish>,
     /// The services that run next to Codex.
     pub services: Vec<ServiceWish>,
     /// The folder for the logs of the services, if they are kept after the run.
@@ -252,6 +256,7 @@ impl Settings {
             mounts: mounts::mounts(&get, &caller.folder, user.home())?,
             volumes: mounts::volumes(&get)?,
             layers: layers::layers(&get, user.home(), &inside)?,
+            files: files::files(&get, user.home(), &inside)?,
             services: services::services(&get)?,
             service_logs: folder_of("CODEX_DOCKER_SERVICE_LOGS")?,
             kept_image: None,

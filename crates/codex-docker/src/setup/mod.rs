@@ -19,7 +19,7 @@ use model::{ErrorCode, WORKER_CUT_OFF};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use self::secrets::{Leak, SecretSearch};
+use self::secrets::{ArchiveSearch, Leak};
 use self::stage::{Stage, Staged, StagedFolder, not_stored};
 use crate::connect::{connect, refused};
 use crate::failure::{EXIT_FAILED, Failure};
@@ -122,7 +122,7 @@ struct Setup<'a> {
     machine: &'a Machine,
     arguments: &'a SetupArguments,
     settings: Settings,
-    secrets: Option<SecretSearch>,
+    secrets: Option<ArchiveSearch>,
     started: Instant,
 }
 
@@ -203,7 +203,7 @@ fn read(
     environment: &BTreeMap<String, String>,
     caller: Caller,
     arguments: &SetupArguments,
-) -> Result<(Settings, Option<SecretSearch>), Failure> {
+) -> Result<(Settings, Option<ArchiveSearch>), Failure> {
     let usage = |message: &str, hint: &str| Failure::new(ErrorCode::Usage, message).hint(hint);
     if arguments.checkout != arguments.staging.join("checkout") || !arguments.staging.is_absolute() {
         return Err(usage(
@@ -250,7 +250,8 @@ fn read(
         })?;
         secrets.insert(name.to_owned(), value);
     }
-    Ok((settings, SecretSearch::new(&secrets)))
+    secrets.extend(settings.files.iter().map(|file| (file.target.clone(), file.content.clone())));
+    Ok((settings, ArchiveSearch::new(&secrets)))
 }
 
 impl Setup<'_> {
@@ -375,7 +376,7 @@ impl Setup<'_> {
     }
 
     /// Searches the changed files of the root file system.
-    async fn search_root(&self, secrets: &SecretSearch) -> Result<Option<Leak>, Failure> {
+    async fn search_root(&self, secrets: &ArchiveSearch) -> Result<Option<Leak>, Failure> {
         let name = &self.settings.name;
         let failed =
             |error| refused(ErrorCode::EngineFailed, &format!("could not list the changes of the container `{name}`"), &error);

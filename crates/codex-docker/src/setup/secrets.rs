@@ -6,26 +6,18 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use aho_corasick::AhoCorasick;
 use bollard::errors::Error;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use secret_forms::encoded;
+use secret_forms::{Parts, SecretSearch};
 use tokio::sync::mpsc;
-
-/// The minimum length of a value. Shorter ones also appear in other text.
-const SHORTEST: usize = 8;
 
 /// The number of pieces of an archive that may wait to be searched.
 const WAITING: usize = 16;
 
-/// The values to search for.
+/// A search for the values of secrets in archives.
 #[derive(Debug, Clone)]
-pub(super) struct SecretSearch {
-    search: AhoCorasick,
-    /// The name of the secret for each form.
-    names: Vec<String>,
-}
+pub(super) struct ArchiveSearch(SecretSearch);
 
 /// A secret that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,26 +28,11 @@ pub(super) struct Leak {
     pub(super) path: String,
 }
 
-impl SecretSearch {
+impl ArchiveSearch {
     /// Returns a search for these secrets, by name, or `None` if none of them is long enough.
     pub(super) fn new(secrets: &BTreeMap<String, String>) -> Option<Self> {
-        let mut forms: Vec<String> = Vec::new();
-        let mut names = Vec::new();
-        for (name, value) in secrets.iter().filter(|(_, value)| value.len() >= SHORTEST) {
-            // Files usually end with a line break, which is not part of a value elsewhere.
-            for form in std::iter::once(value.trim().to_owned()).chain(encoded(value.trim())) {
-                if form.len() >= SHORTEST {
-                    names.push(name.clone());
-                    forms.push(form);
-                }
-            }
-        }
-        let search = AhoCorasick::new(&forms).ok().filter(|_| !forms.is_empty())?;
-        Some(Self { search, names })
-    }
-
-    fn in_bytes(&self, bytes: &[u8]) -> Option<&str> {
-        self.search.find(bytes).map(|found| self.names[found.pattern().as_usize()].as_str())
+        let secrets = secrets.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        SecretSearch::new(secrets, Parts::Whole).map(Self)
     }
 
     /// Searches the entries of an archive whose paths are wanted, and returns the first secret.
@@ -68,15 +45,11 @@ impl SecretSearch {
                 continue;
             }
             let link = entry.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default();
-            let named = self.in_bytes(path.as_bytes()).or_else(|| self.in_bytes(&link)).map(str::to_owned);
-            let found = if named.is_some() {
-                named
-            } else {
-                let found = self.search.stream_find_iter(&mut entry).next().transpose()?;
-                found.map(|found| self.names[found.pattern().as_usize()].clone())
-            };
+            let Self(search) = self;
+            let named = search.in_bytes(path.as_bytes()).or_else(|| search.in_bytes(&link));
+            let found = if named.is_some() { named } else { search.in_stream(&mut entry)? };
             if let Some(secret) = found {
-                return Ok(Some(Leak { secret, path }));
+                return Ok(Some(Leak { secret: secret.to_owned(), path }));
             }
         }
         Ok(None)
@@ -130,9 +103,9 @@ mod tests {
 
     const VALUE: &str = "t0ken/with+signs?";
 
-    fn search() -> SecretSearch {
+    fn search() -> ArchiveSearch {
         let secrets = [("NPM_TOKEN", VALUE), ("SHORT", "abc"), ("OTHER", "another-value\n")];
-        SecretSearch::new(&secrets.map(|(name, value)| (name.to_owned(), value.to_owned())).into()).expect("long values")
+        ArchiveSearch::new(&secrets.map(|(name, value)| (name.to_owned(), value.to_owned())).into()).expect("long values")
     }
 
     fn archive(path: &str, content: &[u8]) -> Vec<u8> {
@@ -170,6 +143,6 @@ mod tests {
     async fn other_text_and_ignored_paths_are_fine() {
         assert_eq!(found(archive("a", b"abc t0ken/with")).await, None, "short values are not searched for");
         assert_eq!(found(archive("ignored", VALUE.as_bytes())).await, None);
-        assert!(SecretSearch::new(&BTreeMap::from([("A".to_owned(), "short".to_owned())])).is_none());
+        assert!(ArchiveSearch::new(&BTreeMap::from([("A".to_owned(), "short".to_owned())])).is_none());
     }
 }

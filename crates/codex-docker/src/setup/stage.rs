@@ -14,7 +14,7 @@ use model::ErrorCode;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::secrets::{Leak, SecretSearch};
+use super::secrets::{ArchiveSearch, Leak};
 use crate::connect::refused;
 use crate::failure::Failure;
 use crate::folder::{RunFolder, private_folder};
@@ -126,7 +126,7 @@ impl Stage<'_> {
     }
 
     /// Searches the moved folders for secrets. The engine reads them, because only root can.
-    pub(super) async fn search(&self, secrets: &SecretSearch) -> Result<Option<Leak>, Failure> {
+    pub(super) async fn search(&self, secrets: &ArchiveSearch) -> Result<Option<Leak>, Failure> {
         let (name, folder) = self.folder("codex-search")?;
         let body = self.body(&folder, vec![], script_body(&self.settings.image));
         let options = CreateContainerOptionsBuilder::new().name(&name).build();

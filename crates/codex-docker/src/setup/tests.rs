@@ -13,7 +13,7 @@ fn arguments(words: &[&str]) -> SetupArguments {
     words.arguments
 }
 
-fn read_with(pairs: &[(&str, &str)], words: &[&str]) -> Result<(Settings, Option<SecretSearch>), Failure> {
+fn read_with(pairs: &[(&str, &str)], words: &[&str]) -> Result<(Settings, Option<ArchiveSearch>), Failure> {
     let environment = pairs.iter().chain(&[("HOME", "/nowhere")]).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let caller = Caller { folder: PathBuf::from("/elsewhere"), uid: 1000, gid: 100 };
     read(&environment.collect(), caller, &arguments(words))

@@ -3,6 +3,7 @@
 //!
 //! An agent can leave files that make git slow in unexpected ways. Invariant: no request to a task waits for a commit.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use model::run::{RunError, RunPhase, RunRecord};
 use model::task::TaskRecord;
 use runner::WorkLocation;
 use runner::keeper::RunFiles;
+use secret_forms::{Parts, SecretSearch};
 use tokio_util::sync::CancellationToken;
 
 use super::export::Work;
@@ -132,7 +134,21 @@ impl Tasks {
         };
         let (choices, makers) = (task.choices(settings.limits()), Makers::from(&settings));
         let omitted = RunFiles::new(&self.home.layout.logs(task.task_id), run.number).omitted();
-        self.commit_work(Work { mirror: &mirror, task, message, makers, choices, omitted, cancel }).await
+        let secrets = self.placed_secrets(task);
+        self.commit_work(Work { mirror: &mirror, task, message, makers, choices, secrets, omitted, cancel }).await
+    }
+
+    /// Returns a search for the secrets that were placed in files of a task. A value that was replaced in the meantime has no name.
+    fn placed_secrets(&self, task: &TaskRecord) -> Option<SecretSearch> {
+        let repository = self.environments.get(task.env_id)?.record();
+        let names: BTreeSet<_> = task.placed_files.values().collect();
+        if names.is_empty() {
+            return None;
+        }
+        let current = repository.secrets.iter().filter(|(name, _)| names.contains(name));
+        let current = current.map(|(name, secret)| (name.as_str(), secret.expose()));
+        let former = repository.former_secrets.iter().map(|secret| ("an earlier secret", secret.expose()));
+        SecretSearch::new(current.chain(former), Parts::Lines)
     }
 }
 

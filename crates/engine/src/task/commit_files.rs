@@ -27,7 +27,9 @@ impl Tasks {
         let settings = self.environments.commit_settings(task.env_id);
         let after_run = task.last_run().number;
         let message = settings.message_for_files(paths.len(), task.task_id, after_run);
-        let request = CommitFilesRequest { head: &from_head, paths: &paths, message: &message, makers: &(&settings).into() };
+        let placed = task.choices(settings.limits()).placed;
+        let makers = (&settings).into();
+        let request = CommitFilesRequest { head: &from_head, paths: &paths, placed: &placed, message: &message, makers: &makers };
         let commit = worktree.commit_files(request).await.map_err(|error| {
             Problem::new(ErrorCode::CommitFailed, format!("could not commit the files: {error}"))
                 .hint("nothing has changed; try again")

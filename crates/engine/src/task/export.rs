@@ -12,6 +12,7 @@ use model::commit::Choices;
 use model::run::RunError;
 use model::task::TaskRecord;
 use runner::{ExportError, ExportMode, ExportRequest, Exported, RunSpec};
+use secret_forms::SecretSearch;
 use tokio_util::sync::CancellationToken;
 
 use super::tasks::Tasks;
@@ -32,6 +33,8 @@ pub(super) struct Work<'a> {
     pub(super) makers: Makers,
     /// The limits of the commit, and what people decided about files of the task.
     pub(super) choices: Choices,
+    /// The secrets that no file of the commit may contain, unless people decided so.
+    pub(super) secrets: Option<SecretSearch>,
     /// The file with the decision what the commit omits.
     pub(super) omitted: PathBuf,
     /// Ends the commit early.
@@ -110,6 +113,7 @@ impl Tasks {
                 message: work.message.text(),
                 makers: &work.makers,
                 choices: &work.choices,
+                secrets: work.secrets.as_ref(),
                 worktree,
                 cancel: work.cancel.clone(),
             };
@@ -120,14 +124,17 @@ impl Tasks {
             Exported::InPlace { reason } => return Ok(Imported::InPlace(reason)),
             Exported::Bundle(folder) => folder,
         };
+        let message = work.message.text();
         let request = ImportRequest {
             out: &folder.path,
             since: &spec.source.start,
+            message: &message,
             trailers: work.message.trailers,
             limit_bytes: BUNDLE_LIMIT_BYTES,
             lfs_objects: &folder.large_files,
             makers: &work.makers,
             selection: &folder.selection,
+            secrets: work.secrets.as_ref(),
         };
         let snapshot = worktree.import(request).await.map_err(|error| not_imported(&error))?;
         Ok(Imported::Snapshot(snapshot, folder.aside))
@@ -154,7 +161,7 @@ fn not_imported(error: &ImportError) -> NotImported {
 
 /// Commits the changes in the worktree to the task's branch.
 async fn commit_in_place(worktree: &Worktree, work: &Work<'_>, reason: Option<String>) -> Result<Snapshot, RunError> {
-    let decision = Decision { file: Some(&work.omitted), choices: &work.choices };
+    let decision = Decision { file: Some(&work.omitted), choices: &work.choices, secrets: work.secrets.as_ref() };
     let request = SnapshotRequest { message: work.message, makers: &work.makers, decision };
     let mut snapshot = worktree.snapshot(request).await.map_err(|error| failed(&error))?;
     if let Some(reason) = reason {

@@ -120,7 +120,8 @@ impl Tasks {
             usage: report.map(|report| report.of_run(&before.unwrap_or_default())),
             usage_total: report.map(|report| report.total_after(&before.unwrap_or_default())).or(before),
             last_message,
-            notes: [self.notes_on_worktree(&task), new_thread(run), remains.notes, checked, session].concat(),
+            notes: [self.notes_on_worktree(&task), self.note_on_files(&task), new_thread(run), remains.notes, checked, session]
+                .concat(),
             changes: None,
             omitted: vec![],
             artifacts: remains.artifacts,
@@ -175,6 +176,21 @@ impl Tasks {
                 tracing::warn!(task = %task.task_id, %error, "could not compare descriptions of the environment");
                 None
             }
+        }
+    }
+
+    /// Returns a note if the files of the environment were not placed, because the owner has not approved their description.
+    fn note_on_files(&self, task: &TaskRecord) -> Vec<String> {
+        let Some(files) = &task.environment.files else { return vec![] };
+        let Some(repository) = self.environments.get(task.env_id).map(|environment| environment.record()) else { return vec![] };
+        match &files.description {
+            Some(hash) if repository.setup.approved.contains(hash) => vec![],
+            Some(_) => vec![format!(
+                "the files in `[files]` of the environment description are missing, because it is not approved; to approve it, run \
+                 `codex-orchestrator env setup approve {}`",
+                task.env_id
+            )],
+            None => vec!["the files in `[files]` are missing, because the description of this branch gets no secrets".to_owned()],
         }
     }
 

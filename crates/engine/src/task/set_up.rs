@@ -17,6 +17,7 @@ use model::names::BranchName;
 use model::run::RunError;
 use model::setup::{
     Service, ServiceName, SetupAttempt, SetupBasis, SetupGoal, SetupOutcome, SetupPhase, SetupScript, Snapshot, TakenEnvironment,
+    TakenFiles,
 };
 use runner::spec::Sandbox;
 use runner::{ImagesRequest, SetupRequest, SetupSpec};
@@ -47,8 +48,8 @@ pub(super) enum StartPoint {
 
 /// The setup that new tasks of a repository need.
 pub(crate) enum PlannedSetup {
-    /// None. Runs only have these services.
-    Nothing(BTreeMap<ServiceName, Service>),
+    /// None. Runs only have these services and files.
+    Nothing(BTreeMap<ServiceName, Service>, Option<TakenFiles>),
     /// This one.
     Setup(Box<SetupPlan>),
     /// The description cannot be used.
@@ -70,27 +71,30 @@ impl Tasks {
         let own = task.base_sha.is_some().then(|| task.branch());
         let start = BranchName::parse(task.git_ref.as_str()).ok();
         let branches = own.into_iter().chain(start);
-        let (key, event, services) = match self.planned_setup(mirror, &environment.record(), branches, cancel).await? {
-            PlannedSetup::Nothing(services) => return Ok(StartPoint::Known(TakenEnvironment { snapshot: None, services })),
+        let (key, event, services, files) = match self.planned_setup(mirror, &environment.record(), branches, cancel).await? {
+            PlannedSetup::Nothing(services, files) => {
+                return Ok(StartPoint::Known(TakenEnvironment { snapshot: None, services, files }));
+            }
             PlannedSetup::Setup(plan) => {
                 let goal = plan.goal();
-                let SetupPlan { key, description, found, .. } = *plan;
+                let SetupPlan { key, description, found, basis, .. } = *plan;
+                let files = TakenFiles::of(&description, basis.trust);
                 let services = description.services;
                 let turn = cancel.run_until_cancelled(environment.taking_snapshot.lock()).await.ok_or_else(stopped)?;
                 let snapshot = until_reached(cancel, || self.runner.snapshot(slot.env_id, &key)).await;
                 if snapshot.ok_or_else(stopped)?.is_some() && found.missing.is_empty() {
                     slot.take_snapshot(Some(key.clone()));
-                    return Ok(StartPoint::Known(TakenEnvironment { snapshot: Some(key), services }));
+                    return Ok(StartPoint::Known(TakenEnvironment { snapshot: Some(key), services, files }));
                 }
                 drop(turn);
-                (key, EnvironmentEvent::SetupWanted(goal), services)
+                (key, EnvironmentEvent::SetupWanted(goal), services, files)
             }
             PlannedSetup::Refused(goal, error) => {
-                (goal.key.clone(), EnvironmentEvent::SetupRefused { goal, error }, BTreeMap::new())
+                (goal.key.clone(), EnvironmentEvent::SetupRefused { goal, error }, BTreeMap::new(), None)
             }
         };
         if environment.record().setup_state.phase_of(&key) == Some(SetupPhase::Skipped) {
-            return Ok(StartPoint::Known(TakenEnvironment { snapshot: None, services }));
+            return Ok(StartPoint::Known(TakenEnvironment { snapshot: None, services, files }));
         }
         self.environments.post(&environment, event).await;
         Ok(StartPoint::AfterSetup)
@@ -106,7 +110,7 @@ impl Tasks {
         cancel: &CancellationToken,
     ) -> Result<PlannedSetup, RunError> {
         let basis = setups::basis(mirror, record, branches).await.map_err(|error| unreadable(&error))?;
-        let Some(basis) = basis else { return Ok(PlannedSetup::Nothing(BTreeMap::new())) };
+        let Some(basis) = basis else { return Ok(PlannedSetup::Nothing(BTreeMap::new(), None)) };
         self.planned_at(mirror, record, &basis, cancel).await
     }
 
@@ -124,11 +128,11 @@ impl Tasks {
         cancel: &CancellationToken,
     ) -> Result<PlannedSetup, RunError> {
         if !self.applies_descriptions(record) {
-            return Ok(PlannedSetup::Nothing(BTreeMap::new()));
+            return Ok(PlannedSetup::Nothing(BTreeMap::new(), None));
         }
         let description = match setups::effective(mirror, record, &basis.commit).await {
             Ok(Some(effective)) if !effective.description.has_no_effect() => effective.description,
-            Ok(_) => return Ok(PlannedSetup::Nothing(BTreeMap::new())),
+            Ok(_) => return Ok(PlannedSetup::Nothing(BTreeMap::new(), None)),
             Err(error) => return unplanned(error, basis),
         };
         let images = match setups::images(mirror, record, &basis.commit, &description, self.container_of(Some(record))).await {
@@ -137,10 +141,11 @@ impl Tasks {
         };
         let ask = || self.runner.images(&images, self).map(answered).boxed();
         let Some(found) = until_reached(cancel, ask).await.ok_or_else(stopped)?? else {
-            return Ok(PlannedSetup::Nothing(BTreeMap::new()));
+            return Ok(PlannedSetup::Nothing(BTreeMap::new(), None));
         };
         if description.needs_no_setup() && found.missing.is_empty() {
-            return Ok(PlannedSetup::Nothing(description.services));
+            let files = TakenFiles::of(&description, basis.trust);
+            return Ok(PlannedSetup::Nothing(description.services, files));
         }
         match setups::plan(mirror, record, basis, description, images, found).await {
             Ok(plan) => Ok(PlannedSetup::Setup(Box::new(plan))),
@@ -216,7 +221,7 @@ impl Tasks {
         let Some(basis) = basis.map_err(|error| unreadable(&error))? else { return Ok(SetupOutcome::Outdated) };
         let plan = match self.planned_at(&mirror, record, &basis, cancel).await? {
             PlannedSetup::Setup(plan) if plan.key == attempt.key => plan,
-            PlannedSetup::Setup(_) | PlannedSetup::Nothing(_) | PlannedSetup::Refused(..) => return Ok(SetupOutcome::Outdated),
+            PlannedSetup::Setup(_) | PlannedSetup::Nothing(..) | PlannedSetup::Refused(..) => return Ok(SetupOutcome::Outdated),
         };
         self.create_images(environment, &plan, attempt.number).await?;
         let plan = if plan.found.missing.is_empty() {
@@ -224,7 +229,7 @@ impl Tasks {
         } else {
             match self.planned_at(&mirror, record, &basis, cancel).await? {
                 PlannedSetup::Setup(plan) => plan,
-                PlannedSetup::Nothing(_) => {
+                PlannedSetup::Nothing(..) => {
                     return Ok(SetupOutcome::Ready(attempt.key.clone(), SetupScript::Setup));
                 }
                 PlannedSetup::Refused(..) => return Ok(SetupOutcome::Outdated),

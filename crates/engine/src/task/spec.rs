@@ -2,6 +2,7 @@
 //!
 //! Invariant: a description is derived from records and settings alone, so it is the same whenever it is needed.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use model::ids::{EnvironmentId, ObjectId};
 use model::image::ImageFile;
 use model::run::RunError;
 use model::secret::Secret;
-use model::setup::TakenEnvironment;
+use model::setup::{FilePath, TakenEnvironment, TakenFiles};
 use model::task::TaskRecord;
 use process::Redactor;
 use runner::keeper::RunFiles;
@@ -70,7 +71,7 @@ impl Tasks {
             snapshot: environment.snapshot.clone(),
             layers: task.refreshes.generation,
             services: environment.services.clone(),
-            files: vec![],
+            files: repository.map(|repository| placed_files(repository, environment)).unwrap_or_default(),
         }
     }
 
@@ -85,6 +86,14 @@ impl Tasks {
     pub(super) fn container_of(&self, repository: Option<&EnvironmentRecord>) -> ContainerSandbox {
         ContainerSandbox::of(repository, self.config.image.as_deref())
     }
+}
+
+/// Returns the files that a run gets: those of a description that the owner has approved.
+fn placed_files(repository: &EnvironmentRecord, environment: &TakenEnvironment) -> BTreeMap<FilePath, SecretRef> {
+    let is_approved =
+        |files: &&TakenFiles| files.description.as_ref().is_some_and(|hash| repository.setup.approved.contains(hash));
+    let files = environment.files.iter().filter(is_approved).flat_map(|files| &files.secrets);
+    files.map(|(path, name)| (path.clone(), SecretRef { repository: repository.env_id, name: name.clone() })).collect()
 }
 
 /// Returns the images of all runs of a task.

@@ -123,7 +123,7 @@ impl User {
                 self.server.environments.post(&slot, EnvironmentEvent::SetupRefused { goal, error }).await;
                 return Err(problem);
             }
-            PlannedSetup::Nothing(_) => {
+            PlannedSetup::Nothing(..) => {
                 return Err(Problem::new(ErrorCode::NoSetup, format!("`{}` has no setup to run", slot.record().name))
                     .hint("describe one: codex-orchestrator env setup edit ENV"));
             }

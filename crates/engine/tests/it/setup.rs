@@ -380,7 +380,7 @@ fn a_task_keeps_the_services_that_it_started_with() {
     let repository = bench.add_repository(&server);
     let described = "[services.db]\nimage = \"postgres:16\"\nports = [5432]\n\n[services.cache]\nimage = \"redis\"\n";
     let view = describe(&server, &repository, described);
-    assert_eq!(view.description.expect("it is described").unused, [""; 0]);
+    assert!(view.description.is_some());
     let task = server.task(&repository, "wait");
     server.until(&task, "running");
     let services_of = |key: RunKey| {
@@ -426,7 +426,7 @@ fn ten_tasks_wait_until_the_images_of_their_description_were_created_once() {
     lose_images(&bench, &["dev:1", "postgres:16"]);
     let described = "image = \"dev:1\"\n[setup]\nrun = \"make\"\n[services.db]\nimage = \"postgres:16\"\n";
     let view = describe(&server, &repository, described);
-    assert_eq!(view.description.expect("it is described").unused, [""; 0]);
+    assert!(view.description.is_some());
     let tasks: Vec<_> = (0..10).map(|_| server.task(&repository, "do it")).collect();
     until_setups(&bench, 1);
     bench.host.release_setup();

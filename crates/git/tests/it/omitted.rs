@@ -7,6 +7,7 @@ use std::path::Path;
 
 use git::Snapshot;
 use model::commit::{Choices, Limits, OmissionReason, PathText};
+use secret_forms::{Parts, SecretSearch};
 use testkit::upstream::Upstream;
 
 use crate::support::agent::{Agent, Deed, both_with};
@@ -204,6 +205,37 @@ async fn held_files_stay_held_and_do_not_stop_the_next_run() {
     let next = snapshot_with(&host, "4", &wanted).await.expect("committed");
     assert_eq!(bench.files_of(next.head.as_str()).iter().filter(|file| file.starts_with("junk/")).count(), 5);
     assert!(next.selection.is_empty());
+}
+
+#[tokio::test]
+async fn a_file_with_a_secret_is_held_and_commits_with_one_are_rejected() {
+    let bench = bench().await;
+    let secrets = || SecretSearch::new([("DOTENV", "API_TOKEN=tok-0123456789\nDEBUG=1\n")], Parts::Lines);
+    let agent = Agent { secrets: secrets(), ..Agent::new(&bench, "held").await };
+    agent.write("copy.txt", "x API_TOKEN=tok-0123456789 y");
+    agent.write("src/a.txt", "key = 'tok-0123456789'\n");
+    agent.write(".env", "");
+    agent.write("work.txt", "work");
+    symlink("tok-0123456789", agent.tree().join("link")).expect("writable");
+    let choices = Choices { placed: paths(&[".env"]), ..Choices::default() };
+    let taken = agent.end_run_with("1", &choices).await;
+    assert_eq!(new_files(&bench, &taken), ["work.txt"]);
+    assert_eq!(bench.content_of(taken.head.as_str(), "src/a.txt"), "1");
+    let found: Vec<_> = taken.selection.held.iter().map(|held| (held.path.as_str(), held.has_secret)).collect();
+    assert_eq!(found, [("copy.txt", true), ("link", true), ("src/a.txt", true)]);
+    assert_eq!(taken.selection.placed, paths(&[".env"]));
+    // The agent commits a secret, and removes it from its last commit.
+    let agent = Agent { secrets: secrets(), ..Agent::new(&bench, "rejected").await };
+    let since = agent.tip();
+    agent.commit("copy.txt", "API_TOKEN=tok-0123456789\n");
+    agent.commit("copy.txt", "nothing\n");
+    assert_eq!(agent.try_harvest("1", &since, &[]).await.code, Some(0));
+    let error = agent.try_import("1", &since).await.expect_err("a commit has a secret");
+    assert!(error.is_refusal() && error.to_string().contains("`DOTENV`"), "{error}");
+    assert_eq!(agent.tip(), since);
+    let clean = Agent { secrets: secrets(), ..Agent::new(&bench, "clean").await };
+    clean.commit("work.txt", "tok-012\n");
+    assert_eq!(clean.end_run("1").await.head.to_string(), clean.tip());
 }
 
 #[tokio::test]

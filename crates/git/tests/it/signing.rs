@@ -133,7 +133,7 @@ async fn files_that_are_committed_later_are_signed_too() {
     let paths = [PathText::new(b"late/")];
     let head = worktree.base().clone();
     let makers = makers(&key);
-    let request = CommitFilesRequest { head: &head, paths: &paths, message: "Commit late\n", makers: &makers };
+    let request = CommitFilesRequest { head: &head, paths: &paths, placed: &[], message: "Commit late\n", makers: &makers };
     let commit = worktree.commit_files(request).await.expect("committed").expect("there is something to commit");
     assert_eq!(verify(&bench, &key, commit.as_str()), "G ada@example.org");
     assert_eq!(bench.files_of(commit.as_str()), ["README.md", "late/a.txt"], "only the chosen files are committed");

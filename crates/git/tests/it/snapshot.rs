@@ -61,7 +61,7 @@ async fn the_commit_says_what_was_asked_what_was_answered_and_which_run_it_was()
     let committer = Signature { name: "Bot".to_owned(), email: "bot@example.org".to_owned() };
     let makers = Makers { author, committer, signing_key: None };
     let (file, choices) = (omitted(&worktree, "1"), Choices::default());
-    let decision = Decision { file: Some(&file), choices: &choices };
+    let decision = Decision { file: Some(&file), choices: &choices, secrets: None };
     let commit = worktree
         .snapshot(SnapshotRequest { message, makers: &makers, decision })
         .await

@@ -135,6 +135,7 @@ mod tests {
             files: files.iter().map(file).collect(),
             new_folders: folders.iter().map(|folder| folder.as_bytes().to_vec()).collect(),
             markers: markers.iter().map(marker).collect(),
+            ..Inventory::default()
         }
     }
 

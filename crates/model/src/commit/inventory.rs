@@ -3,6 +3,7 @@
 //! The container's list is untrusted: it is parsed byte by byte, and nothing in it is used as an option or opened as a path.
 //! Invariant: every input results in a list or an error.
 
+use std::collections::BTreeSet;
 use std::str::{FromStr, from_utf8};
 
 /// The maximum size of the list from an export container in bytes.
@@ -54,6 +55,8 @@ pub struct Inventory {
     pub new_folders: Vec<Vec<u8>>,
     /// New files that may prove what their folders are.
     pub markers: Vec<Marker>,
+    /// The paths of files that contain the value of a placed secret. The host finds them.
+    pub with_secrets: BTreeSet<Vec<u8>>,
 }
 
 /// Why the list of an export container is rejected.

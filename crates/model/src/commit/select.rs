@@ -37,7 +37,10 @@ impl Limits {
 pub struct Choices {
     /// The limits.
     pub limits: Limits,
-    /// Files and folders to commit in any case.
+    /// Files that were placed in the worktree and contain secrets. They are never committed.
+    #[serde(default)]
+    pub placed: Vec<PathText>,
+    /// Files and folders to commit in any case, except for placed files.
     #[serde(default)]
     pub commit: Vec<PathText>,
     /// Files and folders that are not committed.
@@ -50,7 +53,7 @@ pub struct Choices {
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { limits: Limits::MOST, commit: vec![], ignore: vec![], held: vec![] }
+        Self { limits: Limits::MOST, placed: vec![], commit: vec![], ignore: vec![], held: vec![] }
     }
 }
 
@@ -108,7 +111,7 @@ pub struct OmittedFiles {
     pub bytes: u64,
 }
 
-/// Files beyond the limits, which wait for a decision.
+/// Files that wait for a decision, because they are beyond the limits or contain a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct HeldFiles {
     /// The path of the file, or of the folder with a slash at the end.
@@ -118,11 +121,17 @@ pub struct HeldFiles {
     pub files: u64,
     /// The total size of the files in bytes.
     pub bytes: u64,
+    /// Whether the file contains the value of a secret that was placed in a file of the worktree.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_secret: bool,
 }
 
 /// What a commit omits. It contains everything else.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
+    /// The files that were placed in the worktree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub placed: Vec<PathText>,
     /// The files that are omitted.
     pub omitted: Vec<OmittedFiles>,
     /// The files that are held.
@@ -132,7 +141,8 @@ pub struct Selection {
 impl Selection {
     /// Returns the paths of everything that the commit omits.
     pub fn paths(&self) -> impl Iterator<Item = &PathText> {
-        self.omitted.iter().map(|files| &files.path).chain(self.held.iter().map(|held| &held.path))
+        let omitted = self.omitted.iter().map(|files| &files.path).chain(self.held.iter().map(|held| &held.path));
+        self.placed.iter().chain(omitted)
     }
 
     /// Returns the paths without slashes at the end, each followed by a NUL, as the export container reads them.
@@ -142,7 +152,14 @@ impl Selection {
 
     /// Whether the commit omits nothing.
     pub fn is_empty(&self) -> bool {
-        self.omitted.is_empty() && self.held.is_empty()
+        self.placed.is_empty() && self.omitted.is_empty() && self.held.is_empty()
+    }
+
+    /// Returns the files of an inventory that the commit contains.
+    pub fn committed<'i>(&self, inventory: &'i Inventory) -> Vec<&'i FoundFile> {
+        let left_out: Vec<_> = self.paths().cloned().collect();
+        let left_out = Paths::new(&left_out);
+        inventory.files.iter().filter(|file| left_out.covering(&file.path).is_none()).collect()
     }
 }
 
@@ -156,13 +173,16 @@ pub struct TooManyFiles {
 
 /// Selects what a commit omits.
 pub fn select(inventory: &Inventory, choices: &Choices) -> Result<Selection, TooManyFiles> {
-    let [commit, ignore, held] = [&choices.commit, &choices.ignore, &choices.held].map(|paths| Paths::new(paths));
+    let [placed, commit, ignore, held] =
+        [&choices.placed, &choices.commit, &choices.ignore, &choices.held].map(|paths| Paths::new(paths));
     let generated: BTreeMap<_, _> =
         generated(inventory).into_iter().filter(|(folder, _)| !commit.touches(folder)).take(LEFT_OUT_LIMIT).collect();
     let mut omitted: BTreeMap<(FileFate, PathText), Sum> = BTreeMap::new();
     let mut open = Vec::new();
     for file in &inventory.files {
-        let place = if commit.covering(&file.path).is_some() {
+        let place = if let Some(path) = placed.covering(&file.path) {
+            (FileFate::Placed, path.clone())
+        } else if commit.covering(&file.path).is_some() {
             continue;
         } else if let Some(path) = ignore.covering(&file.path) {
             (FileFate::Omitted(OmissionReason::Ignored), path.clone())
@@ -170,11 +190,16 @@ pub fn select(inventory: &Inventory, choices: &Choices) -> Result<Selection, Too
             (FileFate::Held, path.clone())
         } else if let Some((folder, kind)) = self_and_above(&file.path).find_map(|above| generated.get_key_value(above)) {
             (FileFate::Omitted((*kind).into()), folder_text(folder))
+        } else if inventory.with_secrets.contains(&file.path) {
+            (FileFate::HasSecret, PathText::new(&file.path))
         } else {
             open.push(file);
             continue;
         };
         omitted.entry(place).or_default().add(file);
+    }
+    if omitted.len() > LEFT_OUT_LIMIT {
+        return Err(TooManyFiles { files: omitted.len() as u64 });
     }
     let room = Room {
         paths: LEFT_OUT_LIMIT.saturating_sub(omitted.len()),
@@ -187,7 +212,9 @@ pub fn select(inventory: &Inventory, choices: &Choices) -> Result<Selection, Too
     for ((place, path), Sum { files, bytes }) in omitted {
         match place {
             FileFate::Omitted(reason) => selection.omitted.push(OmittedFiles { path, reason, files, bytes }),
-            FileFate::Held => selection.held.push(HeldFiles { path, files, bytes }),
+            FileFate::Placed => selection.placed.push(path),
+            FileFate::Held => selection.held.push(HeldFiles { path, files, bytes, has_secret: false }),
+            FileFate::HasSecret => selection.held.push(HeldFiles { path, files, bytes, has_secret: true }),
         }
     }
     Ok(selection)
@@ -196,8 +223,10 @@ pub fn select(inventory: &Inventory, choices: &Choices) -> Result<Selection, Too
 /// Where a file goes that is not committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum FileFate {
+    Placed,
     Omitted(OmissionReason),
     Held,
+    HasSecret,
 }
 
 /// How many further paths a selection may have.
@@ -357,7 +386,8 @@ mod tests {
     }
 
     fn inventory(folders: &[&str], files: Vec<FoundFile>) -> Inventory {
-        Inventory { files, new_folders: folders.iter().map(|folder| folder.as_bytes().to_vec()).collect(), markers: vec![] }
+        let new_folders = folders.iter().map(|folder| folder.as_bytes().to_vec()).collect();
+        Inventory { files, new_folders, ..Inventory::default() }
     }
 
     fn paths(texts: &[&str]) -> Vec<PathText> {
@@ -429,6 +459,28 @@ mod tests {
         assert_eq!(held(&spread, &limits(2000, 1 << 30, 100)), owned(&[("data/", 5000)]));
         let at_root = inventory(&[], new_files((0..5000).map(|number| number.to_string())));
         assert_eq!(select(&at_root, &limits(2000, 1 << 30, 100)), Err(TooManyFiles { files: 3000 }));
+    }
+
+    #[test]
+    fn a_placed_file_is_never_committed_and_a_file_with_its_secret_is_held() {
+        let files = new_files([".env", "copy", "config/.env", "work"].map(str::to_owned));
+        let secret = BTreeSet::from([b"copy".to_vec()]);
+        let found = Inventory { with_secrets: secret, ..inventory(&["config"], files) };
+        let choices = Choices { placed: paths(&[".env", "config/.env"]), ..limits(10, 100, 100) };
+        let chosen = |choices: &Choices| {
+            let selection = select(&found, choices).expect("the paths fit");
+            let held = selection.held.iter().map(|held| (held.path.to_string(), held.has_secret)).collect::<Vec<_>>();
+            let committed =
+                selection.committed(&found).iter().map(|file| PathText::new(&file.path).to_string()).collect::<Vec<_>>();
+            (selection.placed.iter().map(ToString::to_string).collect::<Vec<_>>(), held, committed)
+        };
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let placed = texts(&[".env", "config/.env"]);
+        assert_eq!(chosen(&choices), (placed.clone(), vec![("copy".to_owned(), true)], texts(&["work"])));
+        let all = Choices { commit: paths(&["copy", "config/", ".env"]), ..choices.clone() };
+        assert_eq!(chosen(&all), (placed.clone(), vec![], texts(&["copy", "work"])), "somebody decided about the copy");
+        let ignored = Choices { ignore: paths(&["copy"]), ..choices };
+        assert_eq!(chosen(&ignored), (placed, vec![], texts(&["work"])));
     }
 
     #[test]

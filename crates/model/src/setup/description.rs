@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::image::ImageChoice;
-use super::paths::{CachePath, KeepPath, VolumePath};
+use super::paths::{CachePath, FilePath, KeepPath, VolumePath};
 use crate::container::{ContainerNetwork, HostPattern};
 use crate::ids::ObjectId;
 use crate::names::VariableName;
@@ -38,9 +38,9 @@ pub struct Description {
     /// Services that run next to the agent.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<ServiceName, Service>,
-    /// Files in the worktree that are not in Git. The keys are relative to the worktree.
+    /// Files that are not in Git.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub files: BTreeMap<KeepPath, FileSource>,
+    pub files: BTreeMap<FilePath, FileSource>,
 }
 
 /// A shell script of at most 64 KiB.
@@ -193,6 +193,29 @@ impl Service {
 pub struct FileSource {
     /// The secret of the repository that contains the file.
     pub secret: VariableName,
+    /// The only phase in which the file exists, or `None` for both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<FilePhase>,
+}
+
+/// A phase in which a file exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FilePhase {
+    /// The setup and its updates.
+    Setup,
+    /// Runs.
+    Run,
+}
+
+impl FilePhase {
+    /// Returns the phase as it is written in a description.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Run => "run",
+        }
+    }
 }
 
 /// Defines a text that consists of a few harmless characters.
@@ -300,6 +323,12 @@ impl Description {
         of_setup.chain(self.files.values().map(|file| &file.secret))
     }
 
+    /// Returns the files of a phase, with the names of their secrets.
+    pub fn files_of(&self, phase: FilePhase) -> impl Iterator<Item = (&FilePath, &VariableName)> {
+        let is_in = move |source: &FileSource| source.only.is_none_or(|only| only == phase);
+        self.files.iter().filter(move |(_, source)| is_in(source)).map(|(path, source)| (path, &source.secret))
+    }
+
     /// Whether there is nothing to set up before a run, except for images of services.
     pub fn needs_no_setup(&self) -> bool {
         self.setup.is_none() && self.image.is_none() && self.tools.is_empty()
@@ -307,7 +336,7 @@ impl Description {
 
     /// Whether runs with this description are no different from runs without any.
     pub fn has_no_effect(&self) -> bool {
-        self.needs_no_setup() && self.services.is_empty()
+        self.needs_no_setup() && self.services.is_empty() && self.files_of(FilePhase::Run).next().is_none()
     }
 }
 

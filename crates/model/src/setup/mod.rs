@@ -20,14 +20,14 @@ mod taken;
 mod trust;
 
 pub use description::{
-    Cache, Description, DescriptionHash, DescriptionText, FileSource, Keep, Maintain, Script, Service, ServiceName, Setup,
-    ToolName, ToolVersion,
+    Cache, Description, DescriptionHash, DescriptionText, FilePhase, FileSource, Keep, Maintain, Script, Service, ServiceName,
+    Setup, ToolName, ToolVersion,
 };
 pub use image::{Build, ImageChoice, copies_files};
 pub use key::{ImageInputs, KeyFile, KeyInputs, SnapshotKey};
-pub use paths::{CachePath, InvalidPath, KeepPath, VolumePath};
+pub use paths::{CachePath, FilePath, InvalidPath, KeepPath, VolumePath};
 pub use retention::needed_snapshots;
 pub use snapshot::{FolderContent, LayerTarget, SetupScript, Snapshot, SnapshotFolder};
 pub use state::{SetupAttempt, SetupGoal, SetupOutcome, SetupPhase, SetupSettings, SetupState};
-pub use taken::TakenEnvironment;
+pub use taken::{TakenEnvironment, TakenFiles};
 pub use trust::{BranchTrust, SetupBasis, trusted_pattern};

@@ -16,6 +16,9 @@ pub enum InvalidPath {
     /// The path is not in a folder that can be cached.
     #[error("`{0}` cannot be a cache; use a path such as `~/.cache/go-build` or `/var/cache/apt`")]
     Cache(String),
+    /// The path is not that of a file that can be placed.
+    #[error("`{0}` cannot be a file; use a path below the repository such as `.env`, or one such as `~/.npmrc`")]
+    File(String),
     /// The path is not a folder of a service.
     #[error("`{0}` cannot be a volume of a service; use an absolute path such as `/var/lib/postgresql/data`")]
     Volume(String),
@@ -30,6 +33,11 @@ pub struct KeepPath(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct CachePath(String);
+
+/// A file that is placed in a container: relative to the worktree, or outside of it with the rules of a [`CachePath`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct FilePath(String);
 
 /// A folder of a service's container. It is absolute.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -87,6 +95,30 @@ impl CachePath {
     }
 }
 
+impl FilePath {
+    /// Parses a path that is relative to the worktree, absolute, or after `~/`.
+    pub fn parse(text: &str) -> Result<Self, InvalidPath> {
+        let path = text.trim();
+        let parsed = if path.starts_with(['~', '/']) {
+            CachePath::parse(path).map(|path| path.0)
+        } else {
+            KeepPath::parse(path).map(|path| path.0)
+        };
+        // A folder is not a file.
+        parsed.ok().filter(|_| !path.ends_with('/')).map(Self).ok_or_else(|| InvalidPath::File(crate::names::shown(text)))
+    }
+
+    /// Returns the path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the path relative to the worktree, or `None` if the file is outside of it.
+    pub fn in_worktree(&self) -> Option<&str> {
+        (!self.0.starts_with(['~', '/'])).then_some(&self.0)
+    }
+}
+
 impl VolumePath {
     /// Parses an absolute path. A final `/` is ignored.
     pub fn parse(text: &str) -> Result<Self, InvalidPath> {
@@ -126,7 +158,7 @@ macro_rules! readable {
     )*};
 }
 
-readable!(KeepPath CachePath VolumePath);
+readable!(KeepPath CachePath FilePath VolumePath);
 
 #[cfg(test)]
 mod tests {

@@ -97,6 +97,7 @@ mod tests {
         let environment = TakenEnvironment {
             snapshot: SnapshotKey::parse(&"a".repeat(64)),
             services: BTreeMap::from([(name.clone(), service)]),
+            files: None,
         };
         let event = TaskEvent::Prepared {
             attempt,

@@ -25,7 +25,12 @@ impl TaskRecord {
     /// Records which files the last run left uncommitted, if that is known. If they are the same as before, the question stays the
     /// same.
     pub(super) fn hold(&mut self, paths: impl Into<Option<Vec<HeldFiles>>>, now: Timestamp) {
-        let Some(paths) = paths.into() else { return };
+        let Some(mut paths) = paths.into() else { return };
+        // Files that are already held are not searched again.
+        let known = self.held.iter().flat_map(|held| &held.paths).filter(|held| held.has_secret);
+        for held in known {
+            paths.iter_mut().filter(|now| now.path == held.path).for_each(|now| now.has_secret = true);
+        }
         let is_same = self.held.as_ref().is_some_and(|held| held.paths == paths);
         if is_same {
             return;
@@ -69,7 +74,7 @@ mod tests {
     use crate::ids::RunNumber;
 
     fn files(path: &str) -> HeldFiles {
-        HeldFiles { path: PathText::new(path.as_bytes()), files: 2, bytes: 10 }
+        HeldFiles { path: PathText::new(path.as_bytes()), files: 2, bytes: 10, has_secret: false }
     }
 
     fn holding(paths: &[&str]) -> TaskRecord {

@@ -36,7 +36,8 @@ fn news(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind, String)>
 fn holds(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind, String)> {
     let held = after.held.as_ref().filter(|held| before.held.as_ref().is_none_or(|then| then.number != held.number))?;
     let (files, number) = (if held.files == 1 { "1 file".to_owned() } else { format!("{} files", held.files) }, held.run.0);
-    Some((NoticeKind::NeedsYou, format!("Run {number} has ended. Decide whether to commit {files} beyond the limits.")))
+    let which = if held.paths.iter().any(|held| held.has_secret) { "with secrets" } else { "beyond the limits" };
+    Some((NoticeKind::NeedsYou, format!("Run {number} has ended. Decide whether to commit {files} {which}.")))
 }
 
 /// Returns the notification for the end of the last run, or `None` if a user stopped the run.
@@ -109,7 +110,7 @@ mod tests {
     #[test]
     fn held_files_are_told_once() {
         let mut holding = samples::completed();
-        let files = crate::commit::HeldFiles { path: crate::commit::PathText::new(b"a/"), files: 2, bytes: 1 };
+        let files = crate::commit::HeldFiles { path: crate::commit::PathText::new(b"a/"), files: 2, bytes: 1, has_secret: false };
         holding.hold(vec![files], samples::now());
         assert_eq!(told(&samples::running(), &holding), Some(NoticeKind::NeedsYou));
         assert_eq!((told(&holding, &holding), told(&holding, &samples::completed())), (None, None));

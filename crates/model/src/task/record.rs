@@ -2,6 +2,8 @@
 //!
 //! Invariants: a task has at least one run; only its last run may be active; its branch is `codex/<task_id>`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,12 +18,12 @@ use crate::codex::Usage;
 use crate::commit::PathText;
 use crate::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use crate::image::{ImageFile, ImageName};
-use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
+use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title, VariableName};
 use crate::publication::Publication;
 use crate::queue::Priority;
 use crate::run::{RunCause, RunPhase, RunRecord};
 use crate::run_times::RunTimes;
-use crate::setup::TakenEnvironment;
+use crate::setup::{FilePath, TakenEnvironment};
 
 /// A request for a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +115,8 @@ pub struct TaskRecord {
     pub base_sha: Option<ObjectId>,
     /// What the task took from the environment of its repository when it started, or when the environment was refreshed.
     pub environment: TakenEnvironment,
+    /// All files that were placed in containers of the task, with the names of their secrets. No commit contains them.
+    pub placed_files: BTreeMap<FilePath, VariableName>,
     /// The refreshes of the environment.
     pub refreshes: Refreshes,
     /// The thread that a resume continues.
@@ -169,6 +173,7 @@ impl TaskRecord {
             git_ref: new.git_ref,
             base_sha: None,
             environment: TakenEnvironment::default(),
+            placed_files: BTreeMap::new(),
             refreshes: Refreshes::default(),
             thread_id: None,
             removing: false,

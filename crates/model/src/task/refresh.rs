@@ -21,6 +21,7 @@ impl TaskRecord {
     /// Records the environment that a run takes. A task that has an environment keeps it.
     pub(super) fn take_environment(&mut self, environment: TakenEnvironment) {
         if self.needs_environment() {
+            self.placed_files.extend(environment.files.iter().flat_map(|files| files.secrets.clone()));
             self.environment = environment;
             self.refreshes.is_due = false;
         }

@@ -3,16 +3,19 @@
 //! Work that is not committed is never lost: it stays in the worktree, and the next run commits it.
 
 use super::record::TaskRecord;
-use crate::commit::{Choices, Limits, OmittedFiles};
+use crate::commit::{Choices, Limits, OmittedFiles, PathText};
 use crate::error_code::ErrorCode;
 use crate::ids::ObjectId;
 use crate::run::{RunEnd, RunError, RunOutcome};
+use crate::setup::FilePath;
 
 impl TaskRecord {
     /// Returns what people decided about files of the task, with the limits of its repository.
     pub fn choices(&self, limits: Limits) -> Choices {
         let held = self.held.as_ref().map(|held| held.paths()).unwrap_or_default();
-        Choices { limits, commit: vec![], ignore: self.ignored_paths.clone(), held }
+        let placed = self.placed_files.keys().filter_map(FilePath::in_worktree);
+        let placed = placed.map(|path| PathText::new(path.as_bytes())).collect();
+        Choices { limits, placed, commit: vec![], ignore: self.ignored_paths.clone(), held }
     }
 
     /// Records the tip of the branch after the last run, if the run moved it, and what its commit omitted.

@@ -97,7 +97,7 @@ impl LocalRunner {
             mode,
             message: &request.message,
             makers: request.makers,
-            decision: Some(Decision { file: Some(&decision), choices: request.choices }),
+            decision: Some(Decision { file: Some(&decision), choices: request.choices, secrets: request.secrets }),
             redactor,
             cancel: &request.cancel,
         };
@@ -127,9 +127,12 @@ impl LocalRunner {
             None => match self.bring_out_patiently(call, Omission::Open(decision)).await {
                 Err(NotExported::Harvest(HarvestError::Undecided)) => {
                     let (file, choices) = (decision.file.map(Path::to_owned), decision.choices.clone());
+                    let (secrets, worktree) = (decision.secrets.cloned(), self.worktree_path(call.spec.key.task));
                     let out = self.home.layout.harvest(call.spec.key.task);
-                    let made =
-                        move || std::io::Result::Ok(Decision { file: file.as_deref(), choices: &choices }.make_for_export(&out));
+                    let made = move || {
+                        let decision = Decision { file: file.as_deref(), choices: &choices, secrets: secrets.as_ref() };
+                        std::io::Result::Ok(decision.make_for_export(&out, &worktree))
+                    };
                     blocking(made).await??
                 }
                 done => return Ok((done?, Selection::default())),

@@ -2,8 +2,6 @@
 //!
 //! Invariant: no path of the host is reached through a link that an agent left in the worktree.
 
-use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,17 +13,13 @@ use model::run::RunError;
 use model::setup::{FolderContent, LayerTarget, Snapshot, SnapshotFolder};
 use model::task::LayerGeneration;
 use process::Redactor;
-use rustix::fs::{CWD, Mode, OFlags};
-use rustix::io::Errno;
 
 use super::LocalRunner;
+use super::mount_points::{WORKTREE_INSIDE, mount_point};
 use super::set_up::LandError;
 use crate::seam::{Unreachable, Upkeep as _};
 use crate::spec::{ContainerSandbox, ImageRef, RunSpec};
 use crate::worker::{Layer, task_labels};
-
-/// The path of the worktree in a container.
-pub(super) const WORKTREE_INSIDE: &str = "/workspace/worktree";
 
 /// The layers of a run, and notes about those that are missing.
 #[derive(Default)]
@@ -127,50 +121,11 @@ fn name_of(target: &LayerTarget) -> String {
     format!("{}-{path}", target.kind())
 }
 
-/// Creates a folder in a worktree that a container mounts something over. Follows no links.
-fn mount_point(worktree: &Path, path: &Path) -> io::Result<()> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
-    let mut folder: OwnedFd = rustix::fs::openat(CWD, worktree, flags, Mode::empty())?;
-    for name in path {
-        match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-        folder = rustix::fs::openat(&folder, name, flags, Mode::empty()).map_err(|error| match error {
-            Errno::NOTDIR | Errno::LOOP => io::Error::other("a file or a link is in its place"),
-            error => error.into(),
-        })?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use model::setup::{CachePath, KeepPath};
 
     use super::*;
-
-    #[test]
-    fn a_mount_point_is_never_behind_a_link() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (worktree, elsewhere) = (folder.path().join("worktree"), folder.path().join("elsewhere"));
-        for path in [&worktree, &elsewhere] {
-            fs_err::create_dir(path).expect("made");
-        }
-        for _ in 0..2 {
-            mount_point(&worktree, Path::new("web/node_modules")).expect("it is created once");
-        }
-        assert!(worktree.join("web/node_modules").is_dir());
-        symlink(&elsewhere, worktree.join("target")).expect("a link");
-        fs_err::write(worktree.join("file"), "").expect("written");
-        for path in ["target", "target/debug", "file", "file/x"] {
-            let error = mount_point(&worktree, Path::new(path)).expect_err("it is not a folder");
-            assert!(error.to_string().contains("in its place"), "{path}: {error}");
-        }
-        assert_eq!(fs_err::read_dir(&elsewhere).expect("there").count(), 0);
-    }
 
     #[test]
     fn different_folders_have_different_names() {

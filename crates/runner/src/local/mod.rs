@@ -10,6 +10,8 @@ mod export;
 mod images;
 mod layers;
 mod login;
+mod mount_points;
+mod placed_files;
 mod remarks;
 mod set_up;
 mod start;

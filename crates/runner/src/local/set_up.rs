@@ -25,6 +25,7 @@ use process::Redactor;
 
 use super::LocalRunner;
 use super::agent_repository::OBJECTS_INSIDE;
+use super::placed_files::PlacedFiles;
 use crate::seam::{Supply, Unreachable, Upkeep as _};
 use crate::setup::{SetupRequest, SetupSpec};
 use crate::worker::{Earlier, Housekeeping, SETUP_MARK, SetUp, SetUpError, home_label};
@@ -69,6 +70,12 @@ impl LocalRunner {
         let log = self.open_log(spec).map_err(|error| unusable(&error))?;
         let secrets =
             spec.secrets.iter().filter_map(|(name, reference)| Some((name.clone(), supply.secret(reference)?))).collect();
+        let placed = PlacedFiles::new(worktree.path(), &spec.files, supply);
+        if let Some(note) = placed.notes.into_iter().next() {
+            return Err(
+                RunError::new(ErrorCode::SetupFailed, note).hint("set the secret, or change `[files]` in the description")
+            );
+        }
         let image = match earlier.as_ref().and_then(|earlier| earlier.image.clone()).or_else(|| spec.image.clone()) {
             Some(image) => Some(image),
             None => self.worker()?.image(self.site(), &spec.container, spec.repository),
@@ -95,6 +102,7 @@ impl LocalRunner {
             allow_hosts: &spec.allow_hosts,
             variables: &spec.variables,
             secrets: &secrets,
+            files: placed.files,
             services: &spec.services,
             limit: Duration::from_secs(spec.seconds),
             labels,

@@ -16,7 +16,9 @@ use model::setup::{Service, ServiceName};
 use model::subdirectory::Subdirectory;
 
 use super::LocalRunner;
-use super::layers::{Layers, WORKTREE_INSIDE, task_image};
+use super::layers::{Layers, task_image};
+use super::mount_points::WORKTREE_INSIDE;
+use super::placed_files::PlacedFiles;
 use crate::keeper::{self, KeeperOrder};
 use crate::seam::{Preparation, Supply};
 use crate::spec::{Driver, RunKey, RunSpec};
@@ -50,7 +52,8 @@ impl LocalRunner {
         let Driver::Exec(turn) = &spec.driver;
         let login = self.login().await?;
         let container = self.container(worker, spec, supply).await?;
-        let prepared_notes = container.iter().flat_map(|prepared| prepared.layers.notes.clone()).collect::<Vec<_>>();
+        let prepared_notes = container.iter().flat_map(|prepared| [&prepared.layers.notes[..], &prepared.files.notes].concat());
+        let prepared_notes = prepared_notes.collect::<Vec<_>>();
         let container = container.as_ref().map(|prepared| ContainerRun {
             settings: prepared.settings,
             image: prepared.image.as_deref(),
@@ -62,6 +65,7 @@ impl LocalRunner {
             folders: prepared.folders.clone(),
             to_read: prepared.to_read.clone(),
             layers: prepared.layers.layers.clone(),
+            files: prepared.files.files.clone(),
             keep_as: prepared.keep_as.clone(),
             services: prepared.services.clone(),
             artifacts: prepared.artifacts.clone(),
@@ -123,6 +127,7 @@ impl LocalRunner {
             settings: &container.settings,
             image: image.or_else(|| worker.image(self.site(), container, spec.source.repository)),
             layers,
+            files: PlacedFiles::new(&self.worktree_path(spec.key.task), &spec.files, supply),
             keep_as: runs_setups.then(|| task_image(spec.key.task, spec.layers)),
             services: (runs_setups && !spec.services.is_empty()).then(|| (&spec.services, self.files(spec.key).services())),
             folders: ContainerFolders::new(&self.home.layout, spec.key.task, mirror.path()),
@@ -174,6 +179,7 @@ struct PreparedContainer<'a> {
     folders: ContainerFolders,
     to_read: Vec<ToRead>,
     layers: Layers,
+    files: PlacedFiles,
     keep_as: Option<String>,
     services: Option<(&'a BTreeMap<ServiceName, Service>, PathBuf)>,
     artifacts: Option<PathBuf>,

@@ -20,7 +20,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use super::login::Login;
-use super::request::{ContainerRun, Layer, RunCall, ToRead};
+use super::request::{ContainerRun, Layer, PlacedFile, RunCall, ToRead};
 use super::variables::API_KEY;
 use crate::memory;
 use crate::spec::RunSpec;
@@ -140,6 +140,9 @@ impl ContainerRun<'_> {
         }
         if let Some(layers) = layers(&self.layers) {
             set("CODEX_DOCKER_LAYERS", layers.into());
+        }
+        for (name, value) in PlacedFile::variables(&self.files) {
+            set(&name, value.into());
         }
         if let Some(name) = &self.keep_as {
             set("CODEX_DOCKER_KEEP_AS", name.into());

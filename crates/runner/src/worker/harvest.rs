@@ -439,7 +439,7 @@ mod tests {
         let folders = ContainerFolders::new(&Layout::new("/h"), task, Path::new("/m"));
         let path = Path::new("/x");
         let choices = Choices { ignore: vec![PathText::new(b"a")], ..Choices::default() };
-        let decision = Decision { file: Some(path), choices: &choices };
+        let decision = Decision { file: Some(path), choices: &choices, secrets: None };
         let harvest = Harvest {
             mode: HarvestMode::Work,
             folders: &folders,

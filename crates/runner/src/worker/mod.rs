@@ -31,7 +31,7 @@ pub(crate) use kind::{ImageRequest, PrepareRequest, Site, archive, image_of};
 pub use login::Login;
 pub(crate) use login::{Due, RefusedLogin};
 pub use request::{Cleanup, ContainerFolders};
-pub(crate) use request::{ContainerRun, Layer, RunCall, StartFolder, ToRead, WorkerCall};
+pub(crate) use request::{ContainerRun, Layer, PlacedFile, RunCall, StartFolder, ToRead, WorkerCall};
 pub use sandbox::was_read_only;
 pub use script::cannot_mount;
 pub use session::{Session, SessionFolder};

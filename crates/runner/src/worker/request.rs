@@ -129,6 +129,8 @@ pub struct ContainerRun<'a> {
     pub to_read: Vec<ToRead>,
     /// Folders of the container whose content lives as long as the task.
     pub layers: Vec<Layer>,
+    /// Files with secrets that the container sees.
+    pub files: Vec<PlacedFile>,
     /// The name of the image with what the task's runs installed.
     pub keep_as: Option<String>,
     /// The services that run next to Codex, and the folder for their logs.
@@ -149,6 +151,26 @@ pub struct Layer {
     pub lower: Option<PathBuf>,
     /// The folder of the task.
     pub upper: PathBuf,
+}
+
+/// A file with a secret that a container sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedFile {
+    /// The path in the container. It may start with `~/`.
+    pub target: String,
+    /// The content.
+    pub content: Secret,
+}
+
+impl PlacedFile {
+    /// Returns the variables with which `codex-docker` gets these files.
+    pub(super) fn variables(files: &[Self]) -> Vec<(String, String)> {
+        let named = || files.iter().enumerate().map(|(n, file)| (format!("CODEX_DOCKER_FILE_{n}"), file));
+        let list: Vec<_> =
+            named().map(|(variable, file)| serde_json::json!({ "target": file.target, "variable": variable })).collect();
+        let list = (!files.is_empty()).then(|| ("CODEX_DOCKER_FILES".to_owned(), serde_json::Value::from(list).to_string()));
+        named().map(|(variable, file)| (variable, file.content.expose().to_owned())).chain(list).collect()
+    }
 }
 
 /// A folder of the host that a container may read.

@@ -386,6 +386,7 @@ mod tests {
                 folders: ContainerFolders::new(&layout, task_id, Path::new("/m")),
                 to_read: vec![ToRead::new(Path::new("/m/lfs"), "/git/lfs")],
                 layers: vec![],
+                files: vec![],
                 keep_as: None,
                 services: None,
                 artifacts: Some("/t/artifacts".into()),

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::container::services_json;
 use super::harvest::Housekeeping;
+use super::request::PlacedFile;
 use crate::memory;
 use crate::setup::SetupSpec;
 
@@ -70,6 +71,8 @@ pub(crate) struct SetUp<'a> {
     pub(crate) variables: &'a BTreeMap<VariableName, String>,
     /// The secrets of the setup.
     pub(crate) secrets: &'a BTreeMap<VariableName, Secret>,
+    /// Files with secrets that the script sees.
+    pub(crate) files: Vec<PlacedFile>,
     /// The services that run next to the script.
     pub(crate) services: &'a BTreeMap<ServiceName, Service>,
     /// The time limit of the script.
@@ -153,6 +156,9 @@ impl SetUp<'_> {
         }
         for (name, secret) in self.secrets {
             set(&format!("CODEX_CONTAINER_ENV_{name}"), secret.expose().into());
+        }
+        for (name, value) in PlacedFile::variables(&self.files) {
+            set(&name, value.into());
         }
         let names: Vec<_> = self.secrets.keys().map(VariableName::as_str).collect();
         set("CODEX_DOCKER_SETUP_SECRETS", names.join(",").into());

@@ -162,7 +162,7 @@ fn spec() -> RunSpec {
         snapshot: None,
         layers: model::task::LayerGeneration::default(),
         services: BTreeMap::new(),
-        files: vec![],
+        files: BTreeMap::new(),
     }
 }
 

@@ -53,12 +53,19 @@ pub(super) fn held(view: &TaskView, signed: &Signed) -> Markup {
     html! {
         @if let Some(held) = &view.held {
             section.note aria-labelledby="held" {
-                h2 #held { "Commit " (layout::file_count(held.files)) " beyond the limits?" }
-                p { "Run " (held.run.0) " left more than a commit may add without asking (" (size::bytes(held.bytes)) "). Everything else is \
-                    committed. These files stay in the worktree until you decide." }
+                @if held.paths.iter().any(|held| held.has_secret) {
+                    h2 #held { "Commit " (layout::file_count(held.files)) " with secrets?" }
+                    p { "Run " (held.run.0) " left files that contain secrets of the environment, or are beyond the limits of a commit (" (size::bytes(held.bytes))
+                        "). Everything else is committed. These files stay in the worktree until you decide." }
+                } @else {
+                    h2 #held { "Commit " (layout::file_count(held.files)) " beyond the limits?" }
+                    p { "Run " (held.run.0) " left more than a commit may add without asking (" (size::bytes(held.bytes)) "). Everything else is \
+                        committed. These files stay in the worktree until you decide." }
+                }
                 ul {
                     @for files in held.paths.iter().take(MOST_PATHS) {
-                        li { code { (Visible::name(files.path.as_str()).text()) } " · " (layout::file_count(files.files)) ", " (size::bytes(files.bytes)) }
+                        li { code { (Visible::name(files.path.as_str()).text()) } " · " (layout::file_count(files.files)) ", " (size::bytes(files.bytes))
+                            @if files.has_secret { " · contains a secret" } }
                     }
                     @if held.paths.len() > MOST_PATHS { li { (held.paths.len() - MOST_PATHS) " more" } }
                 }

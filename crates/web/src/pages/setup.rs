@@ -140,9 +140,6 @@ fn described(signed: &Signed, description: &DescriptionView, path: &impl Fn(&str
                 DescriptionOrigin::Repository => { "Described in " code { ".codex-orchestrator/environment.toml" } " of the default branch" }
             }
         }
-        @if !description.unused.is_empty() {
-            p.warning { "This version does not apply these parts of the description: " code { (description.unused.join(", ")) } }
-        }
         @if !names.is_empty() {
             @if description.approved {
                 p { "The setup gets these secrets, and agents do not: " code { (names.join(", ")) } }

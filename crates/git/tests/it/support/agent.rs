@@ -8,6 +8,7 @@ use model::bundle::HarvestReport;
 use model::commit::{Choices, Limits};
 use model::ids::ObjectId;
 use process::{CommandSpec, Stdout, Tool};
+use secret_forms::SecretSearch;
 
 use super::{Bench, base};
 
@@ -26,6 +27,8 @@ pub(crate) struct Agent<'b> {
     pub(crate) out: PathBuf,
     /// The author, the committer and the key of the commits that end its runs.
     pub(crate) makers: Makers,
+    /// The secrets that no commit may contain.
+    pub(crate) secrets: Option<SecretSearch>,
 }
 
 /// The result of an export: its exit code and its output.
@@ -45,6 +48,7 @@ impl<'b> Agent<'b> {
             twin: bench.path(&format!("tasks/{task}/agent.git")),
             out: bench.path(&format!("tasks/{task}/out")),
             makers: Makers::default(),
+            secrets: None,
         };
         agent.ensure_twin().await;
         agent
@@ -134,7 +138,7 @@ impl<'b> Agent<'b> {
     /// Runs the export script with limits and decisions of people.
     pub(crate) async fn harvest_with(&self, run: &str, since: &str, more: &[(&str, &str)], choices: &Choices) -> Harvested {
         let file = super::omitted(&self.worktree, run);
-        let decision = Decision { file: Some(&file), choices };
+        let decision = Decision { file: Some(&file), choices, secrets: self.secrets.as_ref() };
         let list = self.bench.path(&format!("tasks/{}/leave-out", self.task));
         if decision.stored().expect("readable").is_none() {
             let Limits { files, bytes, file_bytes } = choices.limits;
@@ -147,7 +151,7 @@ impl<'b> Agent<'b> {
             if ended.code != Some(9) {
                 return ended;
             }
-            decision.make_for_export(&self.out).expect("the list is valid");
+            decision.make_for_export(&self.out, self.worktree.path()).expect("the list is valid");
         }
         let selection = decision.stored().expect("readable").expect("it was made");
         std::fs::write(&list, selection.as_list()).expect("a file");
@@ -202,15 +206,18 @@ impl<'b> Agent<'b> {
         let trailers = RunTrailers { task_id: self.worktree.branch(), run, thread_id: None };
         let lfs_objects = &self.twin.join("lfs/objects");
         let (file, choices) = (super::omitted(&self.worktree, run), Choices::default());
-        let stored = Decision { file: Some(&file), choices: &choices }.stored().expect("readable");
+        let stored =
+            Decision { file: Some(&file), choices: &choices, secrets: self.secrets.as_ref() }.stored().expect("readable");
         let request = ImportRequest {
             out: &self.out,
             since: &since,
+            message: "",
             trailers,
             limit_bytes: LIMIT_BYTES,
             lfs_objects,
             makers: &self.makers,
             selection: &stored.unwrap_or_default(),
+            secrets: self.secrets.as_ref(),
         };
         self.worktree.import(request).await
     }

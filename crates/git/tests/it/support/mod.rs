@@ -150,7 +150,7 @@ async fn committing(worktree: &Worktree, run: &str, choices: &Choices, makers: &
     let trailers = RunTrailers { task_id: worktree.branch(), run, thread_id: None };
     let message = CommitMessage { subject: "Do it", body: "Done.", trailers, people: &[] };
     let file = omitted(worktree, run);
-    let decision = Decision { file: Some(&file), choices };
+    let decision = Decision { file: Some(&file), choices, secrets: None };
     worktree.snapshot(SnapshotRequest { message, makers, decision }).await
 }
 

@@ -44,6 +44,7 @@ impl Inputs {
             folders: ContainerFolders::new(&layout, task_id, Path::new("/m")),
             to_read: vec![],
             layers: vec![],
+            files: vec![],
             keep_as: None,
             services: Some((&self.services, "/logs/run-002.services".into())).filter(|(services, _)| !services.is_empty()),
             artifacts: Some("/logs/run-002.artifacts-open".into()),
