@@ -3,7 +3,10 @@
 //! Pure. Codex passes it to the model as developer instructions. Only runs of the orchestrator have one. Invariant: every sentence is
 //! true for the settings of the run.
 
+use std::path::Path;
+
 use model::artifact::ARTIFACTS_INSIDE;
+use model::container::CONTEXT_INSIDE;
 
 use crate::settings::{ContainerUser, Network, Settings};
 
@@ -38,6 +41,9 @@ pub(crate) fn note(settings: &Settings, kept_as: Option<&str>) -> Option<String>
             services.join(", ")
         )
     });
+    let targets = settings.mounts.iter().map(|mount| mount.target.as_str());
+    let context: Vec<_> = targets.filter(|target| Path::new(target).parent() == Some(Path::new(CONTEXT_INSIDE))).collect();
+    let context = (!context.is_empty()).then(|| format!("You can read the files of other repositories: {}.", context.join(", ")));
     let files: Vec<_> = settings.files.iter().map(|file| file.target.as_str()).collect();
     let files = (!files.is_empty()).then(|| {
         format!("These files contain secrets, are read-only, and must not be copied or committed: {}.", files.join(", "))
@@ -58,6 +64,7 @@ pub(crate) fn note(settings: &Settings, kept_as: Option<&str>) -> Option<String>
         .into_iter()
         .chain(services.as_deref())
         .chain(network)
+        .chain(context.as_deref())
         .chain(files.as_deref())
         .chain(artifacts)
         .map(|line| format!("- {line}\n"));
@@ -103,7 +110,8 @@ mod tests {
             {"name": "mail", "image": "x", "ports": [1025, 8025]}]"#;
         let served = note(&settings(&[TWIN, ("CODEX_DOCKER_SERVICES", services)]), None).expect("a note");
         let files = r#"[{"target": "~/.npmrc", "variable": "CODEX_DOCKER_FILE_0"}]"#;
-        let placed = [TWIN, ("CODEX_DOCKER_FILES", files), ("CODEX_DOCKER_FILE_0", "x")];
+        let context = ("CODEX_MOUNT_MAPS_RO", "/tasks/1/context/a/files=/context/a:/tasks/1/context/b/files=/context/b");
+        let placed = [TWIN, ("CODEX_DOCKER_FILES", files), ("CODEX_DOCKER_FILE_0", "x"), context];
         let placed = note(&settings(&placed), None).expect("a note");
         insta::assert_snapshot!([open, closed, listed, served, placed].join("\n"));
     }

@@ -1,8 +1,10 @@
-//! Writes the files of a commit as a tar archive, e.g. as the context of an image build.
+//! Writes the files of a commit outside of a worktree: as a tar archive, e.g. for an image build, or into a folder.
 //!
-//! Nothing of a worktree is read. `export-ignore` in the repository's attributes applies, and large files are pointers.
+//! Nothing of a worktree is read. `export-ignore` in the repository's attributes applies to archives, which contain pointers instead of
+//! large files.
 
 use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use model::ids::ObjectId;
@@ -20,5 +22,21 @@ impl Mirror {
     pub async fn archive(&self, commit: &ObjectId, into: File, cancel: CancellationToken) -> Result<(), RunProgramError> {
         let command = self.git().command(GitDir::Mirror(self.path())).args(["archive", "--format=tar", &commit.to_string()]);
         command.stdout(Stdout::File(into)).deadline(LIMIT).cancel(cancel).run_ok().await.map(drop)
+    }
+
+    /// Writes the files of a commit into an empty folder, including large ones whose objects are in the mirror. `index` is the path of a
+    /// temporary file.
+    pub async fn write_files(
+        &self,
+        commit: &ObjectId,
+        into: &Path,
+        index: &Path,
+        cancel: CancellationToken,
+    ) -> Result<(), RunProgramError> {
+        let git_dir = GitDir::Mirror(self.path());
+        let settings = self.git().filters(git_dir).await?;
+        let command = self.git().command_with(git_dir, &settings).env("GIT_WORK_TREE", into).env("GIT_INDEX_FILE", index);
+        let command = command.args(["read-tree", "--reset", "-u", "--no-recurse-submodules", commit.as_str()]);
+        command.deadline(LIMIT).cancel(cancel).run_ok().await.map(drop)
     }
 }

@@ -76,6 +76,9 @@ pub struct RunSpec {
     /// Services that run next to the sandbox, such as a database.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<ServiceName, Service>,
+    /// Other repositories whose files the agent can read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<ContextSource>,
     /// Files with secrets that the agent sees.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<FilePath, SecretRef>,
@@ -163,6 +166,17 @@ pub struct Source {
     /// The previous run of the task, and what happened to the branch since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousRun>,
+}
+
+/// Another repository whose files the agent can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextSource {
+    /// The repository, whose mirror contains the commit.
+    pub repository: EnvironmentId,
+    /// The name of its folder: letters, digits, `.`, `-` and `_`. It is different for each repository of a run.
+    pub folder: String,
+    /// The branch.
+    pub branch: String,
 }
 
 /// The previous run of a task.
@@ -346,6 +360,7 @@ mod tests {
                 ServiceName::parse("db").expect("a name"),
                 serde_json::from_str(r#"{"image": "postgres:16", "ports": [5432]}"#).expect("a service"),
             )]),
+            context: vec![ContextSource { repository, folder: "library".to_owned(), branch: "main".to_owned() }],
             files: BTreeMap::from([(
                 FilePath::parse("~/.netrc").expect("a path"),
                 SecretRef { repository, name: name("NETRC") },

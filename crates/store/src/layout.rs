@@ -103,6 +103,11 @@ impl Layout {
         self.task(id).join("images")
     }
 
+    /// Returns the folder with the files of other repositories that a task can read.
+    pub fn context(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("context")
+    }
+
     /// Returns the folder with the export of an agent repository. It is not mounted into the containers of runs.
     pub fn harvest(&self, id: TaskId) -> PathBuf {
         self.task(id).join("harvest")

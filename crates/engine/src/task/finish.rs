@@ -120,8 +120,16 @@ impl Tasks {
             usage: report.map(|report| report.of_run(&before.unwrap_or_default())),
             usage_total: report.map(|report| report.total_after(&before.unwrap_or_default())).or(before),
             last_message,
-            notes: [self.notes_on_worktree(&task), self.note_on_files(&task), new_thread(run), remains.notes, checked, session]
-                .concat(),
+            notes: [
+                self.notes_on_worktree(&task),
+                self.note_on_files(&task),
+                self.notes_on_context(&task),
+                new_thread(run),
+                remains.notes,
+                checked,
+                session,
+            ]
+            .concat(),
             changes: None,
             omitted: vec![],
             artifacts: remains.artifacts,
@@ -192,6 +200,16 @@ impl Tasks {
             )],
             None => vec!["the files in `[files]` are missing, because the description of this branch gets no secrets".to_owned()],
         }
+    }
+
+    /// Returns notes about repositories that the agent could not read, because they do not exist.
+    fn notes_on_context(&self, task: &TaskRecord) -> Vec<String> {
+        let Some(repository) = self.environments.record(task.env_id) else { return vec![] };
+        let unknown = self.context_of(&repository).1;
+        unknown
+            .into_iter()
+            .map(|name| format!("the agent could not read the repository `{name}`, because it does not exist"))
+            .collect()
     }
 
     /// Returns how much the branch differs from its base now, or `None` if git cannot tell. Lists work without this number.

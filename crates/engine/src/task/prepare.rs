@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
-use futures_util::future::FutureExt as _;
+use futures_util::future::{FutureExt as _, join_all};
 use git::{self, Mirror, Pool, WorktreeSpec};
 use model::ErrorCode;
 use model::ids::{Attempt, ObjectId};
@@ -73,6 +73,7 @@ impl Tasks {
         let started = Instant::now();
         if task.needs_environment() {
             self.fetch_for(&mirror, slot, cancel).await?;
+            self.fetch_context(slot, cancel).await;
         }
         let fetch_ms = task.needs_environment().then(|| milliseconds(started.elapsed()));
         let base = match &task.base_sha {
@@ -168,6 +169,20 @@ impl Tasks {
         }
         slot.set_progress(None);
         Ok(())
+    }
+
+    /// Fetches the other repositories that the task can read. If that fails, the task reads what the server has.
+    async fn fetch_context(&self, slot: &TaskSlot, cancel: &CancellationToken) {
+        let Some(repository) = self.environments.record(slot.env_id) else { return };
+        let sources = self.context_of(&repository).0;
+        let mirrors = sources.into_iter().filter_map(|source| self.environments.mirror_of(source.repository).ok());
+        let fetches = mirrors.map(|mirror| async move {
+            let fetch = mirror.fetch_since(mirror.fetch_ticket(), self.config.fetch_time_limit, self.cancel.clone());
+            if let Some(Err(error)) = cancel.run_until_cancelled(fetch).await {
+                tracing::warn!(task = %slot.id, %error, "could not fetch a repository that a task can read");
+            }
+        });
+        join_all(fetches).await;
     }
 
     /// Returns the commit that the task's ref names.

@@ -14,13 +14,16 @@ use model::ErrorCode;
 use model::environment::EnvironmentRecord;
 use model::ids::{EnvironmentId, ObjectId};
 use model::image::ImageFile;
+use model::names::Title;
 use model::run::RunError;
 use model::secret::Secret;
 use model::setup::{FilePath, TakenEnvironment, TakenFiles};
 use model::task::TaskRecord;
 use process::Redactor;
 use runner::keeper::RunFiles;
-use runner::spec::{BranchChange, ContainerSandbox, Driver, FileRef, Limits, PreviousRun, SPEC_SCHEMA, SecretRef, Source, Turn};
+use runner::spec::{
+    BranchChange, ContainerSandbox, ContextSource, Driver, FileRef, Limits, PreviousRun, SPEC_SCHEMA, SecretRef, Source, Turn,
+};
 use runner::{RunKey, RunSpec, Supply};
 
 use super::tasks::Tasks;
@@ -71,6 +74,7 @@ impl Tasks {
             snapshot: environment.snapshot.clone(),
             layers: task.refreshes.generation,
             services: environment.services.clone(),
+            context: repository.map(|repository| self.context_of(repository).0).unwrap_or_default(),
             files: repository.map(|repository| placed_files(repository, environment)).unwrap_or_default(),
         }
     }
@@ -80,6 +84,26 @@ impl Tasks {
         let base = task.base_sha.as_ref();
         let base = base.ok_or_else(|| RunError::new(ErrorCode::Internal, "the base commit of the task is unknown"))?;
         Ok(self.run_spec(task, base, &task.environment))
+    }
+
+    /// Returns the other repositories that the runs of a repository can read, and the names of those that do not exist.
+    pub(super) fn context_of(&self, repository: &EnvironmentRecord) -> (Vec<ContextSource>, Vec<Title>) {
+        let all = self.environments.all();
+        let (mut sources, mut unknown) = (Vec::<ContextSource>::new(), vec![]);
+        for wanted in &repository.container.context {
+            let found = all.iter().map(|slot| slot.record()).find(|record| is_called(record, wanted));
+            let Some(found) = found else {
+                unknown.push(wanted.clone());
+                continue;
+            };
+            let Some(branch) = &found.default_branch else { continue };
+            if sources.iter().any(|source| source.repository == found.env_id) {
+                continue;
+            }
+            let folder = free_name(found.name.as_str(), |name| sources.iter().any(|source| source.folder == name));
+            sources.push(ContextSource { repository: found.env_id, folder, branch: branch.to_string() });
+        }
+        (sources, unknown)
     }
 
     /// Returns the container of a repository's runs.
@@ -94,6 +118,20 @@ fn placed_files(repository: &EnvironmentRecord, environment: &TakenEnvironment) 
         |files: &&TakenFiles| files.description.as_ref().is_some_and(|hash| repository.setup.approved.contains(hash));
     let files = environment.files.iter().filter(is_approved).flat_map(|files| &files.secrets);
     files.map(|(path, name)| (path.clone(), SecretRef { repository: repository.env_id, name: name.clone() })).collect()
+}
+
+fn is_called(repository: &EnvironmentRecord, wanted: &Title) -> bool {
+    repository.name == *wanted || repository.env_id.to_string() == wanted.as_str()
+}
+
+/// Returns a name for a folder that is not taken.
+fn free_name(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '-' };
+    let name: String = name.chars().map(plain).collect();
+    let name = name.trim_start_matches('.').to_owned();
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    let mut names = Some(name.clone()).filter(|name| !name.is_empty()).into_iter().chain(numbered);
+    names.find(|name| !is_taken(name)).unwrap_or(name)
 }
 
 /// Returns the images of all runs of a task.

@@ -224,6 +224,11 @@ fn every_reference_in_a_description_is_carried_unchanged() {
             model::setup::ServiceName::parse("db").expect("a name"),
             serde_json::from_str(r#"{"image": "postgres:16"}"#).expect("a service"),
         )]),
+        context: vec![runner::spec::ContextSource {
+            repository: plain.source.repository,
+            folder: "library".into(),
+            branch: "main".into(),
+        }],
         files: BTreeMap::from([(
             model::setup::FilePath::parse("~/.netrc").expect("a path"),
             SecretRef { repository: plain.source.repository, name: model::names::VariableName::parse("NETRC").expect("a name") },

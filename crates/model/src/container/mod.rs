@@ -7,6 +7,9 @@ mod image;
 mod refused;
 mod settings;
 
+/// The folder in a container with the files of other repositories.
+pub const CONTEXT_INSIDE: &str = "/context";
+
 pub use check::{ContainerCheck, ContainerEngine, ContainerImage, ContainerProblem, ContainerStatus, LayerCheck, LayerFallback};
 pub use host::HostPattern;
 pub(crate) use host::ends_like_address;

@@ -5,13 +5,16 @@
 
 use super::host::HostPattern;
 use super::refused::refused;
-use crate::names::shown;
+use crate::names::{Title, shown};
 use crate::problem::Problem;
 use crate::schema::{CONTROL, text, text_in_requests, trimmed};
 use crate::settings::{Choice, Group, Input, Stored, Text, settings, text_by_as_str};
 
 /// The maximum number of allowed hosts.
 const MAX_HOSTS: usize = 200;
+
+/// The maximum number of other repositories that a run can read.
+const MAX_CONTEXT: usize = 20;
 
 /// The minimum memory limit. Codex itself needs 32 MiB, and its tools also need memory.
 const MIN_MEMORY_BYTES: u64 = 64 << 20;
@@ -109,7 +112,7 @@ impl Stored for ContainerNetwork {
     }
 }
 
-text_by_as_str!(ContainerUser, ContainerNetwork, HostedTools, HostPattern);
+text_by_as_str!(ContainerUser, ContainerNetwork, HostedTools, HostPattern, Title);
 
 settings! {
     /// How the containers of a repository's runs are created. Omitted settings have their default values.
@@ -171,6 +174,18 @@ settings! {
         default: "none",
         example: "example.com",
         input: Input::List("HOST"),
+    }
+
+    /// Other repositories whose files agents can read in `/context/<name>`, by name or ID
+    ///
+    /// Each run gets the newest commit of their default branches that the server has.
+    #[schema(max_items = 20)]
+    context: Vec<Title> = Vec<String> as Vec<Title> => |texts| context_of(&texts), {
+        flag: "context",
+        label: "Repositories to read",
+        default: "none",
+        example: "shared-library",
+        input: Input::List("REPOSITORY"),
     }
 
     /// Whether the model may use its provider's tools, such as web search
@@ -311,6 +326,16 @@ fn hosted_tools_of(text: &str) -> Result<HostedTools, Problem> {
         "deny" => Ok(HostedTools::Deny),
         other => Err(refused(format!("invalid value `{}` for `hosted_tools`", shown(other))).hint("use `allow` or `deny`")),
     }
+}
+
+fn context_of(texts: &[String]) -> Result<Vec<Title>, Problem> {
+    if texts.len() > MAX_CONTEXT {
+        return Err(refused(format!(
+            "too many repositories to read: {} were given, at most {MAX_CONTEXT} are accepted",
+            texts.len()
+        )));
+    }
+    texts.iter().map(|text| Title::parse(text)).collect()
 }
 
 fn hosts_of(texts: &[String]) -> Result<Vec<HostPattern>, Problem> {

@@ -5,6 +5,7 @@
 
 mod agent_repository;
 mod artifacts;
+mod context;
 mod ending;
 mod export;
 mod images;

@@ -39,6 +39,7 @@ impl LocalRunner {
         let request =
             PrepareRequest { spec: preparation.spec, container: container.as_ref(), supply, cancel: preparation.cancel };
         worker.prepare(self.site(), request).await?;
+        self.prepare_context(preparation, supply).await?;
         let redactor = supply.redactor(preparation.spec.source.repository);
         self.prepare_agent_repository(preparation, &redactor).await?;
         worker.write_overlays(self.site(), preparation.spec.key.task).await
@@ -52,7 +53,10 @@ impl LocalRunner {
         let Driver::Exec(turn) = &spec.driver;
         let login = self.login().await?;
         let container = self.container(worker, spec, supply).await?;
-        let prepared_notes = container.iter().flat_map(|prepared| [&prepared.layers.notes[..], &prepared.files.notes].concat());
+        let of_prepared = |prepared: &PreparedContainer<'_>| {
+            [&prepared.layers.notes[..], &prepared.files.notes, &prepared.context_notes].concat()
+        };
+        let prepared_notes = container.iter().flat_map(of_prepared);
         let prepared_notes = prepared_notes.collect::<Vec<_>>();
         let container = container.as_ref().map(|prepared| ContainerRun {
             settings: prepared.settings,
@@ -109,10 +113,12 @@ impl LocalRunner {
     ) -> Result<Option<PreparedContainer<'a>>, RunError> {
         let Some(container) = spec.sandbox.container().filter(|_| worker.uses_agent_repository()) else { return Ok(None) };
         let mirror = supply.mirror(spec.source.repository)?;
-        let to_read = self.to_read(&mirror, spec).map_err(|error| {
+        let (context, context_notes) = self.context_of(spec);
+        let mut to_read = self.to_read(&mirror, spec).map_err(|error| {
             let message = format!("could not read the mirror's data about the worktree: {error}");
             RunError::new(ErrorCode::WorktreeFailed, message)
         })?;
+        to_read.extend(context);
         let runs_setups = worker.runs_setups();
         let snapshot = if runs_setups { self.snapshot_of(spec)? } else { None };
         let layers = match &snapshot {
@@ -132,6 +138,7 @@ impl LocalRunner {
             services: (runs_setups && !spec.services.is_empty()).then(|| (&spec.services, self.files(spec.key).services())),
             folders: ContainerFolders::new(&self.home.layout, spec.key.task, mirror.path()),
             to_read,
+            context_notes,
             artifacts: Some(artifacts),
         }))
     }
@@ -178,6 +185,7 @@ struct PreparedContainer<'a> {
     image: Option<String>,
     folders: ContainerFolders,
     to_read: Vec<ToRead>,
+    context_notes: Vec<String>,
     layers: Layers,
     files: PlacedFiles,
     keep_as: Option<String>,

@@ -162,6 +162,7 @@ fn spec() -> RunSpec {
         snapshot: None,
         layers: model::task::LayerGeneration::default(),
         services: BTreeMap::new(),
+        context: vec![],
         files: BTreeMap::new(),
     }
 }
