@@ -175,7 +175,7 @@ fn lines(setup: &SetupView, name: &str) -> Vec<String> {
         if !description.secrets.is_empty() {
             let names: Vec<_> = description.secrets.iter().map(model::names::VariableName::as_str).collect();
             let word = if description.approved { "gets" } else { "does not get" };
-            lines.push(format!("secrets      the setup {word} {}", names.join(", ")));
+            lines.push(format!("secrets      the description {word} {}", names.join(", ")));
             if !description.approved {
                 lines.push(format!("hint         to release them: codex-orchestrator env setup approve {name}"));
             }
@@ -298,19 +298,18 @@ mod tests {
     }
 
     #[test]
-    fn a_description_is_shown_with_what_it_does_not_get_and_what_has_no_effect() {
+    fn a_description_is_shown_with_what_it_does_not_get() {
         let shown = lines_of(setup(&described(false), &Value::Null, &Value::Null)).join("\n");
         for part in [
             "from .codex-orchestrator/environment.toml",
             "  run = \"make\"",
-            "does not apply services",
-            "does not get NPM_TOKEN",
+            "the description does not get NPM_TOKEN",
             "env setup approve app",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         let approved = lines_of(setup(&described(true), &Value::Null, &attempt("ready"))).join("\n");
-        assert!(approved.contains("the setup gets NPM_TOKEN") && !approved.contains("approve"), "{approved}");
+        assert!(approved.contains("the description gets NPM_TOKEN") && !approved.contains("approve"), "{approved}");
         assert!(approved.ends_with("ready (attempt 2, commit bbbbbbbbbbbb)"), "{approved}");
         let mut update = attempt("ready");
         update["script"] = json!("maintain");

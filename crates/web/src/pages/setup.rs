@@ -142,13 +142,13 @@ fn described(signed: &Signed, description: &DescriptionView, path: &impl Fn(&str
         }
         @if !names.is_empty() {
             @if description.approved {
-                p { "The setup gets these secrets, and agents do not: " code { (names.join(", ")) } }
+                p { "Only the setup and the files of the environment get these secrets: " code { (names.join(", ")) } }
             } @else {
-                p.warning { "The setup names secrets that it does not get yet: " code { (names.join(", ")) } }
+                p.warning { "The description names secrets that it does not get yet: " code { (names.join(", ")) } }
                 form.actions method="post" action=(path("/approve")) {
                     (form_token(signed))
                     input type="hidden" name="hash" value=(description.hash);
-                    button type="submit" { "Release the secrets to the setup" }
+                    button type="submit" { "Release the secrets" }
                 }
             }
         }
