@@ -107,6 +107,62 @@ async fn an_agent_that_commits_a_secret_itself_or_replaces_a_folder_leaks_nothin
 }
 
 #[tokio::test]
+async fn an_agent_reads_other_repositories_and_cannot_change_them() {
+    let stage = ShellAgent::with(BINARY, &json!({})).await;
+    let library = testkit::upstream::Upstream::new();
+    library.commit("main", &[("lib.txt", "first\n"), ("sub/b.txt", "b\n")], "a library");
+    library.commit("main", &[("lib.txt", "second\n")], "a change");
+    let other = stage.home.environment(&library.file_url()).await;
+    let context = json!({ "container": { "context": [other, "no such repository"] } });
+    let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &context).await;
+    assert_eq!(status, 200, "{answer}");
+    let look =
+        "ls /context; cd /context/* && echo LIB $(cat lib.txt sub/b.txt); (echo x > lib.txt) 2> /dev/null || echo READONLY yes";
+    let first = stage.attack(look).await;
+    first.completed();
+    assert_eq!((first.said("LIB"), first.said("READONLY")), ("second b", "yes"), "{}", first.log);
+    assert!(notes(&first.task["runs"][0]).contains("`no such repository`"), "{}", first.task);
+    library.commit("main", &[("lib.txt", "third\n")], "a change");
+    let second = stage.attack(look).await;
+    second.completed();
+    assert_eq!(second.said("LIB"), "third b", "{}", second.log);
+    // The first task now gets what the server has fetched for the second one.
+    let resumed = stage.resumed(&first.task, look).await;
+    assert_eq!(resumed["status"], "completed", "{resumed}");
+    assert_eq!(said(&log_of(&stage, &first.task, 2).await, "LIB"), "third b");
+    let none = json!({ "container": { "context": null } });
+    let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &none).await;
+    assert_eq!(status, 200, "{answer}");
+    stage.resumed(&first.task, "ls /context/* 2> /dev/null || echo NONE yes").await;
+    assert_eq!(said(&log_of(&stage, &first.task, 3).await, "NONE"), "yes");
+    let left = stage.folder(&first.task).join("context").read_dir().map_or(0, Iterator::count);
+    assert_eq!(left, 0, "the files are deleted");
+}
+
+#[tokio::test]
+async fn an_agent_reads_any_file_that_is_attached_to_a_prompt() {
+    let stage = ShellAgent::with(BINARY, &json!({})).await;
+    // `a,b\n`, in Base64.
+    let attachments = json!([{ "name": "../report \"1\".csv", "data": "YSxiCg==" }]);
+    let prompt = "echo SEEN $(cat /codex-docker/images/*.bin); echo PROMPT $(tail -n 1 /tmp/prompt); true";
+    let request = json!({ "env_id": stage.env, "prompt": prompt, "attachments": attachments });
+    let (status, created) = stage.home.post("/api/v1/tasks", &request).await;
+    assert_eq!(status, 201, "{created}");
+    let task = stage.home.settled(&id_of(&created)).await;
+    assert_eq!(task["status"], "completed", "{task}");
+    let file = task["runs"][0]["images"][0]["file"].as_str().expect("a file").to_owned();
+    let log = log_of(&stage, &task, 1).await;
+    assert_eq!(said(&log, "SEEN"), "a,b", "{log}");
+    assert_eq!(said(&log, "PROMPT"), format!("- /codex-docker/images/{file} (report \"1\".csv)"), "{log}");
+    assert_eq!(task["runs"][0]["prompt"], prompt, "the list is not part of what the user wrote");
+    let resumed = stage.resumed(&task, "echo AGAIN $(cat /codex-docker/images/*.bin)").await;
+    assert_eq!(resumed["status"], "completed", "{resumed}");
+    assert_eq!(said(&log_of(&stage, &task, 2).await, "AGAIN"), "a,b");
+    let empty = json!({ "env_id": stage.env, "prompt": prompt, "attachments": [{ "name": "x", "data": "" }] });
+    assert_eq!(stage.home.post("/api/v1/tasks", &empty).await.0, 422);
+}
+
+#[tokio::test]
 async fn a_setup_sees_the_files_and_a_snapshot_that_contains_one_is_refused() {
     let only =
         "[files]\n\"~/.npmrc\" = { secret = \"NPMRC\", only = \"setup\" }\n\".env\" = { secret = \"DOTENV\", only = \"run\" }\n";

@@ -493,7 +493,7 @@ impl User {
 }
 
 fn new_run(asked: ResumeTask, idempotency_key: Option<String>) -> Result<(NewRun, Vec<Image>), Problem> {
-    let images = image::parse_all(asked.images)?;
+    let images = image::parse_all(asked.images, asked.attachments)?;
     let run = NewRun {
         prompt: Prompt::parse(&asked.prompt)?,
         images: image::files(&images),

@@ -28,7 +28,7 @@ use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::error_code::AnyCode;
 use model::forge::{EditForge, ForgeSettings};
 use model::ids::{EnvironmentId, RunNumber, TaskId};
-use model::image::GivenImage;
+use model::image::{GivenFile, GivenImage};
 use model::names::{BranchName, NewRepositoryUrl, Prompt, RefName, RepositoryUrl, Setting, Title, VariableName};
 use model::policy::{EditRunPolicy, RunPolicy};
 use model::problem::{Problem, ProblemKind};
@@ -247,6 +247,10 @@ pub struct CreateTask {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 8)]
     pub images: Vec<GivenImage>,
+    /// Other files for the prompt, which the agent reads. The limits include the images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 8)]
+    pub attachments: Vec<GivenFile>,
     /// Branch, tag or commit ID to start from. Default: the default branch of the repository.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<RefName>)]
@@ -280,6 +284,10 @@ pub struct ResumeTask {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 8)]
     pub images: Vec<GivenImage>,
+    /// Other files for the prompt, which the agent reads. The limits include the images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 8)]
+    pub attachments: Vec<GivenFile>,
     /// Model for this run. Default: the model of the previous run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Setting>)]

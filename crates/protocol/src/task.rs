@@ -165,7 +165,7 @@ pub struct RunView {
     pub log: String,
     /// The prompt.
     pub prompt: Prompt,
-    /// The images of the prompt.
+    /// The images of the prompt, and the other files that are attached to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageFile>,
     /// The requested model.

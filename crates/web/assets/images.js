@@ -1,4 +1,4 @@
-// Images that users choose, paste or drop: the form's file field contains all of them, and each can be removed again.
+// Images and files that users choose, paste or drop: the form's file field contains all of them, and each can be removed again.
 "use strict";
 all("input[name=images]").forEach((field) => {
   const form = field.form;
@@ -9,11 +9,13 @@ all("input[name=images]").forEach((field) => {
     let size = 0;
     for (const file of kept) { data.items.add(file); size += file.size; }
     field.files = data.files;
-    field.setCustomValidity(size > 20 << 20 || kept[8] ? "Add up to 8 images and 20 MiB" : "");
+    field.setCustomValidity(size > 20 << 20 || kept[8] ? "Add up to 8 files and 20 MiB" : "");
     one(".images", form).replaceChildren(...kept.map((file) => {
       const [item, img, out] = ["li", "img", "button"].map((tag) => document.createElement(tag));
-      img.src = URL.createObjectURL(file);
+      const picture = /^image/.test(file.type);
+      if (picture) img.src = URL.createObjectURL(file);
       img.alt = "";
+      img.hidden = !picture;
       out.type = "button";
       out.textContent = "✕";
       out.ariaLabel = "Remove " + file.name;
@@ -24,7 +26,7 @@ all("input[name=images]").forEach((field) => {
   };
   const add = (event) => {
     const pasted = event.clipboardData;
-    const files = [...(pasted || event.dataTransfer).files].filter((file) => /^image/.test(file.type));
+    const files = [...(pasted || event.dataTransfer).files];
     // Clipboard content that is also text, such as part of a table, is pasted as text.
     if (!files[0] || pasted?.types.includes("text/plain")) return;
     event.preventDefault();

@@ -74,6 +74,9 @@ pub(crate) struct PromptArguments {
     /// Attach an image (PNG, JPEG, GIF or WebP); repeat the flag for several
     #[arg(long = "image", value_name = "FILE")]
     pub(crate) images: Vec<PathBuf>,
+    /// Attach any file, which Codex can read; repeat the flag for several
+    #[arg(long = "attach", value_name = "FILE")]
+    pub(crate) attachments: Vec<PathBuf>,
     /// Model to use [default: the previous run's, then the repository's, then Codex's own]
     #[arg(long, short)]
     pub(crate) model: Option<String>,

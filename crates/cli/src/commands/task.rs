@@ -21,10 +21,12 @@ use crate::{ids, images, printer};
 pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFormat) -> Result<ExitCode, Problem> {
     match command {
         TaskCommand::Create { env, git_ref, title, run } => {
+            let (images, attachments) = images::read(&run.images, &run.attachments)?;
             let new = CreateTask {
                 env_id: ids::environment(client, env).await?.to_string(),
                 prompt: prompt(run)?,
-                images: images::read(&run.images)?,
+                images,
+                attachments,
                 git_ref: git_ref.clone(),
                 title: title.clone(),
                 model: run.model.clone(),

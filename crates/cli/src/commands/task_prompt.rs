@@ -21,9 +21,11 @@ pub(super) fn last_run(task: &TaskView) -> RunNumber {
 
 /// Returns the request for another run of a task.
 pub(super) fn asked(run: &PromptArguments) -> Result<ResumeTask, Problem> {
+    let (images, attachments) = images::read(&run.images, &run.attachments)?;
     Ok(ResumeTask {
         prompt: prompt(run)?,
-        images: images::read(&run.images)?,
+        images,
+        attachments,
         model: run.model.clone(),
         effort: run.effort.clone(),
         priority: run.priority.clone(),

@@ -96,7 +96,7 @@ async fn a_prompt_is_read_from_a_file() {
 async fn an_image_that_cannot_be_used_is_reported_before_the_request() {
     let stage = Stage::new().await;
     let said = stage.run(&["task", "resume", TASK, "--image", "/no/such.png", "x"]).await.failed(1);
-    assert!(said.starts_with("error: could not read the image `/no/such.png`: "), "{said}");
+    assert!(said.starts_with("error: could not read `/no/such.png`: "), "{said}");
     assert_eq!(stage.requests(), [""; 0]);
 }
 

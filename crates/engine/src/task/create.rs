@@ -60,7 +60,7 @@ impl Tasks {
         let effort = asked.effort.as_deref().map(Setting::parse).transpose()?;
         let priority = asked.priority.as_deref().map(Priority::parse).transpose()?.unwrap_or_default();
         let git_ref = asked.git_ref.as_deref().map(RefName::parse).transpose()?;
-        let images = image::parse_all(asked.images)?;
+        let images = image::parse_all(asked.images, asked.attachments)?;
         let environment = self.environments.get(env_id).ok_or_else(|| Problem::no_environment(env_id))?.record();
         let default = environment.default_branch.clone().map(RefName::from);
         let git_ref = git_ref.or(default).filter(|_| environment.status == EnvironmentStatus::Ready);

@@ -30,7 +30,7 @@ impl PictureKind {
         Some(match end.to_ascii_lowercase().as_str() {
             "svg" => Self::Svg,
             "jpeg" => Self::Image(ImageKind::Jpeg),
-            end => Self::Image(ImageKind::of_ending(end)?),
+            end => Self::Image(ImageKind::of_ending(end).filter(|kind| kind.is_image())?),
         })
     }
 

@@ -42,8 +42,8 @@ impl ErrorCode {
             Self::PromptRefused => "the prompt contains a NUL character",
             Self::ImageRefused => "`notes.pdf` is not in a supported image format",
             Self::ImageTooLarge => "`screen.png` has 12582912 bytes; the limit is 10485760 (10 MiB)",
-            Self::ImagesTooLarge => "the images have 25165824 bytes in total; the limit is 20971520 (20 MiB)",
-            Self::TooManyImages => "too many images: 9; the limit is 8 per prompt",
+            Self::ImagesTooLarge => "the images and files have 25165824 bytes in total; the limit is 20971520 (20 MiB)",
+            Self::TooManyImages => "too many images and files: 9; the limit is 8 per prompt",
             Self::TitleRefused => "invalid title `Fix the login.Then add tests.`: use one line of 1 to 200 bytes",
             Self::BodyRefused => "the body contains a NUL character",
             Self::BranchNameRefused => "invalid branch name `a..b`",
@@ -197,7 +197,7 @@ impl ErrorCode {
             Self::SubdirectoryMissing => "the branch does not contain the folder `services/api`",
             Self::WorktreeFailed => "could not sync the mirror to disk: No space left on device (os error 28)",
             Self::CommitFailed => "could not commit the changes: the commit took more than 900 seconds",
-            Self::ImageUnreadable => "could not read the image `screen.png`: No such file or directory (os error 2)",
+            Self::ImageUnreadable => "could not read `screen.png`: No such file or directory (os error 2)",
             Self::SessionUnreadable => {
                 "could not read the Codex session of thread 019a2c1e-5b0f-7d3a-8c46-1e2f3a4b5c6d: Permission denied (os error 13)"
             }

@@ -30,6 +30,7 @@ pub(super) fn is_whole(kind: ImageKind, bytes: &[u8]) -> bool {
         ImageKind::Jpeg => jpeg(bytes),
         ImageKind::Gif => gif(bytes),
         ImageKind::Webp => webp(bytes),
+        ImageKind::Other => None,
     };
     whole == Some(true)
 }

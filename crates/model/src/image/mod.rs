@@ -1,6 +1,6 @@
-//! Images in prompts: their formats, their file names, and their form in records.
+//! Images and other files that are attached to prompts: their formats, their file names, and their form in records.
 //!
-//! The format is detected from the bytes; the given name is only displayed. Invariant: an [`ImageName`] is sixteen hexadecimal
+//! The format of an image is detected from the bytes; the given name is only displayed. Invariant: an [`ImageName`] is sixteen hexadecimal
 //! digits and the extension of its format, so it never leads out of its folder.
 
 mod form;
@@ -27,11 +27,14 @@ pub const IMAGES_LIMIT_BYTES: usize = 20 << 20;
 /// The maximum number of images of a prompt.
 pub const MOST_IMAGES: usize = 8;
 
+/// The pattern of a content in Base64.
+const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)$";
+
 /// The maximum length of a displayed name, in characters.
 const NAME_LIMIT: usize = 120;
 
-/// The accepted images, as a hint for error messages.
-const TAKEN: &str = "use PNG, JPEG, GIF or WebP: up to 8 images, 10 MiB each and 20 MiB in total";
+/// The accepted files, as a hint for error messages.
+const TAKEN: &str = "attach up to 8 images (PNG, JPEG, GIF or WebP) and other files, 10 MiB each and 20 MiB in total";
 
 /// An accepted image format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,10 +44,17 @@ pub enum ImageKind {
     Jpeg,
     Gif,
     Webp,
+    /// Not an image: a file that the agent reads itself.
+    Other,
 }
 
 impl ImageKind {
-    const ALL: [Self; 4] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp];
+    const ALL: [Self; 5] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp, Self::Other];
+
+    /// Whether the model can see the file as an image.
+    pub fn is_image(self) -> bool {
+        self != Self::Other
+    }
 
     /// Returns the file extension.
     pub fn ending(self) -> &'static str {
@@ -53,6 +63,7 @@ impl ImageKind {
             Self::Jpeg => "jpg",
             Self::Gif => "gif",
             Self::Webp => "webp",
+            Self::Other => "bin",
         }
     }
 
@@ -73,6 +84,7 @@ impl ImageKind {
             Self::Jpeg => "image/jpeg",
             Self::Gif => "image/gif",
             Self::Webp => "image/webp",
+            Self::Other => "application/octet-stream",
         }
     }
 }
@@ -111,7 +123,7 @@ impl fmt::Display for ImageName {
 
 /// An error for text that is not a valid image name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an image name must be sixteen hexadecimal digits and `.png`, `.jpg`, `.gif` or `.webp`")]
+#[error("an image name must be sixteen hexadecimal digits and `.png`, `.jpg`, `.gif`, `.webp` or `.bin`")]
 pub struct ImageNameError;
 
 impl FromStr for ImageName {
@@ -138,11 +150,11 @@ impl<'de> Deserialize<'de> for ImageName {
     }
 }
 
-/// An image of a prompt, in the form of records and the API.
+/// An image or another file that is attached to a prompt, in the form of records and the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Image)]
 pub struct ImageFile {
-    /// The file name in the folder `images` of the task.
+    /// The file name in the folder `images` of the task. It ends with `.bin` if the file is not an image.
     #[schema(value_type = String)]
     pub file: ImageName,
     /// The display name: one printable line.
@@ -162,12 +174,30 @@ pub struct GivenImage {
     pub data: ImageBytes,
 }
 
+/// A file in a request that the agent reads itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GivenFile {
+    /// The display name.
+    pub name: String,
+    /// The content in Base64.
+    #[schema(value_type = FileContent)]
+    pub data: ImageBytes,
+}
+
+text_in_requests!(
+    /// A file of 1 byte to 10 MiB, in Base64.
+    pub(crate) FileContent,
+    |description| {
+        text(description, BASE64).format(Some(SchemaFormat::KnownFormat(KnownFormat::Byte)))
+    }
+);
+
 text_in_requests!(
     /// A PNG, JPEG, GIF or WebP image of at most 10 MiB, in Base64.
     pub(crate) ImageContent,
     |description| {
-        let pattern = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)$";
-        text(description, pattern).format(Some(SchemaFormat::KnownFormat(KnownFormat::Byte)))
+        text(description, BASE64).format(Some(SchemaFormat::KnownFormat(KnownFormat::Byte)))
     }
 );
 
@@ -209,45 +239,69 @@ impl Image {
     /// Accepts an image that has a known format, is complete, and is not too large.
     pub fn parse(given: GivenImage) -> Result<Self, Problem> {
         let GivenImage { name, data: ImageBytes(bytes) } = given;
-        let plain = plain_name(&name);
-        let called = if plain.is_empty() { "the image".to_owned() } else { format!("`{plain}`") };
+        let (plain, called) = names(&name, "the image");
+        check_size(&called, &bytes)?;
         let refused = |why: &str| Problem::new(ErrorCode::ImageRefused, format!("{called} {why}")).hint(TAKEN);
-        if bytes.is_empty() {
-            return Err(refused("is empty"));
-        }
-        if bytes.len() > IMAGE_LIMIT_BYTES {
-            let detail = format!("{called} has {} bytes; the limit is {IMAGE_LIMIT_BYTES} (10 MiB)", bytes.len());
-            return Err(Problem::new(ErrorCode::ImageTooLarge, detail).hint(TAKEN));
-        }
         let kind = form::kind(&bytes).ok_or_else(|| refused("is not in a supported image format"))?;
         if !form::is_whole(kind, &bytes) {
             return Err(refused("is incomplete or damaged").hint("attach the file again, or save it with a different program"));
         }
-        let name = if plain.is_empty() { format!("image.{}", kind.ending()) } else { plain };
+        Ok(Self::new(bytes, kind, plain.unwrap_or_else(|| format!("image.{}", kind.ending()))))
+    }
+
+    /// Accepts any file that is not empty or too large.
+    pub fn parse_file(given: GivenFile) -> Result<Self, Problem> {
+        let GivenFile { name, data: ImageBytes(bytes) } = given;
+        let (plain, called) = names(&name, "the file");
+        check_size(&called, &bytes)?;
+        Ok(Self::new(bytes, ImageKind::Other, plain.unwrap_or_else(|| "file".to_owned())))
+    }
+
+    fn new(bytes: Vec<u8>, kind: ImageKind, name: String) -> Self {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        Ok(Self { file: ImageFile { file: ImageName::of(&bytes, kind), name, bytes: size }, bytes })
+        Self { file: ImageFile { file: ImageName::of(&bytes, kind), name, bytes: size }, bytes }
     }
 }
 
-/// Accepts the images of a prompt, in order. Duplicate images are kept only once.
-pub fn parse_all(given: Vec<GivenImage>) -> Result<Vec<Image>, Problem> {
-    if given.len() > MOST_IMAGES {
-        let detail = format!("too many images: {}; the limit is {MOST_IMAGES} per prompt", given.len());
+/// Returns the display name, if there is one, and what to call the file in an error.
+fn names(given: &str, otherwise: &str) -> (Option<String>, String) {
+    let plain = Some(plain_name(given)).filter(|plain| !plain.is_empty());
+    let called = plain.as_ref().map_or_else(|| otherwise.to_owned(), |plain| format!("`{plain}`"));
+    (plain, called)
+}
+
+fn check_size(called: &str, bytes: &[u8]) -> Result<(), Problem> {
+    if bytes.is_empty() {
+        return Err(Problem::new(ErrorCode::ImageRefused, format!("{called} is empty")).hint(TAKEN));
+    }
+    if bytes.len() > IMAGE_LIMIT_BYTES {
+        let detail = format!("{called} has {} bytes; the limit is {IMAGE_LIMIT_BYTES} (10 MiB)", bytes.len());
+        return Err(Problem::new(ErrorCode::ImageTooLarge, detail).hint(TAKEN));
+    }
+    Ok(())
+}
+
+/// Accepts the images and other files of a prompt, in order. Duplicates are kept only once.
+pub fn parse_all(images: Vec<GivenImage>, files: Vec<GivenFile>) -> Result<Vec<Image>, Problem> {
+    let count = images.len() + files.len();
+    if count > MOST_IMAGES {
+        let detail = format!("too many images and files: {count}; the limit is {MOST_IMAGES} per prompt");
         return Err(Problem::new(ErrorCode::TooManyImages, detail).hint(TAKEN));
     }
-    let together: usize = given.iter().map(|image| image.data.0.len()).sum();
-    let mut images: Vec<Image> = vec![];
-    for image in given {
-        let image = Image::parse(image)?;
-        if !images.iter().any(|known| known.file.file == image.file.file) {
-            images.push(image);
+    let sizes = images.iter().map(|image| image.data.0.len()).chain(files.iter().map(|file| file.data.0.len()));
+    let together: usize = sizes.sum();
+    let mut accepted: Vec<Image> = vec![];
+    for image in images.into_iter().map(Image::parse).chain(files.into_iter().map(Image::parse_file)) {
+        let image = image?;
+        if !accepted.iter().any(|known| known.file.file == image.file.file) {
+            accepted.push(image);
         }
     }
     if together > IMAGES_LIMIT_BYTES {
-        let detail = format!("the images have {together} bytes in total; the limit is {IMAGES_LIMIT_BYTES} (20 MiB)");
+        let detail = format!("the images and files have {together} bytes in total; the limit is {IMAGES_LIMIT_BYTES} (20 MiB)");
         return Err(Problem::new(ErrorCode::ImagesTooLarge, detail).hint(TAKEN));
     }
-    Ok(images)
+    Ok(accepted)
 }
 
 /// Returns the records of accepted images.

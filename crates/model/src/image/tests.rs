@@ -139,18 +139,36 @@ fn too_much_is_told_from_just_enough() {
     assert!(Image::parse(given("a", &padded(IMAGE_LIMIT_BYTES))).is_ok());
     assert_eq!(refusal("a", &padded(IMAGE_LIMIT_BYTES + 1)).report.code, ErrorCode::ImageTooLarge);
     let two = vec![given("a", &padded(IMAGE_LIMIT_BYTES)), given("b", &padded(IMAGE_LIMIT_BYTES - 1))];
-    assert_eq!(parse_all(two.clone()).expect("the images are accepted").len(), 2);
+    assert_eq!(parse_all(two.clone(), vec![]).expect("the images are accepted").len(), 2);
     let three = [two, vec![given("c", PNG)]].concat();
-    let problem = parse_all(three).expect_err("the images are too large in total");
+    let problem = parse_all(three, vec![]).expect_err("the images are too large in total");
     assert_eq!((problem.report.code.known(), problem.kind), (Some(ErrorCode::ImagesTooLarge), ProblemKind::TooLarge));
     let nine: Vec<_> = (0..9).map(|n| given("a", &padded(1000 + n))).collect();
-    assert_eq!(parse_all(nine[..8].to_vec()).expect("the images are accepted").len(), 8);
-    assert_eq!(parse_all(nine).expect_err("there are too many images").report.code, ErrorCode::TooManyImages);
+    assert_eq!(parse_all(nine[..8].to_vec(), vec![]).expect("the images are accepted").len(), 8);
+    assert_eq!(parse_all(nine, vec![]).expect_err("there are too many images").report.code, ErrorCode::TooManyImages);
+}
+
+#[test]
+fn any_other_file_is_accepted_within_the_same_limits() {
+    let file = |name: &str, bytes: &[u8]| GivenFile { name: name.to_owned(), data: ImageBytes(bytes.to_vec()) };
+    let accepted =
+        parse_all(vec![given("a.png", PNG)], vec![file("../data/report.csv", b"a,b"), file("", b"x"), file("copy", b"x")]);
+    let accepted = accepted.expect("the files are accepted");
+    let names: Vec<_> = accepted.iter().map(|file| (file.file.name.as_str(), file.file.file.kind())).collect();
+    assert_eq!(names, [("a.png", ImageKind::Png), ("report.csv", ImageKind::Other), ("file", ImageKind::Other)]);
+    assert_eq!(accepted[1].file.file.to_string().split_once('.').map(|(_, ending)| ending), Some("bin"));
+    assert!(accepted[1].file.file.is_of(b"a,b"));
+    assert_eq!(parse_all(vec![], vec![file("empty", b"")]).expect_err("empty").report.code, ErrorCode::ImageRefused);
+    let many = vec![file("a", b"x"); 8];
+    assert_eq!(parse_all(vec![given("a.png", PNG)], many).expect_err("nine").report.code, ErrorCode::TooManyImages);
+    let large = vec![file("a", &vec![0; IMAGE_LIMIT_BYTES]), file("b", &vec![1; IMAGE_LIMIT_BYTES])];
+    assert!(parse_all(vec![], large.clone()).is_ok());
+    assert_eq!(parse_all(vec![given("a.png", PNG)], large).expect_err("too large").report.code, ErrorCode::ImagesTooLarge);
 }
 
 #[test]
 fn what_comes_twice_is_taken_once() {
-    let images = parse_all(vec![given("a", PNG), given("b", GIF), given("c", PNG)]).expect("the image is accepted");
+    let images = parse_all(vec![given("a", PNG), given("b", GIF), given("c", PNG)], vec![]).expect("the image is accepted");
     assert_eq!(images.iter().map(|image| image.file.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
 }
 

@@ -78,7 +78,7 @@ impl LocalRunner {
         let mut notes = worker.notes(&spec.sandbox);
         notes.extend(prepared_notes);
         let secrets = secrets(spec, supply);
-        let call = worker.call(&RunCall {
+        let run_call = RunCall {
             task_id: task,
             run,
             attempt,
@@ -92,7 +92,11 @@ impl LocalRunner {
             secrets: &secrets,
             notes,
             container,
-        });
+        };
+        self.complete_prompt(spec.key, &worker.attachments(&run_call)).await.map_err(|error| {
+            RunError::new(ErrorCode::HomeNotWritable, format!("could not add the attached files to the prompt: {error}"))
+        })?;
+        let call = worker.call(&run_call);
         self.lend_login(task, &call).await?;
         let order = KeeperOrder::new(spec.key, spec.limits, &call, &worktree);
         let program = &self.config.keeper_program;
@@ -102,6 +106,19 @@ impl LocalRunner {
             RunError::new(ErrorCode::KeeperFailed, format!("could not start the run's keeper: {error}"))
                 .hint("retry the task, or create it again")
         })
+    }
+
+    /// Adds the list of attached files to the prompt, unless it is there.
+    async fn complete_prompt(&self, key: RunKey, list: &str) -> std::io::Result<()> {
+        if list.is_empty() {
+            return Ok(());
+        }
+        let (path, list) = (self.files(key).prompt(), list.to_owned());
+        durable::blocking(move || {
+            let prompt = fs_err::read_to_string(&path)?;
+            if prompt.ends_with(&list) { Ok(()) } else { durable::write_atomically(&path, (prompt + &list).as_bytes()) }
+        })
+        .await
     }
 
     /// Returns what the container of a run gets, or `None` if the worker has no agent repository.

@@ -29,6 +29,14 @@ impl Worker {
         }
     }
 
+    /// Returns the end of the prompt, which lists the attached files that are not images.
+    pub(crate) fn attachments(&self, call: &RunCall<'_>) -> String {
+        let folder = self.kind.images(call);
+        let files = call.images.iter().filter(|image| !image.file.kind().is_image());
+        let lines: Vec<_> = files.map(|file| format!("- {folder}/{} ({})\n", file.file, file.name)).collect();
+        if lines.is_empty() { String::new() } else { format!("\n\nAttached files:\n{}", lines.concat()) }
+    }
+
     fn arguments(&self, call: &RunCall<'_>) -> Vec<String> {
         let mut args = self.kind.prefix().to_vec();
         args.extend(["exec", "--json"].iter().chain(self.kind.flags()).map(|&word| word.to_owned()));
@@ -45,7 +53,8 @@ impl Worker {
         // Images come before `resume`, where every version of Codex accepts them. Each path is in the same argument as its
         // flag, because Codex would interpret further arguments as images too.
         let folder = self.kind.images(call);
-        args.extend(call.images.iter().map(|image| format!("--image={folder}/{}", image.file)));
+        let images = call.images.iter().filter(|image| image.file.kind().is_image());
+        args.extend(images.map(|image| format!("--image={folder}/{}", image.file)));
         if let Some(thread) = call.resumes {
             args.extend(["resume".to_owned(), thread.to_string()]);
         }

@@ -90,7 +90,7 @@ fn unreadable(error: &std::io::Error) -> Problem {
 }
 
 /// Returns the parameters of `Content-Disposition` for a name that an agent chose: a plain form, and the form of RFC 5987.
-fn file_name(name: &str) -> String {
+pub(crate) fn file_name(name: &str) -> String {
     let name = printable_line(name, NAME_CHARS);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();

@@ -1,4 +1,4 @@
-//! The images of prompts: thumbnails in a transcript with links to the full images.
+//! The images and other files of prompts: thumbnails in a transcript with links to the full images, and links to the files.
 //!
 //! Files that are also valid as another type are harmless: each is sent with the type that was detected at upload, browsers must not
 //! guess the type, and its policy allows nothing. Only images that a record names are served.
@@ -8,10 +8,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use model::image::ImageFile;
+use model::size;
 use printable::printable_line;
 
 use super::answer::PageProblem;
 use super::session::Signed;
+use crate::api::artifacts::file_name;
 use crate::caller::AsUser;
 
 /// The longest name in a page, in characters.
@@ -34,8 +36,10 @@ pub(crate) async fn file(
     if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
         return Ok((StatusCode::NOT_MODIFIED, always).into_response());
     }
-    let kind = image.file.file.kind().media_type();
-    Ok((always, [(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, "inline")], image.bytes).into_response())
+    let kind = image.file.file.kind();
+    let disposition = if kind.is_image() { "inline".to_owned() } else { format!("attachment; {}", file_name(&image.file.name)) };
+    let of_file = [(header::CONTENT_TYPE, kind.media_type().to_owned()), (header::CONTENT_DISPOSITION, disposition)];
+    Ok((always, of_file, image.bytes).into_response())
 }
 
 /// Renders the images of a run, each with a link to the full image.
@@ -45,7 +49,12 @@ pub(super) fn shown(task: &str, images: &[ImageFile]) -> Markup {
             ul.images {
                 @for image in images {
                     @let href = format!("/tasks/{task}/images/{}", image.file);
-                    li { a href=(href) { img src=(href) alt=(printable_line(&image.name, NAME_CHARS)) loading="lazy" decoding="async"; } }
+                    @let name = printable_line(&image.name, NAME_CHARS);
+                    @if image.file.kind().is_image() {
+                        li { a href=(href) { img src=(href) alt=(name) loading="lazy" decoding="async"; } }
+                    } @else {
+                        li { a href=(href) { (name) } " " span.quiet { (size::bytes(image.bytes)) } }
+                    }
                 }
             }
         }

@@ -16,7 +16,7 @@ use super::form::{self, Field, FormErrors, FormState, FormValues, TextKind};
 use super::layout::{self, NavItem};
 use super::session::Signed;
 use super::session::form_token;
-use super::upload::{self, SignedUpload};
+use super::upload::{self, SignedUpload, Uploads};
 use super::{assets, refs};
 use crate::caller::AsUser;
 
@@ -65,7 +65,7 @@ async fn with_form(signed: &Signed, user: &User, form: FormState<'_>) -> Markup 
                 }
                 label for="prompt" { "What should Codex do?" }
                 textarea #prompt name="prompt" rows="5" required autofocus data-grow data-send { (form.typed.exact("prompt")) }
-                (upload::field(&html! { "Add images" }))
+                (upload::field(&html! { "Add files" }))
                 (form.field(Field::new("ref", "Base branch, tag or commit", TextKind::Code).empty("Default: the repository's base branch").list("refs")))
                 div #proposals { (proposals) }
                 details.group open[form.wrong.any(MORE)] {
@@ -104,13 +104,15 @@ fn models(user: &User) -> Vec<String> {
 
 pub(crate) async fn create(
     AsUser(user): AsUser,
-    SignedUpload(signed, typed, images): SignedUpload<FormValues>,
+    SignedUpload(signed, typed, uploads): SignedUpload<FormValues>,
 ) -> Result<Response, PageProblem> {
-    let had_images = !images.is_empty();
+    let Uploads { images, attachments } = uploads;
+    let had_files = !images.is_empty() || !attachments.is_empty();
     let new = CreateTask {
         env_id: typed.text("env_id").to_owned(),
         prompt: typed.exact("prompt"),
         images,
+        attachments,
         git_ref: typed.given("ref"),
         title: typed.given("title"),
         model: typed.given("model"),
@@ -125,7 +127,7 @@ pub(crate) async fn create(
             let field = field_of(&problem);
             wrong.add(
                 field,
-                if had_images { problem.hint("choose the images again, because browsers do not keep them") } else { problem },
+                if had_files { problem.hint("choose the files again, because browsers do not keep them") } else { problem },
             );
             Ok(form::again(with_form(&signed, &user, FormState { typed: &typed, wrong: &wrong }).await))
         }

@@ -28,7 +28,7 @@ use super::layout::{self, NavItem};
 use super::session::{Signed, SignedForm};
 use super::session::{button_form, form_token};
 use super::timing::Timing;
-use super::upload::{self, SignedUpload};
+use super::upload::{self, SignedUpload, Uploads};
 use super::{assets, question, steps, task_environment};
 use crate::caller::AsUser;
 
@@ -396,7 +396,7 @@ pub(super) fn composer(view: &TaskView, signed: &Signed) -> Markup {
             form.composer method="post" action={ "/tasks/" (id) "/say" } enctype="multipart/form-data" data-draft=(id) {
                 (form_token(signed))
                 input type="hidden" name="key" value=(form::new_key());
-                (upload::field(&html! { span aria-hidden="true" { "+" } span.visually-hidden { "Add images" } }))
+                (upload::field(&html! { span aria-hidden="true" { "+" } span.visually-hidden { "Add files" } }))
                 label.visually-hidden for="say" { "Message to Codex" }
                 textarea #say name="prompt" rows="1" required data-grow data-send
                     placeholder=(if view.active { "Add a follow-up…" } else { "Reply to Codex…" }) {}
@@ -422,9 +422,10 @@ pub(crate) struct Say {
 pub(crate) async fn say(
     AsUser(user): AsUser,
     Path(id): Path<String>,
-    SignedUpload(_, Say { prompt, key }, images): SignedUpload<Say>,
+    SignedUpload(_, Say { prompt, key }, uploads): SignedUpload<Say>,
 ) -> Result<Response, PageProblem> {
-    let asked = ResumeTask { prompt: prompt.replace("\r\n", "\n"), images, ..ResumeTask::default() };
+    let Uploads { images, attachments } = uploads;
+    let asked = ResumeTask { prompt: prompt.replace("\r\n", "\n"), images, attachments, ..ResumeTask::default() };
     let key = form::request_key(&key, &asked)?;
     user.add_follow_up(&id, asked, key).await?;
     Ok(see_sent(&format!("/tasks/{id}"), &id))

@@ -121,6 +121,22 @@ fn every_kind_of_worker_is_told_of_images_where_it_sees_them() {
 }
 
 #[test]
+fn other_files_are_listed_after_the_prompt_and_are_no_images() {
+    let file = ImageFile { file: "ba7816bf8f01cfea.bin".parse().expect("a name"), name: "report.csv".to_owned(), bytes: 7 };
+    let (variables, secrets) = (BTreeMap::new(), BTreeMap::new());
+    let mut worker = worker("sh", &[]);
+    worker.kind = Arc::new(BuiltIn { program: "/p".into(), prefix: vec![] });
+    let with = |images: &[ImageFile]| {
+        let call = RunCall { images, images_folder: Some("/i".into()), ..call(&variables, &secrets, None) };
+        (worker.attachments(&call), worker.call(&call).args.iter().any(|word| word.starts_with("--image")))
+    };
+    let list = "\n\nAttached files:\n- /codex-docker/images/ba7816bf8f01cfea.bin (report.csv)\n";
+    assert_eq!(with(std::slice::from_ref(&file)), (list.to_owned(), false));
+    let image = ImageFile { file: "ba7816bf8f01cfea.png".parse().expect("a name"), ..file };
+    assert_eq!(with(&[image]), (String::new(), true));
+}
+
+#[test]
 fn nothing_of_the_servers_environment_passes_but_what_is_listed() {
     let server = [("AWS_SECRET_ACCESS_KEY", "x"), ("ORCH_GITHUB_TOKEN", "x"), ("SSH_AUTH_SOCK", "/x"), ("CODEX_API_KEY", "k")];
     let made = plain(&worker("sh", &server));
