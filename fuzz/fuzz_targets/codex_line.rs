@@ -7,8 +7,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use model::codex::{
-    Exit, JournalSummary, LINE_CAP_BYTES, LineContent, LineSplitter, ProcessEnd, classify, transcribe, unwrap_shell,
+    CommandExecution, Exit, Installs, ItemStatus, JournalSummary, LINE_CAP_BYTES, LineContent, LineSplitter, ProcessEnd,
+    classify, missing_installs, transcribe, unwrap_shell,
 };
+use model::ids::RunNumber;
 
 fuzz_target!(|journal: &[u8]| {
     let chunk_size = journal.len() % 61 + 1;
@@ -20,8 +22,27 @@ fuzz_target!(|journal: &[u8]| {
     judge(&summary, journal);
     if let Ok(text) = std::str::from_utf8(journal) {
         unwrap_shell(text);
+        find_installs(text);
     }
 });
+
+fn find_installs(command: &str) {
+    let command = CommandExecution {
+        command: command.to_owned(),
+        aggregated_output: String::new(),
+        exit_code: Some(0),
+        status: ItemStatus::Completed,
+    };
+    let mut installs = Installs::default();
+    installs.observe(RunNumber::FIRST, &command);
+    for found in &installs.commands {
+        assert!(!found.command.chars().any(char::is_control));
+        assert!(missing_installs(&found.command, std::slice::from_ref(found)).is_empty());
+    }
+    for left in &installs.left_out {
+        assert!(!left.command.chars().any(char::is_control));
+    }
+}
 
 fn read_in_chunks(journal: &[u8], chunk_size: usize, cap: usize) -> JournalSummary {
     let mut splitter = LineSplitter::new().with_cap(cap);

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::event::CodexEvent;
+use super::installs::is_install;
 use super::item::{CommandExecution, Item, ItemKind};
 use super::lines::LineSplitter;
 use super::usage::UsageReport;
@@ -42,6 +43,8 @@ pub struct JournalSummary {
     pub commands_run: u64,
     /// Number of commands that did not succeed.
     pub commands_failed: u64,
+    /// Whether a command installed something that a setup could install.
+    pub has_installs: bool,
     /// IDs of items that have started but not ended.
     pub open_items: BTreeSet<String>,
 }
@@ -126,6 +129,7 @@ impl JournalSummary {
         if command.ok() != Some(true) {
             self.commands_failed += 1;
         }
+        self.has_installs = self.has_installs || is_install(command);
     }
 }
 

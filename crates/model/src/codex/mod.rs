@@ -5,6 +5,7 @@
 //! no output of a worker causes an error or a panic, and no line is lost.
 
 mod event;
+mod installs;
 mod item;
 mod journal;
 mod lines;
@@ -16,6 +17,7 @@ mod usage;
 mod version;
 
 pub use event::CodexEvent;
+pub use installs::{InstallCommand, Installs, LeftOutInstall, LeftOutInstallReason, missing_installs};
 pub use item::{
     AgentState, ChangeKind, CollabToolCall, CommandExecution, FileChange, Item, ItemKind, ItemStatus, McpToolCall, PathChange,
     TodoItem,
