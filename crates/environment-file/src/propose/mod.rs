@@ -15,7 +15,7 @@ mod php;
 mod python;
 mod ruby;
 mod rust;
-mod scripts;
+pub(crate) mod scripts;
 mod sketch;
 mod tools;
 mod versions;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 const LIMIT_FILES: usize = 16;
 
 /// Joins commands to a script that ends at the first one that fails. A single command stays as it is.
-pub(super) fn joined(commands: &[String]) -> Option<String> {
+pub(crate) fn joined(commands: &[String]) -> Option<String> {
     match commands {
         [] => None,
         [one] => Some(one.clone()),
@@ -41,7 +41,8 @@ pub(super) fn variables<'a>(command: &'a str, prefixes: &[&str]) -> BTreeSet<&'a
     names.filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect()
 }
 
-fn words(command: &str) -> impl Iterator<Item = &str> {
+/// Returns the words of a command, without operators and quotes.
+pub(crate) fn words(command: &str) -> impl Iterator<Item = &str> {
     command.split(|c: char| c.is_whitespace() || ";&|()<>\"'`".contains(c)).filter(|word| !word.is_empty())
 }
 
