@@ -10,8 +10,9 @@ use model::setup::ServiceName;
 use protocol::{
     AcceptDescription, AnswerTask, ArtifactsView, CollectGarbage, CommitFiles, ConflictsQuery, ConflictsView, CreateEnvironment,
     CreateTask, DiffFormat, DiffQuery, DiskView, EditEnvironment, EditSetup, EnvironmentView, FeedQuery, Finding, FollowQuery,
-    GarbageCollected, LogQuery, Page, PublicationView, PublishTask, QueueView, RefsQuery, RefsView, ResumeTask, ServerStatus,
-    SetPassword, SetupDiffQuery, SetupDiffView, SetupView, SignInLink, TaskQuery, TaskView, TrashItem, UpdateTask, UpdateView,
+    GarbageCollected, InstalledQuery, InstalledView, LogQuery, Page, PublicationView, PublishTask, QueueView, RefsQuery,
+    RefsView, ResumeTask, ServerStatus, SetPassword, SetupDiffQuery, SetupDiffView, SetupView, SignInLink, TaskQuery, TaskView,
+    TrashItem, UpdateTask, UpdateView,
 };
 use reqwest::Method;
 use serde_json::Value;
@@ -159,6 +160,8 @@ operations! {
     show_patch(task_id: TaskId) GET "/api/v1/tasks/{task_id}/diff" ?DiffQuery as_patch => Download, download;
     /// Updates the branch of a task from its base branch.
     update_task(task_id: TaskId) POST "/api/v1/tasks/{task_id}/update" {UpdateTask} => UpdateView, json;
+    /// Returns what the agents of a task installed, and a description of the environment with these commands.
+    show_installed(task_id: TaskId) GET "/api/v1/tasks/{task_id}/installed" ?InstalledQuery => InstalledView, json;
     /// Lists the files in which a task conflicts with its base branch and with other tasks.
     task_conflicts(task_id: TaskId) GET "/api/v1/tasks/{task_id}/conflicts" ?ConflictsQuery => ConflictsView, json;
     /// Downloads the commits of a task as a git bundle.

@@ -59,6 +59,8 @@ pub struct RunEnd {
     pub omitted: Vec<OmittedFiles>,
     /// The number of artifacts that the agent left.
     pub artifacts: u32,
+    /// Whether the agent installed something that a setup could install.
+    pub installed: bool,
 }
 
 /// The outcome of a run.

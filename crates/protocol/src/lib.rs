@@ -6,6 +6,7 @@
 mod answer;
 mod artifacts;
 mod doctor;
+mod installed;
 mod publish;
 mod query;
 mod queue;
@@ -42,9 +43,12 @@ use model::task::TaskStatus;
 pub use answer::{AnswerTask, CommitFiles};
 pub use artifacts::ArtifactsView;
 pub use doctor::{Finding, Level};
+pub use installed::{InstalledCommandView, InstalledView};
 pub use model::damaged::Damaged;
 pub use publish::{ForgeView, PublicationView, PublishTask};
-pub use query::{Archived, ConflictsQuery, DiffFormat, DiffQuery, FeedQuery, FollowQuery, LogQuery, RefsQuery, TaskQuery};
+pub use query::{
+    Archived, ConflictsQuery, DiffFormat, DiffQuery, FeedQuery, FollowQuery, InstalledQuery, LogQuery, RefsQuery, TaskQuery,
+};
 pub use queue::{QueueItem, QueueView};
 pub use refs::{FetchView, RefItem, RefKind, RefsView};
 pub use setup::{

@@ -159,6 +159,16 @@ pub struct DiffQuery {
     pub format: DiffFormat,
 }
 
+/// Query of `GET /api/v1/tasks/{task_id}/installed`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct InstalledQuery {
+    /// Only the commands of the run with this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<u32>, minimum = 1)]
+    pub run: Option<String>,
+}
+
 /// Query of `GET /api/v1/tasks/{task_id}/conflicts`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -237,6 +237,10 @@ pub struct RunView {
     /// The number of artifacts that the agent left. List them with `GET /api/v1/tasks/{task_id}/runs/{n}/artifacts`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub artifacts: u32,
+    /// Whether the agent installed something that a setup could install. List the commands with `GET
+    /// /api/v1/tasks/{task_id}/installed`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub installed: bool,
     /// The names of the services that run next to the agent. Get their output with `GET
     /// /api/v1/tasks/{task_id}/runs/{n}/services/{service}/log`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -283,6 +287,7 @@ impl From<&RunRecord> for RunView {
             changes: end.and_then(|end| end.changes),
             omitted: end.map(|end| end.omitted.clone()).unwrap_or_default(),
             artifacts: end.map_or(0, |end| end.artifacts),
+            installed: end.is_some_and(|end| end.installed),
             services: run.services.clone(),
             times: run.times.phases.clone(),
         }

@@ -6,6 +6,7 @@
 mod basis;
 mod diff;
 mod images;
+mod installed;
 mod plan;
 mod proposal;
 mod view;
@@ -13,5 +14,6 @@ mod view;
 pub use basis::{basis, basis_of, default_commit, is_described_alike};
 pub use diff::diff;
 pub use images::images;
+pub use installed::installed;
 pub use plan::{Effective, Origin, PlanError, SetupPlan, approvable, check, effective, plan, spec, update};
 pub use view::view;

@@ -91,6 +91,9 @@ pub(crate) struct RunFile {
     /// The number of artifacts that the agent left.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) artifacts: u32,
+    /// Whether the agent installed something that a setup could install.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) installed: bool,
     /// The services that run next to the agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) services: Vec<ServiceName>,
@@ -144,6 +147,7 @@ impl From<&RunRecord> for RunFile {
             changes: end.and_then(|end| end.changes),
             omitted: end.map(|end| end.omitted.clone()).unwrap_or_default(),
             artifacts: end.map_or(0, |end| end.artifacts),
+            installed: end.is_some_and(|end| end.installed),
             services: run.services.clone(),
             times: run.times.clone(),
             extra: run.extra.clone(),
@@ -186,6 +190,7 @@ impl TryFrom<RunFile> for RunRecord {
                 changes: file.changes,
                 omitted: file.omitted,
                 artifacts: file.artifacts,
+                installed: file.installed,
             })),
             (None, RunStatus::Queued) => RunPhase::Queued,
             (None, RunStatus::Preparing) => RunPhase::Preparing,

@@ -163,6 +163,7 @@ mod tests {
         get /api/v1/tasks/{task_id}/bundle
         get /api/v1/tasks/{task_id}/conflicts
         get /api/v1/tasks/{task_id}/diff
+        get /api/v1/tasks/{task_id}/installed
         get /api/v1/tasks/{task_id}/patches
         get /api/v1/tasks/{task_id}/publication
         get /api/v1/tasks/{task_id}/runs/{n}/artifacts

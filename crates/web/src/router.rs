@@ -12,7 +12,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
-use crate::api::{artifacts, environments, feed, publish, queue, runs, setup, sign_in, status, take_home, tasks, trash, update};
+use crate::api::{
+    artifacts, environments, feed, installed, publish, queue, runs, setup, sign_in, status, take_home, tasks, trash, update,
+};
 use crate::auth::{self, Token};
 use crate::extract::{IMAGES_BODY_LIMIT, SMALL_BODY_LIMIT, TEXT_BODY_LIMIT};
 use crate::finish::finish;
@@ -52,6 +54,7 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(tasks::archive))
         .routes(routes!(tasks::unarchive))
         .routes(routes!(tasks::refresh_environment))
+        .routes(routes!(installed::show))
         .routes(routes!(tasks::diff))
         .routes(routes!(take_home::bundle))
         .routes(routes!(update::update))

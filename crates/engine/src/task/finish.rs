@@ -133,6 +133,7 @@ impl Tasks {
             changes: None,
             omitted: vec![],
             artifacts: remains.artifacts,
+            installed: summary.has_installs,
         };
         let mut held = None;
         match commit {

@@ -4,7 +4,7 @@
 //! * [`tasks`]: all tasks, and what their effects need.
 //! * [`aggregate`]: tasks as an aggregate of the [`spine`](crate::spine), which processes one event of a task at a time.
 //! * [`live`]: the state of a task that exists only in memory.
-//! * [`create`], [`list`], [`read`], [`take_home`]: other requests of the API.
+//! * [`create`], [`list`], [`read`], [`installs`], [`take_home`]: other requests of the API.
 //! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`notify`], [`remove`]: the effects. Each can be repeated safely, and
 //!   results come back as events.
 //! * [`spec`]: what a runner learns about a run; [`journal_copy`], [`export`]: what the runner delivers.
@@ -25,6 +25,7 @@ mod export;
 mod finish;
 mod follow;
 mod image_build;
+mod installs;
 mod journal_copy;
 mod launch;
 mod list;

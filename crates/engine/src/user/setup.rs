@@ -13,14 +13,14 @@ use model::names::BranchName;
 use model::problem::Problem;
 use model::setup::{SetupPhase, trusted_pattern};
 use process::RunProgramError;
-use protocol::{AcceptDescription, EditSetup, SetupDiffView, SetupView};
+use protocol::{AcceptDescription, EditSetup, InstalledView, SetupDiffView, SetupView};
 use runner::Supply as _;
 use runner::keeper::RunFiles;
 
 use super::User;
 use crate::environment::{EnvironmentSlot, not_ready};
 use crate::spine::Mailbox as _;
-use crate::task::PlannedSetup;
+use crate::task::{PlannedSetup, existing_run};
 
 /// The maximum size of a log that is returned, in bytes. Earlier output is omitted.
 const LOG_LIMIT_BYTES: u64 = 4 << 20;
@@ -87,6 +87,21 @@ impl User {
         }
         self.server.environments.ask(&slot, EnvironmentRequest::EditSetup(setup)).await?;
         self.setup_of(&slot).await
+    }
+
+    /// Returns what the agents of a task installed in all runs, or in one of them, and a description of the environment that contains it.
+    pub async fn installed(&self, id: &str, run: Option<RunNumber>) -> Result<InstalledView, Problem> {
+        let task = self.task_slot(id)?;
+        if let Some(run) = run {
+            existing_run(&task, run)?;
+        }
+        let slot = self.environment_slot(&task.env_id.to_string())?;
+        let (mirror, commit) = self.default_branch(&slot).await?;
+        let found = self.server.tasks.installs(&task, run).await?;
+        let view =
+            setups::installed(&mirror, &slot.record(), &commit, found.installs).await.map_err(|error| unreadable(&error))?;
+        let applies = self.server.tasks.applies_descriptions(&slot.record());
+        Ok(InstalledView { complete: found.is_complete, applies, ..view })
     }
 
     /// Returns a branch by its name, or the branch of the task with this ID.

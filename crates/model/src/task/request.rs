@@ -274,6 +274,7 @@ pub(super) fn never_ran(now: Timestamp) -> RunEnd {
         changes: None,
         omitted: vec![],
         artifacts: 0,
+        installed: false,
     }
 }
 

@@ -86,6 +86,7 @@ pub(crate) fn success() -> RunEnd {
         changes: None,
         omitted: vec![],
         artifacts: 0,
+        installed: false,
         notes: vec!["a note".to_owned()],
     }
 }

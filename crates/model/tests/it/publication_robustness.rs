@@ -82,6 +82,7 @@ fn task(turns: &[(String, String)]) -> TaskRecord {
             changes: None,
             omitted: vec![],
             artifacts: 0,
+            installed: false,
         };
         let events = [
             TaskEvent::Dequeued { attempt },

@@ -247,6 +247,7 @@ pub(crate) fn ended(n: u128, outcome: RunOutcome) -> [TaskRecord; 2] {
         changes: None,
         omitted: vec![],
         artifacts: 0,
+        installed: false,
         notes: vec![],
     }));
     [before, after]

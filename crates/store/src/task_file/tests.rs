@@ -57,6 +57,7 @@ fn ended(outcome: RunOutcome) -> TaskRecord {
         changes: None,
         omitted: vec![],
         artifacts: 0,
+        installed: true,
         notes: vec!["a note".to_owned()],
     })));
     task.base_sha = Some("a".repeat(40).parse().expect("the ID is valid"));

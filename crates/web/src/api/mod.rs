@@ -5,6 +5,7 @@
 pub(crate) mod artifacts;
 pub(crate) mod environments;
 pub(crate) mod feed;
+pub(crate) mod installed;
 pub(crate) mod operation;
 pub(crate) mod publish;
 pub(crate) mod queue;
