@@ -18,7 +18,8 @@ pub(crate) use self::settings::SettingArguments;
 pub(crate) use self::setup::{EditSetupArguments, SetupCommand};
 pub(crate) use self::sources::{AnswerArguments, AnswerWord, CommitArguments};
 pub(crate) use self::task::{
-    AfterStart, ArtifactsArguments, FollowUpArgument, FollowUpCommand, PromptArguments, TaskArgument, TaskArguments, TaskCommand,
+    AfterStart, ArtifactsArguments, FollowUpArgument, FollowUpCommand, InstalledArguments, PromptArguments, TaskArgument,
+    TaskArguments, TaskCommand,
 };
 
 /// Run coding tasks with the Codex CLI in the background

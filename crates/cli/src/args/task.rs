@@ -55,6 +55,19 @@ pub(crate) struct ArtifactsArguments {
     pub(crate) download: Option<PathBuf>,
 }
 
+/// The task whose installations are listed.
+#[derive(Debug, Args)]
+pub(crate) struct InstalledArguments {
+    #[command(flatten)]
+    pub(crate) task: TaskArgument,
+    /// Number of the run [default: all runs]
+    #[arg(long, value_name = "N")]
+    pub(crate) run: Option<u32>,
+    /// Print only the proposed description
+    #[arg(long)]
+    pub(crate) toml: bool,
+}
+
 /// The file that a branch is exported to.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgument {
@@ -280,6 +293,9 @@ pub(crate) enum TaskCommand {
     },
     /// List the files that the agent saved in /artifacts, or download them
     Artifacts(ArtifactsArguments),
+    /// List the commands with which the agent installed things, and propose a description that contains them
+    #[command(after_help = "Example: codex-orchestrator task installed 01a2 --toml > environment.toml")]
+    Installed(InstalledArguments),
     /// Push a task's branch, and open a pull request if --pull-request is given
     #[command(after_help = "Example: codex-orchestrator task push --pull-request --draft 01a2")]
     Push(PushArguments),

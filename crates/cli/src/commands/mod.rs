@@ -24,6 +24,7 @@ pub(crate) mod task_answer;
 mod task_artifacts;
 mod task_diff;
 mod task_home;
+mod task_installed;
 mod task_prompt;
 mod task_publish;
 mod task_show;

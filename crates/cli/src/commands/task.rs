@@ -12,7 +12,9 @@ use protocol::{Archived, ConflictsQuery, CreateTask, DiffQuery, FeedQuery, LogQu
 use store::Layout;
 
 use super::task_prompt::{asked, begun, last_run, prompt};
-use super::{queue, task_answer, task_artifacts, task_diff, task_home, task_publish, task_show, task_update, trash};
+use super::{
+    queue, task_answer, task_artifacts, task_diff, task_home, task_installed, task_publish, task_show, task_update, trash,
+};
 use crate::args::{AfterStart, TaskArguments, TaskCommand};
 use crate::follow::{self, RunFormat};
 use crate::output::OutputFormat;
@@ -94,6 +96,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
             task_diff::run(client, &task.task, &part, form).await
         }
         TaskCommand::Artifacts(asked) => task_artifacts::run(client, asked, format).await,
+        TaskCommand::Installed(asked) => task_installed::run(client, asked, format).await,
         TaskCommand::Push(asked) => task_publish::push(client, asked, format).await,
         TaskCommand::PullRequest { task } => task_publish::pull_request(client, &task.task, format).await,
         TaskCommand::Feedback { task } => task_publish::feedback(client, &task.task, format).await,

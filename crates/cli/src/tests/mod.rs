@@ -8,6 +8,7 @@ mod exports;
 mod following;
 mod hostile;
 mod housekeeping;
+mod installed;
 mod lookups;
 mod repositories;
 pub(crate) mod samples;
