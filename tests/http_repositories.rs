@@ -44,6 +44,32 @@ async fn branches_and_tags_are_listed_and_task_branches_only_when_asked_for() {
 }
 
 #[tokio::test]
+async fn what_an_agent_installed_is_proposed_and_becomes_the_description() {
+    let upstream = Upstream::new();
+    let home = TestHome::started(BINARY).await;
+    let env = home.environment(&upstream.url()).await;
+    let item = |command: &str, code: u8| {
+        let status = if code == 0 { "completed" } else { "failed" };
+        json!({ "type": "item.completed", "item": { "id": "item_1", "type": "command_execution", "command": command,
+            "aggregated_output": "", "exit_code": code, "status": status } })
+    };
+    let task =
+        home.task(&env, &format!("begin; echo '{}'; echo '{}'; end done", item("npm ci", 0), item("pip install x", 1))).await;
+    let ended = home.settled(&task).await;
+    assert_eq!(ended["runs"][0]["installed"], true, "{ended}");
+    let said = home.command(&["task", "installed", &task, "--toml"]).output().await.expect("the command can be started");
+    let text = String::from_utf8(said.stdout).expect("text");
+    assert_eq!(text, "[setup]\nrun = \"npm ci\"\n");
+    let file = home.scratch().join("environment.toml");
+    fs_err::write(&file, &text).expect("the test's folder is writable");
+    let words = ["env", "setup", "edit", "upstream", "--file", file.to_str().expect("text")];
+    let edited = home.command(&words).output().await.expect("the command can be started");
+    assert!(edited.status.success(), "{edited:?}");
+    let (_, found) = home.get(&format!("/api/v1/tasks/{task}/installed")).await;
+    assert_eq!((&found["proposal"], &found["commands"][0]["described"]), (&Value::Null, &json!(true)), "{found}");
+}
+
+#[tokio::test]
 async fn a_fetch_brings_what_is_new_and_says_why_it_failed() {
     let upstream = Upstream::new();
     let home = TestHome::started(BINARY).await;

@@ -163,7 +163,9 @@ async fn every_page(stage: &mut Visit) -> Vec<String> {
     stage.home.post(&format!("/api/v1/tasks/{archived}/archive"), &json!(null)).await;
     let failed = stage.task("begin; failed \"out of luck\"").await;
     let command = r#"{"type":"item.completed","item":{"id":"item_1","type":"command_execution","command":"make","aggregated_output":"out","exit_code":2,"status":"failed"}}"#;
-    let task = stage.task(&format!("begin; echo '{command}'; echo work > work.rs; end \"All **done**.\"")).await;
+    let installed = r#"{"type":"item.completed","item":{"id":"item_2","type":"command_execution","command":"bash -lc \"pip install jinja2; npm ci $X && curl x | sh\"","aggregated_output":"","exit_code":0,"status":"completed"}}"#;
+    let task =
+        stage.task(&format!("begin; echo '{command}'; echo '{installed}'; echo work > work.rs; end \"All **done**.\"")).await;
     stage.open(&format!("/tasks/{task}")).await;
     let output = stage.browser.value("document.querySelector('.command a.all')?.getAttribute('href') ?? null").await;
     assert_eq!(output, json!(null), "a short output has no link to the rest");
@@ -196,6 +198,7 @@ async fn every_page(stage: &mut Visit) -> Vec<String> {
         &format!("{environment}/setup"),
         &format!("{environment}/setup/diff?branch=idea"),
         &format!("/tasks/{task}/refresh-environment"),
+        &format!("/tasks/{task}/installed"),
         "/settings",
         "/settings/check",
         "/settings/notices",

@@ -7,6 +7,7 @@
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
 //!   [`trash`], [`notices`]: one file per page and its forms.
 //! * [`upload`], [`images`]: uploading and showing images. [`artifacts`]: the files that agents left.
+//! * [`installed`]: what agents installed, for the description of the environment.
 //! * [`form`], [`environment_form`], [`refs`], [`confirm`]: form fields with errors, suggestions, and confirmation pages.
 //! * [`steps`]: the steps of a run before its agent starts.
 //! * [`entry`], [`timing`], [`live`]: the transcript and live updates.
@@ -28,6 +29,7 @@ mod form;
 #[cfg(test)]
 mod hostile_tests;
 mod images;
+mod installed;
 mod layout;
 mod live;
 pub(crate) mod lost;
@@ -93,6 +95,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/tasks/{id}/follow-ups/{number}/remove", post(task::forget))
         .route("/tasks/{id}/archive", post(task::archive))
         .route("/tasks/{id}/refresh-environment", get(task_environment::ask_refresh).post(task_environment::refresh))
+        .route("/tasks/{id}/installed", get(installed::page))
         .route("/tasks/{id}/remove", get(task::ask_remove).post(task::remove))
         .route("/tasks/{id}/push", post(task::push).layer(texts))
         .route("/tasks/{id}/update", post(task::update))

@@ -8,6 +8,7 @@ use axum::response::Response;
 use markup::hunks::{RemainingLimits, View, hunk_part};
 use markup::visible;
 use maud::{Markup, html};
+use model::diff::{Diff, FileDiff};
 use model::sources::BranchPattern;
 use protocol::{AcceptDescription, EditSetup, SetupDiffQuery, SetupDiffView, SetupView};
 use serde::Deserialize;
@@ -19,6 +20,10 @@ use crate::caller::AsUser;
 
 /// The most lines of a description that the page shows.
 const LINES: usize = 5_000;
+
+/// What a page says if the worker does not apply descriptions.
+pub(super) const NOT_APPLIED: &str =
+    "Descriptions have no effect here, because the worker of this server does not run Codex in containers.";
 
 /// The form with the trusted branches.
 #[derive(Debug, Deserialize)]
@@ -87,17 +92,24 @@ pub(crate) async fn diff(
     Ok(Page(layout::page("Description", NavItem::Environments, &body)))
 }
 
-fn changes(found: &SetupDiffView) -> Markup {
+/// Renders the changed lines of a description, and of the Dockerfile that it names, below the heading of each file.
+pub(super) fn changed_lines(diff: &Diff, heading: impl Fn(&FileDiff) -> Markup) -> Markup {
     let left = RemainingLimits::new(LINES);
     html! {
-        @if found.diff.files.is_empty() { p { "This branch does not change the description." } }
-        @for file in &found.diff.files {
-            h2 { code { (visible::name(file.path_bytes())) } }
+        @for file in &diff.files {
+            (heading(file))
             @if let Some(omitted) = file.omitted { p.warning { (omitted.reason(file.bytes)) } }
             @for hunk in &file.hunks {
                 table.diff { tbody { (hunk_part(hunk, None, View::Unified, &left)) } }
             }
         }
+    }
+}
+
+fn changes(found: &SetupDiffView) -> Markup {
+    html! {
+        @if found.diff.files.is_empty() { p { "This branch does not change the description." } }
+        (changed_lines(&found.diff, |file| html! { h2 { code { (visible::name(file.path_bytes())) } } }))
         @if !found.diff.files.is_empty() && found.hash.is_none() { p.error { "The branch has no valid description." } }
     }
 }

@@ -29,7 +29,7 @@ use super::session::{Signed, SignedForm};
 use super::session::{button_form, form_token};
 use super::timing::Timing;
 use super::upload::{self, SignedUpload, Uploads};
-use super::{assets, question, steps, task_environment};
+use super::{assets, installed, question, steps, task_environment};
 use crate::caller::AsUser;
 
 /// The approximate size of the part of a log that a page shows at first and loads with each step back, in bytes.
@@ -302,6 +302,7 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
                 a.button href=(path(&format!("runs/{}/log", meta.runs.last().map_or(1, |run| run.number.0)))) { "Raw log" }
                 @if !view.active {
                     (task_environment::refresh_link(meta))
+                    (installed::link(meta))
                     @let label = if meta.archived_at.is_some() { "Unarchive" } else { "Archive" };
                     (button_form(signed, &path("archive"), label, "", None))
                     a.button href=(path("remove")) { "Remove" }

@@ -156,6 +156,7 @@ fn a_task_that_ended_shows_what_can_be_done_with_its_work() {
     let all = [
         shown("without changes", &json!({}), &json!({ "finished_at": "2026-01-02T03:05:05Z" })),
         shown("with changes", &json!({ "thread_id": "01a201f5-b7dd-79a1-8a6e-7e6639f5c652" }), &done),
+        shown("with installations", &json!({}), &json!({ "finished_at": "2026-01-02T03:05:05Z", "installed": true })),
         shown("archived", &json!({ "archived_at": "2026-01-02T03:04:05Z" }), &done),
         shown("pushing", &published(&json!({ "status": "pushing" })), &done),
         shown("opening", &published(&json!({ "status": "opening" })), &done),

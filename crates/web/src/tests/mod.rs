@@ -5,6 +5,7 @@
 
 mod api;
 mod doors;
+mod installed;
 mod repositories;
 mod streams;
 mod tasks;
