@@ -8,33 +8,25 @@ use model::codex::{CodexEvent, LineSplitter};
 use model::ids::{RunNumber, TaskId};
 use model::problem::Problem;
 use model::task::UpdateStrategy;
-use protocol::{Archived, ConflictsQuery, CreateTask, DiffQuery, FeedQuery, LogQuery, TaskQuery, TaskView, UpdateTask};
+use protocol::{
+    Archived, ConflictsQuery, CreateTask, DiffQuery, FeedQuery, LogQuery, ResumeTask, TaskQuery, TaskView, UpdateTask,
+};
 use store::Layout;
 
-use super::task_prompt::{asked, begun, last_run, prompt};
+use super::task_prompt::{asked, begun, last_run};
 use super::{
     queue, task_answer, task_artifacts, task_diff, task_home, task_installed, task_publish, task_show, task_update, trash,
 };
-use crate::args::{AfterStart, TaskArguments, TaskCommand};
+use crate::args::{AfterStart, PromptArguments, TaskArguments, TaskCommand};
 use crate::follow::{self, RunFormat};
 use crate::output::OutputFormat;
-use crate::{ids, images, printer};
+use crate::{ids, printer};
 
 pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFormat) -> Result<ExitCode, Problem> {
     match command {
         TaskCommand::Create { env, git_ref, title, run } => {
-            let (images, attachments) = images::read(&run.images, &run.attachments)?;
-            let new = CreateTask {
-                env_id: ids::environment(client, env).await?.to_string(),
-                prompt: prompt(run)?,
-                images,
-                attachments,
-                git_ref: git_ref.clone(),
-                title: title.clone(),
-                model: run.model.clone(),
-                effort: run.effort.clone(),
-                priority: run.priority.clone(),
-            };
+            let env_id = ids::environment(client, env).await?.to_string();
+            let new = CreateTask { git_ref: git_ref.clone(), title: title.clone(), ..new_task(env_id, run)? };
             let created = client.create_task(&new).await?;
             begun(client, &created, run.after_start(), format).await
         }
@@ -120,6 +112,12 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Returns the request for a task with its first run.
+fn new_task(env_id: String, run: &PromptArguments) -> Result<CreateTask, Problem> {
+    let ResumeTask { prompt, images, attachments, model, effort, priority } = asked(run)?;
+    Ok(CreateTask { env_id, prompt, images, attachments, git_ref: None, title: None, model, effort, priority })
 }
 
 /// Prints what a run has logged so far.
