@@ -212,7 +212,7 @@ async fn every_page(stage: &mut Visit) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_page_is_usable_for_everybody_in_light_and_in_dark() {
+async fn every_page_fits_its_screen_obeys_its_policy_and_is_usable_for_everybody() {
     let mut stage = Visit::new().await;
     stage
         .home
@@ -221,19 +221,6 @@ async fn every_page_is_usable_for_everybody_in_light_and_in_dark() {
         .send()
         .await
         .expect("set");
-    let pages = every_page(&mut stage).await;
-    for screen in [PHONE, Screen { dark: true, ..DESK }, Screen { dark: true, ..PHONE }, DESK] {
-        stage.browser.look(screen).await;
-        for path in &pages {
-            stage.open(path).await;
-            stage.accessible().await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn every_page_fits_a_narrow_phone_and_a_desk_and_obeys_its_policy() {
-    let mut stage = Visit::new().await;
     let pages = every_page(&mut stage).await;
     for screen in [testkit::browser::Screen { width: 320, ..PHONE }, DESK] {
         stage.browser.look(screen).await;
@@ -262,4 +249,11 @@ async fn every_page_fits_a_narrow_phone_and_a_desk_and_obeys_its_policy() {
     let refused = "Failed to load resource: the server responded with a status of 404";
     stage.browser.complaints.retain(|complaint| !complaint.contains(refused));
     stage.content();
+    for screen in [PHONE, Screen { dark: true, ..DESK }, Screen { dark: true, ..PHONE }, DESK] {
+        stage.browser.look(screen).await;
+        for path in &pages {
+            stage.open(path).await;
+            stage.accessible().await;
+        }
+    }
 }
