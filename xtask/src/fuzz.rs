@@ -11,7 +11,7 @@ use crate::console::{self, StepError};
 use crate::tools::{self, cargo};
 
 /// How long each target runs, in seconds, unless you specify it.
-const SECONDS: u32 = 3;
+const SECONDS: u32 = 1;
 
 /// The number of targets that run at the same time.
 const AT_ONCE: usize = 2;
