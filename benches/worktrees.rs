@@ -45,10 +45,10 @@ struct Served {
 
 impl Served {
     async fn new(upstream: &Upstream, prepared: usize) -> Self {
-        let home = TestHome::new(BINARY);
-        let settings = format!("prepared_worktrees = {prepared}\nprepared_worktrees_space = \"20g\"\nmax_parallel_runs = 10\n");
+        let mut home = TestHome::new(BINARY);
+        let settings = "prepared_worktrees_space = \"20g\"\nmax_parallel_runs = 10\n";
         fs_err::write(home.path().join("config.toml"), settings).expect("written");
-        let mut home = home;
+        home.set(testkit::PREPARED_WORKTREES, prepared.to_string());
         home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
         home.start().await;
         let env = home.environment(&upstream.url()).await;

@@ -7,9 +7,9 @@ use engine::CrashPoint;
 use process::processes_with_environment;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::TestHome;
 use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
+use testkit::{PREPARED_WORKTREES, TestHome};
 
 use crate::BINARY;
 
@@ -33,6 +33,7 @@ impl Story {
         let mut home = TestHome::new(BINARY);
         home.set("ORCH_WORKER", scripted_worker(home.scratch()));
         home.set("ORCH_CRASH_AT", at);
+        home.set(PREPARED_WORKTREES, "2");
         // Keepers need the variable, too.
         fs_err::write(home.path().join("config.toml"), "pass_environment = [\"ORCH_CRASH_AT\"]\n").expect("written");
         home.start().await;

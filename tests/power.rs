@@ -20,6 +20,7 @@ async fn started() -> (TestHome, String, Upstream) {
     let upstream = Upstream::new();
     let mut home = TestHome::new(BINARY);
     home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
+    home.set(testkit::PREPARED_WORKTREES, "2");
     home.set("ORCH_TEST_BOOT_ID", "first");
     home.start().await;
     let env = home.environment(&upstream.url()).await;

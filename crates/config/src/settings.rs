@@ -459,7 +459,8 @@ const STORAGE: Section = Section {
                 draft.config.prepared_worktrees = most;
                 Ok(())
             },
-        ),
+        )
+        .variable("ORCH_PREPARED_WORKTREES"),
         Setting::new(
             "prepared_worktrees_space",
             ValueForm::Size,

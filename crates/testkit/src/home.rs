@@ -25,6 +25,9 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// The interval between health checks of a starting server.
 const TRY_EVERY: Duration = Duration::from_millis(10);
 
+/// The variable with the number of prepared worktrees. It is 0 in a new home.
+pub const PREPARED_WORKTREES: &str = "ORCH_PREPARED_WORKTREES";
+
 /// A temporary `ORCH_HOME`, with or without a running server.
 #[derive(Debug)]
 pub struct TestHome {
@@ -44,8 +47,9 @@ impl TestHome {
         }
         let socket = folder.path().join("home/orchestrator.sock");
         let client = crate::http_client().unix_socket(socket).build().expect("a plain client can be created");
-        // Allow as many runs as a test needs, even on an almost full disk.
-        let environment = [("ORCH_MAX_PARALLEL_RUNS", "100"), ("ORCH_FREE_SPACE_FLOOR", "0")];
+        // Allow as many runs as a test needs, even on an almost full disk. Most tests have no use for prepared worktrees, which cost as
+        // much as those of tasks.
+        let environment = [("ORCH_MAX_PARALLEL_RUNS", "100"), ("ORCH_FREE_SPACE_FLOOR", "0"), (PREPARED_WORKTREES, "0")];
         let environment = environment.map(|(name, value)| (name.into(), value.into())).to_vec();
         Self { folder, binary: binary.into(), environment, server: None, client }
     }

@@ -32,7 +32,7 @@ pub mod worker;
 
 use std::net::SocketAddr;
 
-pub use home::TestHome;
+pub use home::{PREPARED_WORKTREES, TestHome};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Returns a builder of an HTTP client. It trusts no certificates, and resolves names below `localhost` to this machine, like

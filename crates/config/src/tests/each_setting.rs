@@ -111,6 +111,8 @@ fn a_variable_overrides_the_file_for_every_setting_that_has_one() {
     check("ORCH_MAX_PARALLEL_RUNS", " 10000 ", "max_parallel_runs = 1", most, ["1", "10000"]);
     let floor = |config: &Config| config.free_space_floor.to_string();
     check("ORCH_FREE_SPACE_FLOOR", "3k", "free_space_floor = \"2k\"", floor, ["2048", "3072"]);
+    let prepared = |config: &Config| config.prepared_worktrees.to_string();
+    check("ORCH_PREPARED_WORKTREES", "3", "prepared_worktrees = 1", prepared, ["1", "3"]);
     let memory = |config: &Config| format!("{:?}", config.memory_for_runs);
     check("ORCH_MEMORY_FOR_RUNS", "3k", "memory_for_runs = \"2k\"", memory, ["Some(2048)", "Some(3072)"]);
     let token = |config: &Config| config.github_token.as_ref().map_or("", |token| token.expose()).to_owned();
@@ -124,7 +126,7 @@ fn a_variable_overrides_the_file_for_every_setting_that_has_one() {
 #[test]
 fn the_list_of_variables_above_is_complete() {
     let known = keyed().filter_map(|(_, _, setting)| setting.variable).count();
-    assert_eq!(known, 11, "add the new variable to the test above");
+    assert_eq!(known, 12, "add the new variable to the test above");
 }
 
 #[test]

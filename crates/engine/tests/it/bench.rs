@@ -91,6 +91,7 @@ impl Bench {
         let mut config = Config::for_home(&self.home());
         config.base_environment = BaseEnvironment::default().with("PATH", "/usr/local/bin:/usr/bin:/bin");
         config.free_space_floor = 0;
+        config.prepared_worktrees = 0;
         config.snapshot_limit = u64::MAX;
         config.max_parallel_runs = 4;
         change(&mut config);

@@ -48,7 +48,7 @@ fn tasks_take_what_was_prepared_and_it_is_replaced() {
     let bench = Bench::new(31, 0, None);
     // Prepared worktrees are only used if most files stay.
     bench.push("main", &[("a.txt", "a\n"), ("b.txt", "b\n")]);
-    let server = bench.server();
+    let server = bench.server_with(|config| config.prepared_worktrees = 2);
     let repository = bench.add_repository(&server);
     until_ready(&bench, &repository, 2);
     let inodes: Vec<_> = ready(&bench, &repository).iter().map(|folder| inode(&folder.join("files"))).collect();
@@ -72,14 +72,14 @@ fn tasks_take_what_was_prepared_and_it_is_replaced() {
 #[test]
 fn a_killed_server_leaves_prepared_worktrees_that_the_next_one_uses() {
     let bench = Bench::new(32, 0, None);
-    let server = bench.server();
+    let server = bench.server_with(|config| config.prepared_worktrees = 2);
     let repository = bench.add_repository(&server);
     until_ready(&bench, &repository, 2);
     server.end(Ending::Killed);
     let folder = bench.layout().prepared(repository.parse().expect("an ID"));
     std::fs::create_dir_all(folder.join("unfinished/files")).expect("a folder");
     std::fs::create_dir_all(bench.layout().all_prepared().join("of-a-repository-that-is-gone")).expect("a folder");
-    let server = bench.server();
+    let server = bench.server_with(|config| config.prepared_worktrees = 2);
     let task = server.task(&repository, "do it");
     server.until(&task, "completed");
     assert_eq!(counted(&server), (1, 0));
@@ -116,7 +116,7 @@ fn nothing_is_prepared_if_it_is_turned_off_or_does_not_fit() {
 #[test]
 fn a_collection_deletes_what_is_old_enough_and_a_removed_repository_keeps_nothing() {
     let bench = Bench::new(34, 0, None);
-    let server = bench.server();
+    let server = bench.server_with(|config| config.prepared_worktrees = 2);
     let repository = bench.add_repository(&server);
     until_ready(&bench, &repository, 2);
     let asked = |older_than_days, dry_run| CollectGarbage { older_than_days, id: None, dry_run };

@@ -16,12 +16,12 @@ use super::remotes::Remotes;
 use super::seen::Seen;
 use super::shared::{ANSWER, codex_home, folders, name_of};
 use super::{Account, Agent, Storm};
-use crate::TestHome;
 use crate::pictures;
 use crate::power_disk::{FileSystem, PowerDisk};
 use crate::small_disk::SmallDisk;
 use crate::upstream::Upstream;
 use crate::worker::scripted_worker;
+use crate::{PREPARED_WORKTREES, TestHome};
 
 /// The maximum number of active tasks, and the number of runs in parallel.
 const AT_WORK: (usize, &str) = (8, "4");
@@ -84,6 +84,7 @@ impl World {
     pub(super) async fn new(storm: &Storm) -> Self {
         let upstreams = vec![Upstream::new(), Upstream::new()];
         let mut home = TestHome::new(&storm.binary);
+        home.set(PREPARED_WORKTREES, "2");
         let power = storm.power.map(|kind| PowerDisk::mount(kind, home.scratch(), &home.path()));
         let disk = (storm.with_disk && power.is_none()).then(|| SmallDisk::mount(&home.path(), DISK));
         for folder in ["counts", "ran"] {

@@ -99,6 +99,7 @@ fn settings(folder: &Path) -> Config {
         worker: Some("/bin/true".to_owned()),
         memory_for_runs: None,
         free_space_floor: 0,
+        prepared_worktrees: 0,
         base_environment: BaseEnvironment::pick(variables.clone()),
         environment: variables.into_iter().collect(),
         ..Config::for_home(&folder.join("home"))
