@@ -106,3 +106,22 @@ fn remove_others(folder: &Path, wanted: &[String]) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_interrupted_copy_left_and_what_nobody_wants_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let wanted = ["library".to_owned(), "tools".to_owned()];
+        remove_others(&folder.path().join("missing"), &wanted).expect("there is nothing to remove");
+        for name in [NEW, "library", "earlier"] {
+            fs_err::create_dir_all(folder.path().join(name).join("files")).expect("writable");
+        }
+        remove_others(folder.path(), &wanted).expect("removed");
+        let left: Vec<_> =
+            fs_err::read_dir(folder.path()).expect("there").map(|entry| entry.expect("read").file_name()).collect();
+        assert_eq!(left, ["library"]);
+    }
+}
