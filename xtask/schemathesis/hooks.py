@@ -26,6 +26,9 @@ def before_call(context, case, kwargs):
         if case.operation.definition.raw["operationId"] == "edit_setup" and case.body.get("description"):
             # A description is TOML.
             case.body["description"] = '[setup]\nrun = "true"\n'
+        if case.operation.definition.raw["operationId"] == "edit_environment" and case.body.get("default_branch"):
+            # The branch exists, if the repository was cloned.
+            case.body["default_branch"] = "main"
         if case.operation.definition.raw["operationId"] == "commit_files":
             # A path has no empty parts.
             case.body["paths"] = [f"file-{number}" for number, _ in enumerate(case.body["paths"])]

@@ -251,7 +251,7 @@ pub struct CreateTask {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 8)]
     pub images: Vec<GivenImage>,
-    /// Other files for the prompt, which the agent reads. The limits include the images.
+    /// Other files for the prompt, which the agent reads: up to 8, 10 MiB each, and 20 MiB in total with the images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 8)]
     pub attachments: Vec<GivenFile>,
@@ -288,7 +288,7 @@ pub struct ResumeTask {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 8)]
     pub images: Vec<GivenImage>,
-    /// Other files for the prompt, which the agent reads. The limits include the images.
+    /// Other files for the prompt, which the agent reads: up to 8, 10 MiB each, and 20 MiB in total with the images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 8)]
     pub attachments: Vec<GivenFile>,

@@ -43,7 +43,7 @@ impl ErrorCode {
             Self::ImageRefused => "`notes.pdf` is not in a supported image format",
             Self::ImageTooLarge => "`screen.png` has 12582912 bytes; the limit is 10485760 (10 MiB)",
             Self::ImagesTooLarge => "the images and files have 25165824 bytes in total; the limit is 20971520 (20 MiB)",
-            Self::TooManyImages => "too many images and files: 9; the limit is 8 per prompt",
+            Self::TooManyImages => "too many images or other files: 9; the limit is 8 of each per prompt",
             Self::TitleRefused => "invalid title `Fix the login.Then add tests.`: use one line of 1 to 200 bytes",
             Self::BodyRefused => "the body contains a NUL character",
             Self::BranchNameRefused => "invalid branch name `a..b`",

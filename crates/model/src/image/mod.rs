@@ -24,7 +24,7 @@ pub const IMAGE_LIMIT_BYTES: usize = 10 << 20;
 /// The maximum total size of the images of a prompt, in bytes.
 pub const IMAGES_LIMIT_BYTES: usize = 20 << 20;
 
-/// The maximum number of images of a prompt.
+/// The maximum number of images of a prompt, and of its other files.
 pub const MOST_IMAGES: usize = 8;
 
 /// The pattern of a content in Base64.
@@ -34,7 +34,7 @@ const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{2}
 const NAME_LIMIT: usize = 120;
 
 /// The accepted files, as a hint for error messages.
-const TAKEN: &str = "attach up to 8 images (PNG, JPEG, GIF or WebP) and other files, 10 MiB each and 20 MiB in total";
+const TAKEN: &str = "attach up to 8 images (PNG, JPEG, GIF or WebP) and up to 8 other files, 10 MiB each and 20 MiB in total";
 
 /// An accepted image format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -283,9 +283,9 @@ fn check_size(called: &str, bytes: &[u8]) -> Result<(), Problem> {
 
 /// Accepts the images and other files of a prompt, in order. Duplicates are kept only once.
 pub fn parse_all(images: Vec<GivenImage>, files: Vec<GivenFile>) -> Result<Vec<Image>, Problem> {
-    let count = images.len() + files.len();
+    let count = images.len().max(files.len());
     if count > MOST_IMAGES {
-        let detail = format!("too many images and files: {count}; the limit is {MOST_IMAGES} per prompt");
+        let detail = format!("too many images or other files: {count}; the limit is {MOST_IMAGES} of each per prompt");
         return Err(Problem::new(ErrorCode::TooManyImages, detail).hint(TAKEN));
     }
     let sizes = images.iter().map(|image| image.data.0.len()).chain(files.iter().map(|file| file.data.0.len()));
