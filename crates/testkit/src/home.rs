@@ -20,7 +20,7 @@ use tokio::process::{Child, Command};
 use crate::contract;
 
 /// A time limit that is far longer than any operation of a server takes.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// The interval between health checks of a starting server.
 const TRY_EVERY: Duration = Duration::from_millis(10);
