@@ -1,4 +1,4 @@
-//! Images in prompts: chosen, pasted, dropped and removed again, sent with and without a script, and shown in the transcript.
+//! Images and other files in prompts: chosen, pasted, dropped and removed again, sent with and without a script, and shown in the transcript.
 //! Effects of hostile names and files are checked in the browser.
 
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, SET_COOKIE};
@@ -156,7 +156,7 @@ async fn images_are_pasted_dropped_chosen_taken_out_sent_and_shown() {
     stage.browser.choose("input[name=images]", &[&file]).await;
     stage.browser.until(&format!("{LISTED} === 'chosen.gif✕'")).await;
     stage.browser.click(".composer button.primary").await;
-    stage.browser.until("document.querySelector('.to-come')?.innerText.includes('1 image')").await;
+    stage.browser.until("document.querySelector('.to-come')?.innerText.includes('1 file')").await;
     fs_err::write(&go, "").expect("written");
     // The image appears without a reload.
     stage.browser.until("document.querySelector('#run-3 .images img')?.naturalWidth").await;
@@ -164,7 +164,7 @@ async fn images_are_pasted_dropped_chosen_taken_out_sent_and_shown() {
 }
 
 #[tokio::test]
-async fn what_is_no_image_or_is_text_too_is_left_to_the_browser_and_too_much_is_said_before_it_is_sent() {
+async fn any_file_is_taken_text_is_left_to_the_browser_and_too_much_is_said_before_it_is_sent() {
     let mut stage = Visit::new().await;
     stage.open("/tasks/new").await;
     let paste = |with: &str| {
@@ -174,7 +174,10 @@ async fn what_is_no_image_or_is_text_too_is_left_to_the_browser_and_too_much_is_
         )
     };
     let file = |name: &str, kind: &str| format!("data.items.add(new File(['x'], '{name}', {{ type: '{kind}' }}))");
-    assert_eq!(stage.browser.value(&paste(&file("a.txt", "text/plain"))).await, false);
+    assert_eq!(stage.browser.value(&paste(&file("a.txt", "text/plain"))).await, true);
+    stage.browser.until(&format!("{LISTED} === 'a.txt✕'")).await;
+    stage.browser.click("form .images button").await;
+    stage.browser.until(&format!("{LISTED} === ''")).await;
     let table = format!("data.items.add('1\\t2', 'text/plain'); {}", file("a.png", "image/png"));
     assert_eq!(stage.browser.value(&paste(&table)).await, false);
     assert_eq!(stage.browser.value(LISTED).await, "");
@@ -251,7 +254,7 @@ async fn what_cannot_be_taken_is_said_on_a_page_however_much_it_is() {
     let fields = [("form_token", token.as_str()), ("env_id", &env), ("prompt", "begin; end x")];
     let (large, huge) = (png_of((10 << 20) + 1), png_of(60 << 20));
     for (bytes, status, words) in [
-        (&b"<svg onload=alert(1)>"[..], 422, "is not in a supported image format"),
+        (&b""[..], 422, "is empty"),
         (&PNG[..50], 422, "is incomplete or damaged"),
         (&large, 413, "the limit is 10485760 (10 MiB)"),
         (&huge, 413, "the form is too large"),
