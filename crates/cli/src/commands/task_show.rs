@@ -124,7 +124,7 @@ fn shown(task: &TaskView, mirror: &Path) -> Output {
     for follow_up in &meta.follow_ups {
         let images = match follow_up.images.len() {
             0 => String::new(),
-            some => format!(", with {}", printer::plural(some, "image")),
+            some => format!(", with {}", printer::plural(some, "file")),
         };
         let prompt = printable_line(follow_up.prompt.as_str(), TITLE);
         out.line(format!("\nfollow-up {}  waiting  {prompt}{images}", follow_up.number));
@@ -180,7 +180,8 @@ fn show_run(out: &mut Output, run: &RunView) {
     out.styled(format!("\nrun {}    {}  {}", run.number.0, printer::status(&status), printable_line(run.prompt.as_str(), TITLE)));
     let mut field = |name: &str, value: String| out.line(format!("  {name:<9} {value}"));
     for image in &run.images {
-        field("image", format!("{} (images/{})", printable_line(&image.name, TITLE), image.file));
+        let what = if image.file.kind().is_image() { "image" } else { "file" };
+        field(what, format!("{} (images/{})", printable_line(&image.name, TITLE), image.file));
     }
     if let (Some(start), Some(end)) = (run.started_at, run.finished_at) {
         field("took", format!("{:.1} s", end.duration_since(start).as_secs_f64()));
@@ -246,6 +247,27 @@ mod tests {
         let mut ended = completed_run();
         ended["omitted"] = json!([{ "path": ".venv/", "reason": "virtual_environment", "files": 15, "bytes": 1_200_000 }]);
         insta::assert_snapshot!("task-show-held", text(&task(&[ended], json!({ "held": held }))));
+    }
+
+    #[test]
+    fn attached_files_are_named_as_what_they_are() {
+        let file = |file: &str, name: &str| json!({ "file": file, "name": name, "bytes": 7 });
+        let mut ended = completed_run();
+        ended["images"] = json!([file("ba7816bf8f01cfea.png", "a.png"), file("ba7816bf8f01cfea.bin", "report.csv")]);
+        let shown = text(&task(&[ended], json!({})));
+        assert!(shown.contains("image     a.png (images/ba7816bf8f01cfea.png)"), "{shown}");
+        assert!(shown.contains("file      report.csv (images/ba7816bf8f01cfea.bin)"), "{shown}");
+    }
+
+    #[test]
+    fn held_files_with_a_secret_say_so() {
+        let held = json!({
+            "number": 3, "run": 1, "files": 1, "bytes": 9, "asked_at": "2026-03-01T12:00:01Z",
+            "paths": [{ "path": "copy.txt", "files": 1, "bytes": 9, "has_secret": true }],
+        });
+        let shown = text(&task(&[completed_run()], json!({ "held": held })));
+        assert!(shown.contains("which contain secrets or exceed the limits?"), "{shown}");
+        assert!(shown.contains("copy.txt (1 file, 9 bytes), contains a secret"), "{shown}");
     }
 
     #[test]
