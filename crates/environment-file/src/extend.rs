@@ -10,7 +10,7 @@ use crate::propose::scripts::{joined, words};
 /// Returns a description whose setup script ends with these commands, each of which is a single line. Commands that do not fit into a script
 /// are omitted.
 ///
-/// `None` means that there is no command to add.
+/// Returns `None` if nothing is left to add.
 pub fn with_commands(description: &Description, commands: &[&str]) -> Option<Description> {
     let before = description.setup.as_ref().map(|setup| Before::of(setup.run.as_str()));
     let mut used = before.as_ref().map_or(0, Before::length) + HEADER_BYTES;
