@@ -198,8 +198,9 @@ pub fn select(inventory: &Inventory, choices: &Choices) -> Result<Selection, Too
         };
         omitted.entry(place).or_default().add(file);
     }
-    if omitted.len() > LEFT_OUT_LIMIT {
-        return Err(TooManyFiles { files: omitted.len() as u64 });
+    let with_secrets = omitted.keys().filter(|(fate, _)| *fate == FileFate::HasSecret).count();
+    if with_secrets > 0 && omitted.len() > LEFT_OUT_LIMIT {
+        return Err(TooManyFiles { files: with_secrets as u64 });
     }
     let room = Room {
         paths: LEFT_OUT_LIMIT.saturating_sub(omitted.len()),
