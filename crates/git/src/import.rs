@@ -184,7 +184,8 @@ impl Worktree {
             }
         }
         if let Some(search) = request.secrets {
-            let secret = secret_in_new_objects(search, || self.checking(&quarantine), head, request.message).await?;
+            let (git, folder) = (|| self.checking(&quarantine), self.mirror.path());
+            let secret = secret_in_new_objects(search, git, head, request.message, folder).await?;
             if let Some(secret) = secret {
                 return Err(ImportError::Secret { secret });
             }

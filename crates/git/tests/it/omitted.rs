@@ -233,6 +233,20 @@ async fn a_file_with_a_secret_is_held_and_commits_with_one_are_rejected() {
     let error = agent.try_import("1", &since).await.expect_err("a commit has a secret");
     assert!(error.is_refusal() && error.to_string().contains("`DOTENV`"), "{error}");
     assert_eq!(agent.tip(), since);
+    // The server wrote the message of the commit that it makes, but not the rest of any commit with this message.
+    let own = "Own tok-0123456789 message\n";
+    // The accepted one comes last, because a commit that is on a branch is not searched again.
+    for (task, message, name, is_taken) in
+        [("other-message", "", "Ada", false), ("other-author", own, "tok-0123456789", false), ("own", own, "Ada", true)]
+    {
+        let agent = Agent { secrets: secrets(), message, ..Agent::new(&bench, task).await };
+        let since = agent.tip();
+        agent.write("work.txt", "work");
+        agent.git(&["add", "work.txt"]);
+        agent.git(&["commit", "--quiet", "--author", &format!("{name} <a@example.org>"), "-m", own]);
+        assert_eq!(agent.try_harvest("1", &since, &[]).await.code, Some(0));
+        assert_eq!(agent.try_import("1", &since).await.is_ok(), is_taken, "{task}");
+    }
     let clean = Agent { secrets: secrets(), ..Agent::new(&bench, "clean").await };
     clean.commit("work.txt", "tok-012\n");
     assert_eq!(clean.end_run("1").await.head.to_string(), clean.tip());

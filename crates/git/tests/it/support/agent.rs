@@ -29,6 +29,8 @@ pub(crate) struct Agent<'b> {
     pub(crate) makers: Makers,
     /// The secrets that no commit may contain.
     pub(crate) secrets: Option<SecretSearch>,
+    /// The message of the server's own commit.
+    pub(crate) message: &'static str,
 }
 
 /// The result of an export: its exit code and its output.
@@ -49,6 +51,7 @@ impl<'b> Agent<'b> {
             out: bench.path(&format!("tasks/{task}/out")),
             makers: Makers::default(),
             secrets: None,
+            message: "",
         };
         agent.ensure_twin().await;
         agent
@@ -211,7 +214,7 @@ impl<'b> Agent<'b> {
         let request = ImportRequest {
             out: &self.out,
             since: &since,
-            message: "",
+            message: self.message,
             trailers,
             limit_bytes: LIMIT_BYTES,
             lfs_objects,
