@@ -6,6 +6,7 @@ use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use durable::write_atomically;
@@ -29,6 +30,8 @@ pub struct Home {
     pub token: String,
     /// The host name of the pages on this machine: `codex-<32 hexadecimal digits>.localhost`.
     pub pages_host: String,
+    /// Held during a probe: two probes at the same time would remove each other's file.
+    probing: Mutex<()>,
     _lock: File,
 }
 
@@ -77,6 +80,7 @@ impl From<OpenHomeError> for Problem {
 impl Home {
     /// Checks whether state can be written, by writing a file and removing it.
     pub fn probe(&self) -> Result<(), StoreError> {
+        let _alone = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.layout.home().join(format!("probe-{}", std::process::id()));
         let written = fs_err::write(&path, b"x");
         // On a full disk, the file may exist even though it is empty.
@@ -95,7 +99,7 @@ impl Home {
         }
         let token = read_or_make_token(&layout.token()).map_err(unusable)?;
         let pages_host = read_or_make_pages_host(&layout.pages_host()).map_err(unusable)?;
-        Ok(Self { layout, token, pages_host, _lock: lock })
+        Ok(Self { layout, token, pages_host, probing: Mutex::default(), _lock: lock })
     }
 
     fn take_lock(layout: &Layout) -> Result<File, OpenHomeError> {

@@ -158,6 +158,17 @@ fn a_probe_leaves_nothing_behind() {
 }
 
 #[test]
+fn probes_at_the_same_time_do_not_disturb_each_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = Home::open(folder.path()).expect("a home");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..200).for_each(|_| home.probe().expect("writable")));
+        }
+    });
+}
+
+#[test]
 fn a_probe_fails_if_no_file_can_be_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = Home::open(folder.path()).expect("a home");

@@ -185,7 +185,8 @@ async fn lists_are_read_page_by_page_and_odd_queries_are_refused() {
 async fn the_server_describes_itself() {
     let stage = Stage::new().await;
     let get = async |path: &str| stage.api("GET", path, &Value::Null).await;
-    assert_eq!((get("/healthz").await.status, get("/readyz").await.status), (200, 200));
+    let (health, readiness) = (get("/healthz").await, get("/readyz").await);
+    assert_eq!((health.status, readiness.status), (200, 200), "{}", readiness.body);
     let metrics = get("/metrics").await;
     assert!(
         metrics.header("content-type").starts_with("application/openmetrics-text")
