@@ -37,7 +37,7 @@ impl ErrorCode {
             Self::PromptTooLarge => &["put long text in a file in the repository, and refer to it in the prompt"],
             Self::PromptRefused => &["use 1 to 1,048,576 characters of UTF-8 text without NUL characters"],
             Self::ImageRefused | Self::ImageTooLarge | Self::ImagesTooLarge | Self::TooManyImages => {
-                &["attach up to 8 PNG, JPEG, GIF or WebP images: up to 10 MiB each and 20 MiB in total"]
+                &["attach up to 8 images (PNG, JPEG, GIF or WebP) and up to 8 other files, 10 MiB each and 20 MiB in total"]
             }
             Self::TitleRefused => &["use one line of up to 200 bytes"],
             Self::BodyRefused => &["remove the NUL characters"],

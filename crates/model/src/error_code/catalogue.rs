@@ -64,13 +64,13 @@ error_codes! {
         PromptTooLarge "prompt_too_large" [TooLarge];
         /// The prompt contains characters that cannot be passed to Codex, or Codex rejected it.
         PromptRefused "prompt_refused" [Unusable];
-        /// An image of the prompt is not a PNG, JPEG, GIF or WebP file.
+        /// An image of the prompt is not a PNG, JPEG, GIF or WebP file, or an attached file is empty.
         ImageRefused "image_refused" [Unusable];
-        /// An image of the prompt is larger than 10 MiB.
+        /// An image or another file of the prompt is larger than 10 MiB.
         ImageTooLarge "image_too_large" [TooLarge];
-        /// The images of the prompt are larger than 20 MiB in total.
+        /// The images and other files of the prompt are larger than 20 MiB in total.
         ImagesTooLarge "images_too_large" [TooLarge];
-        /// The prompt has more than 8 images.
+        /// The prompt has more than 8 images or more than 8 other files.
         TooManyImages "too_many_images" [Unusable];
         /// The title is empty, too long or spans several lines.
         TitleRefused "title_refused" [Unusable];
