@@ -10,7 +10,7 @@ use std::{fs, io, thread};
 use crate::console::{self, StepError};
 use crate::tools::{self, cargo};
 
-/// How long each target runs, in seconds, unless you specify it.
+/// How long each target runs, in seconds, unless you specify a duration.
 const SECONDS: u32 = 1;
 
 /// The number of targets that run at the same time.
@@ -64,6 +64,15 @@ pub(crate) struct FuzzArguments {
     merge: Merge,
 }
 
+/// How the targets are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Profile {
+    /// The build is fast, and the targets are slow.
+    Dev,
+    /// The build is slow, and the targets are fast.
+    Release,
+}
+
 /// Whether new inputs become part of the corpus.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Merge {
@@ -91,6 +100,11 @@ impl FuzzArguments {
         }
         Ok(asked)
     }
+
+    /// An optimized build takes minutes, so it is worth its time only if the targets then run for a specified time.
+    fn profile(&self) -> Profile {
+        if self.seconds.is_some() { Profile::Release } else { Profile::Dev }
+    }
 }
 
 /// Builds the targets and runs them.
@@ -101,7 +115,7 @@ pub(crate) fn run(root: &Path, asked: &FuzzArguments) -> Result<(), FuzzError> {
         Some(name) if all.contains(name) => vec![name.clone()],
         Some(name) => return Err(FuzzError::NoTarget { name: name.clone(), targets: all }),
     };
-    let fuzzing = Fuzzing::new(root)?;
+    let fuzzing = Fuzzing::new(root, asked.profile())?;
     console::timed("build the fuzz targets", || fuzzing.build(asked.target.as_deref()))?;
     let seconds = asked.seconds.unwrap_or(SECONDS);
     let mut failed = Vec::new();
@@ -136,16 +150,17 @@ pub(crate) fn run(root: &Path, asked: &FuzzArguments) -> Result<(), FuzzError> {
 struct Fuzzing<'a> {
     root: &'a Path,
     platform: String,
+    profile: Profile,
     /// The folder for everything that is built or found.
     built: PathBuf,
 }
 
 impl<'a> Fuzzing<'a> {
-    fn new(root: &'a Path) -> Result<Self, FuzzError> {
+    fn new(root: &'a Path, profile: Profile) -> Result<Self, FuzzError> {
         let output = Command::new("rustc").args(["--print", "host-tuple"]).current_dir(root).output();
         let platform = output.ok().filter(|output| output.status.success()).ok_or(FuzzError::Platform)?;
         let platform = String::from_utf8_lossy(&platform.stdout).trim().to_owned();
-        Ok(Self { root, platform, built: tools::target_folder(root).join("fuzz") })
+        Ok(Self { root, platform, profile, built: tools::target_folder(root).join("fuzz") })
     }
 
     /// Builds the targets. The instrumentation needs an explicit platform, so that build scripts and macros are built without it.
@@ -153,6 +168,9 @@ impl<'a> Fuzzing<'a> {
         let mut command = cargo(self.root);
         command.args(["build", "--quiet", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target", &self.platform]);
         command.arg("--target-dir").arg(&self.built).env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
+        if self.profile == Profile::Release {
+            command.arg("--release");
+        }
         match target {
             Some(target) => command.args(["--bin", target]),
             None => command.arg("--bins"),
@@ -161,7 +179,11 @@ impl<'a> Fuzzing<'a> {
     }
 
     fn program(&self, target: &str) -> PathBuf {
-        self.built.join(&self.platform).join("debug").join(target)
+        let profile = match self.profile {
+            Profile::Dev => "debug",
+            Profile::Release => "release",
+        };
+        self.built.join(&self.platform).join(profile).join(target)
     }
 
     /// The inputs that are part of the repository.
@@ -272,6 +294,8 @@ mod tests {
         assert_eq!(asked(&["names"]), Some(FuzzArguments { target: target.clone(), ..FuzzArguments::default() }));
         let all = FuzzArguments { target, seconds: Some(60), merge: Merge::Yes };
         assert_eq!(asked(&["--seconds", "60", "names", "--merge"]), Some(all));
+        assert_eq!(FuzzArguments::default().profile(), Profile::Dev);
+        assert_eq!(asked(&["--seconds", "60"]).map(|asked| asked.profile()), Some(Profile::Release));
         for bad in [&["--seconds"][..], &["--seconds", "x"], &["--seconds", "0"], &["a", "b"], &["--release"]] {
             assert_eq!(asked(bad), None, "{bad:?}");
         }

@@ -50,7 +50,8 @@ Usage: cargo xtask <command>
   book                    Build the documentation as a website in target/book with mdBook
   fuzz [TARGET] [--seconds N] [--merge]
                           Search for inputs that make a parser fail, with one fuzz target or all of them
-                          --merge adds new inputs to the corpus in fuzz/corpus; default: 3 seconds for each target
+                          --merge adds new inputs to the corpus in fuzz/corpus
+                          Default: 1 second for each target, with a build that is not optimized
   tidy                    Check the project's own rules for source files and documents
   docs                    Regenerate all documents that are generated from the code
   openapi                 Regenerate docs/openapi.json
