@@ -6,6 +6,7 @@
 mod book;
 mod chaos;
 mod codex;
+mod compiler;
 mod console;
 mod diagram;
 mod docker;
@@ -96,6 +97,8 @@ enum CommandError {
     #[error(transparent)]
     Codex(#[from] codex::CodexError),
     #[error(transparent)]
+    Compiler(#[from] compiler::CompilerError),
+    #[error(transparent)]
     Packages(#[from] packages::PackagesError),
     #[error(transparent)]
     Test(#[from] test::TestError),
@@ -122,6 +125,7 @@ fn run(arguments: &[String]) -> Result<(), CommandError> {
     match arguments {
         [] => console::say(USAGE.trim_end()),
         [flag] if flag == "--help" || flag == "-h" => console::say(USAGE.trim_end()),
+        _ if compiler::is_called_by_cargo(arguments) => compiler::run(arguments)?,
         [command] if command == "test" => test::run(root(), &[])?,
         [command, dashes, rest @ ..] if command == "test" && dashes == "--" => test::run(root(), rest)?,
         [command] if command == "codex" => return Err(CommandError::NoVersion),

@@ -6,15 +6,15 @@
 use std::path::Path;
 
 use crate::console::{self, StepError};
-use crate::tools;
+use crate::{compiler, tools};
 
 /// Builds the program, and checks its API.
 pub(crate) fn run(root: &Path) -> Result<(), StepError> {
-    tools::build(root)?;
+    compiler::build(root)?;
     check(root)
 }
 
-/// Sends generated requests to a server, and fails if an answer contradicts the document. [`tools::build`] builds the server.
+/// Sends generated requests to a server, and fails if an answer contradicts the document. [`compiler::build`] builds the server.
 pub(crate) fn check(root: &Path) -> Result<(), StepError> {
     let schemathesis = tools::python_program(root, "schemathesis")?;
     let mut example = tools::example(root, "schemathesis");

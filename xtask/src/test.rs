@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use crate::compiler::{self, checking_cargo};
 use crate::console::{self, StepError};
 use crate::tools::{self, cargo};
 use crate::{docker, fuzz, packages, schemathesis, tidy};
@@ -31,7 +32,7 @@ pub(crate) enum TestError {
 /// Runs all checks and tests. `runner_arguments` are passed to the test runner.
 pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestError> {
     packages::ensure()?;
-    console::timed("build", || tools::build(root)).map_err(TestError::Build)?;
+    console::timed("build", || compiler::build(root)).map_err(TestError::Build)?;
     let failed = Failures::default();
     // The checks of the sources keep the compiler busy. Preparing the tests mostly waits for downloads, containers and single programs. It
     // starts no compiler, because Cargo would wait for the other one. It stays in this thread: the container engine ends with the thread
@@ -77,8 +78,7 @@ impl Failures {
 /// Checks the sources and the dependencies.
 fn check_sources(root: &Path, failed: &Failures) {
     failed.check("formatting", || console::run(cargo(root).args(["fmt", "--all", "--check"])));
-    failed.check("lints, and the build of the tests", || build_tests(root));
-    failed.check("documentation", || documentation(root));
+    failed.check("lints, documentation, and the build of the tests", || build_tests(root));
     failed.check("licenses and sources", || dependencies(root));
     failed.check("examples in the documentation", || examples(root));
     failed.check("tidiness", || tidy::run(root));
@@ -108,16 +108,9 @@ fn images(root: &Path) -> Result<(), StepError> {
     console::run(tools::example(root, "provision_images").arg(tools::program(root)))
 }
 
-/// Builds the tests and everything else, which also reports clippy's lints.
+/// Builds the tests and everything else, which also reports clippy's lints and errors in the documentation.
 fn build_tests(root: &Path) -> Result<(), StepError> {
-    console::run(tools::linting_cargo(root)?.args(["test", "--quiet", "--no-run", "--workspace", "--all-targets"]))
-}
-
-/// Builds the documentation, without that of the dependencies.
-fn documentation(root: &Path) -> Result<(), StepError> {
-    let mut command = tools::linting_cargo(root)?;
-    command.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items", "--lib", "--bins", "--examples"]);
-    console::run(command.env("RUSTDOCFLAGS", "--deny warnings"))
+    console::run(checking_cargo(root)?.args(["test", "--quiet", "--no-run", "--workspace", "--all-targets"]))
 }
 
 /// Runs the examples in doc comments. Building the documentation tests of a crate takes seconds, so crates without examples are left alone.
@@ -171,7 +164,7 @@ fn dependencies(root: &Path) -> Result<(), StepError> {
 }
 
 fn tests(root: &Path, arguments: &[String]) -> Result<Command, StepError> {
-    let mut command = tools::linting_cargo(root)?;
+    let mut command = checking_cargo(root)?;
     if tools::has_nextest(root) {
         command.args(["nextest", "run", "--no-fail-fast"]);
         if !arguments.iter().any(|argument| argument.starts_with("--test-threads") || argument.starts_with("-j")) {

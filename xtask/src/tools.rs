@@ -7,9 +7,6 @@ use std::process::{Command, Stdio};
 
 use crate::console::{self, StepError};
 
-/// Arguments for clippy's lints.
-const LINTS: [&str; 2] = ["--deny", "warnings"];
-
 /// Returns a command that runs the same cargo that started this program.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -27,34 +24,12 @@ pub(crate) fn tools_folder(root: &Path) -> PathBuf {
     target_folder(root).join("tools")
 }
 
-/// Returns a command that runs cargo with clippy as the compiler of this repository's crates, so that each build reports clippy's lints.
-/// A separate build for the lints would compile everything twice. The programs behave the same, but Cargo does not mix them up with those
-/// that `rustc` compiled.
-pub(crate) fn linting_cargo(root: &Path) -> Result<Command, StepError> {
-    let output = Command::new("rustc").args(["--print", "sysroot"]).current_dir(root).output()?;
-    let driver = Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("bin/clippy-driver");
-    if !driver.is_file() {
-        return Err(std::io::Error::other("clippy is not installed (`rustup component add clippy`)").into());
-    }
-    let mut command = cargo(root);
-    command.env("RUSTC_WORKSPACE_WRAPPER", driver);
-    // The format in which `cargo clippy` passes arguments to clippy.
-    command.env("CLIPPY_ARGS", LINTS.map(|lint| format!("{lint}__CLIPPY_HACKERY__")).concat());
-    Ok(command)
-}
-
-/// Builds the program and all examples. All crates are selected, as for the tests: if Cargo built fewer crates, some dependencies would
-/// have fewer features, and the tests would compile these, and everything that uses them, again.
-pub(crate) fn build(root: &Path) -> Result<(), StepError> {
-    console::run(linting_cargo(root)?.args(["build", "--quiet", "--workspace", "--bin", "codex-orchestrator", "--examples"]))
-}
-
-/// Returns the path of the program that [`build`] builds.
+/// Returns the path of the program that [`build`](crate::compiler::build) builds.
 pub(crate) fn program(root: &Path) -> PathBuf {
     target_folder(root).join("debug/codex-orchestrator")
 }
 
-/// Returns a command that runs an example that [`build`] builds.
+/// Returns a command that runs an example that [`build`](crate::compiler::build) builds.
 pub(crate) fn example(root: &Path, name: &str) -> Command {
     let mut command = Command::new(target_folder(root).join("debug/examples").join(name));
     command.current_dir(root);
