@@ -121,6 +121,12 @@ mod tests {
         check("[setup]\nrun = \"\"\n", "line 2: a script must have");
         check("[setup]\nkeys = []\n", "line 1: missing field `run`");
         check("[setup]\nrun = \"x\n", "line 2: ");
+        check("setup = \"x\"\n", "line 1: invalid type: string \"x\", expected the table `[setup]` with the key `run`");
+        check("[keep]\nnode_modules = true\n", "line 2: unknown field `node_modules`, expected `paths`");
+        check(
+            "[files]\n\".env\" = \"A\"\n",
+            "line 2: invalid type: string \"A\", expected a table such as `{ secret = \"DOTENV\" }`",
+        );
         check("image = \"-v\"\n", "line 1: invalid image name `-v`");
         check("image = { build = { dockerfile = \"../x\" } }\n", "line 1: `../x` is not a path below the repository");
         check("\n[keep]\npaths = [\n  \"a\",\n  \"/b\",\n]\n", "line 5: `/b` is not a path");

@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Script {
 
 /// How dependencies are installed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the table `[setup]` with the key `run`")]
 pub struct Setup {
     /// The script. It runs in the worktree of the default branch.
     pub run: Script,
@@ -117,7 +117,7 @@ fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<HostPattern>,
 
 /// How a snapshot of an older commit is updated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the table `[maintain]` with the key `run`")]
 pub struct Maintain {
     /// The script. It runs in the worktree of the default branch, with the folders of the older snapshot.
     pub run: Script,
@@ -128,7 +128,7 @@ pub struct Maintain {
 
 /// Folders outside of the worktree that keep downloads and build results.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the table `[cache]` with the key `paths`")]
 pub struct Cache {
     /// The folders.
     pub paths: BTreeSet<CachePath>,
@@ -142,7 +142,7 @@ impl Cache {
 
 /// Folders of the worktree that setup creates and Git ignores.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the table `[keep]` with the key `paths`")]
 pub struct Keep {
     /// The folders, relative to the worktree.
     pub paths: BTreeSet<KeepPath>,
@@ -156,7 +156,7 @@ impl Keep {
 
 /// A service that runs next to the agent, such as a database. The agent reaches it at `localhost` and at its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as `[services.db]` with the key `image`")]
 pub struct Service {
     /// The image.
     #[serde(deserialize_with = "super::image::name")]
@@ -189,7 +189,7 @@ impl Service {
 
 /// Where the content of a file comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as `{ secret = \"DOTENV\" }`")]
 pub struct FileSource {
     /// The secret of the repository that contains the file.
     pub secret: VariableName,
