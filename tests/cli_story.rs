@@ -443,6 +443,9 @@ async fn the_demo_shows_the_real_thing() {
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     for part in [
         "model is scripted",
+        "description  from .codex-orchestrator/environment.toml in the default branch",
+        "run = \"apt-get install -y shellcheck\"",
+        "has no effect, because the worker does not run Codex in containers",
         "expected 'Hello, Ada!', found 'Helo, Ada!'",
         "the test passes",
         "+echo \"Hello, $1!\"",

@@ -17,10 +17,10 @@ use protocol::{CreateEnvironment, CreateTask, DiffQuery, ResumeTask, TaskQuery};
 use scripted_model::{Item, Script, ScriptedModel, Turn};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{demo_codex, env, task, task_diff};
+use super::{demo_codex, env, env_setup, task, task_diff};
 use crate::args::{Arguments, DemoArguments};
 use crate::follow::{self, RunFormat};
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 use crate::{printer, server};
 
 const FIRST: &str = "The test fails. Find out why and fix it.";
@@ -30,6 +30,9 @@ const SECOND: &str = "Thanks. Now write a README that explains how to run the te
 const GREET: &str = "#!/bin/sh\n# Prints a greeting.\necho \"Helo, $1!\"\n";
 const TEST: &str = "#!/bin/sh\n# Fails if the greeting is wrong.\nexpected=\"Hello, Ada!\"\nfound=$(sh greet.sh Ada)\n\
     if [ \"$found\" = \"$expected\" ]; then echo \"ok\"; else echo \"expected '$expected', found '$found'\"; exit 1; fi\n";
+
+/// The description of the sample's environment.
+const ENVIRONMENT: &str = "# Runs once. All tasks start from its result.\n[setup]\nrun = \"apt-get install -y shellcheck\"\n";
 
 /// How long the scripted model pauses before each answer, so that people can follow.
 const PACE: Duration = Duration::from_millis(250);
@@ -120,8 +123,12 @@ fn start_over(home: &Path) -> Result<(), Problem> {
 
 async fn sample(config: &Config, home: &Path) -> Result<PathBuf, Problem> {
     let sample = home.join("sample");
-    for (name, text) in [("greet.sh", GREET), ("test.sh", TEST)] {
-        std::fs::write(sample.join(name), text).map_err(|error| file_problem(&sample, &error))?;
+    let files = [("greet.sh", GREET), ("test.sh", TEST), (".codex-orchestrator/environment.toml", ENVIRONMENT)];
+    for (name, text) in files {
+        let path = sample.join(name);
+        let folder = path.parent().unwrap_or(&sample);
+        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
+        written.map_err(|error| file_problem(&path, &error))?;
     }
     let git = Tool::find("git", &config.base_environment)
         .map_err(|_| Problem::internal("`git` not found on PATH").hint("install git 2.39 or later"))?;
@@ -210,7 +217,11 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
     let environment = env::add(client, &new).await?;
     printer::remark(format!("  {} ({})", environment.name, environment.env_id));
 
-    step(5, "task create --follow: Codex works on a branch in its own worktree");
+    step(5, "env setup show: the repository describes the container that its tasks need");
+    env_setup::show_current(client, environment.env_id, environment.name.as_str(), OutputFormat::Text).await?;
+    printer::remark("  With Docker, each task would run in such a container. This demo also works without it.");
+
+    step(6, "task create --follow: Codex works on a branch in its own worktree");
     printer::line(format!("> {FIRST}"));
     let new = CreateTask { env_id: environment.env_id.to_string(), prompt: FIRST.to_owned(), ..CreateTask::default() };
     let task = client.create_task(&new).await?;
@@ -220,7 +231,7 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
         return Ok(first);
     }
 
-    step(6, "task resume: continue the same thread with a new prompt");
+    step(7, "task resume: continue the same thread with a new prompt");
     printer::line(format!("> {SECOND}"));
     let asked = ResumeTask { prompt: SECOND.to_owned(), ..ResumeTask::default() };
     let resumed = client.resume_task(id, &asked).await?;
@@ -229,7 +240,7 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
         return Ok(second);
     }
 
-    step(7, "task diff: show the changes; each run is one commit on the task's branch");
+    step(8, "task diff: show the changes; each run is one commit on the task's branch");
     task_diff::patch(client, id, &DiffQuery::default()).await?;
     printer::line(format!("\nThe commits are on the branch {} in the mirror, ready to push.", resumed.branch));
     Ok(second)

@@ -153,6 +153,11 @@ fn added<'a>(before: &str, now: &'a str) -> &'a str {
     now.rfind(end).map_or(now, |at| &now[at + end.len()..])
 }
 
+/// Prints the setup of a repository.
+pub(super) async fn show_current(client: &Client, id: EnvironmentId, name: &str, format: OutputFormat) -> Result<(), Problem> {
+    show(&client.show_setup(id).await?, name, format)
+}
+
 fn show(setup: &SetupView, name: &str, format: OutputFormat) -> Result<(), Problem> {
     if format.is_json() {
         return printer::json(setup);
