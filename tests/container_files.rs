@@ -31,7 +31,7 @@ async fn stage(description: &str) -> ShellAgent {
     stage
 }
 
-async fn approve(stage: &ShellAgent) {
+pub(crate) async fn approve(stage: &ShellAgent) {
     let hash = setup(stage).await["description"]["hash"].clone();
     let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}/setup", stage.env), &json!({ "approve": hash })).await;
     assert_eq!((status, &answer["description"]["approved"]), (200, &json!(true)), "{answer}");
@@ -46,7 +46,7 @@ fn is_clean(stage: &ShellAgent) {
     }
 }
 
-fn notes(run: &Value) -> String {
+pub(crate) fn notes(run: &Value) -> String {
     run["notes"].as_array().expect("notes").iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
 }
 

@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::{Value, json};
+
 /// Why a package cannot be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
@@ -46,6 +48,16 @@ pub enum InstallError {
 
 /// Returns the path that `find` returns for an installed package. Installs the package if it is missing.
 pub(crate) fn ensure(package: &str, name: &str, find: impl Fn(&Path) -> Option<PathBuf>) -> Result<PathBuf, InstallError> {
+    ensure_with(&json!({}), package, name, find)
+}
+
+/// Like [`ensure`], with the content of the `package.json` that npm starts from.
+fn ensure_with(
+    manifest: &Value,
+    package: &str,
+    name: &str,
+    find: impl Fn(&Path) -> Option<PathBuf>,
+) -> Result<PathBuf, InstallError> {
     let tools = target_dir().join("tools");
     let home = tools.join(name);
     if let Some(found) = find(&home) {
@@ -58,7 +70,7 @@ pub(crate) fn ensure(package: &str, name: &str, find: impl Fn(&Path) -> Option<P
     if let Some(found) = find(&home) {
         return Ok(found);
     }
-    install(package, &tools, &home)?;
+    install(manifest, package, &tools, &home)?;
     find(&home).ok_or_else(|| InstallError::Layout { package: package.to_owned(), folder: home })
 }
 
@@ -71,6 +83,41 @@ pub fn github_description() -> Result<PathBuf, InstallError> {
     })
 }
 
+/// Returns the `node_modules` folder of Verdaccio, a private registry for npm.
+pub(crate) fn verdaccio() -> Result<PathBuf, InstallError> {
+    const VERSION: &str = "6.10.4";
+    // Verdaccio names a dependency by a tag, which not every mirror of the registry has.
+    let manifest = json!({ "overrides": { "node-fetch": "2.7.0" } });
+    ensure_with(&manifest, &format!("verdaccio@{VERSION}"), &format!("verdaccio-{VERSION}"), |home| {
+        let folder = home.join("node_modules");
+        Some(folder).filter(|folder| folder.join("verdaccio/bin/verdaccio").is_file())
+    })
+}
+
+/// Returns the program of Node.js for containers.
+pub(crate) fn node() -> Result<PathBuf, InstallError> {
+    const VERSION: &str = "22.23.5";
+    let machine = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => return Err(InstallError::Platform(other.to_owned())),
+    };
+    let name = format!("node-linux-{machine}");
+    ensure(&format!("{name}@{VERSION}"), &format!("{name}-{VERSION}"), |home| {
+        let program = home.join("node_modules").join(&name).join("bin/node");
+        Some(program).filter(|program| program.is_file())
+    })
+}
+
+/// Returns the folder of npm for containers.
+pub(crate) fn npm() -> Result<PathBuf, InstallError> {
+    const VERSION: &str = "10.9.9";
+    ensure(&format!("npm@{VERSION}"), &format!("npm-{VERSION}"), |home| {
+        let folder = home.join("node_modules/npm");
+        Some(folder).filter(|folder| folder.join("bin/npm-cli.js").is_file())
+    })
+}
+
 /// Returns the folder into which Cargo builds this workspace.
 pub(crate) fn target_dir() -> PathBuf {
     let beside_this_test = std::env::current_exe().ok().and_then(|program| {
@@ -80,8 +127,9 @@ pub(crate) fn target_dir() -> PathBuf {
     beside_this_test.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"))
 }
 
-fn install(package: &str, tools: &Path, home: &Path) -> Result<(), InstallError> {
+fn install(manifest: &Value, package: &str, tools: &Path, home: &Path) -> Result<(), InstallError> {
     let half = tempfile::Builder::new().prefix(".installing-").tempdir_in(tools)?;
+    fs_err::write(half.path().join("package.json"), manifest.to_string())?;
     let output = Command::new("npm")
         .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--prefix"])
         .arg(half.path())

@@ -183,7 +183,7 @@ impl Attacked {
 }
 
 /// Builds the image of the agent. The engine's cache makes this fast and safe to do in several tests at once.
-fn build_image() {
+pub(crate) fn build_image() {
     let dockerfile = format!("FROM {}\nRUN rm -f /usr/local/bin/codex\nCOPY codex /usr/local/bin/codex\n", docker::codex_image());
     let folder = tempfile::tempdir().expect("a folder");
     write(&folder.path().join("Dockerfile"), &dockerfile);
