@@ -3,7 +3,7 @@
 //! The server, container engine, git, npm, pip and both registries are real. A shell replaces Codex and runs its prompt.
 
 use serde_json::json;
-use testkit::docker::registries_image;
+use testkit::registries::registries_image;
 use testkit::shell_agent::ShellAgent;
 use testkit::upstream::Upstream;
 

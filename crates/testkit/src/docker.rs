@@ -4,13 +4,11 @@
 //! [`Sandbox`] is dropped, even if the test fails. Nothing else in the engine is changed.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use uuid::Uuid;
 
 use crate::codex::{OLDEST_CODEX_VERSION, TESTED_CODEX_VERSIONS};
-use crate::npm;
 
 /// A small Debian image to base others on. `cargo xtask test` creates it.
 pub const BASE_IMAGE: &str = "codex-docker-test/base:1";
@@ -87,43 +85,6 @@ pub fn redis_image() -> String {
     )
 }
 
-/// Returns an image with Node.js, npm and pip that serves a private registry for each of them, at ports 4873 and 8080. Each has one package
-/// (`@private/thing` and `private-thing`), and one user (`reader`, password `registry-secret-4711`).
-///
-/// # Panics
-/// If the packages cannot be downloaded or the image cannot be built.
-pub fn registries_image() -> String {
-    let image = "codex-docker-test/registries:1";
-    kept_image(image, || {
-        let folder = tempfile::tempdir().expect("a folder");
-        let copied = |from: &Path, to: &str| {
-            let done = Command::new("cp").arg("-r").arg(from).arg(folder.path().join(to)).status().expect("cp is installed");
-            assert!(done.success(), "{} is copied", from.display());
-        };
-        copied(&npm::node().expect("npm has Node.js"), "node");
-        copied(&npm::npm().expect("npm has itself"), "npm");
-        copied(&npm::verdaccio().expect("npm has Verdaccio"), "verdaccio");
-        copied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/registries"), "registries");
-        let wheels = Command::new("python3")
-            .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--dest"])
-            .arg(folder.path().join("wheels"))
-            .args(["pypiserver==2.4.2", "passlib==1.7.4"])
-            .output()
-            .expect("python3 is installed");
-        assert!(wheels.status.success(), "{}", String::from_utf8_lossy(&wheels.stderr));
-        crate::shell_agent::build_image();
-        let built = Command::new("docker")
-            .env("DOCKER_BUILDKIT", "0")
-            .args(["build", "--quiet", "--tag", image, "--file"])
-            .arg(folder.path().join("registries/Dockerfile"))
-            .arg(folder.path())
-            .stdin(Stdio::null())
-            .output()
-            .expect("docker is installed");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    })
-}
-
 /// Builds an image with a package of Debian, unless the container engine has it. The image is kept for later tests.
 fn debian_image(image: &str, package: &str, rest: &str) -> String {
     let install = format!("apt-get install -y -qq --no-install-recommends {package}");
@@ -132,7 +93,7 @@ fn debian_image(image: &str, package: &str, rest: &str) -> String {
 }
 
 /// Builds an image, unless the container engine has it. Only one test builds the images.
-fn kept_image(image: &str, build: impl FnOnce()) -> String {
+pub(crate) fn kept_image(image: &str, build: impl FnOnce()) -> String {
     let lock = std::fs::File::create(std::env::temp_dir().join("codex-docker-test-images.lock")).expect("a temporary file");
     lock.lock().expect("the file can be locked");
     if !try_docker(&["image", "inspect", image]).status.success() {

@@ -22,6 +22,7 @@ pub mod power_disk;
 pub mod process;
 pub mod push;
 pub mod receiver;
+pub mod registries;
 pub mod script;
 pub mod shell_agent;
 pub mod small_disk;
