@@ -149,3 +149,57 @@ async fn an_agent_goes_on_where_its_branch_was_brought_up_to_its_base() {
     assert_eq!(view["task"]["base_sha"], json!(base));
     stage.lives_on(&Attacked { task: view["task"].clone(), log }).await;
 }
+
+#[tokio::test]
+async fn a_task_of_a_shallow_clone_is_committed_updated_and_pushed() {
+    let upstream = Upstream::new();
+    for number in 0..5 {
+        upstream.commit("main", &[("number", &format!("{number}\n"))], "earlier");
+    }
+    let mut stage = ShellAgent::on(BINARY, Upstream::new(), &json!({})).await;
+    let new = json!({ "repo_url": upstream.file_url(), "name": "shallow", "sources": { "depth": 2 } });
+    let (status, created) = stage.home.post("/api/v1/envs", &new).await;
+    assert_eq!(status, 201, "{created}");
+    created["env_id"].as_str().expect("an ID").clone_into(&mut stage.env);
+    let path = format!("/api/v1/envs/{}", stage.env);
+    stage.home.wait_for(&path, |view| view["status"] == "ready").await;
+    let commits = |stage: &ShellAgent| stage.git(&["rev-list", "--count", "main"]).trim().to_owned();
+    assert_eq!(commits(&stage), "2");
+    let look = "echo COUNT $(git log --oneline | wc -l); echo CLEAN $(git status --porcelain | wc -l); git fsck --strict || echo BROKEN;";
+    let first = stage.attack(&format!("{look} echo one > one; git add one; git commit -qm own; echo two > two")).await;
+    first.completed();
+    assert_eq!((first.said("COUNT"), first.said("CLEAN")), ("2", "0"), "{}", first.log);
+    // The base moves by more commits than were cloned.
+    for number in 0..4 {
+        upstream.commit("main", &[("base", &format!("{number}\n"))], "later");
+    }
+    let id = id_of(&first.task);
+    let (status, view) = stage.home.post(&format!("/api/v1/tasks/{id}/update"), &json!({ "strategy": "merge" })).await;
+    assert_eq!((status, &view["outcome"]), (200, &json!("updated")), "{view}");
+    let resumed = stage.resumed(&first.task, &format!("{look} echo three > three")).await;
+    assert_eq!(resumed["status"], "completed", "{resumed}");
+    let log = stage.home.text(&format!("/api/v1/tasks/{id}/runs/2/log")).await;
+    assert!(log.contains("CLEAN 0") && !log.contains("BROKEN"), "{log}");
+    assert_eq!(stage.committed(&resumed), ["README.md", "base", "number", "one", "three", "two"]);
+    let (status, view) = stage.home.post(&format!("/api/v1/tasks/{id}/push"), &json!({})).await;
+    assert_eq!(status, 202, "{view}");
+    let ended = |task: &Value| matches!(task["publication"]["status"].as_str(), Some("done" | "failed"));
+    let published = stage.home.wait_for(&format!("/api/v1/tasks/{id}"), ended).await;
+    assert_eq!(published["publication"]["status"], "done", "{published}");
+    let pushed = stage.git(&["rev-parse", &format!("codex/{id}")]);
+    assert_eq!(upstream.commit_of(&format!("codex/{id}")).as_deref(), Some(pushed.trim()));
+    // An older commit is not there, and the error says why.
+    let old = upstream.git(&["rev-parse", "main~8"]);
+    let request = json!({ "env_id": stage.env, "prompt": "true", "ref": old.trim() });
+    let (status, created) = stage.home.post("/api/v1/tasks", &request).await;
+    assert_eq!(status, 201, "{created}");
+    let failed = stage.home.settled(&id_of(&created)).await;
+    let error = &failed["runs"][0]["error"];
+    assert!(error["code"] == "ref_not_found" && error["hints"].to_string().contains("--depth default"), "{error}");
+    let (status, view) = stage.home.patch(&path, &json!({ "sources": { "depth": null } })).await;
+    assert_eq!((status, &view["sources"]), (200, &json!({})), "{view}");
+    let (status, view) = stage.home.post(&format!("{path}/fetch"), &json!({})).await;
+    assert!(status < 300, "{view}");
+    assert_eq!((commits(&stage).as_str(), stage.mirror().join("shallow").exists()), ("10", false));
+    stage.lives_on(&Attacked { task: resumed, log }).await;
+}

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fetch::run_network;
 use super::fetch_error::FetchError;
+use super::history::{self, History};
 use super::mirror::{BranchMissing, Mirror, OpenMirrorError, VerifyBranchError, is_task_branch};
 use super::program::{ANSWER_LIMIT_BYTES, ENDING, Git, GitDir, MARK, answer, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
@@ -36,6 +37,8 @@ pub struct CloneRequest<'a> {
     pub into: &'a Path,
     /// The default branch, or `None` for the remote's default.
     pub default_branch: Option<&'a str>,
+    /// How much history to get.
+    pub history: History,
     /// Receives the progress.
     pub progress: OnProgress<'a>,
     /// Cancels the clone.
@@ -100,6 +103,7 @@ impl Git {
         let mut partial = PartialFolder::new(with_suffix(request.into, ".partial")).await?;
         self.download(&request, partial.path()).await?;
         self.set_up(partial.path(), &default_branch).await?;
+        history::note(partial.path(), request.history)?;
         Mirror::open(self, partial.path())?.verify_branch(&default_branch).await.map_err(|error| match error {
             VerifyBranchError::Missing(missing) => CloneError::BranchMissing(missing),
             VerifyBranchError::Program(error) => CloneError::Program(error),
@@ -131,7 +135,8 @@ impl Git {
         };
         let command = self.network_command(GitDir::None).await?;
         // `--no-local`: copy objects instead of sharing them by hard links with a repository that others may write to.
-        let command = command.args(["clone", "--bare", "--progress", "--no-local", "--template=", "--origin=origin", "--"]);
+        let command = command.args(["clone", "--bare", "--progress", "--no-local", "--template=", "--origin=origin"]);
+        let command = command.args(request.history.clone_options()).arg("--");
         let command = command.env(MARK, request.into).arg(request.url).arg(into).stderr(Stderr::Progress(Box::new(tell)));
         run_network(command.deadline(request.deadline).cancel(request.cancel.clone())).await?;
         Ok(())

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::admin;
 use super::fetch_error::FetchError;
 use super::gate::FetchTicket;
+use super::history;
 use super::locks::remove_stale_locks;
 use super::mirror::Mirror;
 use super::program::{Git, GitDir, QUICK};
@@ -73,9 +74,15 @@ impl Mirror {
         let command = self.git().network_command(GitDir::Mirror(self.path())).await?;
         // A branch of the remote may be checked out in a worktree. Without `--update-head-ok`, that would stop the whole fetch.
         let command = command.args(["fetch", "--prune", "--update-head-ok", "--no-tags", "--no-write-fetch-head"]);
-        let command = command.args(["--no-recurse-submodules", "--no-auto-maintenance", "--progress", "origin"]);
-        let command = command.stderr(Stderr::Progress(Box::new(tell)));
-        run_network(command.deadline(deadline).cancel(cancel.clone())).await.map(drop)
+        let wanted = self.wanted_history();
+        let deepening = wanted.map(|wanted| history::deepening(self.path(), wanted)).transpose()?.flatten();
+        let command = command.args(["--no-recurse-submodules", "--no-auto-maintenance", "--progress"]);
+        let command = command.args(deepening.as_ref()).arg("origin").stderr(Stderr::Progress(Box::new(tell)));
+        run_network(command.deadline(deadline).cancel(cancel.clone())).await?;
+        if let Some(wanted) = wanted.filter(|_| deepening.is_some()) {
+            history::note(self.path(), wanted)?;
+        }
+        Ok(())
     }
 }
 

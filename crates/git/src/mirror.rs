@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::admin;
 use super::gate::{FetchGate, WriterGuard};
+use super::history::{History, is_shallow};
 use super::program::{ANSWER_LIMIT_BYTES, Git, GitDir, answer, branch_ref};
 use super::progress::Progress;
 use super::unreachable::LastCount;
@@ -91,6 +92,8 @@ struct Inner {
     gate: FetchGate,
     /// The progress of the running fetch.
     fetching: watch::Sender<Option<Progress>>,
+    /// How much history the mirror should have, once that is known.
+    wanted_history: watch::Sender<Option<History>>,
     /// Tracks which files have been synced to disk.
     on_disk: ChangedTree,
     /// Only one repack runs at a time.
@@ -112,6 +115,7 @@ impl Mirror {
             path,
             gate: FetchGate::default(),
             fetching: watch::Sender::default(),
+            wanted_history: watch::Sender::default(),
             on_disk: ChangedTree::default(),
             repack_turn: tokio::sync::Mutex::default(),
             last_count: LastCount::default(),
@@ -146,6 +150,20 @@ impl Mirror {
 
     pub(super) fn fetching(&self) -> &watch::Sender<Option<Progress>> {
         &self.inner.fetching
+    }
+
+    /// Sets how much history the mirror should have from the next fetch on. Until this is called, fetches leave that as it is.
+    pub fn want_history(&self, history: History) {
+        self.inner.wanted_history.send_replace(Some(history));
+    }
+
+    pub(super) fn wanted_history(&self) -> Option<History> {
+        *self.inner.wanted_history.borrow()
+    }
+
+    /// Whether the mirror lacks older commits.
+    pub fn is_shallow(&self) -> bool {
+        is_shallow(self.path())
     }
 
     pub(super) fn repack_turn(&self) -> &tokio::sync::Mutex<()> {

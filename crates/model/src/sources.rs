@@ -1,5 +1,5 @@
-//! Decides which submodules the host fetches without asking: those of branches and URLs that the owner trusts, in addition to the
-//! default branch. Invariant: no pattern matches the branch of a task.
+//! Decides what the host fetches: how much history of a repository, and which submodules without asking. These are those of branches and
+//! URLs that the owner trusts, in addition to the default branch. Invariant: no pattern matches the branch of a task.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,9 @@ const MAX_PATTERNS: usize = 50;
 
 /// The maximum number of remembered URLs.
 const MAX_URLS: usize = 500;
+
+/// The maximum depth of a shallow clone.
+const MAX_DEPTH: u32 = 1_000_000;
 
 /// A branch name in which `*` matches any characters except `/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,7 +93,7 @@ impl From<BranchPattern> for String {
 }
 
 settings! {
-    /// Which submodules are fetched without asking, in addition to those of the default branch.
+    /// How much history is fetched, and which submodules are fetched without asking, in addition to those of the default branch.
     #[derive(Eq)]
     pub struct SourceSettings;
 
@@ -99,6 +102,19 @@ settings! {
     pub struct EditSources {}
 
     sources in Group::Submodules, or refused;
+
+    /// Number of commits of each branch to fetch, from 1 to 1000000 (a shallow clone)
+    ///
+    /// This makes the clone of a repository with a long history faster and smaller. Later fetches add the commits that are new. If you
+    /// increase the number or restore the default, the next fetch gets the missing history. Git commands that need older commits, such as
+    /// `git log`, `git blame` and `git merge-base`, see only those that were fetched.
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    depth: Option<u32> = u32 as u32 => |depth| checked_depth(depth).map(Some), {
+        flag: "depth",
+        group: Group::General,
+        label: "History",
+        default: "all commits",
+    }
 
     /// Branches whose submodules are fetched without asking, e.g. `release/*`
     ///
@@ -127,6 +143,14 @@ settings! {
 
 fn refused(detail: String) -> Problem {
     Problem::new(ErrorCode::SourcesRefused, detail)
+}
+
+fn checked_depth(depth: u32) -> Result<u32, Problem> {
+    if (1..=MAX_DEPTH).contains(&depth) {
+        return Ok(depth);
+    }
+    Err(refused(format!("invalid number of commits: {depth}"))
+        .hint(format!("use a number from 1 to {MAX_DEPTH}, or the default for all commits")))
 }
 
 fn branch_patterns(texts: &[String]) -> Result<Vec<BranchPattern>, Problem> {
@@ -210,7 +234,8 @@ mod tests {
         let mut settings = SourceSettings::default();
         settings.allow(&[url("https://x.org/a.git"), url("https://X.org/a/"), url("https://x.org/b")]);
         assert_eq!(settings.allowed_urls, [url("https://x.org/a.git"), url("https://x.org/b")]);
-        let edit = EditSources { allowed_urls: Some(None), trusted_branches: Some(Some(vec!["release/*".to_owned()])) };
+        let edit =
+            EditSources { allowed_urls: Some(None), trusted_branches: Some(Some(vec!["release/*".to_owned()])), depth: None };
         let settings = settings.edited(&edit).expect("the settings are valid");
         assert_eq!((settings.allowed_urls.len(), settings.trusted_branches[0].as_str()), (0, "release/*"));
         let refused = EditSources { allowed_urls: Some(Some(vec!["ext::sh".to_owned()])), ..EditSources::default() };

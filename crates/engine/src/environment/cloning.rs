@@ -13,7 +13,7 @@ use model::names::BranchName;
 use model::run::RunError;
 use protocol::{FeedEvent, Progress};
 
-use super::environments::{EnvironmentSlot, Environments};
+use super::environments::{EnvironmentSlot, Environments, history_of};
 use crate::spine::Mailbox as _;
 
 impl Environments {
@@ -62,6 +62,7 @@ impl Environments {
             url: record.repo_url.as_str(),
             into: &into,
             default_branch: record.default_branch.as_ref().map(BranchName::as_str),
+            history: history_of(&record),
             progress: &progress,
             cancel: slot.cancel_work.clone(),
             deadline: self.config.clone_time_limit,

@@ -1,12 +1,13 @@
 //! All repositories: their records, their mirrors, and the effects of decisions about them.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock, Weak};
 
 use config::Config;
 use durable::crash::CrashPoint;
 use futures_util::future::BoxFuture;
-use git::{Git, Landing};
+use git::{Git, History, Landing};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::commit::CommitSettings;
@@ -158,13 +159,20 @@ impl Environments {
 pub(crate) type EnvironmentSlot = Slot<Environments>;
 
 impl EnvironmentSlot {
-    /// Sets the mirror's default branch to the recorded one, if there is a mirror.
-    pub(crate) async fn follow_default_branch(&self) -> Result<(), RunProgramError> {
-        match (self.mirror(), self.record().default_branch.clone()) {
-            (Some(mirror), Some(branch)) => mirror.follow_default_branch(branch.as_str()).await,
-            (_, _) => Ok(()),
+    /// Sets the mirror's default branch to the recorded one, and how much history its next fetch gets, if there is a mirror.
+    pub(crate) async fn follow_settings(&self) -> Result<(), RunProgramError> {
+        let (Some(mirror), record) = (self.mirror(), self.record()) else { return Ok(()) };
+        mirror.want_history(history_of(&record));
+        match &record.default_branch {
+            Some(branch) => mirror.follow_default_branch(branch.as_str()).await,
+            None => Ok(()),
         }
     }
+}
+
+/// Returns how much history the mirror of a repository should have.
+pub(super) fn history_of(record: &EnvironmentRecord) -> History {
+    History::of_depth(record.sources.depth.and_then(NonZeroU32::new))
 }
 
 impl Recorded for Environments {
@@ -297,7 +305,7 @@ impl Aggregate for Environments {
         match effect {
             EnvironmentEffect::Clone => self.clone_mirror(slot).await,
             EnvironmentEffect::FollowDefaultBranch => {
-                if let Err(error) = slot.follow_default_branch().await {
+                if let Err(error) = slot.follow_settings().await {
                     tracing::error!(environment = %slot.id, %error, "could not set a mirror's default branch");
                 }
             }

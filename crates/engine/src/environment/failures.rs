@@ -1,6 +1,6 @@
 //! Errors about a repository, with hints.
 
-use git::VerifyBranchError;
+use git::{Mirror, VerifyBranchError};
 use model::ErrorCode;
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::problem::Problem;
@@ -19,6 +19,13 @@ pub(crate) fn not_ready(record: &EnvironmentRecord) -> Problem {
         EnvironmentStatus::Removing => problem.hint("wait until the removal is complete, then add the repository again"),
         EnvironmentStatus::Ready => problem.hint("its mirror is missing or damaged: remove the repository and add it again"),
     }
+}
+
+/// Returns the hint for a ref that was not found, if the mirror does not have the whole history.
+pub(crate) fn missing_history(mirror: &Mirror) -> Option<&'static str> {
+    mirror
+        .is_shallow()
+        .then_some("only the newest commits were fetched; to fetch all of them: codex-orchestrator env edit ENV --depth default")
 }
 
 /// Converts a failed check of a branch into an error with hints.

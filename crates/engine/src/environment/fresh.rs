@@ -13,7 +13,7 @@ use printable::printable_line;
 use protocol::{RefItem, RefKind, RefsQuery, RefsView};
 
 use super::environments::{EnvironmentSlot, Environments};
-use super::failures::not_ready;
+use super::failures::{missing_history, not_ready};
 
 /// The maximum number of branches and tags in a list: more than anyone reads, and few enough for a page.
 const MOST_REFS: usize = 2000;
@@ -34,6 +34,9 @@ impl Environments {
         let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
         let fetched = self.tracker.spawn(async move {
             inner.publish(&slot);
+            if let Err(error) = slot.follow_settings().await {
+                tracing::error!(environment = %slot.id, %error, "could not set a mirror's default branch");
+            }
             let fetched = mirror.fetch_fresh(inner.config.fetch_time_limit, inner.cancel.clone()).await;
             inner.publish(&slot);
             fetched
@@ -71,6 +74,7 @@ impl Environments {
         let near = near(name.as_str(), items.iter().map(|item| item.name.as_str()), PROPOSED);
         let detail = format!("branch, tag or commit `{}` not found in the repository", printable_line(name.as_str(), SHOWN));
         let mut problem = Problem::new(ErrorCode::RefNotFound, detail);
+        problem = missing_history(&mirror).into_iter().fold(problem, Problem::hint);
         if !near.is_empty() {
             let near: Vec<_> = near.into_iter().map(|name| format!("`{}`", printable_line(name, SHOWN))).collect();
             problem = problem.hint(format!("similar names: {}", near.join(", ")));

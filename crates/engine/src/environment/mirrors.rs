@@ -40,7 +40,7 @@ impl Environments {
             tracing::error!(environment = %slot.id, %error, "could not clean up a mirror after a reboot");
         }
         slot.set_mirror(mirror.clone());
-        if let Err(error) = slot.follow_default_branch().await {
+        if let Err(error) = slot.follow_settings().await {
             tracing::error!(environment = %slot.id, %error, "could not set a mirror's default branch");
         }
         match durable::blocking(move || mirror.landings()).await {

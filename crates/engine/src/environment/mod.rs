@@ -19,4 +19,4 @@ mod notify;
 mod requests;
 
 pub(crate) use environments::{EnvironmentSlot, Environments, Tenants};
-pub(crate) use failures::not_ready;
+pub(crate) use failures::{missing_history, not_ready};

@@ -29,6 +29,7 @@ use super::launch::answered;
 use super::set_up::StartPoint;
 use super::tasks::{TaskSlot, Tasks};
 use crate::counters::COUNTED;
+use crate::environment::missing_history;
 use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 
@@ -136,7 +137,7 @@ impl Tasks {
     /// Returns the URLs that submodules are fetched from without asking, according to the repository's settings and mirror.
     async fn sources_of(&self, mirror: &Mirror, slot: &TaskSlot) -> Result<Sources, RunError> {
         let Some(environment) = self.environments.get(slot.env_id) else { return Ok(Sources::default()) };
-        environment.follow_default_branch().await.map_err(|error| unreadable(&error))?;
+        environment.follow_settings().await.map_err(|error| unreadable(&error))?;
         mirror.trusted_sources(&environment.record().sources).await.map_err(|error| unreadable(&error))
     }
 
@@ -194,8 +195,10 @@ impl Tasks {
         let branches = mirror.branches().await.map_err(|error| unreadable(&error))?;
         let named: Vec<_> =
             branches.iter().filter(|branch| !branch.starts_with("codex/")).take(20).map(|b| format!("`{b}`")).collect();
-        Err(RunError::new(ErrorCode::RefNotFound, format!("no branch, tag or commit `{}` in this repository", task.git_ref))
-            .hint(format!("existing branches: {}", named.join(", "))))
+        let error =
+            RunError::new(ErrorCode::RefNotFound, format!("no branch, tag or commit `{}` in this repository", task.git_ref));
+        let error = missing_history(mirror).into_iter().fold(error, RunError::hint);
+        Err(error.hint(format!("existing branches: {}", named.join(", "))))
     }
 
     /// Checks that all images of the prompt can be read, because Codex ignores an image that it cannot read.

@@ -8,6 +8,7 @@ mod diff;
 mod fetch;
 mod harvest;
 mod harvest_hostile;
+mod history;
 mod hostile;
 mod import;
 mod large_files;

@@ -72,7 +72,7 @@ pub struct EnvironmentRecord {
     pub forge: ForgeSettings,
     /// What the commits of runs contain, and who makes them.
     pub commits: CommitSettings,
-    /// Which submodules are fetched without asking, in addition to those of the default branch.
+    /// How much history is fetched, and which submodules are fetched without asking.
     pub sources: SourceSettings,
     /// What the owner decided about the setup.
     pub setup: SetupSettings,

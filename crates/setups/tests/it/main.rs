@@ -44,6 +44,7 @@ impl Bench {
         let variables = environment(folder.path()).into_iter().map(|(name, value)| (name.into(), value.into()));
         let git = Git::discover(BaseEnvironment::pick(variables), None).await.expect("git is installed");
         let request = CloneRequest {
+            history: git::History::Everything,
             url: &upstream.url(),
             into: &folder.path().join("mirror"),
             default_branch: None,

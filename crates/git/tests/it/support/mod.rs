@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use git::{
-    CloneError, CloneRequest, Cloned, CommitMessage, Decision, Git, Makers, Mirror, Progress, RunTrailers, Snapshot,
+    CloneError, CloneRequest, Cloned, CommitMessage, Decision, Git, History, Makers, Mirror, Progress, RunTrailers, Snapshot,
     SnapshotError, SnapshotRequest, Worktree, WorktreeError, WorktreeSpec,
 };
 use model::commit::Choices;
@@ -39,9 +39,16 @@ impl Bench {
 
     /// Creates a mirror of this upstream.
     pub(crate) async fn of(upstream: Upstream) -> Self {
+        Self::with_history(upstream, History::Everything).await
+    }
+
+    /// Creates a mirror of this upstream that has so much of its history.
+    pub(crate) async fn with_history(upstream: Upstream, history: History) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let git = git(folder.path()).await;
-        let cloned = clone(&git, &upstream.url(), &folder.path().join("mirror")).await.expect("the upstream can be cloned");
+        let (url, into) = (upstream.url(), folder.path().join("mirror"));
+        let request = CloneRequest { history, ..clone_request(&url, &into) };
+        let cloned = git.clone_mirror(request).await.expect("the upstream can be cloned");
         Self { folder, upstream, git, mirror: cloned.mirror }
     }
 
@@ -124,7 +131,7 @@ pub(crate) async fn git(home: &Path) -> Git {
 
 pub(crate) fn clone_request<'a>(url: &'a str, into: &'a Path) -> CloneRequest<'a> {
     let cancel = CancellationToken::new();
-    CloneRequest { url, into, default_branch: None, progress: &quiet, cancel, deadline: PATIENCE }
+    CloneRequest { url, into, default_branch: None, history: History::Everything, progress: &quiet, cancel, deadline: PATIENCE }
 }
 
 pub(crate) async fn clone(git: &Git, url: &str, into: &Path) -> Result<Cloned, CloneError> {
