@@ -59,12 +59,12 @@ pub(crate) fn build(root: &Path) -> Result<(), StepError> {
     console::run(checking_cargo(root)?.args(["build", "--quiet", "--workspace", "--bin", "codex-orchestrator", "--examples"]))
 }
 
-/// Returns the path of a copy of this program. The build replaces the original.
+/// Returns the path of a copy of this program. The build replaces the original, whose content this process still has.
 fn wrapper(root: &Path) -> io::Result<PathBuf> {
     let folder = tools_folder(root);
     let (wrapper, new) = (folder.join("checking-compiler"), folder.join(format!("checking-compiler-{}", std::process::id())));
     std::fs::create_dir_all(&folder)?;
-    std::fs::copy(std::env::current_exe()?, &new)?;
+    std::fs::copy("/proc/self/exe", &new)?;
     std::fs::rename(new, &wrapper)?;
     Ok(wrapper)
 }
