@@ -81,7 +81,7 @@ impl Home {
     /// Checks whether state can be written, by writing a file and removing it.
     pub fn probe(&self) -> Result<(), StoreError> {
         let _alone = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.layout.home().join(format!("probe-{}", std::process::id()));
+        let path = self.layout.home().join("probe");
         let written = fs_err::write(&path, b"x");
         // On a full disk, the file may exist even though it is empty.
         let removed = fs_err::remove_file(&path);

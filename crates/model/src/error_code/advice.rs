@@ -36,9 +36,7 @@ impl ErrorCode {
             Self::PromptEmpty | Self::Usage => &["see the command's `--help`"],
             Self::PromptTooLarge => &["put long text in a file in the repository, and refer to it in the prompt"],
             Self::PromptRefused => &["use 1 to 1,048,576 characters of UTF-8 text without NUL characters"],
-            Self::ImageRefused | Self::ImageTooLarge | Self::ImagesTooLarge | Self::TooManyImages => {
-                &["attach up to 8 images (PNG, JPEG, GIF or WebP) and up to 8 other files, 10 MiB each and 20 MiB in total"]
-            }
+            Self::ImageRefused | Self::ImageTooLarge | Self::ImagesTooLarge | Self::TooManyImages => &[crate::image::TAKEN],
             Self::TitleRefused => &["use one line of up to 200 bytes"],
             Self::BodyRefused => &["remove the NUL characters"],
             Self::BranchNameRefused => &["use a name that `git check-ref-format --branch` accepts"],

@@ -226,7 +226,7 @@ impl ErrorCode {
                 "could not write `/home/me/.codex-orchestrator/tasks/0198c2f0-7a31-7c52-9d0e-3f4b6a81c2d5/meta.json`: Permission denied (os error 13)"
             }
             Self::HomeUnwritable => {
-                "could not write `/home/me/.codex-orchestrator`: failed to create file `/home/me/.codex-orchestrator/probe-4711`: Read-only file system (os error 30)"
+                "could not write `/home/me/.codex-orchestrator`: failed to create file `/home/me/.codex-orchestrator/probe`: Read-only file system (os error 30)"
             }
             Self::ConfigUnusable => "invalid duration `5x` for `run_time_limit`",
             Self::GitUnusable => "git 2.25 is too old: install git 2.39 or newer (2.34 is the oldest that may work)",

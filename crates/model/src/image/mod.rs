@@ -34,7 +34,8 @@ const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{2}
 const NAME_LIMIT: usize = 120;
 
 /// The accepted files, as a hint for error messages.
-const TAKEN: &str = "attach up to 8 images (PNG, JPEG, GIF or WebP) and up to 8 other files, 10 MiB each and 20 MiB in total";
+pub(crate) const TAKEN: &str =
+    "attach up to 8 images (PNG, JPEG, GIF or WebP) and up to 8 other files, 10 MiB each and 20 MiB in total";
 
 /// An accepted image format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
