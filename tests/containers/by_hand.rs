@@ -40,6 +40,27 @@ fn a_word_that_is_ours_reaches_codex_after_two_dashes() {
 }
 
 #[test]
+fn a_shell_starts_in_the_container_of_codex() {
+    let hand = Hand::new().with("CODEX_CONTAINER_ENV_GIVEN", "given");
+    fs_err::write(hand.work().join("there"), "x").expect("written");
+    // The image is that of the real Codex, whose arguments these are not.
+    let said = hand.run(["shell", "sh", "-c", "echo $GIVEN; pwd; ls; echo err >&2; exit 7"]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(7), "given\n/workspace/work\nthere\n"), "{said:?}");
+    assert_eq!(said.stderr, "err\n");
+    let script = hand.root().join("script");
+    fs_err::write(&script, "shopt -q login_shell && echo login; codex --version").expect("written");
+    let output = hand.command(["shell"]).stdin(std::fs::File::open(&script).expect("there")).output().expect("ended");
+    let expected = format!("login\ncodex-cli {}\n", model::CODEX_VERSION);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{output:?}");
+    let said = hand.run(["shell", "no-such-program"]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(127), "error: no-such-program not found in the image\n"));
+    assert!(hand.containers().is_empty() && hand.folders().is_empty(), "nothing is left");
+    let said = hand.with("IMAGE_NAME", &testkit::docker::base_image()).run(["exec", "-"]);
+    assert_eq!(said.code, Some(127));
+    assert!(said.stderr.starts_with("error: codex not found in the image; build an image"), "{said:?}");
+}
+
+#[test]
 fn stdin_is_a_stream_a_file_or_nothing() {
     let hand = Hand::with_shell();
     assert_eq!(hand.run(["cat; echo end"]).well(), "end\n", "an empty stdin ends immediately");
@@ -112,9 +133,9 @@ fn git_works_in_a_repository_of_somebody_else() {
 }
 
 /// Runs `codex-docker` at a terminal of 33 rows and 99 columns, provided by `script`.
-fn at_a_terminal(hand: &Hand, codex: &str) -> std::process::Child {
+fn at_a_terminal(hand: &Hand, arguments: &str) -> std::process::Child {
     let program = hand.command([""; 0]);
-    let call = format!("{} codex-docker '{codex}'", program.get_program().to_string_lossy());
+    let call = format!("{} codex-docker {arguments}", program.get_program().to_string_lossy());
     let mut script = std::process::Command::new("script");
     script.args(["-qe", "-c", &format!("stty rows 33 cols 99; exec {call}"), "/dev/null"]).current_dir(hand.work()).env_clear();
     script.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("SHELL", "/bin/sh").env("TERM", "xterm");
@@ -122,10 +143,22 @@ fn at_a_terminal(hand: &Hand, codex: &str) -> std::process::Child {
 }
 
 #[test]
+fn a_shell_at_a_terminal_is_interactive() {
+    let hand = Hand::new();
+    let mut child = at_a_terminal(&hand, "shell");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(b"echo sum $((40 + 2)); stty size; exit 5\n").expect("written");
+    let output = child.wait_with_output().expect("ended");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("sum 42") && shown.contains("33 99"), "{shown}");
+    assert_eq!(output.status.code(), Some(5), "{shown}");
+}
+
+#[test]
 fn at_a_terminal_codex_gets_one_of_the_same_size() {
     let hand = Hand::with_shell();
     let codex = "stty size; test -t 0 && test -t 1 && echo terminal; read x; echo \"got $x\"; exit 4";
-    let mut child = at_a_terminal(&hand, codex);
+    let mut child = at_a_terminal(&hand, &format!("'{codex}'"));
     let mut stdin = child.stdin.take().expect("piped");
     // The terminal buffers input until the program reads it.
     stdin.write_all(b"hello\n").expect("written");
@@ -140,7 +173,7 @@ fn at_a_terminal_codex_gets_one_of_the_same_size() {
 #[test]
 fn control_c_at_a_terminal_is_codexs_to_hear() {
     let hand = Hand::with_shell();
-    let mut child = at_a_terminal(&hand, "trap \"echo interrupted; exit 9\" INT; echo ready; while :; do sleep 1; done");
+    let mut child = at_a_terminal(&hand, "'trap \"echo interrupted; exit 9\" INT; echo ready; while :; do sleep 1; done'");
     let mut shown = std::io::BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
     while !line.contains("ready") {

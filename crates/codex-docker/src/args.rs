@@ -16,6 +16,7 @@ use crate::setup::SetupArguments;
 
 /// The words that select one of our commands if they come first.
 const VERBS: &[&str] = &[
+    "shell",
     "list",
     "stop",
     "reap",
@@ -55,6 +56,14 @@ Environment variables configure the container (see docs/codex-docker.md):
 /// The commands of `codex-docker`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Start a shell or another program in the container that Codex would get
+    ///
+    /// Use it to look at the environment, or to try commands in it. Without a command, it starts a login shell.
+    Shell {
+        /// Program to start, with its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
     /// List the containers of codex-docker
     List {
         /// Print JSON
@@ -175,6 +184,10 @@ mod tests {
             panic!("`reap` is one of our commands")
         };
         assert!(matches!(own.verb, Verb::Reap { if_reachable: true, ref labels } if labels.len() == 2));
+        let ParsedArguments::Own(own) = asked(&["shell", "make", "-j2", "--", "test"]) else {
+            panic!("`shell` is one of our commands")
+        };
+        assert!(matches!(own.verb, Verb::Shell { ref command } if *command == ["make", "-j2", "--", "test"]));
         assert!(matches!(asked(&["reap", "--label", "home"]), ParsedArguments::Said(_)));
         assert!(matches!(asked(&["--help"]), ParsedArguments::Said(_)));
         assert!(matches!(read(vec![OsString::from_vec(vec![0xff])]), ParsedArguments::Said(_)));

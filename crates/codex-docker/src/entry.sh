@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs in the container of a run or a setup, under its init: forwards ports to the broker and the proxy, then executes Codex or
+# Runs in the container of a run or a setup, under its init: forwards ports to the broker and the proxy, then executes Codex, a shell or
 # the setup script.
 # It reads its input from $in, which the container cannot write to. The host never trusts the files in $out.
 in=/codex-docker/in
@@ -44,7 +44,24 @@ if [ -e "$in/setup" ]; then
     exec "$shell" "$in/setup"
 fi
 
-if ! command -v codex > /dev/null; then
+[ -n "$CODEX_DOCKER_TERMINAL" ] || exec 2>> "$out/stderr"
+
+program=codex
+if [ -e "$in/shell" ]; then
+    if [ $# -gt 0 ]; then
+        program=$1
+        shift
+    else
+        # Codex runs commands in login shells, too.
+        program=/bin/sh
+        command -v bash > /dev/null && program=bash
+        set -- -l
+    fi
+    if ! command -v "$program" > /dev/null; then
+        echo "error: $program not found in the image" >&2
+        exit 127
+    fi
+elif ! command -v codex > /dev/null; then
     echo "error: codex not found in the image; build an image that contains it: codex-docker image build" >&2
     exit 127
 fi
@@ -62,10 +79,9 @@ if [ -n "$CODEX_DOCKER_TERMINAL" ]; then
     unset CODEX_DOCKER_TERMINAL
     forward broker 8317
     forward proxy 8318
-    exec codex "$@"
+    exec "$program" "$@"
 fi
-exec 2>> "$out/stderr"
 forward broker 8317
 forward proxy 8318
 [ -e "$in/stdin" ] && exec < "$in/stdin"
-exec codex "$@" >> "$out/stdout"
+exec "$program" "$@" >> "$out/stdout"

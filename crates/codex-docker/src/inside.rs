@@ -58,6 +58,9 @@ pub(crate) const CONFIG: &str = "config.toml";
 /// Below [`IN`]: Codex's stdin, unless it is a stream.
 pub(crate) const STDIN: &str = "stdin";
 
+/// Below [`IN`]: exists if a shell or another program runs instead of Codex.
+pub(crate) const SHELL: &str = "shell";
+
 /// Below [`IN`]: the socket of the broker.
 pub(crate) const BROKER_SOCKET: &str = "sockets/broker";
 

@@ -44,6 +44,7 @@ use std::process::ExitCode;
 use self::args::{ParsedArguments, Verb};
 use self::connect::connect;
 use self::failure::{EXIT_FAILED, Failure};
+use self::run::Program;
 use self::settings::Caller;
 
 /// Runs the program with these arguments (without the program's name) and returns its exit code.
@@ -74,11 +75,12 @@ pub fn command() -> clap::Command {
 async fn perform(asked: ParsedArguments) -> Result<u8, Failure> {
     let environment = environment();
     let own = match asked {
-        ParsedArguments::Codex(arguments) => return run::run(&environment, caller()?, &arguments).await,
+        ParsedArguments::Codex(arguments) => return run::run(&environment, caller()?, Program::Codex, &arguments).await,
         ParsedArguments::Own(own) => own,
         ParsedArguments::Said(_) => return Ok(EXIT_FAILED),
     };
     match own.verb {
+        Verb::Shell { command } => return run::run(&environment, caller()?, Program::Shell, &command).await,
         Verb::List { json, labels } => {
             let root = settings::state_root(&environment)?;
             let found = housekeeping::list(&connect(&environment).await?, &root, &labels.into_iter().collect()).await?;

@@ -1,4 +1,4 @@
-//! Runs Codex in a container, from the settings to Codex's exit code.
+//! Runs Codex or a shell in a container, from the settings to its exit code.
 //!
 //! | this process is killed … | left behind | next step |
 //! |---|---|---|
@@ -42,8 +42,22 @@ use model::ErrorCode;
 use rustix::termios::tcgetwinsize;
 use tokio::time::Instant;
 
-/// Runs Codex with these arguments and returns its exit code.
-pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, arguments: &[String]) -> Result<u8, Failure> {
+/// What runs in the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// Codex, with the arguments.
+    Codex,
+    /// The program that the arguments name, or a login shell.
+    Shell,
+}
+
+/// Runs a program with these arguments and returns its exit code.
+pub(crate) async fn run(
+    environment: &BTreeMap<String, String>,
+    caller: Caller,
+    program: Program,
+    arguments: &[String],
+) -> Result<u8, Failure> {
     let mut settings = Settings::read(environment, caller)?;
     let (stdin, talk) = how_to_talk();
     prepare::check(&mut settings)?;
@@ -62,9 +76,14 @@ pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, 
     let found = find(&docker, &settings).await?;
     let found = prepare_again(&docker, &settings, found).await?;
     let mut services = Services::none(&docker, &machine);
-    let begun = match found {
-        Some(found) => prepared.go_on(&found)?,
-        None => Begun { outputs: prepared.begin(&settings, stdin, talk)?, offset: 0, status: ContainerStateStatusEnum::EMPTY },
+    let begun = if let Some(found) = found {
+        prepared.go_on(&found)?
+    } else {
+        let outputs = prepared.begin(&settings, stdin, talk)?;
+        if program == Program::Shell {
+            prepared.put_shell()?;
+        }
+        Begun { outputs, offset: 0, status: ContainerStateStatusEnum::EMPTY }
     };
     let servers = prepared.servers(&settings)?;
     let (is_new, started) = (begun.status == ContainerStateStatusEnum::EMPTY, Instant::now());

@@ -232,6 +232,11 @@ impl PreparedRun {
         folder.make_outputs()
     }
 
+    /// Has the container run a shell or another program instead of Codex.
+    pub(super) fn put_shell(&self) -> Result<(), Failure> {
+        self.folder.put(inside::SHELL, b"")
+    }
+
     /// Writes which layers the container gives to its root.
     pub(crate) fn put_layer_owners(&self, settings: &Settings, machine: &Machine) -> Result<(), Failure> {
         let owners = layers::owners(settings, machine);
