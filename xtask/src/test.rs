@@ -99,6 +99,7 @@ fn prepare(root: &Path, runner_arguments: &[String], failed: &Failures) -> Resul
 
 fn container_engine(root: &Path) -> Result<docker::Engine, docker::DockerError> {
     let engine = docker::ensure_engine(root)?;
+    console::timed("remove images of earlier tests", docker::remove_leftovers)?;
     docker::ensure_base(root)?;
     Ok(engine)
 }

@@ -5,6 +5,7 @@
 
 mod base;
 mod engine;
+mod leftovers;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::process::Command;
 
 pub(crate) use self::base::ensure as ensure_base;
 pub(crate) use self::engine::{Engine, ensure as ensure_engine};
+pub(crate) use self::leftovers::remove as remove_leftovers;
 use crate::console::StepError;
 use crate::packages::PackagesError;
 use crate::tools;
@@ -35,7 +37,7 @@ pub(crate) enum DockerError {
     },
     #[error("dockerd did not become ready: {why}; its output ends with:\n{said}\nhint: see the complete log: {log}")]
     NotReady { why: String, said: String, log: PathBuf },
-    #[error("could not create the base image: {0}")]
+    #[error("could not prepare the images of the tests: {0}")]
     Base(#[from] StepError),
     #[error("could not create the base image: debootstrap failed with {status}; its output ends with:\n{said}")]
     Debootstrap { status: std::process::ExitStatus, said: String },
