@@ -13,6 +13,7 @@ use model::ids::ObjectId;
 use process::{RunProgramError, Stdin};
 
 use super::admin;
+use super::history;
 use super::mirror::Mirror;
 use super::program::{GitDir, answer, branch_ref};
 use super::remove_tree::remove_tree_aside;
@@ -69,11 +70,11 @@ impl Mirror {
         Ok(broken.into_iter().map(|(_, name)| name.to_owned()).collect())
     }
 
-    /// Removes files that a power cut left without content, and returns their paths.
+    /// Removes or restores files that a power cut left without content, and returns their paths.
     pub async fn remove_blank_files(&self) -> io::Result<Vec<PathBuf>> {
         let mirror = self.path().to_owned();
         let removed = tokio::task::spawn_blocking(move || {
-            let mut removed = Vec::new();
+            let mut removed: Vec<_> = history::restore_blank_list(&mirror)?.into_iter().collect();
             for folder in ["refs", "lfs/objects"] {
                 remove_where(&mirror.join(folder), &is_blank_and_finished, &mut removed)?;
             }

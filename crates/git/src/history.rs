@@ -6,13 +6,16 @@
 
 use std::io;
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The file in a mirror with the number of commits that were fetched when it was cloned or deepened.
 const DEPTH: &str = "codex-orchestrator-depth";
 
 /// Git's list of the oldest commits of a shallow repository.
 const SHALLOW: &str = "shallow";
+
+/// A synced copy of Git's list, which Git itself does not sync.
+const COPY: &str = "codex-orchestrator-shallow";
 
 /// How much history a mirror should have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,12 +60,29 @@ pub(super) fn deepening(mirror: &Path, wanted: History) -> io::Result<Option<Str
 
 /// Notes that a mirror has at least this history.
 pub(super) fn note(mirror: &Path, history: History) -> io::Result<()> {
+    match fs_err::read(mirror.join(SHALLOW)) {
+        Ok(list) => durable::write_atomically(&mirror.join(COPY), &list)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     match history {
         History::Newest(wanted) if wanted.get() > depth(mirror)? => {
             durable::write_atomically(&mirror.join(DEPTH), format!("{wanted}\n").as_bytes())
         }
         History::Newest(_) | History::Everything => Ok(()),
     }
+}
+
+/// Restores Git's list if a power cut left it without content. Without it, Git expects commits that were never fetched. An older list is
+/// valid, too: the commits beyond it are not used. Returns the path of the list if it was restored.
+pub(super) fn restore_blank_list(mirror: &Path) -> io::Result<Option<PathBuf>> {
+    let (list, copy) = (mirror.join(SHALLOW), mirror.join(COPY));
+    let is_blank = is_shallow(mirror) && fs_err::read(&list)?.iter().all(|byte| *byte == 0);
+    if !is_blank || !copy.is_file() {
+        return Ok(None);
+    }
+    durable::write_atomically(&list, &fs_err::read(copy)?)?;
+    Ok(Some(list))
 }
 
 /// Returns the number of commits that were fetched of each branch, or 0 if that is unknown.

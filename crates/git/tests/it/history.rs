@@ -82,3 +82,28 @@ async fn a_task_of_a_shallow_mirror_is_committed() {
     assert!(bench.files_of(snapshot.head.as_str()).contains(&"work".to_owned()));
     assert_eq!(commits(&bench, worktree.branch()), 2);
 }
+
+#[tokio::test]
+async fn a_list_of_the_oldest_commits_that_a_power_cut_emptied_is_restored() {
+    for left in [&b""[..], &[0; 82]] {
+        let bench = Bench::with_history(upstream(6), newest(2)).await;
+        bench.mirror.want_history(newest(3));
+        bench.fetch().await;
+        let list = bench.mirror.path().join("shallow");
+        std::fs::write(&list, left).expect("the list exists");
+        let restored = bench.mirror.remove_blank_files().await.expect("the mirror can be cleaned up");
+        assert_eq!(restored, [list]);
+        assert_eq!(commits(&bench, "main"), 3);
+        bench.by_hand(bench.mirror.path(), &["fsck", "--strict"]);
+        assert!(bench.mirror.remove_blank_files().await.expect("the mirror can be cleaned up").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_that_was_killed_while_it_got_more_history_is_repeated() {
+    let bench = Bench::with_history(upstream(6), newest(2)).await;
+    std::fs::write(bench.mirror.path().join("shallow.lock"), "").expect("the folder is writable");
+    bench.mirror.want_history(newest(4));
+    bench.fetch().await;
+    assert_eq!(commits(&bench, "main"), 4);
+}
