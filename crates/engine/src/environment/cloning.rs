@@ -35,6 +35,8 @@ impl Environments {
         let event = match outcome {
             Ok((mirror, default_branch)) => {
                 slot.set_mirror(mirror);
+                // The settings may have changed during the clone.
+                slot.try_to_follow_settings().await;
                 EnvironmentEvent::Cloned { default_branch }
             }
             Err(error) => {

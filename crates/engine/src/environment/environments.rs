@@ -168,6 +168,13 @@ impl EnvironmentSlot {
             None => Ok(()),
         }
     }
+
+    /// Like [`Self::follow_settings`], but only logs an error. Each new task tries again.
+    pub(super) async fn try_to_follow_settings(&self) {
+        if let Err(error) = self.follow_settings().await {
+            tracing::error!(environment = %self.id, %error, "could not set a mirror's default branch");
+        }
+    }
 }
 
 /// Returns how much history the mirror of a repository should have.
@@ -304,11 +311,7 @@ impl Aggregate for Environments {
     async fn perform(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, effect: EnvironmentEffect) {
         match effect {
             EnvironmentEffect::Clone => self.clone_mirror(slot).await,
-            EnvironmentEffect::FollowDefaultBranch => {
-                if let Err(error) = slot.follow_settings().await {
-                    tracing::error!(environment = %slot.id, %error, "could not set a mirror's default branch");
-                }
-            }
+            EnvironmentEffect::FollowSettings => slot.try_to_follow_settings().await,
             EnvironmentEffect::SetUp => {
                 if let Some(tenants) = self.tenants() {
                     tenants.set_up(Arc::clone(slot)).await;

@@ -34,9 +34,7 @@ impl Environments {
         let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
         let fetched = self.tracker.spawn(async move {
             inner.publish(&slot);
-            if let Err(error) = slot.follow_settings().await {
-                tracing::error!(environment = %slot.id, %error, "could not set a mirror's default branch");
-            }
+            slot.try_to_follow_settings().await;
             let fetched = mirror.fetch_fresh(inner.config.fetch_time_limit, inner.cancel.clone()).await;
             inner.publish(&slot);
             fetched

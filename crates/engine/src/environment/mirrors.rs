@@ -40,9 +40,7 @@ impl Environments {
             tracing::error!(environment = %slot.id, %error, "could not clean up a mirror after a reboot");
         }
         slot.set_mirror(mirror.clone());
-        if let Err(error) = slot.follow_settings().await {
-            tracing::error!(environment = %slot.id, %error, "could not set a mirror's default branch");
-        }
+        slot.try_to_follow_settings().await;
         match durable::blocking(move || mirror.landings()).await {
             Ok(landings) if landings.is_empty() => {}
             Ok(landings) => {

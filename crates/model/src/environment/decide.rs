@@ -15,8 +15,8 @@ use crate::setup::{SetupGoal, SetupOutcome, SetupSettings, SetupState};
 pub enum EnvironmentEffect {
     /// Ensure that the repository is cloned. Results in `Cloned` or `CloneFailed`.
     Clone,
-    /// Ensure that the mirror's default branch is the recorded one.
-    FollowDefaultBranch,
+    /// Ensure that the mirror follows the recorded settings: its default branch, and how much history it has.
+    FollowSettings,
     /// Ensure that the repository's tasks are removed and that its clone has ended. Results in `Vacated`.
     Vacate,
     /// Tell everybody that the repository is gone.
@@ -108,7 +108,7 @@ pub fn request(record: &EnvironmentRecord, asked: EnvironmentRequest, now: Times
             let (status, error, created_at) = (record.status, record.error, record.created_at);
             let (setup, setup_state) = (record.setup, record.setup_state);
             let edited = EnvironmentRecord { env_id: record.env_id, status, error, created_at, setup, setup_state, ..*edited };
-            changed(edited, now, vec![EnvironmentEffect::FollowDefaultBranch])
+            changed(edited, now, vec![EnvironmentEffect::FollowSettings])
         }
         (EnvironmentRequest::AllowSources(urls), _) => {
             let mut record = record;
@@ -153,7 +153,7 @@ pub fn begin(event: EnvironmentEvent, now: Timestamp) -> Option<EnvironmentDecis
         EnvironmentEvent::Created(record) => Some(Decision::keep(*record, vec![EnvironmentEffect::Clone])),
         EnvironmentEvent::Restored(record) => {
             let record = EnvironmentRecord { status: EnvironmentStatus::Ready, error: None, ..*record };
-            Some(changed(record, now, vec![EnvironmentEffect::FollowDefaultBranch]))
+            Some(changed(record, now, vec![EnvironmentEffect::FollowSettings]))
         }
         EnvironmentEvent::Cloned { .. }
         | EnvironmentEvent::CloneFailed(_)
