@@ -219,7 +219,9 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
 
     step(5, "env setup show: the repository describes the container that its tasks need");
     env_setup::show_current(client, environment.env_id, environment.name.as_str(), OutputFormat::Text).await?;
-    printer::remark("  With Docker, each task would run in such a container. This demo also works without it.");
+    printer::remark(
+        "  Tasks usually run in such a container. This demo runs Codex without containers, so it does not need Docker.",
+    );
 
     step(6, "task create --follow: Codex works on a branch in its own worktree");
     printer::line(format!("> {FIRST}"));
