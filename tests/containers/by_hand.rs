@@ -53,7 +53,10 @@ fn a_shell_starts_in_the_container_of_codex() {
     let expected = format!("login\ncodex-cli {}\n", model::CODEX_VERSION);
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{output:?}");
     let said = hand.run(["shell", "no-such-program"]);
-    assert_eq!((said.code, said.stderr.as_str()), (Some(127), "error: no-such-program not found in the image\n"));
+    assert_eq!(
+        (said.code, said.stderr.as_str()),
+        (Some(127), "error: no-such-program not found in the image; use an image that contains it\n")
+    );
     assert!(hand.containers().is_empty() && hand.folders().is_empty(), "nothing is left");
     let said = hand.with("IMAGE_NAME", &testkit::docker::base_image()).run(["exec", "-"]);
     assert_eq!(said.code, Some(127));

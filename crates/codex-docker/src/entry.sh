@@ -58,7 +58,7 @@ if [ -e "$in/shell" ]; then
         set -- -l
     fi
     if ! command -v "$program" > /dev/null; then
-        echo "error: $program not found in the image" >&2
+        echo "error: $program not found in the image; use an image that contains it" >&2
         exit 127
     fi
 elif ! command -v codex > /dev/null; then
