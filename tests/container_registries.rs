@@ -75,7 +75,7 @@ async fn packages_of_private_registries_are_installed_with_secret_files_that_onl
                 echo LEFT $(cat ~/.npmrc ~/.config/pip/pip.conf 2> /dev/null); \
                 echo AGAIN $(npm view --registry http://localhost:4873/ @private/thing > /dev/null 2>&1 || echo refused); \
                 echo CARGO $(cat ~/.cargo/credentials.toml); echo MAVEN $(cat ~/.m2/settings.xml); \
-                npm install --no-audit --no-fund --offline > /dev/null 2>&1; echo work > work.txt";
+                echo work > work.txt";
     let first = stage.attack(look).await;
     let log = stage.home.text(&format!("/api/v1/envs/{}/setup/log", stage.env)).await;
     assert_eq!(setup(&stage).await["last"]["phase"], "ready", "{log}");
