@@ -5,7 +5,7 @@
 use std::process::Stdio;
 
 use super::{DockerError, docker};
-use crate::console;
+use crate::console::{self, StepError};
 
 /// The label of the base image.
 const LABEL: &str = "label=codex-docker.test=base";
@@ -14,6 +14,9 @@ const LABEL: &str = "label=codex-docker.test=base";
 pub(crate) fn remove() -> Result<(), DockerError> {
     let start = |source| DockerError::Start { program: "docker", source };
     let listed = docker(&["image", "ls", "--filter", LABEL, "--format", "{{.Repository}}:{{.Tag}}"]).output().map_err(start)?;
+    if !listed.status.success() {
+        return Err(StepError::Failed { program: "docker image ls".to_owned(), status: listed.status }.into());
+    }
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let left = of_tests(&listed);
     if !left.is_empty() {
