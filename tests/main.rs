@@ -13,6 +13,7 @@ mod container_files;
 mod container_registries;
 mod container_repositories;
 mod container_setup;
+mod container_shell;
 mod containers;
 mod crash_points;
 mod durability;

@@ -4,6 +4,7 @@
 mod publish;
 mod settings;
 mod setup;
+mod shell;
 mod sources;
 mod task;
 
@@ -16,6 +17,7 @@ use crate::output::OutputFormat;
 pub(crate) use self::publish::{PushArguments, TokenArguments};
 pub(crate) use self::settings::SettingArguments;
 pub(crate) use self::setup::{EditSetupArguments, SetupCommand};
+pub(crate) use self::shell::ShellArguments;
 pub(crate) use self::sources::{AnswerArguments, AnswerWord, CommitArguments};
 pub(crate) use self::task::{
     AfterStart, ArtifactsArguments, FollowUpArgument, FollowUpCommand, InstalledArguments, PromptArguments, TaskArgument,
@@ -290,6 +292,13 @@ pub(crate) enum EnvCommand {
     /// Show, change or run the setup of a repository's environment
     #[command(subcommand)]
     Setup(SetupCommand),
+    /// Start a shell in the environment of a repository, to try it by hand
+    ///
+    /// The shell runs in a container like that of a new task: with the image, the result of the setup, the services, variables and secrets,
+    /// and the files of the repository. Nothing is kept: when you exit the shell, the container and all changes are removed.
+    #[command(after_help = "Examples:\n  codex-orchestrator env shell app\n  codex-orchestrator env shell app --ref develop\n  \
+                            codex-orchestrator env shell app npm test")]
+    Shell(ShellArguments),
     /// Fetch from the remote of a repository
     Fetch {
         #[command(flatten)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::commit::PathText;
-use model::ids::{EnvironmentId, RunNumber, TaskId};
+use model::ids::{EnvironmentId, RunNumber, ShellId, TaskId};
 use model::problem::Problem;
 use model::setup::ServiceName;
 use reqwest::{Method, RequestBuilder, Url};
@@ -67,6 +67,12 @@ impl Segment for TaskId {
 }
 
 impl Segment for EnvironmentId {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Segment for ShellId {
     fn text(&self) -> String {
         self.to_string()
     }

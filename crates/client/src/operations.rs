@@ -4,15 +4,15 @@
 
 use model::commit::PathText;
 use model::diff::Diff;
-use model::ids::{EnvironmentId, RunNumber, TaskId};
+use model::ids::{EnvironmentId, RunNumber, ShellId, TaskId};
 use model::problem::Problem;
 use model::setup::ServiceName;
 use protocol::{
     AcceptDescription, AnswerTask, ArtifactsView, CollectGarbage, CommitFiles, ConflictsQuery, ConflictsView, CreateEnvironment,
     CreateTask, DiffFormat, DiffQuery, DiskView, EditEnvironment, EditSetup, EnvironmentView, FeedQuery, Finding, FollowQuery,
-    GarbageCollected, InstalledQuery, InstalledView, LogQuery, Page, PublicationView, PublishTask, QueueView, RefsQuery,
-    RefsView, ResumeTask, ServerStatus, SetPassword, SetupDiffQuery, SetupDiffView, SetupView, SignInLink, TaskQuery, TaskView,
-    TrashItem, UpdateTask, UpdateView,
+    GarbageCollected, InstalledQuery, InstalledView, LogQuery, OpenShell, Page, PublicationView, PublishTask, QueueView,
+    RefsQuery, RefsView, ResumeTask, ServerStatus, SetPassword, SetupDiffQuery, SetupDiffView, SetupView, ShellView, SignInLink,
+    TaskQuery, TaskView, TrashItem, UpdateTask, UpdateView,
 };
 use reqwest::Method;
 use serde_json::Value;
@@ -127,6 +127,10 @@ operations! {
     skip_setup(env_id: EnvironmentId) POST "/api/v1/envs/{env_id}/setup/skip" => SetupView, json;
     /// Returns the output of the last setup.
     show_setup_log(env_id: EnvironmentId) GET "/api/v1/envs/{env_id}/setup/log" => String, text;
+    /// Prepares a shell in the environment of a repository.
+    open_shell(env_id: EnvironmentId) POST "/api/v1/envs/{env_id}/shells" {OpenShell} => ShellView, json;
+    /// Removes a shell that has ended.
+    close_shell(env_id: EnvironmentId, shell_id: ShellId) DELETE "/api/v1/envs/{env_id}/shells/{shell_id}" => (), nothing;
 
     /// Creates a task.
     create_task() POST "/api/v1/tasks" {CreateTask} => TaskView, json;
@@ -302,6 +306,7 @@ mod tests {
             let expect = match *name {
                 "task_id" => "TaskId",
                 "env_id" => "EnvironmentId",
+                "shell_id" => "ShellId",
                 "n" => "RunNumber",
                 "service" => "ServiceName",
                 "path" => "PathText",

@@ -60,6 +60,9 @@ pub(crate) enum Verb {
     ///
     /// Use it to look at the environment, or to try commands in it. Without a command, it starts a login shell.
     Shell {
+        /// Folder to start in, below the current folder
+        #[arg(long, value_name = "DIR")]
+        cd: Option<String>,
         /// Program to start, with its arguments
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
@@ -187,7 +190,9 @@ mod tests {
         let ParsedArguments::Own(own) = asked(&["shell", "make", "-j2", "--", "test"]) else {
             panic!("`shell` is one of our commands")
         };
-        assert!(matches!(own.verb, Verb::Shell { ref command } if *command == ["make", "-j2", "--", "test"]));
+        assert!(matches!(own.verb, Verb::Shell { cd: None, ref command } if *command == ["make", "-j2", "--", "test"]));
+        let ParsedArguments::Own(own) = asked(&["shell", "--cd", "web", "ls", "--cd"]) else { panic!("`--cd` is an option") };
+        assert!(matches!(own.verb, Verb::Shell { cd: Some(ref cd), ref command } if cd == "web" && *command == ["ls", "--cd"]));
         assert!(matches!(asked(&["reap", "--label", "home"]), ParsedArguments::Said(_)));
         assert!(matches!(asked(&["--help"]), ParsedArguments::Said(_)));
         assert!(matches!(read(vec![OsString::from_vec(vec![0xff])]), ParsedArguments::Said(_)));

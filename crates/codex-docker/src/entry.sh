@@ -48,6 +48,7 @@ fi
 
 program=codex
 if [ -e "$in/shell" ]; then
+    cd "./$(cat "$in/shell")" || exit 125
     if [ $# -gt 0 ]; then
         program=$1
         shift

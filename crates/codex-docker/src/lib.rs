@@ -39,6 +39,7 @@ use model::ErrorCode;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use self::args::{ParsedArguments, Verb};
@@ -72,6 +73,19 @@ pub fn command() -> clap::Command {
     <args::OwnArguments as clap::CommandFactory>::command()
 }
 
+/// Runs a program, or a login shell if there is none, in the container that these variables describe. `folder` takes the place of the
+/// current folder, and the program starts in `start` below it. Returns the exit code.
+pub async fn shell(
+    mut environment: BTreeMap<String, String>,
+    folder: PathBuf,
+    start: Option<String>,
+    command: &[String],
+) -> Result<u8, Failure> {
+    // They describe the terminal of this process.
+    environment.extend(self::environment().into_iter().filter(|(name, _)| settings::COMMON.contains(&name.as_str())));
+    run::run(&environment, caller_in(folder), Program::Shell { start: start.unwrap_or_default() }, command).await
+}
+
 async fn perform(asked: ParsedArguments) -> Result<u8, Failure> {
     let environment = environment();
     let own = match asked {
@@ -80,7 +94,9 @@ async fn perform(asked: ParsedArguments) -> Result<u8, Failure> {
         ParsedArguments::Said(_) => return Ok(EXIT_FAILED),
     };
     match own.verb {
-        Verb::Shell { command } => return run::run(&environment, caller()?, Program::Shell, &command).await,
+        Verb::Shell { cd, command } => {
+            return run::run(&environment, caller()?, Program::Shell { start: cd.unwrap_or_default() }, &command).await;
+        }
         Verb::List { json, labels } => {
             let root = settings::state_root(&environment)?;
             let found = housekeeping::list(&connect(&environment).await?, &root, &labels.into_iter().collect()).await?;
@@ -153,7 +169,11 @@ fn caller() -> Result<Caller, Failure> {
         Failure::new(ErrorCode::NoFolder, format!("cannot use the current folder: {error}"))
             .hint("change to a folder that exists")
     })?;
-    Ok(Caller { folder, uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() })
+    Ok(caller_in(folder))
+}
+
+fn caller_in(folder: PathBuf) -> Caller {
+    Caller { folder, uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() }
 }
 
 fn json_of(answer: &impl serde::Serialize) -> Result<String, Failure> {

@@ -22,6 +22,7 @@ mod readiness;
 mod recovery;
 mod redaction;
 mod server;
+mod shells;
 mod shrink;
 mod snapshots;
 mod spine;

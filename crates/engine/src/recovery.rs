@@ -13,6 +13,7 @@ use crate::common::Common;
 use crate::environment::Environments;
 use crate::reach::until_reached;
 use crate::readiness::Readiness;
+use crate::shells::Shells;
 use crate::spine::Mailbox as _;
 use crate::task::Tasks;
 use crate::trash::Trash;
@@ -32,6 +33,7 @@ pub(crate) struct Recovery {
     tasks: Arc<Tasks>,
     environments: Arc<Environments>,
     trash: Arc<Trash>,
+    shells: Arc<Shells>,
     readiness: Arc<Readiness>,
     tracker: TaskTracker,
     cancel: CancellationToken,
@@ -46,10 +48,11 @@ impl Recovery {
         tasks: Arc<Tasks>,
         environments: Arc<Environments>,
         trash: Arc<Trash>,
+        shells: Arc<Shells>,
         readiness: Arc<Readiness>,
     ) -> Self {
         let Common { tracker, cancel, .. } = common;
-        Self { tasks, environments, trash, readiness, tracker, cancel, sweep_turn: tokio::sync::Mutex::default() }
+        Self { tasks, environments, trash, shells, readiness, tracker, cancel, sweep_turn: tokio::sync::Mutex::default() }
     }
 
     /// Reconciles everything with its actual state. This is the only recovery; it runs at startup and on a timer.
@@ -100,9 +103,16 @@ impl Recovery {
     /// Removes what a killed server left and no record mentions. Runs at startup and on a timer.
     pub(crate) async fn sweep(self: &Arc<Self>) {
         self.sweep_runner();
+        self.sweep_shells();
         self.tasks.discard_leftovers().await;
         let tasks = Arc::clone(&self.tasks);
         durable::blocking(move || tasks.remove_shared_login()).await;
+    }
+
+    /// Removes the shells that nobody uses. Does not wait, because the container engine may not answer.
+    fn sweep_shells(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        self.tracker.spawn(async move { inner.cancel.run_until_cancelled(inner.shells.sweep()).await });
     }
 
     /// Has the runner end what belongs to no active run, such as abandoned containers.

@@ -36,6 +36,7 @@ use crate::queue::Queue;
 use crate::readiness::Readiness;
 use crate::recovery::Recovery;
 use crate::redaction::Redaction;
+use crate::shells::Shells;
 use crate::spine::Mailbox as _;
 use crate::task::{TaskParts, Tasks};
 use crate::trash::Trash;
@@ -60,6 +61,7 @@ pub(crate) struct Server {
     pub(crate) admission: Arc<Admission>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) trash: Arc<Trash>,
+    pub(crate) shells: Arc<Shells>,
     pub(crate) notifications: Arc<Notifications>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) password: Password,
@@ -152,14 +154,24 @@ impl Server {
         let admission = Admission::new(common.clone(), Arc::clone(&tasks), Arc::clone(&environments), Arc::clone(&readiness));
         let prepared = PreparedWorktrees::new(common.clone(), Arc::clone(&environments), Arc::clone(&tasks));
         let prepared = Arc::new(prepared);
-        let (with_images, with_prepared) = (images, Arc::clone(&prepared));
-        let trash = Trash::new(common.clone(), runner, Arc::clone(&environments), Arc::clone(&tasks), with_images, with_prepared);
+        let shells = Shells::new(common.clone(), Arc::clone(&environments), Arc::clone(&tasks), Arc::clone(&runner));
+        let shells = Arc::new(shells);
+        let trash = Trash::new(
+            common.clone(),
+            runner,
+            Arc::clone(&environments),
+            Arc::clone(&tasks),
+            images,
+            Arc::clone(&prepared),
+            Arc::clone(&shells),
+        );
         let trash = Arc::new(trash);
         let recovery = Recovery::new(
             common.clone(),
             Arc::clone(&tasks),
             Arc::clone(&environments),
             Arc::clone(&trash),
+            Arc::clone(&shells),
             Arc::clone(&readiness),
         );
         Ok(Arc::new(Self {
@@ -170,6 +182,7 @@ impl Server {
             admission: Arc::new(admission),
             readiness,
             trash,
+            shells,
             notifications,
             sessions,
             password,

@@ -66,7 +66,7 @@ impl Trash {
         blocking(move || ids.into_iter().map(|id| Ok((id, home.read_snapshots(id)?))).collect()).await
     }
 
-    /// Returns the snapshots of all tasks, even of those in the trash.
+    /// Returns the snapshots of all tasks, even of those in the trash, and of all shells.
     async fn used_snapshots(&self) -> Result<BTreeSet<SnapshotKey>, StoreError> {
         // In this order, because a task may move to the trash in the meantime.
         let of_tasks: Vec<_> = self.tasks.table.all().into_iter().flat_map(|slot| slot.used_snapshots()).collect();
@@ -76,6 +76,7 @@ impl Trash {
             TrashedThing::Task(task, _) => task.environment.snapshot,
             TrashedThing::Environment(_) | TrashedThing::Other => None,
         });
-        Ok(of_tasks.into_iter().chain(in_trash).collect())
+        let of_shells = self.shells.used_snapshots().await?;
+        Ok(of_tasks.into_iter().chain(in_trash).chain(of_shells).collect())
     }
 }

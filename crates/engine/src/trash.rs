@@ -28,6 +28,7 @@ use crate::common::{Common, Deletion};
 use crate::environment::Environments;
 use crate::prepared::PreparedWorktrees;
 use crate::queue::Queue;
+use crate::shells::Shells;
 use crate::spine::Mailbox as _;
 use crate::task::{TaskSlot, Tasks};
 
@@ -40,6 +41,7 @@ pub(crate) struct Trash {
     pub(super) tasks: Arc<Tasks>,
     pub(super) images: Arc<BuiltImages>,
     prepared: Arc<PreparedWorktrees>,
+    pub(super) shells: Arc<Shells>,
     pub(super) queue: Arc<Queue>,
     pub(super) tracker: TaskTracker,
     pub(super) cancel: CancellationToken,
@@ -58,10 +60,11 @@ impl Trash {
         tasks: Arc<Tasks>,
         images: Arc<BuiltImages>,
         prepared: Arc<PreparedWorktrees>,
+        shells: Arc<Shells>,
     ) -> Self {
         let Common { config, home, queue, tracker, cancel, .. } = common;
         let (turn, repack_turn) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
-        Self { config, home, runner, environments, tasks, images, prepared, queue, tracker, cancel, turn, repack_turn }
+        Self { config, home, runner, environments, tasks, images, prepared, shells, queue, tracker, cancel, turn, repack_turn }
     }
 
     /// Returns the items in the trash, newest first.

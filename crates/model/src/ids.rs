@@ -100,6 +100,11 @@ uuid_id!(
     ThreadId,
     "a thread ID (a UUID)"
 );
+uuid_id!(
+    /// The ID of a shell in the environment of a repository.
+    ShellId,
+    "a shell ID (a UUID)"
+);
 
 /// The number of a run within its task, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]

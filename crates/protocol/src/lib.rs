@@ -52,8 +52,8 @@ pub use query::{
 pub use queue::{QueueItem, QueueView};
 pub use refs::{FetchView, RefItem, RefKind, RefsView};
 pub use setup::{
-    AcceptDescription, DescriptionOrigin, DescriptionView, EditSetup, ProposalView, SetupAttemptView, SetupDiffQuery,
-    SetupDiffView, SetupView, SnapshotView,
+    AcceptDescription, DescriptionOrigin, DescriptionView, EditSetup, OpenShell, ProposalView, SetupAttemptView, SetupDiffQuery,
+    SetupDiffView, SetupView, ShellView, SnapshotView,
 };
 pub use task::{RunView, TaskView};
 pub use task_filter::TaskFilter;

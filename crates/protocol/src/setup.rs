@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use model::diff::Diff;
-use model::ids::ObjectId;
-use model::names::{BranchName, VariableName};
+use model::ids::{ObjectId, ShellId};
+use model::names::{BranchName, RefName, VariableName};
 use model::run::RunError;
 use model::setup::{DescriptionHash, DescriptionText, SetupAttempt, SetupPhase, SetupScript, Snapshot, SnapshotKey};
 use model::sources::BranchPattern;
@@ -24,6 +24,30 @@ pub struct EditSetup {
     /// Branches or patterns such as `release/*` whose descriptions apply to the tasks that start from them. Replaces the list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<Vec<String>>,
+}
+
+/// Body of `POST /api/v1/envs/{env_id}/shells`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenShell {
+    /// Branch, tag or commit to start from. Defaults to the default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RefName>)]
+    pub git_ref: Option<String>,
+}
+
+/// A shell that is ready to start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Shell)]
+pub struct ShellView {
+    /// ID of the shell.
+    pub shell_id: ShellId,
+    /// Commit that it starts from.
+    pub commit: ObjectId,
+    /// Folder of the shell on the server's machine. It contains the order that starts the shell.
+    pub folder: String,
+    /// What is missing in the environment.
+    pub notes: Vec<String>,
 }
 
 /// Where a description comes from.

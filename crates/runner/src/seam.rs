@@ -16,7 +16,7 @@ use model::ErrorCode;
 use model::commit::{Choices, Selection};
 use model::container::ImageUsage;
 use model::environment::EnvironmentRecord;
-use model::ids::{EnvironmentId, TaskId, ThreadId};
+use model::ids::{EnvironmentId, ShellId, TaskId, ThreadId};
 use model::problem::Problem;
 use model::run::RunError;
 use model::secret::Secret;
@@ -25,6 +25,7 @@ use model::task::LayerGeneration;
 use process::{Redactor, RunProgramError};
 use protocol::WorkerStatus;
 use secret_forms::SecretSearch;
+use store::ShellOrder;
 use tokio_util::sync::CancellationToken;
 
 use crate::keeper::ExitRecord;
@@ -415,6 +416,20 @@ pub trait Upkeep: Send + Sync {
 
     /// Deletes the files and images of the repository's snapshots that no longer exist.
     fn delete_discarded_snapshots(&self, _repository: EnvironmentId) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Prepares a shell in the environment of a repository, like a run of a task with the same ID. Returns how to start it, and notes.
+    fn open_shell<'a>(
+        &'a self,
+        _preparation: Preparation<'a>,
+        _supply: &'a dyn Supply,
+    ) -> BoxFuture<'a, Result<(ShellOrder, Vec<String>), RunError>> {
+        Box::pin(async { Err(RunError::new(ErrorCode::NoShell, "this worker cannot start shells")) })
+    }
+
+    /// Ends what a shell left behind, and makes this server's user the owner of its folder.
+    fn close_shell(&self, _repository: EnvironmentId, _shell: ShellId) -> BoxFuture<'_, Result<(), Unreachable>> {
         Box::pin(async { Ok(()) })
     }
 

@@ -6,12 +6,13 @@ use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use durable::write_atomically;
 use fs_err as fs;
 use model::ErrorCode;
+use model::ids::EnvironmentId;
 use model::problem::Problem;
 use process::ProcessIdentity;
 
@@ -22,7 +23,7 @@ use super::layout::Layout;
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An open, locked home.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Home {
     /// The paths.
     pub layout: Layout,
@@ -31,8 +32,8 @@ pub struct Home {
     /// The host name of the pages on this machine: `codex-<32 hexadecimal digits>.localhost`.
     pub pages_host: String,
     /// Held during a probe: two probes at the same time would remove each other's file.
-    probing: Mutex<()>,
-    _lock: File,
+    probing: Arc<Mutex<()>>,
+    _lock: Arc<File>,
 }
 
 /// Why a home cannot be opened.
@@ -99,7 +100,12 @@ impl Home {
         }
         let token = read_or_make_token(&layout.token()).map_err(unusable)?;
         let pages_host = read_or_make_pages_host(&layout.pages_host()).map_err(unusable)?;
-        Ok(Self { layout, token, pages_host, probing: Mutex::default(), _lock: lock })
+        Ok(Self { layout, token, pages_host, probing: Arc::default(), _lock: Arc::new(lock) })
+    }
+
+    /// Returns the same home with the shells of a repository in place of the tasks. It keeps the lock, too.
+    pub fn of_shells(&self, id: EnvironmentId) -> Self {
+        Self { layout: self.layout.of_shells(id), ..self.clone() }
     }
 
     fn take_lock(layout: &Layout) -> Result<File, OpenHomeError> {

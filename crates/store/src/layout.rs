@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use model::ids::{EnvironmentId, TaskId};
+use model::ids::{EnvironmentId, ShellId, TaskId};
 use model::setup::SnapshotKey;
 use model::task::LayerGeneration;
 
@@ -15,12 +15,19 @@ pub(crate) const UPPER: &str = "upper";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     home: PathBuf,
+    tasks: PathBuf,
 }
 
 impl Layout {
     /// Creates the layout of a home at an absolute path.
     pub fn new(home: impl Into<PathBuf>) -> Self {
-        Self { home: home.into() }
+        let home = home.into();
+        Self { tasks: home.join("tasks"), home }
+    }
+
+    /// Returns the same layout with the shells of a repository in place of the tasks. A shell has the same files as a task.
+    pub fn of_shells(&self, id: EnvironmentId) -> Self {
+        Self { home: self.home.clone(), tasks: self.shells(id) }
     }
 
     /// Returns the home itself.
@@ -45,12 +52,12 @@ impl Layout {
 
     /// Returns the folder of all tasks.
     pub fn tasks(&self) -> PathBuf {
-        self.home.join("tasks")
+        self.tasks.clone()
     }
 
     /// Returns the folder of a task.
     pub fn task(&self, id: TaskId) -> PathBuf {
-        self.tasks().join(id.to_string())
+        self.tasks.join(id.to_string())
     }
 
     /// Returns the record of a task.
@@ -173,6 +180,16 @@ impl Layout {
         self.snapshots(id).join(format!("setup-{number:03}.log"))
     }
 
+    /// Returns the folder with the shells that people opened in a repository's environment.
+    pub fn shells(&self, id: EnvironmentId) -> PathBuf {
+        self.environment(id).join("shells")
+    }
+
+    /// Returns the folder of a shell.
+    pub fn shell(&self, id: EnvironmentId, shell: ShellId) -> PathBuf {
+        self.shells(id).join(shell.to_string())
+    }
+
     /// Returns the folder with what the runs of a task changed in folders of its snapshot.
     pub fn upper(&self, id: TaskId, generation: LayerGeneration) -> PathBuf {
         self.task(id).join(generation.name(UPPER))
@@ -274,5 +291,8 @@ mod tests {
         ] {
             assert_eq!(path, layout.home().join(expected));
         }
+        let (of_shells, shell) = (layout.of_shells(environment), id.parse().expect("an id"));
+        assert_eq!(of_shells.task(task), layout.shell(environment, shell), "a shell has the files of a task");
+        assert_eq!(of_shells.mirror(environment), layout.mirror(environment));
     }
 }

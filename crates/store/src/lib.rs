@@ -20,6 +20,7 @@ mod prepared;
 mod reviewed;
 mod run_file;
 mod sessions;
+mod shells;
 mod snapshots;
 mod task_file;
 mod tasks;
@@ -36,6 +37,7 @@ pub use login_copy::{FoundCopy, LoginCopy};
 pub use notices::{DeviceRecord, Devices, Read};
 pub use plain_file::read_plain_file;
 pub use sessions::SessionRecord;
+pub use shells::{FoundShell, ShellOrder, ShellState, take_shell};
 pub use trash::{Trashed, TrashedThing};
 pub use usage::disk_usage;
 

@@ -143,6 +143,7 @@ mod tests {
         routes.sort();
         insta::assert_snapshot!(routes.join("\n"), @"
         delete /api/v1/envs/{env_id}
+        delete /api/v1/envs/{env_id}/shells/{shell_id}
         delete /api/v1/password
         delete /api/v1/tasks/{task_id}
         delete /api/v1/tasks/{task_id}/follow-ups/{number}
@@ -184,6 +185,7 @@ mod tests {
         post /api/v1/envs/{env_id}/setup/accept
         post /api/v1/envs/{env_id}/setup/run
         post /api/v1/envs/{env_id}/setup/skip
+        post /api/v1/envs/{env_id}/shells
         post /api/v1/gc
         post /api/v1/sign-in-links
         post /api/v1/tasks

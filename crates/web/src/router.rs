@@ -13,7 +13,8 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 use crate::api::{
-    artifacts, environments, feed, installed, publish, queue, runs, setup, sign_in, status, take_home, tasks, trash, update,
+    artifacts, environments, feed, installed, publish, queue, runs, setup, shells, sign_in, status, take_home, tasks, trash,
+    update,
 };
 use crate::auth::{self, Token};
 use crate::extract::{IMAGES_BODY_LIMIT, SMALL_BODY_LIMIT, TEXT_BODY_LIMIT};
@@ -45,6 +46,8 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(setup::diff))
         .routes(routes!(setup::accept))
         .routes(routes!(setup::log))
+        .routes(routes!(shells::open))
+        .routes(routes!(shells::close))
         .routes(routes!(tasks::show, tasks::remove))
         .routes(routes!(tasks::resume).layer(images))
         .routes(routes!(tasks::retry))

@@ -13,7 +13,7 @@ use printable::printable;
 use protocol::settings::{self, Setting};
 use protocol::{CreateEnvironment, EditEnvironment, EnvironmentView, FeedQuery, RefKind, RefsQuery};
 
-use super::{env_config, env_setup, env_values, trash};
+use super::{env_config, env_setup, env_shell, env_values, trash};
 use crate::args::EnvCommand;
 use crate::output::OutputFormat;
 use crate::printer::{Cell, plural};
@@ -52,6 +52,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, format: OutputFor
             show(&edited, format)?;
         }
         EnvCommand::Setup(command) => return env_setup::run(client, command, format).await,
+        EnvCommand::Shell(arguments) => return env_shell::run(client, arguments).await,
         EnvCommand::Fetch { env } => {
             let id = ids::environment(client, &env.env).await?;
             let fetched = client.fetch_environment(id).await?;

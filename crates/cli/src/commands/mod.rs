@@ -8,6 +8,7 @@ mod down;
 mod env;
 mod env_config;
 mod env_setup;
+mod env_shell;
 mod env_trust;
 mod env_values;
 mod image;

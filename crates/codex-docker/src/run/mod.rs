@@ -43,12 +43,15 @@ use rustix::termios::tcgetwinsize;
 use tokio::time::Instant;
 
 /// What runs in the container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Program {
     /// Codex, with the arguments.
     Codex,
     /// The program that the arguments name, or a login shell.
-    Shell,
+    Shell {
+        /// The folder to start in, below the working directory.
+        start: String,
+    },
 }
 
 /// Runs a program with these arguments and returns its exit code.
@@ -80,8 +83,8 @@ pub(crate) async fn run(
         prepared.go_on(&found)?
     } else {
         let outputs = prepared.begin(&settings, stdin, talk)?;
-        if program == Program::Shell {
-            prepared.put_shell()?;
+        if let Program::Shell { start } = &program {
+            prepared.put_shell(start)?;
         }
         Begun { outputs, offset: 0, status: ContainerStateStatusEnum::EMPTY }
     };

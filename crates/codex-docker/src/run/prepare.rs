@@ -233,8 +233,8 @@ impl PreparedRun {
     }
 
     /// Has the container run a shell or another program instead of Codex.
-    pub(super) fn put_shell(&self) -> Result<(), Failure> {
-        self.folder.put(inside::SHELL, b"")
+    pub(super) fn put_shell(&self, start: &str) -> Result<(), Failure> {
+        self.folder.put(inside::SHELL, start.as_bytes())
     }
 
     /// Writes which layers the container gives to its root.

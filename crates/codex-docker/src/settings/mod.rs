@@ -27,7 +27,7 @@ use crate::image::DEFAULT_IMAGE;
 use crate::proxy::allow::AllowList;
 
 /// Variables of the caller that are always passed on. They only affect how text is displayed.
-const COMMON: &[&str] = &["TERM", "LANG", "LC_ALL", "TZ", "NO_COLOR", "COLORTERM"];
+pub(crate) const COMMON: &[&str] = &["TERM", "LANG", "LC_ALL", "TZ", "NO_COLOR", "COLORTERM"];
 
 /// The variable with the key for the model's API.
 const API_KEY: &str = "CODEX_API_KEY";

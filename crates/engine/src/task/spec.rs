@@ -12,13 +12,13 @@ use futures_util::future::BoxFuture;
 use git::Mirror;
 use model::ErrorCode;
 use model::environment::EnvironmentRecord;
-use model::ids::{EnvironmentId, ObjectId};
+use model::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, ShellId, TaskId};
 use model::image::ImageFile;
 use model::names::Title;
 use model::run::RunError;
 use model::secret::Secret;
 use model::setup::{FilePath, TakenEnvironment, TakenFiles};
-use model::task::TaskRecord;
+use model::task::{LayerGeneration, TaskRecord};
 use process::Redactor;
 use runner::keeper::RunFiles;
 use runner::spec::{
@@ -40,29 +40,66 @@ impl Tasks {
         let run = task.last_run();
         let repository = self.environments.get(task.env_id).map(|environment| environment.record());
         let repository = repository.as_deref();
-        let secret_of = |name| SecretRef { repository: task.env_id, name };
+        let turn = Turn {
+            prompt: FileRef::prompt(),
+            images: run.images.clone(),
+            earlier_images: images(task),
+            model: run.model.clone(),
+            effort: run.effort.clone(),
+            resumes: run.resumes,
+        };
+        let source = Source {
+            repository: task.env_id,
+            name: repository.map(|repository| repository.name.to_string()).unwrap_or_default(),
+            origin: task.repo_url.to_string(),
+            base: base.clone(),
+            start: task.head_before(run.number).unwrap_or(base).clone(),
+            branch: task.branch().to_string(),
+            subdirectory: repository.and_then(|repository| repository.runs.subdirectory.clone()),
+            previous: previous(task),
+        };
+        RunSpec { layers: task.refreshes.generation, ..self.spec_of(key_of(task), turn, source, repository, environment) }
+    }
+
+    /// Describes a shell in this environment as if it were the first run of a task with the same ID.
+    pub(crate) fn shell_spec(
+        &self,
+        shell: ShellId,
+        repository: &EnvironmentRecord,
+        base: &ObjectId,
+        branch: &str,
+        environment: &TakenEnvironment,
+    ) -> RunSpec {
+        let turn =
+            Turn { prompt: FileRef::prompt(), images: vec![], earlier_images: vec![], model: None, effort: None, resumes: None };
+        let source = Source {
+            repository: repository.env_id,
+            name: repository.name.to_string(),
+            origin: repository.repo_url.to_string(),
+            base: base.clone(),
+            start: base.clone(),
+            branch: branch.to_owned(),
+            subdirectory: repository.runs.subdirectory.clone(),
+            previous: None,
+        };
+        let key = RunKey { task: TaskId::from_uuid(shell.uuid()), run: RunNumber::FIRST, attempt: Attempt::FIRST };
+        self.spec_of(key, turn, source, Some(repository), environment)
+    }
+
+    fn spec_of(
+        &self,
+        key: RunKey,
+        turn: Turn,
+        source: Source,
+        repository: Option<&EnvironmentRecord>,
+        environment: &TakenEnvironment,
+    ) -> RunSpec {
+        let secret_of = |name| SecretRef { repository: source.repository, name };
         RunSpec {
             schema: SPEC_SCHEMA,
-            key: key_of(task),
-            driver: Driver::Exec(Turn {
-                prompt: FileRef::prompt(),
-                images: run.images.clone(),
-                earlier_images: images(task),
-                model: run.model.clone(),
-                effort: run.effort.clone(),
-                resumes: run.resumes,
-            }),
+            key,
+            driver: Driver::Exec(turn),
             sandbox: self.runner.sandbox(self.container_of(repository)),
-            source: Source {
-                repository: task.env_id,
-                name: repository.map(|repository| repository.name.to_string()).unwrap_or_default(),
-                origin: task.repo_url.to_string(),
-                base: base.clone(),
-                start: task.head_before(run.number).unwrap_or(base).clone(),
-                branch: task.branch().to_string(),
-                subdirectory: repository.and_then(|repository| repository.runs.subdirectory.clone()),
-                previous: previous(task),
-            },
             limits: Limits::of(&self.config),
             variables: repository.map(|repository| repository.variables.clone()).unwrap_or_default(),
             secrets: repository
@@ -72,10 +109,11 @@ impl Tasks {
                 .collect(),
             account: None,
             snapshot: environment.snapshot.clone(),
-            layers: task.refreshes.generation,
+            layers: LayerGeneration::default(),
             services: environment.services.clone(),
             context: repository.map(|repository| self.context_of(repository).0).unwrap_or_default(),
             files: repository.map(|repository| placed_files(repository, environment)).unwrap_or_default(),
+            source,
         }
     }
 

@@ -13,7 +13,7 @@ use model::names::BranchName;
 use model::problem::Problem;
 use model::setup::{SetupPhase, trusted_pattern};
 use process::RunProgramError;
-use protocol::{AcceptDescription, EditSetup, InstalledView, SetupDiffView, SetupView};
+use protocol::{AcceptDescription, EditSetup, InstalledView, OpenShell, SetupDiffView, SetupView, ShellView};
 use runner::Supply as _;
 use runner::keeper::RunFiles;
 
@@ -151,6 +151,16 @@ impl User {
         let slot = self.environment_slot(id)?;
         self.server.environments.ask(&slot, EnvironmentRequest::SkipSetup).await?;
         self.setup_of(&slot).await
+    }
+
+    /// Prepares a shell in the environment of a repository.
+    pub async fn open_shell(&self, id: &str, asked: &OpenShell) -> Result<ShellView, Problem> {
+        self.server.shells.open(&self.environment_slot(id)?, asked).await
+    }
+
+    /// Removes a shell that has ended.
+    pub async fn close_shell(&self, id: &str, shell: &str) -> Result<(), Problem> {
+        self.server.shells.close(self.environment_slot(id)?.as_ref(), shell).await
     }
 
     /// Returns the output of the last setup, with secrets masked.

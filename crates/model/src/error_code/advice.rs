@@ -89,6 +89,9 @@ impl ErrorCode {
             Self::RefNotFound => &["run `codex-orchestrator env refs` to see the branches and tags"],
             Self::MirrorMissing => &["restore the home directory from a backup, or add the repository again"],
             Self::MirrorUnreadable => &["check the permissions and the disk of the home directory"],
+            Self::NoShell => &["choose the built-in worker: ORCH_WORKER=codex-docker"],
+            Self::ShellNotFound => &["it has ended; start another one with `codex-orchestrator env shell`"],
+            Self::ShellInUse => &["exit the shell; the server then removes its files"],
 
             Self::TaskNotFound => &["run `codex-orchestrator task list` to see all tasks"],
             Self::RunNotFound | Self::ServiceNotFound | Self::NoFollowUp | Self::NoQuestion => {

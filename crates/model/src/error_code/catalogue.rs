@@ -169,6 +169,12 @@ error_codes! {
         MirrorMissing "mirror_missing" [Unavailable, WrongState, Internal];
         /// The repository's mirror cannot be read.
         MirrorUnreadable "mirror_unreadable" [];
+        /// The worker does not run Codex in containers, so it cannot start a shell in one.
+        NoShell "no_shell" [WrongState];
+        /// The repository has no shell with this ID.
+        ShellNotFound "shell_not_found" [NotFound];
+        /// A program still runs in the shell.
+        ShellInUse "shell_in_use" [WrongState];
     }
 
     Task {

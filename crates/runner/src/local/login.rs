@@ -3,6 +3,7 @@
 //! An agent can only write to its own copy. Even if it changes the copy, the login and all other runs keep the account that the
 //! command `login` recorded.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use durable::blocking;
@@ -14,7 +15,7 @@ use store::{CodexHome, LoginCopy, RefusedCopy};
 
 use super::LocalRunner;
 use crate::spec::RunKey;
-use crate::worker::{Due, LOGIN_FOLDER, Login, RefusedLogin, WorkerCall};
+use crate::worker::{Due, LOGIN_FOLDER, Login, RefusedLogin};
 
 /// The minimum and maximum time between two checks of the login while a run uses it.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -33,10 +34,10 @@ impl LocalRunner {
     }
 
     /// Creates the copy of the login for a run that is about to start.
-    pub(super) async fn lend_login(&self, task: TaskId, call: &WorkerCall) -> Result<(), RunError> {
+    pub(super) async fn lend_login(&self, task: TaskId, environment: &[(OsString, OsString)]) -> Result<(), RunError> {
         let Some(copy) = self.login_copy(task) else { return Ok(()) };
         // A container that uses an API key gets no copy.
-        if copy != self.codex_home.host_copy() && !call.environment.iter().any(|(name, _)| name == LOGIN_FOLDER) {
+        if copy != self.codex_home.host_copy() && !environment.iter().any(|(name, _)| name == LOGIN_FOLDER) {
             return Ok(());
         }
         if let Err(error) = self.renew_login_if_due().await {

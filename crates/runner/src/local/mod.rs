@@ -15,6 +15,7 @@ mod mount_points;
 mod placed_files;
 mod remarks;
 mod set_up;
+mod shell;
 mod start;
 mod upkeep;
 
@@ -48,11 +49,11 @@ pub struct LocalRunner {
     config: Config,
     home: Arc<Home>,
     worker: Result<Worker, WorkerProblem>,
-    checks: ContainerChecks,
+    checks: Arc<ContainerChecks>,
     codex_home: CodexHome,
     watch: Arc<FolderWatch>,
     /// Allows one renewal of the login's tokens at a time.
-    login_turn: tokio::sync::Mutex<()>,
+    login_turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl LocalRunner {
@@ -60,12 +61,25 @@ impl LocalRunner {
     pub fn new(config: &Config, home: Arc<Home>, codex_home: CodexHome, watch: Arc<FolderWatch>) -> Self {
         Self {
             worker: Worker::find(config),
-            checks: ContainerChecks::new(config),
+            checks: Arc::new(ContainerChecks::new(config)),
             config: config.clone(),
             home,
             codex_home,
             watch,
-            login_turn: tokio::sync::Mutex::default(),
+            login_turn: Arc::default(),
+        }
+    }
+
+    /// Returns this runner with the shells of a repository in place of the tasks.
+    fn of_shells(&self, repository: EnvironmentId) -> Self {
+        Self {
+            config: self.config.clone(),
+            home: Arc::new(self.home.of_shells(repository)),
+            worker: self.worker.clone(),
+            checks: Arc::clone(&self.checks),
+            codex_home: self.codex_home.clone(),
+            watch: Arc::clone(&self.watch),
+            login_turn: Arc::clone(&self.login_turn),
         }
     }
 

@@ -46,6 +46,28 @@ impl LocalRunner {
     }
 
     pub(super) async fn started(&self, spec: &RunSpec, supply: &dyn Supply) -> Result<Timestamp, RunError> {
+        let (attachments, call) = self.called(spec, supply, |worker, run| (worker.attachments(run), worker.call(run))).await?;
+        self.complete_prompt(spec.key, &attachments).await.map_err(|error| {
+            RunError::new(ErrorCode::HomeNotWritable, format!("could not add the attached files to the prompt: {error}"))
+        })?;
+        self.lend_login(spec.key.task, &call.environment).await?;
+        let order = KeeperOrder::new(spec.key, spec.limits, &call, &self.worktree_path(spec.key.task));
+        let program = &self.config.keeper_program;
+        let launched = keeper::launch(program, &self.files(spec.key), &order, &call.environment, &self.watch).await;
+        crash::point(CrashPoint::KeeperStarted);
+        launched.map_err(|error| {
+            RunError::new(ErrorCode::KeeperFailed, format!("could not start the run's keeper: {error}"))
+                .hint("retry the task, or create it again")
+        })
+    }
+
+    /// Prepares what the container of a run gets, and passes the worker's command to `call`.
+    pub(super) async fn called<T: Send>(
+        &self,
+        spec: &RunSpec,
+        supply: &dyn Supply,
+        call: impl FnOnce(&Worker, &RunCall<'_>) -> T + Send,
+    ) -> Result<T, RunError> {
         let RunKey { task, run, attempt } = spec.key;
         let worker = self.worker()?;
         let worktree = self.worktree_path(task);
@@ -78,34 +100,24 @@ impl LocalRunner {
         let mut notes = worker.notes(&spec.sandbox);
         notes.extend(prepared_notes);
         let secrets = secrets(spec, supply);
-        let run_call = RunCall {
-            task_id: task,
-            run,
-            attempt,
-            model: turn.model.as_ref(),
-            effort: turn.effort.as_ref(),
-            resumes: turn.resumes,
-            start: spec.source.subdirectory.as_ref().map(|subdirectory| StartFolder { worktree: &worktree, subdirectory }),
-            images: &turn.images,
-            images_folder: (!turn.earlier_images.is_empty()).then(|| self.home.layout.images(task)),
-            variables: &spec.variables,
-            secrets: &secrets,
-            notes,
-            container,
-        };
-        self.complete_prompt(spec.key, &worker.attachments(&run_call)).await.map_err(|error| {
-            RunError::new(ErrorCode::HomeNotWritable, format!("could not add the attached files to the prompt: {error}"))
-        })?;
-        let call = worker.call(&run_call);
-        self.lend_login(task, &call).await?;
-        let order = KeeperOrder::new(spec.key, spec.limits, &call, &worktree);
-        let program = &self.config.keeper_program;
-        let launched = keeper::launch(program, &self.files(spec.key), &order, &call.environment, &self.watch).await;
-        crash::point(CrashPoint::KeeperStarted);
-        launched.map_err(|error| {
-            RunError::new(ErrorCode::KeeperFailed, format!("could not start the run's keeper: {error}"))
-                .hint("retry the task, or create it again")
-        })
+        Ok(call(
+            worker,
+            &RunCall {
+                task_id: task,
+                run,
+                attempt,
+                model: turn.model.as_ref(),
+                effort: turn.effort.as_ref(),
+                resumes: turn.resumes,
+                start: spec.source.subdirectory.as_ref().map(|subdirectory| StartFolder { worktree: &worktree, subdirectory }),
+                images: &turn.images,
+                images_folder: (!turn.earlier_images.is_empty()).then(|| self.home.layout.images(task)),
+                variables: &spec.variables,
+                secrets: &secrets,
+                notes,
+                container,
+            },
+        ))
     }
 
     /// Adds the list of attached files to the prompt, unless it is there.

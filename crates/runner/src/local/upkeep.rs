@@ -8,7 +8,7 @@ use durable::blocking;
 use futures_util::future::BoxFuture;
 use model::container::{ContainerSettings, ImageUsage};
 use model::environment::EnvironmentRecord;
-use model::ids::{EnvironmentId, TaskId, ThreadId};
+use model::ids::{EnvironmentId, ShellId, TaskId, ThreadId};
 use model::problem::Problem;
 use model::run::RunError;
 use model::setup::SnapshotKey;
@@ -16,12 +16,13 @@ use model::size::parse_size;
 use model::task::LayerGeneration;
 use process::Redactor;
 use protocol::WorkerStatus;
+use store::ShellOrder;
 use tokio_util::sync::CancellationToken;
 
 use super::LocalRunner;
 use super::set_up::setup_labels;
 use crate::memory::RunMemory;
-use crate::seam::{Supply, Unreachable, Upkeep};
+use crate::seam::{Preparation, Supply, Unreachable, Upkeep};
 use crate::setup::OnStep;
 use crate::spec::RunKey;
 use crate::worker::{ImageRequest, SessionFolder, Worker, home_label, task_labels, told, was_read_only};
@@ -197,6 +198,18 @@ impl Upkeep for LocalRunner {
             }
             self.delete_discarded(repository).await.map_err(|error| Unreachable::new(error.to_string()))
         })
+    }
+
+    fn open_shell<'a>(
+        &'a self,
+        preparation: Preparation<'a>,
+        supply: &'a dyn Supply,
+    ) -> BoxFuture<'a, Result<(ShellOrder, Vec<String>), RunError>> {
+        Box::pin(async move { self.opened_shell(&preparation, supply).await })
+    }
+
+    fn close_shell(&self, repository: EnvironmentId, shell: ShellId) -> BoxFuture<'_, Result<(), Unreachable>> {
+        Box::pin(self.closed_shell(repository, shell))
     }
 
     fn image_usage<'a>(&'a self, ids: &'a BTreeSet<String>) -> BoxFuture<'a, Result<Vec<ImageUsage>, Unreachable>> {

@@ -6,10 +6,13 @@
 
 use std::ffi::OsString;
 
+use super::container::KEEP_AS;
 use super::find::Worker;
 use super::kind::{Confidentiality, Draft};
 use super::request::{RunCall, WorkerCall};
 use super::variables::{RUN_MARK, run_mark};
+
+const CONTAINER_NAME: &str = "CONTAINER_NAME";
 
 /// Returns the name of a run's container.
 fn container_name(call: &RunCall<'_>) -> String {
@@ -27,6 +30,14 @@ impl Worker {
             sessions: self.kind.sessions(call.container.as_ref().map(|container| container.folders.sessions.as_path())),
             notes: call.notes.clone(),
         }
+    }
+
+    /// Returns the environment of `codex-docker` for a shell in the container of a run. What is installed there is not kept.
+    pub(crate) fn shell(&self, call: &RunCall<'_>) -> Vec<(OsString, OsString)> {
+        let mut environment = self.environment(call);
+        environment.retain(|(name, _)| name != KEEP_AS && name != CONTAINER_NAME);
+        environment.push((CONTAINER_NAME.into(), format!("codex-shell-{}", call.task_id).into()));
+        environment
     }
 
     /// Returns the end of the prompt, which lists the attached files that are not images.
@@ -70,7 +81,7 @@ impl Worker {
         for (name, secret) in call.secrets {
             self.kind.set_variable(&mut draft, name, secret.expose(), Confidentiality::Secret);
         }
-        draft.set("CONTAINER_NAME", container_name(call));
+        draft.set(CONTAINER_NAME, container_name(call));
         draft.set(RUN_MARK, run_mark(call.task_id, call.run, call.attempt));
         self.kind.complete(&mut draft, call);
         draft.passed.push(RUN_MARK.to_owned());

@@ -28,6 +28,9 @@ use crate::spec::RunSpec;
 /// The variable that names the folder with a run's copy of the login.
 pub(crate) const LOGIN_FOLDER: &str = "CODEX_DOCKER_AUTH";
 
+/// The variable that names the image with what a run installs.
+pub(super) const KEEP_AS: &str = "CODEX_DOCKER_KEEP_AS";
+
 /// The hosts that Codex with an account needs to reach the model and renew its login.
 const ACCOUNT_HOSTS: &[&str] = &["chatgpt.com", "auth.openai.com"];
 
@@ -145,7 +148,7 @@ impl ContainerRun<'_> {
             set(&name, value.into());
         }
         if let Some(name) = &self.keep_as {
-            set("CODEX_DOCKER_KEEP_AS", name.into());
+            set(KEEP_AS, name.into());
         }
         if let Some((services, logs)) = &self.services {
             set("CODEX_DOCKER_SERVICES", services_json(services).into());

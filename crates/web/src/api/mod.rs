@@ -11,6 +11,7 @@ pub(crate) mod publish;
 pub(crate) mod queue;
 pub(crate) mod runs;
 pub(crate) mod setup;
+pub(crate) mod shells;
 pub(crate) mod sign_in;
 pub(crate) mod status;
 pub(crate) mod take_home;

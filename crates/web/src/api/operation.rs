@@ -6,7 +6,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses};
 
 use model::commit::PathText;
-use model::ids::{EnvironmentId, TaskId};
+use model::ids::{EnvironmentId, ShellId, TaskId};
 use model::setup::ServiceName;
 
 use crate::extract::{EventId, IdempotencyKey};
@@ -20,6 +20,19 @@ pub(crate) struct EnvPath {
     /// ID of the repository.
     #[param(inline)]
     env_id: EnvironmentId,
+}
+
+/// The path of a shell.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct ShellPath {
+    /// ID of the repository.
+    #[param(inline)]
+    env_id: EnvironmentId,
+    /// ID of the shell.
+    #[param(inline)]
+    shell_id: ShellId,
 }
 
 /// The path of a task.

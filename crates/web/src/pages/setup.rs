@@ -76,6 +76,10 @@ fn page(signed: &Signed, one: &EnvironmentView, setup: &SetupView, output: &str,
                 }
             }
             (snapshots(setup))
+            @if setup.applies {
+                p.quiet { "To try the environment by hand, run this command on the machine of the server: "
+                    code { "codex-orchestrator env shell " (one.env_id) } }
+            }
         }
         form.stack method="post" action=(path("")) {
             (form_token(signed))
