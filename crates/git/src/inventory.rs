@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use model::commit::{FileState, FoundFile, Inventory, MARKER_NAMES, MARKER_START_BYTES, Marker, Selection};
+use model::commit::{FileState, FoundFile, Inventory, MARKER_NAMES, MARKER_START_BYTES, Marker, Selection, folder_of_compiled};
 use model::untrusted::{LEFT_OUT_LIMIT, NEW_FILES_LIMIT};
 use process::Stdout;
 use rustix::fs::{Mode, OFlags, openat};
@@ -101,7 +101,8 @@ impl TrustedIndex<'_> {
         let command = self.others(&["--directory", "--no-empty-directory"], except);
         command.stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
         let (root, paths) = (self.root()?, new.files.iter().map(|(path, _)| path).filter(|path| is_marker(path)));
-        let paths: Vec<_> = paths.take(LEFT_OUT_LIMIT).cloned().collect();
+        let named = paths.take(LEFT_OUT_LIMIT).cloned();
+        let paths: Vec<_> = named.chain(first_compiled(&new.files).take(LEFT_OUT_LIMIT)).collect();
         let read = tokio::task::spawn_blocking(move || paths.into_iter().filter_map(|path| marker(&root, path)).collect());
         let markers = read.await.map_err(io::Error::other)?;
         Ok(Inventory { files: files.collect(), new_folders, markers, with_secrets: BTreeSet::new() })
@@ -121,7 +122,16 @@ fn is_settled(decision: &Decision<'_>, new: &NewFiles, changed: &[Heavy]) -> boo
         && new.files.len() as u64 <= limits.files.min(NEW_FILES_LIMIT)
         && sizes().all(|size| size <= limits.file_bytes)
         && sizes().fold(0_u64, u64::saturating_add) <= limits.bytes
-        && !new.files.iter().any(|(path, _)| is_marker(path) || is_stored(path))
+        && !new.files.iter().any(|(path, _)| is_marker(path) || is_stored(path) || folder_of_compiled(path).is_some())
+}
+
+/// Returns the first file of each folder with files that Python may have compiled.
+fn first_compiled(files: &[(Vec<u8>, Option<u64>)]) -> impl Iterator<Item = Vec<u8>> {
+    let mut seen = BTreeSet::new();
+    files
+        .iter()
+        .filter(move |(path, _)| folder_of_compiled(path).is_some_and(|folder| seen.insert(folder)))
+        .map(|(path, _)| path.clone())
 }
 
 fn is_marker(path: &[u8]) -> bool {

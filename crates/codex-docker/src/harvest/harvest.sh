@@ -51,6 +51,7 @@ run_file_bytes=${HARVEST_RUN_FILE_BYTES:-$file_limit}
 # Files that may prove that their folder was generated. The host decides: see commit/generated.rs in the crate `model`.
 markers='CACHEDIR.TAG pyvenv.cfg .modules.yaml .package-lock.json .yarn-integrity .yarn-state.yml'
 stored_file='(^|/)files/[0-9a-f]{2}/[0-9a-f]{126}(-exec|-index\.json)?$'
+compiled_file='(^|/)__pycache__/[^/]+\.pyc$'
 marker_path="(^|/)($(echo "$markers" | sed 's/[.]/[.]/g' | tr ' ' '|'))\$"
 marker_start=16384
 left_out_limit=1000
@@ -355,7 +356,7 @@ find_large() {
 is_open() {
     ! present "$leave_out" && [ "$mode" != sync ] || return
     [ "$ask" != always ] && [ "$new_files" -le "$run_files" ] || return 0
-    ! grep -z -q -E "$marker_path|$stored_file" "$tmp/others" || return 0
+    ! grep -z -q -E "$marker_path|$stored_file|$compiled_file" "$tmp/others" || return 0
     too_heavy "$run_file_bytes" "$run_bytes" < "$tmp/changed" > "$tmp/beyond"
     [ -s "$tmp/beyond" ]
 }
@@ -379,6 +380,17 @@ ask_host() {
                 head -c "$start" -- "$marker" | tr -d "\0"
                 printf "\0"
             done' sh "$marker_start"
+        # One compiled file shows that Python wrote its folder.
+        grep -z -E "$compiled_file" "$tmp/others" | sed -z 's,[^/]*$,,' | sort -z -u | head -z -n "$left_out_limit" | xargs -0 -r sh -c '
+            for folder do
+                for marker in "$folder"*.pyc; do
+                    [ -f "$marker" ] && ! [ -L "$marker" ] || continue
+                    printf "marker %s\0" "$marker"
+                    head -c 16 -- "$marker" | tr -d "\0"
+                    printf "\0"
+                    break
+                done
+            done' sh
         printf 'end\0'
     } > "$out/inventory.part" && mv -f -- "$out/inventory.part" "$out/inventory" && cp -- "$tmp/remarks" "$out/remarks" \
         || fail 5 'could not list the new files'

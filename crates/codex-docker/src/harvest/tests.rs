@@ -199,5 +199,6 @@ fn the_script_has_the_limits_of_the_host() {
     assert!(HARVEST_SCRIPT.contains(&format!("\nmarkers='{}'\n", commit::MARKER_NAMES.join(" "))));
     assert!(HARVEST_SCRIPT.contains(&format!("\nmarker_start={}\n", commit::MARKER_START_BYTES)));
     assert!(HARVEST_SCRIPT.contains(&format!("\nstored_file='{}'\n", commit::STORED_FILE_PATTERN)));
+    assert!(HARVEST_SCRIPT.contains(&format!("\ncompiled_file='{}'\n", commit::COMPILED_FILE_PATTERN)));
     assert!(HARVEST_SCRIPT.contains(&format!("\nindex_limit={}\n", untrusted::INDEX_LIMIT_BYTES)));
 }

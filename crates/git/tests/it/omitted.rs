@@ -14,6 +14,8 @@ use crate::support::agent::{Agent, Deed, both_with};
 use crate::support::{Bench, snapshot, snapshot_with, write};
 use crate::untrusted::{fifo, sparse};
 
+/// The start of a file that Python compiled: two bytes of its version, and a line end.
+const COMPILED: &str = "x\r\r\n";
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# a cache\n";
 const VENV: &str = "home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.11.2\n";
 const LOCK: &str = "{\n  \"name\": \"a\",\n  \"lockfileVersion\": 3,\n  \"packages\": {}\n}\n";
@@ -61,6 +63,8 @@ async fn folders_that_prove_to_be_generated_are_omitted_and_listed() {
         put(tree, "app/.venv/pyvenv.cfg", VENV);
         put(tree, "app/.venv/bin/activate", "x");
         put(tree, "app/main.py", "x");
+        put(tree, "app/__pycache__/main.cpython-311.pyc", COMPILED);
+        put(tree, "app/__pycache__/other.cpython-311.opt-1.pyc", "x");
         put(tree, "node_modules/.package-lock.json", LOCK);
         put(tree, "node_modules/left-pad/index.js", "x");
         put(tree, "node_modules/left-pad/.git/HEAD", "ref: refs/heads/x\n");
@@ -76,6 +80,7 @@ async fn folders_that_prove_to_be_generated_are_omitted_and_listed() {
         assert_eq!(bench.content_of(taken.head.as_str(), "src/a.txt"), "changed");
         let expect = [
             ("\"out\\012put/\"", OmissionReason::Cache, 1),
+            ("app/__pycache__/", OmissionReason::Cache, 2),
             ("app/.venv/", OmissionReason::VirtualEnvironment, 2),
             ("node_modules/", OmissionReason::Packages, 2),
             (".pnpm-store/v10/", OmissionReason::PackageStore, 3),
@@ -99,6 +104,9 @@ async fn names_and_forged_markers_omit_nothing() {
         // Names prove nothing.
         put(tree, "node_modules/a/index.js", "x");
         put(tree, ".venv/pyvenv.cfg", "");
+        put(tree, "__pycache__/work.pyc", "my own text\n");
+        put(tree, "lib/__pycache__/a.pyc", COMPILED);
+        put(tree, "lib/__pycache__/notes.txt", "x");
         // Special files, links and sparse files prove nothing, and nobody waits for them.
         put(tree, "pipe/work.txt", "x");
         fifo(&tree.join("pipe/CACHEDIR.TAG"));
@@ -113,8 +121,11 @@ async fn names_and_forged_markers_omit_nothing() {
         let expect = [
             ".venv/pyvenv.cfg",
             "CACHEDIR.TAG",
+            "__pycache__/work.pyc",
             "kept/CACHEDIR.TAG",
             "kept/evil.sh",
+            "lib/__pycache__/a.pyc",
+            "lib/__pycache__/notes.txt",
             "linked/CACHEDIR.TAG",
             "linked/work.txt",
             "node_modules/a/index.js",

@@ -19,6 +19,15 @@ pub const MARKER_NAMES: [&str; 6] =
 /// An extended regular expression for a file in a pnpm store, which is named after the SHA-512 hash of its content.
 pub const STORED_FILE_PATTERN: &str = "(^|/)files/[0-9a-f]{2}/[0-9a-f]{126}(-exec|-index\\.json)?$";
 
+/// An extended regular expression for a file that Python compiled.
+pub const COMPILED_FILE_PATTERN: &str = "(^|/)__pycache__/[^/]+\\.pyc$";
+
+/// The name of the folders in which Python stores compiled files.
+const COMPILED_FOLDER: &[u8] = b"__pycache__";
+
+/// The end of the four bytes with which every compiled file of Python starts. See `importlib.util.MAGIC_NUMBER`.
+const COMPILED_MAGIC: &[u8] = b"\r\n";
+
 /// The length of the names in a pnpm store, after the two digits that name the folder.
 const STORED_NAME_DIGITS: usize = 126;
 
@@ -26,7 +35,7 @@ const STORED_NAME_DIGITS: usize = 126;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GeneratedKind {
-    /// A cache or a build folder, with a `CACHEDIR.TAG`.
+    /// A cache or a build folder, with a `CACHEDIR.TAG`, or the compiled files of Python.
     Cache,
     /// A virtual environment of Python.
     VirtualEnvironment,
@@ -59,7 +68,7 @@ const PROOFS: [(&str, Proof, GeneratedKind); 6] = [
 /// Returns the outermost generated folders, without a slash at the end.
 pub(super) fn generated(inventory: &Inventory) -> BTreeMap<Vec<u8>, GeneratedKind> {
     let proven = inventory.markers.iter().filter_map(proven_by);
-    let mut found: BTreeMap<_, _> = proven.chain(stores(inventory)).collect();
+    let mut found: BTreeMap<_, _> = proven.chain(stores(inventory)).chain(compiled(inventory)).collect();
     let new: BTreeSet<&[u8]> = inventory.new_folders.iter().map(Vec::as_slice).collect();
     found.retain(|folder, _| !folder.is_empty() && self_and_above(folder).any(|above| new.contains(above)));
     let all: BTreeSet<Vec<u8>> = found.keys().cloned().collect();
@@ -100,6 +109,28 @@ fn stores(inventory: &Inventory) -> impl Iterator<Item = (Vec<u8>, GeneratedKind
     }
     let found: Vec<_> = is_store.into_iter().filter(|(_, is_store)| *is_store).map(|(folder, _)| folder.to_vec()).collect();
     found.into_iter().map(|folder| (folder, GeneratedKind::PackageStore))
+}
+
+/// Returns the folder of a file that Python may have compiled: `__pycache__/<name>.pyc`.
+pub fn folder_of_compiled(path: &[u8]) -> Option<&[u8]> {
+    let slash = path.iter().rposition(|&byte| byte == b'/')?;
+    let (folder, name) = (&path[..slash], &path[slash + 1..]);
+    let is_named = folder == COMPILED_FOLDER || folder.strip_suffix(COMPILED_FOLDER).is_some_and(|above| above.ends_with(b"/"));
+    (is_named && name.len() > 4 && name.ends_with(b".pyc")).then_some(folder)
+}
+
+/// Returns the folders in which Python stored compiled files, and nothing else is.
+fn compiled(inventory: &Inventory) -> impl Iterator<Item = (Vec<u8>, GeneratedKind)> {
+    let is_compiled = |marker: &&Marker| marker.content.get(2..4) == Some(COMPILED_MAGIC);
+    let proven = inventory.markers.iter().filter(is_compiled).filter_map(|marker| folder_of_compiled(&marker.path));
+    let mut found: BTreeSet<&[u8]> = proven.collect();
+    for file in inventory.files.iter().filter(|file| folder_of_compiled(&file.path).is_none()) {
+        for above in self_and_above(&file.path).skip(1) {
+            found.remove(above);
+        }
+    }
+    let found: Vec<_> = found.into_iter().map(|folder| (folder.to_vec(), GeneratedKind::Cache)).collect();
+    found.into_iter()
 }
 
 /// Splits a path at its first folder named `files`: into the folder above it and the path below it.
@@ -194,6 +225,25 @@ mod tests {
         let markers = [("a/CACHEDIR.TAG", TAG), ("a/b/.venv/pyvenv.cfg", VENV), ("ab/CACHEDIR.TAG", TAG)];
         let expect = [("a", GeneratedKind::Cache), ("ab", GeneratedKind::Cache)];
         check(&inventory(&["a", "ab"], &markers, &[]), &expect);
+    }
+
+    #[test]
+    fn compiled_files_of_python_are_recognized_by_their_start() {
+        let files = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        let magic = ("src/__pycache__/a.cpython-311.pyc", "x\r\r\nrest");
+        let all = files(&["src/__pycache__/a.cpython-311.pyc", "src/__pycache__/b.cpython-311.pyc"]);
+        let expect = [("src/__pycache__", GeneratedKind::Cache)];
+        check(&inventory(&["src/__pycache__"], &[magic], &all), &expect);
+        check(&inventory(&["src"], &[magic], &[all.clone(), files(&["src/a.py"])].concat()), &expect);
+        check(&inventory(&["src/__pycache__"], &[magic], &[all.clone(), files(&["src/__pycache__/notes.txt"])].concat()), &[]);
+        check(&inventory(&["src/__pycache__"], &[magic], &[all.clone(), files(&["src/__pycache__/b/c.pyc"])].concat()), &[]);
+        check(&inventory(&["src/__pycache__"], &[("src/__pycache__/a.cpython-311.pyc", "my own text")], &all), &[]);
+        check(&inventory(&["src/pycache"], &[("src/pycache/a.pyc", "x\r\r\n")], &files(&["src/pycache/a.pyc"])), &[]);
+        check(&inventory(&[], &[magic], &all), &[]);
+        for path in ["__pycache__/.pyc", "a__pycache__/b.pyc", "__pycache__/a.py", "__pycache__"] {
+            assert_eq!(folder_of_compiled(path.as_bytes()), None, "{path}");
+        }
+        assert_eq!(folder_of_compiled(b"__pycache__/a.pyc"), Some(COMPILED_FOLDER));
     }
 
     #[test]

@@ -9,7 +9,10 @@ mod path_text;
 mod select;
 mod settings;
 
-pub use generated::{GeneratedKind, MARKER_NAMES, MARKER_START_BYTES, STORED_FILE_PATTERN, self_and_above};
+pub use generated::{
+    COMPILED_FILE_PATTERN, GeneratedKind, MARKER_NAMES, MARKER_START_BYTES, STORED_FILE_PATTERN, folder_of_compiled,
+    self_and_above,
+};
 pub use inventory::{FileState, FoundFile, Inventory, InventoryError, LIMIT_BYTES as INVENTORY_LIMIT_BYTES, Marker};
 pub use path_text::PathText;
 pub use select::{Choices, HeldFiles, Limits, OmissionReason, OmittedFiles, Selection, TooManyFiles, select};

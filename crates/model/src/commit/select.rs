@@ -61,7 +61,7 @@ impl Default for Choices {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OmissionReason {
-    /// A cache or a build folder, with a `CACHEDIR.TAG`.
+    /// A cache or a build folder, with a `CACHEDIR.TAG`, or the compiled files of Python.
     Cache,
     /// A virtual environment of Python.
     VirtualEnvironment,
