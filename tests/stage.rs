@@ -73,6 +73,11 @@ impl Setup {
         Self { container: settings.clone(), ..self }
     }
 
+    /// Uses this upstream instead of a new one.
+    pub(crate) fn upstream(self, upstream: Upstream) -> Self {
+        Self { upstream, ..self }
+    }
+
     /// Adds a Git host and the upstream that it serves. The test sets its URL.
     pub(crate) fn forge(mut self, forge: FakeForge, upstream: Upstream) -> Self {
         self.parts.forge = Some(forge);

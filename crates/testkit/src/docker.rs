@@ -103,7 +103,7 @@ pub(crate) fn kept_image(image: &str, build: impl FnOnce()) -> String {
 }
 
 #[track_caller]
-fn build_image(image: &str, dockerfile: &str) {
+pub(crate) fn build_image(image: &str, dockerfile: &str) {
     let mut command = Command::new("docker");
     command.env("DOCKER_BUILDKIT", "0").args(["build", "--quiet", "--tag", image, "-"]);
     let mut child =

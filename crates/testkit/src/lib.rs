@@ -20,6 +20,7 @@ pub mod pages;
 pub mod pictures;
 pub mod power_disk;
 pub mod process;
+pub mod projects;
 pub mod push;
 pub mod receiver;
 pub mod registries;

@@ -86,6 +86,16 @@ impl Upstream {
         self.point(&format!("refs/heads/{branch}"), &commit);
     }
 
+    /// Replaces the content of a branch with all files of a folder in one commit.
+    pub fn commit_folder(&self, branch: &str, folder: &Path, message: &str) {
+        let repository = self.url();
+        let with_files = ["--git-dir", &repository, "--work-tree", "."];
+        self.git_in(folder, &[&with_files[..], &["add", "--all", "--force", "."]].concat());
+        let tree = self.git(&["write-tree"]);
+        let commit = self.git(&["commit-tree", "-m", message, &tree]);
+        self.point(&format!("refs/heads/{branch}"), &commit);
+    }
+
     /// Deletes a branch.
     pub fn delete_branch(&self, branch: &str) {
         self.git(&["update-ref", "-d", &format!("refs/heads/{branch}")]);
