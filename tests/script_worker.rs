@@ -137,6 +137,40 @@ async fn files_are_written_and_the_agents_own_commits_arrive_with_every_codex() 
 }
 
 #[tokio::test]
+async fn caches_last_from_run_to_run_of_a_task_and_no_other_task_sees_them() {
+    let look = "cat ~/.cache/build/mine /opt/cache/mine 2>&1; mkdir -p ~/.cache/build; echo first > ~/.cache/build/mine; \
+        echo second > /opt/cache/mine; ls node_modules; echo looked";
+    let script = Script::new().turn(Turn::containing("look").step([Item::shell(look)]).says("done"));
+    let (_sandbox, stage) = stage(script).await;
+    let description = "[setup]\nrun = \"touch setup-ran\"\n[cache]\npaths = [\"~/.cache\", \"/opt/cache\"]\n[keep]\npaths = [\"node_modules\"]\n";
+    stage.upstream.commit("main", &[(".codex-orchestrator/environment.toml", description)], "a description");
+    let first = stage.run("look").await;
+    let log = stage.log(completed(&first), 1).await;
+    assert!(log.contains("looked") && log.contains("mine: No such file") && !log.contains("first\\n"), "{log}");
+    let resumed = stage.resume(&first, "look").await;
+    let log = stage.log(completed(&resumed), 2).await;
+    assert!(log.contains("first\\nsecond\\n"), "{log}");
+    let other = stage.run("look").await;
+    let log = stage.log(completed(&other), 1).await;
+    assert!(log.contains("mine: No such file") && !log.contains("first\\n"), "{log}");
+    let (_, setup) = stage.home.get(&format!("/api/v1/envs/{}/setup", stage.env)).await;
+    assert_eq!(
+        (&setup["applies"], &setup["keeps_caches"], &setup["last"]),
+        (&json!(false), &json!(true), &Value::Null),
+        "{setup}"
+    );
+    // An invalid description does not hold the tasks of such a worker.
+    stage.upstream.commit("main", &[(".codex-orchestrator/environment.toml", "[cache")], "a mistake");
+    completed(&stage.run("look").await);
+    // The folders belong to the root of the containers, and are removed with the task.
+    let (status, answer) = stage.home.delete(&format!("/api/v1/tasks/{}", id_of(&first))).await;
+    assert_eq!(status, 204, "{answer}");
+    let (status, answer) = stage.home.post("/api/v1/gc", &json!({ "older_than_days": 0 })).await;
+    assert_eq!((status, &answer["not_deleted"]), (200, &Value::Null), "{answer}");
+    assert!(!stage.home.path().join("trash").join(id_of(&first)).exists());
+}
+
+#[tokio::test]
 async fn a_codex_home_of_the_user_lets_codex_write_and_stays_as_it_is() {
     for (place, folder) in [(CodexHome::Named, "named"), (CodexHome::Users, "user/.codex")] {
         let (_sandbox, stage) = stage_with(with_git(), &docker::oldest_codex_image(), place).await;

@@ -122,7 +122,7 @@ impl Shells {
         let planned = self.tasks.planned_setup(mirror, &record, branch, &slot.cancel_work).await.map_err(unavailable)?;
         let turn = slot.taking_snapshot.lock().await;
         let environment = match planned {
-            PlannedSetup::Nothing(services, files) => TakenEnvironment { snapshot: None, services, files },
+            PlannedSetup::Nothing(environment) => environment,
             PlannedSetup::Refused(_, error) => {
                 notes.push(format!("the description of the environment is not valid: {}", error.message));
                 TakenEnvironment::default()
@@ -136,7 +136,7 @@ impl Shells {
                 }
                 let files = TakenFiles::of(&plan.description, trust);
                 let services = if is_complete { plan.description.services } else { BTreeMap::new() };
-                TakenEnvironment { snapshot, services, files }
+                TakenEnvironment { snapshot, services, files, ..TakenEnvironment::default() }
             }
         };
         let (home, env_id, snapshot) = (Arc::clone(&self.home), slot.id, environment.snapshot.clone());

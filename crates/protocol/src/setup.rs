@@ -73,6 +73,9 @@ pub struct SetupView {
     /// Whether the worker applies descriptions. Only the built-in worker `codex-docker` does.
     #[serde(default = "yes")]
     pub applies: bool,
+    /// Whether the worker keeps the folders in `[cache]` for each task, although it does not apply the rest of a description.
+    #[serde(default)]
+    pub keeps_caches: bool,
     /// The last setup.
     pub last: Option<SetupAttemptView>,
     /// Branches and patterns that the owner trusts.

@@ -4,7 +4,7 @@
 //! Invariant: a description contains no path of the server's machine and no secret. Both are references, which the runner resolves
 //! through the `Supply` that it gets with the description.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,7 +14,7 @@ use model::environment::EnvironmentRecord;
 use model::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
 use model::names::{Setting, VariableName};
-use model::setup::{FilePath, Service, ServiceName, SnapshotKey};
+use model::setup::{CachePath, FilePath, Service, ServiceName, SnapshotKey};
 use model::subdirectory::Subdirectory;
 use model::task::LayerGeneration;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -76,6 +76,9 @@ pub struct RunSpec {
     /// Services that run next to the sandbox, such as a database.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<ServiceName, Service>,
+    /// Folders of the container that the task keeps between its runs, if there is no snapshot with them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub caches: BTreeSet<CachePath>,
     /// Other repositories whose files the agent can read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub context: Vec<ContextSource>,
@@ -360,6 +363,7 @@ mod tests {
                 ServiceName::parse("db").expect("a name"),
                 serde_json::from_str(r#"{"image": "postgres:16", "ports": [5432]}"#).expect("a service"),
             )]),
+            caches: BTreeSet::from([CachePath::parse("~/.npm").expect("a path")]),
             context: vec![ContextSource { repository, folder: "library".to_owned(), branch: "main".to_owned() }],
             files: BTreeMap::from([(
                 FilePath::parse("~/.netrc").expect("a path"),

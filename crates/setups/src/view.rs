@@ -24,6 +24,7 @@ pub async fn view(
         error: None,
         proposal: None,
         applies: true,
+        keeps_caches: false,
         last: repository.setup_state.last.as_ref().map(Into::into),
         trusted: repository.setup.trusted.iter().cloned().collect(),
         accepted: repository.setup.accepted.keys().cloned().collect(),

@@ -3,7 +3,7 @@
 //! Reading what was written gives the same record, including fields that a different version wrote. Invariants of a file that can be
 //! used: it has at least one run, and only its last run may be active.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use model::commit::PathText;
@@ -11,7 +11,7 @@ use model::ids::{EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::names::{BranchName, RefName, RepositoryUrl, Title, VariableName};
 use model::publication::Publication;
 use model::run::RunRecord;
-use model::setup::{FilePath, Service, ServiceName, SnapshotKey, TakenEnvironment, TakenFiles};
+use model::setup::{CachePath, FilePath, Service, ServiceName, SnapshotKey, TakenEnvironment, TakenFiles};
 use model::task::{FollowUp, HeldChanges, PendingNotice, Question, Refreshes, TaskRecord, TaskStatus, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -47,6 +47,9 @@ pub(crate) struct TaskFile {
     /// The files that are placed in the containers of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) files: Option<TakenFiles>,
+    /// Folders that the task keeps between its runs, if its worker runs no setups.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) caches: BTreeSet<CachePath>,
     /// All files that were ever placed in containers of the task, with the names of their secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) placed_files: BTreeMap<FilePath, VariableName>,
@@ -124,6 +127,7 @@ impl From<&TaskRecord> for TaskFile {
             snapshot: task.environment.snapshot.clone(),
             services: task.environment.services.clone(),
             files: task.environment.files.clone(),
+            caches: task.environment.caches.clone(),
             placed_files: task.placed_files.clone(),
             refreshes: task.refreshes,
             thread_id: task.thread_id,
@@ -194,7 +198,12 @@ impl TryFrom<TaskFile> for TaskRecord {
             title: file.title,
             git_ref: file.git_ref,
             base_sha: file.base_sha,
-            environment: TakenEnvironment { snapshot: file.snapshot, services: file.services, files: file.files },
+            environment: TakenEnvironment {
+                snapshot: file.snapshot,
+                services: file.services,
+                files: file.files,
+                caches: file.caches,
+            },
             placed_files: file.placed_files,
             refreshes: file.refreshes,
             thread_id: file.thread_id,

@@ -19,6 +19,13 @@ use crate::args::{EditSetupArguments, SetupCommand};
 use crate::output::OutputFormat;
 use crate::{ids, printer};
 
+/// Why the description of an environment has no effect.
+const NO_EFFECT: &str = "the description has no effect, because the worker does not run Codex in containers";
+
+/// What the description of an environment does with the public script.
+const ONLY_CACHES: &str =
+    "the worker is not the built-in one, so the description has no effect, except that each task keeps the folders in [cache]";
+
 /// How often the output of a running setup is read.
 const PERIOD: Duration = Duration::from_millis(500);
 
@@ -200,7 +207,7 @@ fn lines(setup: &SetupView, name: &str) -> Vec<String> {
         lines.push(format!("hint         write one: codex-orchestrator env setup edit {name}"));
     }
     if !setup.applies && (setup.description.is_some() || setup.error.is_some()) {
-        lines.push("note         the description has no effect, because the worker does not run Codex in containers".to_owned());
+        lines.push(format!("note         {}", if setup.keeps_caches { ONLY_CACHES } else { NO_EFFECT }));
     }
     if !setup.trusted.is_empty() {
         let names: Vec<_> = setup.trusted.iter().map(model::sources::BranchPattern::as_str).collect();
@@ -285,6 +292,10 @@ mod tests {
         let mut view = setup(&described(true), &Value::Null, &Value::Null);
         assert!(!lines_of(view.clone()).join("\n").contains("no effect"), "an older server does not say that it applies");
         view["applies"] = json!(false);
+        let with_caches = json!({ "keeps_caches": true });
+        let mut script = view.clone();
+        script.as_object_mut().expect("an object").extend(with_caches.as_object().expect("an object").clone());
+        assert!(lines_of(script).join("\n").contains("except that each task keeps the folders in [cache]"));
         assert!(lines_of(view).join("\n").contains("the description has no effect, because the worker does not run"));
     }
 

@@ -3,7 +3,7 @@
 //! A setup belongs to its repository. Invariant: it runs in a commit of the default branch, or of a branch that the owner trusts or whose
 //! description the owner accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ use model::ids::ObjectId;
 use model::names::BranchName;
 use model::run::RunError;
 use model::setup::{
-    Service, ServiceName, SetupAttempt, SetupBasis, SetupGoal, SetupOutcome, SetupPhase, SetupScript, Snapshot, TakenEnvironment,
-    TakenFiles,
+    SetupAttempt, SetupBasis, SetupGoal, SetupOutcome, SetupPhase, SetupScript, Snapshot, TakenEnvironment, TakenFiles,
 };
 use runner::spec::Sandbox;
 use runner::{ImagesRequest, SetupRequest, SetupSpec};
@@ -48,8 +47,8 @@ pub(super) enum StartPoint {
 
 /// The setup that new tasks of a repository need.
 pub(crate) enum PlannedSetup {
-    /// None. Runs only have these services and files.
-    Nothing(BTreeMap<ServiceName, Service>, Option<TakenFiles>),
+    /// None. Runs only have this environment.
+    Nothing(TakenEnvironment),
     /// This one.
     Setup(Box<SetupPlan>),
     /// The description cannot be used.
@@ -72,9 +71,7 @@ impl Tasks {
         let start = BranchName::parse(task.git_ref.as_str()).ok();
         let branches = own.into_iter().chain(start);
         let (key, event, services, files) = match self.planned_setup(mirror, &environment.record(), branches, cancel).await? {
-            PlannedSetup::Nothing(services, files) => {
-                return Ok(StartPoint::Known(TakenEnvironment { snapshot: None, services, files }));
-            }
+            PlannedSetup::Nothing(environment) => return Ok(StartPoint::Known(environment)),
             PlannedSetup::Setup(plan) => {
                 let goal = plan.goal();
                 let SetupPlan { key, description, found, basis, .. } = *plan;
@@ -84,7 +81,12 @@ impl Tasks {
                 let snapshot = until_reached(cancel, || self.runner.snapshot(slot.env_id, &key)).await;
                 if snapshot.ok_or_else(stopped)?.is_some() && found.missing.is_empty() {
                     slot.take_snapshot(Some(key.clone()));
-                    return Ok(StartPoint::Known(TakenEnvironment { snapshot: Some(key), services, files }));
+                    return Ok(StartPoint::Known(TakenEnvironment {
+                        snapshot: Some(key),
+                        services,
+                        files,
+                        ..TakenEnvironment::default()
+                    }));
                 }
                 drop(turn);
                 (key, EnvironmentEvent::SetupWanted(goal), services, files)
@@ -94,7 +96,7 @@ impl Tasks {
             }
         };
         if environment.record().setup_state.phase_of(&key) == Some(SetupPhase::Skipped) {
-            return Ok(StartPoint::Known(TakenEnvironment { snapshot: None, services, files }));
+            return Ok(StartPoint::Known(TakenEnvironment { services, files, ..TakenEnvironment::default() }));
         }
         self.environments.post(&environment, event).await;
         Ok(StartPoint::AfterSetup)
@@ -110,7 +112,7 @@ impl Tasks {
         cancel: &CancellationToken,
     ) -> Result<PlannedSetup, RunError> {
         let basis = setups::basis(mirror, record, branches).await.map_err(|error| unreadable(&error))?;
-        let Some(basis) = basis else { return Ok(PlannedSetup::Nothing(BTreeMap::new(), None)) };
+        let Some(basis) = basis else { return Ok(PlannedSetup::Nothing(TakenEnvironment::default())) };
         self.planned_at(mirror, record, &basis, cancel).await
     }
 
@@ -118,6 +120,30 @@ impl Tasks {
     /// machine itself.
     pub(crate) fn applies_descriptions(&self, record: &EnvironmentRecord) -> bool {
         matches!(self.runner.sandbox(self.container_of(Some(record))), Sandbox::Container(_))
+    }
+
+    /// Whether the folders in `[cache]` have an effect, even though the rest of a description has none. They are folders of a container, so
+    /// a program that creates its own containers can mount them.
+    pub(crate) fn keeps_caches(&self, record: &EnvironmentRecord) -> bool {
+        matches!(self.runner.sandbox(self.container_of(Some(record))), Sandbox::Program(_))
+    }
+
+    /// Returns what a description means for a worker that runs no setups. One that cannot be used means nothing.
+    async fn without_setup(
+        &self,
+        mirror: &Mirror,
+        record: &EnvironmentRecord,
+        basis: &SetupBasis,
+    ) -> Result<TakenEnvironment, RunError> {
+        if !self.keeps_caches(record) {
+            return Ok(TakenEnvironment::default());
+        }
+        let caches = match setups::effective(mirror, record, &basis.commit).await {
+            Ok(effective) => effective.map(|effective| effective.description.cache.paths).unwrap_or_default(),
+            Err(PlanError::Refused { .. }) => BTreeSet::new(),
+            Err(PlanError::Git(error)) => return Err(unreadable(&error)),
+        };
+        Ok(TakenEnvironment { caches, ..TakenEnvironment::default() })
     }
 
     async fn planned_at(
@@ -128,11 +154,11 @@ impl Tasks {
         cancel: &CancellationToken,
     ) -> Result<PlannedSetup, RunError> {
         if !self.applies_descriptions(record) {
-            return Ok(PlannedSetup::Nothing(BTreeMap::new(), None));
+            return Ok(PlannedSetup::Nothing(self.without_setup(mirror, record, basis).await?));
         }
         let description = match setups::effective(mirror, record, &basis.commit).await {
             Ok(Some(effective)) if !effective.description.has_no_effect() => effective.description,
-            Ok(_) => return Ok(PlannedSetup::Nothing(BTreeMap::new(), None)),
+            Ok(_) => return Ok(PlannedSetup::Nothing(TakenEnvironment::default())),
             Err(error) => return unplanned(error, basis),
         };
         let images = match setups::images(mirror, record, &basis.commit, &description, self.container_of(Some(record))).await {
@@ -141,11 +167,12 @@ impl Tasks {
         };
         let ask = || self.runner.images(&images, self).map(answered).boxed();
         let Some(found) = until_reached(cancel, ask).await.ok_or_else(stopped)?? else {
-            return Ok(PlannedSetup::Nothing(BTreeMap::new(), None));
+            return Ok(PlannedSetup::Nothing(TakenEnvironment::default()));
         };
         if description.needs_no_setup() && found.missing.is_empty() {
             let files = TakenFiles::of(&description, basis.trust);
-            return Ok(PlannedSetup::Nothing(description.services, files));
+            let environment = TakenEnvironment { services: description.services, files, ..TakenEnvironment::default() };
+            return Ok(PlannedSetup::Nothing(environment));
         }
         match setups::plan(mirror, record, basis, description, images, found).await {
             Ok(plan) => Ok(PlannedSetup::Setup(Box::new(plan))),

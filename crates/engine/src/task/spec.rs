@@ -111,6 +111,7 @@ impl Tasks {
             snapshot: environment.snapshot.clone(),
             layers: LayerGeneration::default(),
             services: environment.services.clone(),
+            caches: environment.caches.clone(),
             context: repository.map(|repository| self.context_of(repository).0).unwrap_or_default(),
             files: repository.map(|repository| placed_files(repository, environment)).unwrap_or_default(),
             source,

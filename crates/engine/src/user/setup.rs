@@ -36,7 +36,9 @@ impl User {
         let (home, id) = (Arc::clone(&self.server.common.home), slot.id);
         let snapshots = blocking(move || home.read_snapshots(id)).await?;
         let view = setups::view(&mirror, &slot.record(), &commit, &snapshots).await.map_err(|error| unreadable(&error))?;
-        Ok(SetupView { applies: self.server.tasks.applies_descriptions(&slot.record()), ..view })
+        let record = slot.record();
+        let (applies, keeps_caches) = (self.server.tasks.applies_descriptions(&record), self.server.tasks.keeps_caches(&record));
+        Ok(SetupView { applies, keeps_caches, ..view })
     }
 
     /// Changes what the owner decided about a repository's setup.

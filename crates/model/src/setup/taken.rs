@@ -2,13 +2,13 @@
 //!
 //! Invariant: it comes from the default branch or from the owner's settings, never from the branch of the task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::description::{Description, DescriptionHash, FilePhase, Service, ServiceName};
 use super::key::SnapshotKey;
-use super::paths::FilePath;
+use super::paths::{CachePath, FilePath};
 use super::trust::BranchTrust;
 use crate::names::VariableName;
 
@@ -21,6 +21,8 @@ pub struct TakenEnvironment {
     pub services: BTreeMap<ServiceName, Service>,
     /// The files that are placed in the agent's container.
     pub files: Option<TakenFiles>,
+    /// Folders that the task keeps between its runs, if its worker runs no setups. Otherwise, the snapshot has them.
+    pub caches: BTreeSet<CachePath>,
 }
 
 /// Files that are placed in a container, if their description is approved.

@@ -98,6 +98,7 @@ mod tests {
             snapshot: SnapshotKey::parse(&"a".repeat(64)),
             services: BTreeMap::from([(name.clone(), service)]),
             files: None,
+            ..TakenEnvironment::default()
         };
         let event = TaskEvent::Prepared {
             attempt,

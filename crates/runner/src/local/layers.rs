@@ -2,7 +2,7 @@
 //!
 //! Invariant: no path of the host is reached through a link that an agent left in the worktree.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable::blocking;
@@ -10,7 +10,7 @@ use git::Mirror;
 use model::ErrorCode;
 use model::ids::TaskId;
 use model::run::RunError;
-use model::setup::{FolderContent, LayerTarget, Snapshot, SnapshotFolder};
+use model::setup::{CachePath, FolderContent, LayerTarget, Snapshot, SnapshotFolder};
 use model::task::LayerGeneration;
 use process::Redactor;
 
@@ -62,17 +62,24 @@ impl LocalRunner {
         Ok(ContainerSandbox { image, settings: container.settings.clone() })
     }
 
+    /// Returns the folders that the task of a run keeps without a snapshot, and creates them. Only its own runs write to them.
+    pub(super) fn caches(&self, spec: &RunSpec) -> Result<Vec<(PathBuf, CachePath)>, RunError> {
+        let upper = self.home.layout.upper(spec.key.task, spec.layers);
+        let caches = spec.caches.iter().map(|path| {
+            let own = upper.join(name_of(&LayerTarget::Cache(path.clone())));
+            durable::create_private_folder(&own).map(|()| (own, path.clone()))
+        });
+        caches.collect::<std::io::Result<_>>().map_err(|error| not_created(&error))
+    }
+
     /// Returns the layers of a run, and creates their folders.
     pub(super) async fn layers(&self, spec: &RunSpec, snapshot: &Snapshot, mirror: &Mirror) -> Result<Layers, RunError> {
-        let failed = |error: &dyn std::fmt::Display| {
-            RunError::new(ErrorCode::WorktreeFailed, format!("could not create the folders of the task's environment: {error}"))
-        };
         let keeps = snapshot.folders.iter().filter_map(|folder| match &folder.target {
             LayerTarget::Keep(path) => Some(path.as_str()),
             LayerTarget::Cache(_) => None,
         });
         let keeps: Vec<_> = keeps.collect();
-        let tracked = mirror.objects_at(&spec.source.start, &keeps).await.map_err(|error| failed(&error))?;
+        let tracked = mirror.objects_at(&spec.source.start, &keeps).await.map_err(|error| not_created(&error))?;
         let tracked: Vec<_> = keeps.iter().zip(tracked).filter_map(|(path, object)| object.map(|_| *path)).collect();
         let upper = self.home.layout.upper(spec.key.task, spec.layers);
         let mut layers = Layers::default();
@@ -97,7 +104,7 @@ impl LocalRunner {
                 LayerTarget::Cache(path) => path.to_string(),
             };
             let own = upper.join(name_of(target));
-            durable::create_private_folder(&own).map_err(|error| failed(&error))?;
+            durable::create_private_folder(&own).map_err(|error| not_created(&error))?;
             let lower = content.map(|FolderContent { number, .. }| {
                 self.home.layout.snapshot(spec.source.repository, &snapshot.key).join(target.kind()).join(number.to_string())
             });
@@ -105,6 +112,10 @@ impl LocalRunner {
         }
         Ok(layers)
     }
+}
+
+fn not_created(error: &dyn std::fmt::Display) -> RunError {
+    RunError::new(ErrorCode::WorktreeFailed, format!("could not create the folders of the task's environment: {error}"))
 }
 
 /// Returns the name of the image with what the runs of a task installed.
@@ -123,7 +134,7 @@ fn name_of(target: &LayerTarget) -> String {
 
 #[cfg(test)]
 mod tests {
-    use model::setup::{CachePath, KeepPath};
+    use model::setup::KeepPath;
 
     use super::*;
 

@@ -12,7 +12,7 @@ use model::ErrorCode;
 use model::names::VariableName;
 use model::run::RunError;
 use model::secret::Secret;
-use model::setup::{Service, ServiceName};
+use model::setup::{CachePath, Service, ServiceName};
 use model::subdirectory::Subdirectory;
 
 use super::LocalRunner;
@@ -95,6 +95,7 @@ impl LocalRunner {
             keep_as: prepared.keep_as.clone(),
             services: prepared.services.clone(),
             artifacts: prepared.artifacts.clone(),
+            caches: prepared.caches.clone(),
             memory: self.memory_of(prepared.settings),
         });
         let mut notes = worker.notes(&spec.sandbox);
@@ -169,6 +170,7 @@ impl LocalRunner {
             to_read,
             context_notes,
             artifacts: Some(artifacts),
+            caches: if runs_setups { vec![] } else { self.caches(spec)? },
         }))
     }
 
@@ -220,6 +222,7 @@ struct PreparedContainer<'a> {
     keep_as: Option<String>,
     services: Option<(&'a BTreeMap<ServiceName, Service>, PathBuf)>,
     artifacts: Option<PathBuf>,
+    caches: Vec<(PathBuf, CachePath)>,
 }
 
 /// Returns the secrets of a run. A secret that was deleted in the meantime is omitted.

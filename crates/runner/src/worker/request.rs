@@ -12,7 +12,7 @@ use model::ids::{Attempt, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
 use model::names::{Setting, VariableName};
 use model::secret::Secret;
-use model::setup::{Service, ServiceName};
+use model::setup::{CachePath, Service, ServiceName};
 use model::subdirectory::Subdirectory;
 use serde::{Deserialize, Serialize};
 use store::Layout;
@@ -135,6 +135,8 @@ pub struct ContainerRun<'a> {
     pub keep_as: Option<String>,
     /// The services that run next to Codex, and the folder for their logs.
     pub services: Option<(&'a BTreeMap<ServiceName, Service>, PathBuf)>,
+    /// Folders of the task that are mounted at these folders of the container, if there are no layers.
+    pub caches: Vec<(PathBuf, CachePath)>,
     /// The empty folder for files that the agent leaves for people.
     pub artifacts: Option<PathBuf>,
     /// The memory limit in bytes, or `None` for the default of `codex-docker`.

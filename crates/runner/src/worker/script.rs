@@ -17,6 +17,7 @@ use model::ErrorCode;
 use model::artifact::ARTIFACTS_INSIDE;
 use model::container::{ContainerNetwork, ContainerUser};
 use model::problem::Problem;
+use model::setup::CachePath;
 use store::read_plain_file;
 use toml::{Table, Value};
 
@@ -171,6 +172,7 @@ impl Script {
         let (home, files) = (self.home(), ScriptFiles::of(&run.folders));
         let mut writable = vec![ToRead::new(&run.folders.twin, GIT_INSIDE)];
         writable.extend(run.artifacts.iter().map(|folder| ToRead::new(folder, ARTIFACTS_INSIDE)));
+        writable.extend(run.caches.iter().map(|(folder, path)| ToRead { path: folder.clone(), inside: of_root(path) }));
         let mut readable: Vec<_> = run.folders.objects.iter().map(|path| ToRead::new(path, OBJECTS_INSIDE)).collect();
         readable.push(ToRead::new(&files.git_file(), GIT_FILE_INSIDE));
         readable.push(ToRead { path: files.config(), inside: home.inside("config.toml") });
@@ -207,6 +209,11 @@ impl Script {
         let words = ["stop".to_owned(), "--variable".to_owned(), mark, name.to_owned()];
         Some(Cleanup { program: program.into(), args: prefix.iter().cloned().chain(words).collect() })
     }
+}
+
+/// Returns the absolute path of a folder in the script's containers, whose user is root.
+fn of_root(path: &CachePath) -> String {
+    path.as_str().strip_prefix("~/").map_or_else(|| path.to_string(), |rest| format!("/root/{rest}"))
 }
 
 impl ScriptHome {
@@ -390,6 +397,10 @@ mod tests {
                 keep_as: None,
                 services: None,
                 artifacts: Some("/t/artifacts".into()),
+                caches: vec![
+                    ("/t/upper/npm".into(), CachePath::parse("~/.npm").expect("a path")),
+                    ("/t/upper/go".into(), CachePath::parse("/go/pkg").expect("a path")),
+                ],
                 memory: None,
             }),
         });
@@ -404,8 +415,10 @@ mod tests {
     fn the_script_mounts_what_the_built_in_worker_mounts() {
         let (variables, cleanup) = called(Some(&Login::ApiKey(Secret::new("k-stored"))), &[]);
         let task = "/h/tasks/01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
-        let writable =
-            format!("{task}/agent.git=/git/agent.git:/t/artifacts=/artifacts:{task}/sessions=/codex-docker/home/sessions");
+        let writable = format!(
+            "{task}/agent.git=/git/agent.git:/t/artifacts=/artifacts:/t/upper/npm=/root/.npm:/t/upper/go=/go/pkg:\
+             {task}/sessions=/codex-docker/home/sessions"
+        );
         let readable = format!(
             "/m/objects=/git/objects:{task}/overlays/git-file=/workspace/worktree/.git:\
              {task}/overlays/config.toml=/codex-docker/home/config.toml:{task}/images=/codex-docker/images:/m/lfs=/git/lfs"

@@ -161,6 +161,7 @@ fn spec() -> RunSpec {
         account: None,
         snapshot: None,
         layers: model::task::LayerGeneration::default(),
+        caches: std::collections::BTreeSet::new(),
         services: BTreeMap::new(),
         context: vec![],
         files: BTreeMap::new(),

@@ -15,7 +15,7 @@ use super::answer::{Answer, Page, PageProblem, see};
 use super::layout::{self, NavItem, age};
 use super::live;
 use super::session::{Signed, SignedForm, button_form, form_token};
-use super::setup_branches::{self, NOT_APPLIED};
+use super::setup_branches::{self, NOT_APPLIED, ONLY_CACHES};
 use crate::caller::AsUser;
 
 /// The size of the end of the output that the page shows, in bytes.
@@ -61,7 +61,7 @@ fn page(signed: &Signed, one: &EnvironmentView, setup: &SetupView, output: &str,
         h1 { "Environment" }
         p.quiet { "The setup installs what tasks need. It runs once for each version of its inputs, in the default branch. New tasks start from its result." }
         div #list data-live=(live) {
-            @if !setup.applies { p.warning { (NOT_APPLIED) } }
+            @if !setup.applies { p.warning { (if setup.keeps_caches { ONLY_CACHES } else { NOT_APPLIED }) } }
             @if let Some(last) = &setup.last { (attempt(signed, last, &path)) }
             @if let Some(error) = &setup.error { p.error { (printable(&error.message)) } }
             @if let Some(proposal) = &setup.proposal { (proposed(signed, proposal, &path)) }

@@ -25,6 +25,9 @@ const LINES: usize = 5_000;
 pub(super) const NOT_APPLIED: &str =
     "Descriptions have no effect here, because the worker of this server does not run Codex in containers.";
 
+/// What a page says if the worker only keeps the folders in `[cache]`.
+pub(super) const ONLY_CACHES: &str = "Descriptions have no effect here, because the worker of this server is not the built-in one, except that each task keeps the folders in [cache].";
+
 /// The form with the trusted branches.
 #[derive(Debug, Deserialize)]
 pub(crate) struct TrustForm {

@@ -47,6 +47,7 @@ impl Inputs {
             files: vec![],
             keep_as: None,
             services: Some((&self.services, "/logs/run-002.services".into())).filter(|(services, _)| !services.is_empty()),
+            caches: vec![],
             artifacts: Some("/logs/run-002.artifacts-open".into()),
             memory: self.settings.memory.as_deref().and_then(model::size::parse_size),
         };
