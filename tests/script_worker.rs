@@ -323,10 +323,10 @@ async fn a_repository_with_a_closed_network_is_refused_and_limits_that_do_not_ap
     edit(json!({ "network": "none" })).await;
     let (status, refused) = stage.home.post("/api/v1/tasks", &json!({ "env_id": stage.env, "prompt": "work here" })).await;
     assert_eq!((status, refused["code"].as_str()), (409, Some("network_not_closed")), "{refused}");
-    edit(json!({ "network": "open", "memory": "1g", "pids": 500 })).await;
+    edit(json!({ "network": "open", "memory": "1g", "disk": "10g", "pids": 500 })).await;
     let task = stage.run("work here").await;
     let notes = completed(&task)["runs"][0]["notes"].to_string();
-    assert!(notes.contains("does not apply these settings: `memory`, `pids`"), "{notes}");
+    assert!(notes.contains("does not apply these settings: `memory`, `disk`, `pids`"), "{notes}");
     assert!(sandbox.containers().is_empty() && !stage.model().requests().is_empty());
 }
 

@@ -22,6 +22,23 @@ fn with_live_restore_a_run_goes_on_over_the_engines_death() {
     drop(engine);
 }
 
+const FILL_DISK: &str = "dd if=/dev/zero of=/big bs=1048576 count=100 2>&1 | grep -v records; ls -l /big; dd if=/dev/zero of=big bs=1048576 count=100 2>/dev/null && echo worktree is not limited";
+
+#[test]
+fn an_engine_that_can_limit_disk_space_does_so_and_others_say_that_they_cannot() {
+    let engine = OwnEngine::on_btrfs();
+    let hand = Hand::with_shell().with("DOCKER_HOST", &engine.host()).with("CODEX_DOCKER_NETWORK", "none");
+    let hand = hand.with("IMAGE_NAME", engine.small_image()).with("CODEX_DOCKER_DISK", "64m");
+    let said = hand.run([FILL_DISK]);
+    assert!(said.stdout.contains("Disk quota exceeded") && said.stdout.contains("worktree is not limited"), "{said:?}");
+    drop(engine);
+    let hand = Hand::with_shell().with("CODEX_DOCKER_DISK", "64m");
+    let said = hand.run(["echo it runs"]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(0), "it runs\n"), "{said:?}");
+    assert!(said.stderr.contains(&format!("codex-docker: {}", model::NO_DISK_LIMIT)), "{said:?}");
+    assert!(hand.containers().is_empty());
+}
+
 /// Adds layers, one with a lower folder and one without, and an image for what a run installs.
 fn with_layers(hand: Hand) -> Hand {
     let lower = hand.root().join("lower");

@@ -32,7 +32,7 @@ const LIMIT: Duration = Duration::from_mins(5);
 pub(crate) const TIME_LIMIT: ErrorCode = ErrorCode::HarvestTimeLimit;
 
 /// The limits of the container.
-const LIMITS: Limits = Limits { memory: None, cpus: None, pids: 1024, free_disk: 0 };
+const LIMITS: Limits = Limits { memory: None, disk: None, cpus: None, pids: 1024, free_disk: 0 };
 
 /// Returns the configuration of a container that runs the script in its input folder as root.
 pub(crate) fn script_body(image: &str) -> ContainerCreateBody {

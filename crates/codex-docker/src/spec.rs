@@ -125,6 +125,7 @@ pub(crate) fn isolated(limits: &Limits, user: ContainerUser, machine: &Machine, 
         memory: Some(memory),
         memory_swap: Some(memory),
         nano_cpus: limits.cpus.map(nano),
+        storage_opt: limits.disk.map(|bytes| HashMap::from([("size".to_owned(), bytes.to_string())])),
         ulimits: Some(ulimits(machine)),
         ipc_mode: Some("private".to_owned()),
         ..HostConfig::default()
@@ -438,8 +439,14 @@ mod tests {
 
     #[test]
     fn limits_are_passed_on() {
-        let limits = [("CODEX_DOCKER_MEMORY", "512m"), ("CODEX_DOCKER_CPUS", "1.5"), ("CODEX_DOCKER_PIDS", "256")];
+        let limits = [
+            ("CODEX_DOCKER_MEMORY", "512m"),
+            ("CODEX_DOCKER_CPUS", "1.5"),
+            ("CODEX_DOCKER_PIDS", "256"),
+            ("CODEX_DOCKER_DISK", "1g"),
+        ];
         let host = body(&limits, &MACHINE).host_config.expect("set");
         assert_eq!((host.memory, host.nano_cpus, host.pids_limit), (Some(512 << 20), Some(1_500_000_000), Some(256)));
+        assert_eq!(host.storage_opt, Some(HashMap::from([("size".to_owned(), (1_u64 << 30).to_string())])));
     }
 }

@@ -275,6 +275,12 @@ const CODEX: Section = Section {
             "Memory limit of a container, unless the repository sets one.",
         ),
         Setting::outside(
+            "CODEX_DOCKER_DISK",
+            ValueForm::Size,
+            "no limit",
+            "Limit for the files that a container writes outside of the worktree, unless the repository sets one.",
+        ),
+        Setting::outside(
             "CODEX_DOCKER_CPUS",
             ValueForm::Text,
             "all",

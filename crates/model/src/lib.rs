@@ -64,5 +64,8 @@ pub const WORKER_CUT_OFF: u8 = 75;
 /// name between backticks, a colon, and a line of the log.
 pub const SERVICE_SAID: &str = "the service ";
 
+/// What the message of `codex-docker` on stderr starts with if the container engine cannot limit disk space. The rest is its error.
+pub const NO_DISK_LIMIT: &str = "warning: the container engine cannot limit the disk space of the container: ";
+
 /// The schema number in every state file. A file with a higher number is rejected and left unchanged.
 pub const SCHEMA: u32 = 1;

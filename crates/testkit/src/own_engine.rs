@@ -78,7 +78,26 @@ impl Place {
 impl OwnEngine {
     /// Starts an engine with these flags and imports the small image.
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a folder"), flags)
+    }
+
+    /// Starts an engine that stores its data on btrfs, so that it can limit the disk space of a container.
+    pub fn on_btrfs() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let (disk, data) = (folder.path().join("disk"), folder.path().join("data"));
+        fs_err::create_dir(&data).expect("a test's folder can be written");
+        let file = std::fs::File::create(&disk).expect("a test's folder can be written");
+        file.set_len(1 << 30).expect("a sparse file");
+        for (program, arguments) in [("mkfs.btrfs", &["--quiet"][..]), ("mount", &["-o", "loop"])] {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(&disk).args((program == "mount").then_some(&data));
+            let done = command.output().expect("the program is installed by `cargo xtask test`");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+        Self::start_in(folder, &["--storage-driver", "btrfs"])
+    }
+
+    fn start_in(folder: tempfile::TempDir, flags: &[&str]) -> Self {
         let place = Place { folder, flags: flags.iter().map(|flag| (*flag).to_owned()).collect() };
         let process = place.start();
         import_small_image(&place.path("image"), &place.host());
@@ -160,7 +179,7 @@ pub(crate) fn import_small_image(root: &Path, host: &str) {
         fs_err::create_dir_all(root.join(folder)).expect("a test's folder can be written");
     }
     fs_err::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed by `cargo xtask test`");
-    for name in ["sh", "sleep", "cat", "ls", "seq", "touch", "printf", "ln", "grep", "setsid"] {
+    for name in ["sh", "sleep", "cat", "ls", "seq", "touch", "printf", "ln", "grep", "setsid", "dd"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("a test's folder can be written");
     }
     let mut tar =

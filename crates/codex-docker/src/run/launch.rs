@@ -6,7 +6,7 @@ use bollard::Docker;
 use bollard::container::AttachContainerResults;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, Mount};
 use bollard::query_parameters::{AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, StartContainerOptions};
-use model::ErrorCode;
+use model::{ErrorCode, NO_DISK_LIMIT};
 
 use super::hold::Stops;
 use super::prepare::{PreparedRun, locks};
@@ -17,6 +17,9 @@ pub(super) use crate::services::Services;
 use crate::settings::{Network, Settings};
 use crate::spec::{Machine, Talk};
 use crate::{housekeeping, network, remains, slots};
+
+/// What every message of the engine about an unsupported limit of the disk space contains.
+const STORAGE_OPTION: &str = "storage-opt";
 
 /// Removes everything of a run whose services could not be started.
 pub(super) async fn not_started(docker: &Docker, machine: &Machine, services: Services, prepared: PreparedRun) {
@@ -82,6 +85,12 @@ pub(crate) async fn launch(
             Ok(attached) => return Ok(attached),
             Err(failure) => failure,
         };
+        if settings.limits.disk.is_some() && failure.message.contains(STORAGE_OPTION) {
+            crate::say(&format!("{NO_DISK_LIMIT}{}", failure.message));
+            settings.limits.disk = None;
+            remains::remove(docker, &settings.name).await?;
+            continue;
+        }
         match layers::remedy(&layers, &failure.message) {
             Remedy::None => return Err(failure),
             Remedy::UseFolders => {

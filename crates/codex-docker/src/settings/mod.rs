@@ -79,6 +79,8 @@ pub enum Network {
 pub struct Limits {
     /// Memory in bytes. The default depends on the machine's memory.
     pub memory: Option<u64>,
+    /// What the container may write outside of mounted folders, in bytes.
+    pub disk: Option<u64>,
     /// Processors. The default is all of them.
     pub cpus: Option<f64>,
     /// The number of processes and threads.
@@ -240,6 +242,7 @@ impl Settings {
             network,
             limits: Limits {
                 memory: get("CODEX_DOCKER_MEMORY").map(|text| bytes("CODEX_DOCKER_MEMORY", text)).transpose()?,
+                disk: get("CODEX_DOCKER_DISK").map(|text| bytes("CODEX_DOCKER_DISK", text)).transpose()?,
                 cpus: get("CODEX_DOCKER_CPUS").map(|text| cpus("CODEX_DOCKER_CPUS", text)).transpose()?,
                 pids: get("CODEX_DOCKER_PIDS").map_or(Ok(4096), |text| count("CODEX_DOCKER_PIDS", text))?,
                 free_disk: get("CODEX_DOCKER_FREE_DISK").map_or(Ok(1 << 30), |text| bytes("CODEX_DOCKER_FREE_DISK", text))?,

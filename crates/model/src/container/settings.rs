@@ -16,8 +16,8 @@ const MAX_HOSTS: usize = 200;
 /// The maximum number of other repositories that a run can read.
 const MAX_CONTEXT: usize = 20;
 
-/// The minimum memory limit. Codex itself needs 32 MiB, and its tools also need memory.
-const MIN_MEMORY_BYTES: u64 = 64 << 20;
+/// The minimum limit of memory and of disk space. Codex itself needs 32 MiB of memory, and its tools also need some.
+const MIN_LIMIT_BYTES: u64 = 64 << 20;
 
 /// The valid values of `pids`. With fewer than 64 processes, Codex cannot start its tools.
 const PIDS: std::ops::RangeInclusive<u32> = 64..=4_000_000;
@@ -202,10 +202,21 @@ settings! {
     }
 
     /// Memory limit of the container, e.g. `512m` or `4g`
-    memory: Option<String> = String as MemorySize => |text| memory_size(&text).map(Some), {
+    memory: Option<String> = String as MemorySize => |text| size_limit(&text, "memory limit").map(Some), {
         flag: "memory",
         label: "Memory",
         default: "the memory for all runs, divided by the number of parallel runs",
+        input: Input::Text("SIZE"),
+    }
+
+    /// Limit for the files that a run writes outside of its worktree, e.g. `10g`
+    ///
+    /// Not every container engine can limit disk space. If yours cannot, runs have no such limit, and a note says so.
+    disk: Option<String> = String as MemorySize => |text| size_limit(&text, "disk limit").map(Some), {
+        flag: "disk",
+        label: "Disk",
+        default: "no limit",
+        example: "10g",
         input: Input::Text("SIZE"),
     }
 
@@ -357,8 +368,8 @@ text_in_requests!(
     }
 );
 
-/// Parses a size such as `512m` or `4g`.
-fn memory_size(text: &str) -> Result<String, Problem> {
+/// Parses a limit such as `512m` or `4g`.
+fn size_limit(text: &str, what: &str) -> Result<String, Problem> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| !c.is_ascii_digit());
     let shift = match &lower[digits.len()..] {
@@ -369,10 +380,10 @@ fn memory_size(text: &str) -> Result<String, Problem> {
         _ => None,
     };
     let bytes = shift.and_then(|shift| digits.parse::<u64>().ok()?.checked_mul(1 << shift));
-    if bytes.is_some_and(|bytes| bytes >= MIN_MEMORY_BYTES) {
+    if bytes.is_some_and(|bytes| bytes >= MIN_LIMIT_BYTES) {
         Ok(lower)
     } else {
-        Err(refused(format!("invalid memory limit `{}`", shown(text))).hint("use a size of at least 64m, e.g. 512m or 4g"))
+        Err(refused(format!("invalid {what} `{}`", shown(text))).hint("use a size of at least 64m, e.g. 512m or 4g"))
     }
 }
 
@@ -413,7 +424,7 @@ mod tests {
         agree::<ImageReference>(|text| image_name(text).is_ok(), &["a", "registry:5000/name:tag@sha256:0a", "-v"], PIECES);
         agree::<DockerfilePath>(|text| dockerfile_path(text).is_ok(), &["/srv/Dockerfile", "/", "Dockerfile"], PIECES);
         let sizes = ["64m", "63m", "67108864", "67108863", "67108900", "99999999", " 4G ", "0", "1 g", "1TiB", "0064mb", "+1g"];
-        agree::<MemorySize>(|text| memory_size(text).is_ok(), &sizes, PIECES);
+        agree::<MemorySize>(|text| size_limit(text, "limit").is_ok(), &sizes, PIECES);
         for text in ["root", "caller", "open", "none", "allow", "deny", "Root", ""] {
             assert_eq!(allows::<ContainerUser>()(text), user_of(text).is_ok(), "{text}");
             assert_eq!(allows::<ContainerNetwork>()(text), network_of(text).is_ok(), "{text}");

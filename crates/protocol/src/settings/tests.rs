@@ -30,6 +30,7 @@ const SAMPLES: &[(&str, &[&str])] = &[
     ("context", &["library", "shared tools"]),
     ("hosted_tools", &["deny"]),
     ("memory", &["4g"]),
+    ("disk", &["10g"]),
     ("cpus", &["1.5"]),
     ("pids", &["256"]),
     ("token_budget", &["5000"]),
@@ -183,7 +184,7 @@ fn the_json_of_every_setting_is_stable() {
     let json = json!({
         "name": "library", "default_branch": "next", "variables": { "CI": "1", "MODE": "a=b" },
         "container": { "image": "mine:1", "user": "caller", "network": "allow", "allow_hosts": ["example.com", "*.example.org"],
-                       "context": ["library", "shared tools"], "hosted_tools": "deny", "memory": "4g", "cpus": 1.5, "pids": 256, "token_budget": 5000 },
+                       "context": ["library", "shared tools"], "hosted_tools": "deny", "memory": "4g", "disk": "10g", "cpus": 1.5, "pids": 256, "token_budget": 5000 },
         "runs": { "paused": true, "max_parallel_runs": 3, "retries": 2, "resume_interrupted": false, "model": "gpt-5.5",
                   "effort": "high", "subdirectory": "services/api" },
         "forge": { "kind": "forgejo", "project": "me/app", "api_url": "https://git.example/api/v1" },

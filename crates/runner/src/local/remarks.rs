@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use model::SERVICE_SAID;
 use model::codex::LineContent;
+use model::{NO_DISK_LIMIT, SERVICE_SAID};
 use printable::printable_line;
 use process::Redactor;
 
@@ -34,6 +34,7 @@ const REFUSED_LENGTH: usize = 300;
 /// Returns notes about hosts that were rejected, about content that was removed from requests to the model, and about services.
 pub(super) async fn refusals(files: &RunFiles, redactor: &Redactor) -> std::io::Result<Vec<String>> {
     let [mut hosts, mut removed, mut services] = [DistinctLines::default(), DistinctLines::default(), DistinctLines::default()];
+    let mut unlimited = None;
     let mut tail = Tail::from(files.stderr(), 0);
     while tail
         .read(|line| {
@@ -42,6 +43,8 @@ pub(super) async fn refusals(files: &RunFiles, redactor: &Redactor) -> std::io::
                 hosts.tell("the network refused", rest, redactor);
             } else if let Some(rest) = line.strip_prefix(REMOVED) {
                 removed.tell("codex-docker removed", rest, redactor);
+            } else if line.strip_prefix(OWN).is_some_and(|said| said.starts_with(NO_DISK_LIMIT.as_bytes())) {
+                unlimited = Some("`disk` has no effect, because the container engine cannot limit disk space".to_owned());
             } else if let Some(rest) = line.strip_prefix(OWN).and_then(|said| said.strip_prefix(SERVICE_SAID.as_bytes())) {
                 services.tell("from the log of the service", rest, redactor);
             }
@@ -49,7 +52,7 @@ pub(super) async fn refusals(files: &RunFiles, redactor: &Redactor) -> std::io::
         .await?
     {}
     let more = hosts.more().map(|more| format!("the network refused {more} more hosts"));
-    Ok([hosts.first, more.into_iter().collect(), removed.first, services.first].concat())
+    Ok([unlimited.into_iter().collect(), hosts.first, more.into_iter().collect(), removed.first, services.first].concat())
 }
 
 /// Lines of one kind, without duplicates.
@@ -96,6 +99,13 @@ mod tests {
             ["the network refused evil.example:443 (not on the list of allowed hosts)", "the network refused ***.example:80"];
         assert_eq!(refused(&stderr).await, expected);
         assert!(refused("").await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_limit_of_the_disk_space_that_has_no_effect_is_noted_once() {
+        let stderr = format!("codex-docker: {NO_DISK_LIMIT}--storage-opt is supported only for overlay over xfs\n");
+        let expected = ["`disk` has no effect, because the container engine cannot limit disk space"];
+        assert_eq!(refused(&stderr.repeat(2)).await, expected);
     }
 
     #[tokio::test]

@@ -127,6 +127,7 @@ impl ContainerRun<'_> {
             ("CODEX_DOCKER_HOSTED_TOOLS", settings.hosted_tools.map(|wish| wish.as_str().to_owned())),
             ("CODEX_DOCKER_MODEL_URL", self.model_url.map(str::to_owned)),
             (memory::VARIABLE, self.memory.map(|bytes| bytes.to_string())),
+            ("CODEX_DOCKER_DISK", settings.disk.clone()),
             ("CODEX_DOCKER_CPUS", settings.cpus.map(|cpus| cpus.to_string())),
             ("CODEX_DOCKER_PIDS", settings.pids.map(|pids| pids.to_string())),
             ("CODEX_DOCKER_TOKEN_BUDGET", settings.token_budget.map(|tokens| tokens.to_string())),

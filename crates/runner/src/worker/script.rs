@@ -294,6 +294,7 @@ pub(super) fn ignored_settings(container: &ContainerSandbox) -> Vec<String> {
         ("user", settings.user != ContainerUser::default()),
         ("memory", settings.memory.is_some()),
         ("cpus", settings.cpus.is_some()),
+        ("disk", settings.disk.is_some()),
         ("pids", settings.pids.is_some()),
         ("token_budget", settings.token_budget.is_some()),
     ]

@@ -141,6 +141,7 @@ impl SetUp<'_> {
         for (name, value) in [
             ("IMAGE_NAME", self.image.map(str::to_owned)),
             (memory::VARIABLE, self.memory.map(|bytes| bytes.to_string())),
+            ("CODEX_DOCKER_DISK", self.settings.disk.clone()),
             ("CODEX_DOCKER_CPUS", self.settings.cpus.map(|cpus| cpus.to_string())),
             ("CODEX_DOCKER_PIDS", self.settings.pids.map(|pids| pids.to_string())),
         ] {

@@ -37,8 +37,14 @@ pub(super) const API_KEY: &str = "CODEX_API_KEY";
 const CODEX_NAMES: &[&str] = &[API_KEY, "CODEX_ACCESS_TOKEN"];
 
 /// Settings of `codex-docker` that the server's environment may set for all runs.
-pub(super) const CONTAINER_NAMES: &[&str] =
-    &["CODEX_DOCKER_MEMORY", "CODEX_DOCKER_CPUS", "CODEX_DOCKER_PIDS", "CODEX_DOCKER_FREE_DISK", "CODEX_DOCKER_CONFIG"];
+pub(super) const CONTAINER_NAMES: &[&str] = &[
+    "CODEX_DOCKER_MEMORY",
+    "CODEX_DOCKER_DISK",
+    "CODEX_DOCKER_CPUS",
+    "CODEX_DOCKER_PIDS",
+    "CODEX_DOCKER_FREE_DISK",
+    "CODEX_DOCKER_CONFIG",
+];
 
 /// Returns the variables of the server that reach a worker, and the names that may be passed into its container. `more` lists
 /// names that only this kind of worker gets.
