@@ -12,7 +12,7 @@ use scripted_model::{Item, Script, ScriptedModel, Turn};
 use serde_json::{Value, json};
 use testkit::TestHome;
 use testkit::docker::codex_image;
-use testkit::projects::{ALL, Project, toolbox_image};
+use testkit::projects::{ALL, Project};
 use testkit::upstream::Upstream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
@@ -144,7 +144,7 @@ async fn measure(project: &Project, rounds: usize) {
 /// Clones a project, and installs, builds and tests it in a container whose home directory is `caches`. Returns the duration.
 fn by_hand(project: &Project, upstream: &Upstream, caches: &Path) -> Duration {
     let folder = tempfile::tempdir().expect("a folder");
-    let (worktree, image) = (folder.path().join("worktree"), toolbox_image());
+    let (worktree, image) = (folder.path().join("worktree"), project.image());
     let started = Instant::now();
     upstream.git_in(folder.path(), &["clone", "--quiet", &upstream.url(), "worktree"]);
     let script = format!("set -e\n{}\n{}", project.setup, project.tests);
@@ -156,13 +156,8 @@ fn by_hand(project: &Project, upstream: &Upstream, caches: &Path) -> Duration {
         .output()
         .expect("docker is installed");
     let took = started.elapsed();
-    let said = String::from_utf8_lossy(&ended.stdout);
-    assert!(
-        ended.status.success() && said.contains(project.passed),
-        "{}: {said}{}",
-        project.name,
-        String::from_utf8_lossy(&ended.stderr)
-    );
+    let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(ended.status.success() && said.contains(project.passed), "{}: {said}", project.name);
     took
 }
 

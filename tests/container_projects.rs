@@ -1,6 +1,7 @@
-//! Published projects in five languages, which build and pass their own tests in containers without a network.
+//! Published projects, which build and pass their own tests in containers without a network.
 //!
-//! The server, container engine, Codex CLI, compilers and package managers are real. Only the model is scripted.
+//! The server, container engine, Codex CLI, compilers and package managers are real. Only the model is scripted. The project in Rust takes
+//! too long for every change: the benchmark `projects` tests it, too.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use futures_util::future::join_all;
 use scripted_model::{Item, Script, Turn};
 use serde_json::{Value, json};
 use testkit::docker::codex_image;
-use testkit::projects::{CJSON, CSS_WHAT, FLASK, HEXYL, Project, TOML};
+use testkit::projects::{CJSON, CSS_WHAT, FLASK, Project, TOML};
 
 use crate::container_codex::setup;
 use crate::stage::{Stage, completed};
@@ -68,11 +69,6 @@ async fn a_project_in_python_passes_its_tests() {
 #[tokio::test]
 async fn a_project_in_typescript_passes_its_tests() {
     passes(&CSS_WHAT).await;
-}
-
-#[tokio::test]
-async fn a_project_in_rust_passes_its_tests() {
-    passes(&HEXYL).await;
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ const TESTS: &[LongTest] = &[
     LongTest { name: "runner", arguments: &["chaos", "--runner"] },
     LongTest { name: "fuzz", arguments: &["fuzz", "--seconds", "600"] },
     LongTest { name: "api", arguments: &["schemathesis"] },
+    LongTest { name: "projects", arguments: &["projects"] },
 ];
 
 /// Why long tests did not run or did not pass.

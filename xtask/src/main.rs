@@ -15,6 +15,7 @@ mod fuzz;
 mod long;
 mod openapi;
 mod packages;
+mod projects;
 mod schemathesis;
 mod screenshots;
 mod test;
@@ -46,7 +47,8 @@ Usage: cargo xtask <command>
                           Kill servers whose runs execute elsewhere, at a fake runner that loses requests and answers
                           Defaults: a new seed, 100 storms
   long [TEST...]          Run the tests that take hours, and print their results with the commit
-                          Tests: kills, containers, power, runner, fuzz, api; default: all of them
+                          Tests: kills, containers, power, runner, fuzz, api, projects; default: all of them
+  projects                Build and test published projects in tasks, and measure what that costs
   screenshots             Take the screenshots for the README in Chromium
   book                    Build the documentation as a website in target/book with mdBook
   fuzz [TARGET] [--seconds N] [--merge]
@@ -84,6 +86,8 @@ enum CommandError {
     OpenApi(#[from] console::StepError),
     #[error("the API does not match docs/openapi.json, or the check could not start: {0}")]
     Schemathesis(console::StepError),
+    #[error("a published project failed, or the benchmark could not start: {0}")]
+    Projects(console::StepError),
     #[error("could not take the screenshots: {0}")]
     Screenshots(console::StepError),
     #[error("specify a version of Codex\nhint: cargo xtask codex 0.75.0")]
@@ -138,6 +142,7 @@ fn run(arguments: &[String]) -> Result<(), CommandError> {
             docs::run(root()).map_err(CommandError::Docs)?;
             diagram::run(root())?;
         }
+        [command] if command == "projects" => projects::run(root()).map_err(CommandError::Projects)?,
         [command] if command == "openapi" => openapi::run(root())?,
         [command] if command == "diagram" => diagram::run(root())?,
         [command] if command == "screenshots" => screenshots::run(root()).map_err(CommandError::Screenshots)?,

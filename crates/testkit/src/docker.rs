@@ -92,9 +92,10 @@ fn debian_image(image: &str, package: &str, rest: &str) -> String {
     kept_image(image, || build_image(image, &dockerfile))
 }
 
-/// Builds an image, unless the container engine has it. Only one test builds the images.
+/// Builds an image, unless the container engine has it. Only one test builds it.
 pub(crate) fn kept_image(image: &str, build: impl FnOnce()) -> String {
-    let lock = std::fs::File::create(std::env::temp_dir().join("codex-docker-test-images.lock")).expect("a temporary file");
+    let name = image.replace(['/', ':'], "-");
+    let lock = std::fs::File::create(std::env::temp_dir().join(format!("{name}.lock"))).expect("a temporary file");
     lock.lock().expect("the file can be locked");
     if !try_docker(&["image", "inspect", image]).status.success() {
         build();
@@ -112,6 +113,15 @@ pub(crate) fn build_image(image: &str, dockerfile: &str) {
     stdin.write_all(dockerfile.as_bytes()).expect("docker reads the Dockerfile");
     drop(stdin);
     let built = child.wait_with_output().expect("docker can be awaited");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
+/// Builds an image from a Dockerfile and the files in a folder.
+#[track_caller]
+pub(crate) fn build_image_from(folder: &std::path::Path, dockerfile: &std::path::Path, image: &str) {
+    let mut command = Command::new("docker");
+    command.env("DOCKER_BUILDKIT", "0").args(["build", "--quiet", "--tag", image, "--file"]).arg(dockerfile).arg(folder);
+    let built = command.stdin(Stdio::null()).output().expect("docker is installed");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
 }
 

@@ -118,6 +118,18 @@ pub(crate) fn npm() -> Result<PathBuf, InstallError> {
     })
 }
 
+/// Copies Node.js and npm to the folder for a build of an image, as `node` and `npm`.
+pub(crate) fn copy_to(folder: &Path) {
+    copy(&node().expect("npm has Node.js"), &folder.join("node"));
+    copy(&npm().expect("npm has itself"), &folder.join("npm"));
+}
+
+/// Copies a file or a folder.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let done = Command::new("cp").arg("-r").arg(from).arg(to).status().expect("cp is installed");
+    assert!(done.success(), "{} is copied", from.display());
+}
+
 /// Returns the folder into which Cargo builds this workspace.
 pub(crate) fn target_dir() -> PathBuf {
     let beside_this_test = std::env::current_exe().ok().and_then(|program| {

@@ -1,4 +1,4 @@
-//! Published projects in five languages with their own tests, and an image with their compilers.
+//! Published projects in five languages with their own tests, and images with their compilers.
 //!
 //! The sources come from the archives of package registries and of Debian, so that tests need no Git host. Each archive is downloaded once
 //! into the build folder, and its SHA-256 is checked.
@@ -8,8 +8,20 @@ use std::process::{Command, Stdio};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::docker::{codex_image, kept_image};
+use crate::docker::{build_image, build_image_from, codex_image, kept_image};
+use crate::npm;
 use crate::upstream::Upstream;
+
+/// Where the compiler of a project comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compiler {
+    /// The image of the product has it.
+    InTheImage,
+    /// Node.js and npm from npm's registry.
+    Node,
+    /// These packages of Debian.
+    Debian(&'static str),
+}
 
 /// A published project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +34,7 @@ pub struct Project {
     url: &'static str,
     /// The SHA-256 of the archive in hexadecimal.
     sha256: &'static str,
+    compiler: Compiler,
     /// The script that installs its dependencies and builds it, or nothing if there is nothing to do before the tests.
     pub setup: &'static str,
     /// Its description of the environment, without the image and the setup.
@@ -38,6 +51,7 @@ pub const CJSON: Project = Project {
     language: "C",
     url: "http://deb.debian.org/debian/pool/main/c/cjson/cjson_1.7.15.orig.tar.gz",
     sha256: "5308fd4bd90cef7aa060558514de6a1a4a0819974a26e6ed13973c5f624c24b2",
+    compiler: Compiler::InTheImage,
     setup: "",
     rest: "",
     tests: "cmake -S . -B /tmp/build > /tmp/cmake.log && make -C /tmp/build -j2 > /tmp/make.log && ctest --test-dir /tmp/build",
@@ -50,6 +64,7 @@ pub const FLASK: Project = Project {
     language: "Python",
     url: "https://files.pythonhosted.org/packages/dc/6d/cfe3c0fcc5e477df242b98bfe186a4c34357b4847e87ecaef04507332dab/flask-3.1.2.tar.gz",
     sha256: "bf656c15c80190ed628ad08cdfd3aaa35beb087855e2f494910aa3774cc4fd87",
+    compiler: Compiler::InTheImage,
     setup: "uv sync --frozen",
     rest: "keys = [\"pyproject.toml\", \"uv.lock\"]\n[cache]\npaths = [\"~/.cache/uv\"]\n[keep]\npaths = [\".venv\"]\n",
     tests: "uv run --frozen --offline pytest -q",
@@ -62,6 +77,7 @@ pub const CSS_WHAT: Project = Project {
     language: "TypeScript",
     url: "http://deb.debian.org/debian/pool/main/n/node-css-what/node-css-what_6.1.0.orig.tar.gz",
     sha256: "147df0eca9c4f1b06529a7ba22a7fe30a12de2bd419c226ed90dc6d19c6f8314",
+    compiler: Compiler::Node,
     setup: "npm ci",
     rest: "keys = [\"package-lock.json\", \"package.json\"]\n[cache]\npaths = [\"~/.npm\"]\n[keep]\npaths = [\"node_modules\"]\n",
     tests: "npm run test:jest",
@@ -74,6 +90,7 @@ pub const TOML: Project = Project {
     language: "Go",
     url: "http://deb.debian.org/debian/pool/main/g/golang-toml/golang-toml_1.2.0.orig.tar.xz",
     sha256: "6d2c4df3fafa85b6d1437f1963dcd8a72e49cd167ed46fe950b309ca13ed3b50",
+    compiler: Compiler::Debian("golang-go"),
     setup: "set -e\ngo mod download\ngo build ./...\ngo test -run='^$' ./...",
     rest: "keys = [\"go.mod\"]\n[cache]\npaths = [\"~/.cache/go-build\", \"~/go/pkg/mod\"]\n",
     tests: "go test ./...",
@@ -86,6 +103,7 @@ pub const HEXYL: Project = Project {
     language: "Rust",
     url: "https://static.crates.io/crates/hexyl/hexyl-0.16.0.crate",
     sha256: "43d56dd04872b6c6d429f18d2e03df95f853feb618c7cd8bf22d0e6851ce5ef8",
+    compiler: Compiler::Debian("rustc-web cargo-web"),
     setup: "set -e\ncargo fetch --locked\ncargo build --tests --locked",
     rest: "keys = [\"Cargo.lock\", \"Cargo.toml\"]\n[cache]\npaths = [\"~/.cargo/git\", \"~/.cargo/registry\"]\n[keep]\npaths = [\"target\"]\n",
     // Three of the tests compare colors, and Codex turns colors off.
@@ -97,9 +115,26 @@ pub const HEXYL: Project = Project {
 pub const ALL: [Project; 5] = [CJSON, FLASK, CSS_WHAT, TOML, HEXYL];
 
 impl Project {
-    /// Returns the description of its environment, with [`toolbox_image`].
+    /// Returns an image with Codex and the project's compiler.
+    ///
+    /// # Panics
+    /// If the image cannot be built.
+    pub fn image(&self) -> String {
+        let (base, image) = (codex_image(), format!("codex-docker-test/{}:1", self.language.to_lowercase()));
+        match self.compiler {
+            Compiler::InTheImage => base,
+            Compiler::Node => kept_image(&image, || build_with_node(&base, &image)),
+            Compiler::Debian(packages) => kept_image(&image, || {
+                let install = format!("apt-get install -y -qq --no-install-recommends {packages} > /dev/null");
+                let clean = "rm -rf /var/lib/apt/lists/*";
+                build_image(&image, &format!("FROM {base}\nRUN apt-get update -qq && {install} && {clean}\n"));
+            }),
+        }
+    }
+
+    /// Returns the description of its environment, with its image.
     pub fn description(&self) -> String {
-        let image = format!("image = \"{}\"\n", toolbox_image());
+        let image = format!("image = \"{}\"\n", self.image());
         if self.setup.is_empty() {
             return image;
         }
@@ -125,7 +160,7 @@ impl Project {
     }
 
     fn archive(&self) -> PathBuf {
-        let folder = crate::npm::target_dir().join("tools/projects");
+        let folder = npm::target_dir().join("tools/projects");
         fs_err::create_dir_all(&folder).expect("writable");
         let archive = folder.join(self.url.rsplit('/').next().unwrap_or_default());
         if sha256(&archive).is_none_or(|found| found != self.sha256) {
@@ -143,24 +178,23 @@ impl Project {
     }
 }
 
+/// Builds an image with Node.js and npm on top of another one.
+fn build_with_node(base: &str, image: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    npm::copy_to(folder.path());
+    let dockerfile = folder.path().join("Dockerfile");
+    let text = format!(
+        "FROM {base}\nCOPY node /usr/local/bin/node\nCOPY npm /usr/local/lib/node_modules/npm\n\
+         RUN chmod +x /usr/local/bin/node /usr/local/lib/node_modules/npm/bin/npm-cli.js \
+         && ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm\n"
+    );
+    fs_err::write(&dockerfile, text).expect("writable");
+    build_image_from(folder.path(), &dockerfile, image);
+}
+
 fn sha256(path: &Path) -> Option<String> {
     let bytes = std::fs::read(path).ok()?;
     Some(Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
-}
-
-/// Returns an image with Codex and the compilers for all projects.
-///
-/// # Panics
-/// If the image cannot be built.
-pub fn toolbox_image() -> String {
-    let image = "codex-docker-test/toolbox:1";
-    kept_image(image, || {
-        let packages = "golang-go rustc-web cargo-web nodejs npm cmake";
-        let install = format!("apt-get install -y -qq --no-install-recommends {packages} > /dev/null");
-        let clean = "rm -rf /var/lib/apt/lists/*";
-        let dockerfile = format!("FROM {}\nRUN apt-get update -qq && {install} && {clean}\n", codex_image());
-        crate::docker::build_image(image, &dockerfile);
-    })
 }
 
 #[track_caller]

@@ -3,9 +3,9 @@
 //! The registries are Verdaccio and pypiserver. `fixtures/registries` has their files.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::docker::kept_image;
+use crate::docker::{build_image_from, kept_image};
 use crate::{npm, shell_agent};
 
 /// Returns an image with Node.js, npm and pip that serves a private registry for each of them, at ports 4873 and 8080. Each has one package
@@ -17,14 +17,10 @@ pub fn registries_image() -> String {
     let image = "codex-docker-test/registries:1";
     kept_image(image, || {
         let folder = tempfile::tempdir().expect("a folder");
-        let copied = |from: &Path, to: &str| {
-            let done = Command::new("cp").arg("-r").arg(from).arg(folder.path().join(to)).status().expect("cp is installed");
-            assert!(done.success(), "{} is copied", from.display());
-        };
-        copied(&npm::node().expect("npm has Node.js"), "node");
-        copied(&npm::npm().expect("npm has itself"), "npm");
-        copied(&npm::verdaccio().expect("npm has Verdaccio"), "verdaccio");
-        copied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/registries"), "registries");
+        npm::copy_to(folder.path());
+        npm::copy(&npm::verdaccio().expect("npm has Verdaccio"), &folder.path().join("verdaccio"));
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/registries");
+        npm::copy(&own, &folder.path().join("registries"));
         let wheels = Command::new("python3")
             .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--dest"])
             .arg(folder.path().join("wheels"))
@@ -33,14 +29,6 @@ pub fn registries_image() -> String {
             .expect("python3 is installed");
         assert!(wheels.status.success(), "{}", String::from_utf8_lossy(&wheels.stderr));
         shell_agent::build_image();
-        let built = Command::new("docker")
-            .env("DOCKER_BUILDKIT", "0")
-            .args(["build", "--quiet", "--tag", image, "--file"])
-            .arg(folder.path().join("registries/Dockerfile"))
-            .arg(folder.path())
-            .stdin(Stdio::null())
-            .output()
-            .expect("docker is installed");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        build_image_from(folder.path(), &folder.path().join("registries/Dockerfile"), image);
     })
 }
