@@ -368,6 +368,11 @@ pub trait Upkeep: Send + Sync {
         Box::pin(async {})
     }
 
+    /// Whether tasks keep the folders in [`RunSpec::caches`], although this runner runs no setups.
+    fn keeps_caches(&self) -> bool {
+        false
+    }
+
     /// Returns where Codex stores the sessions of a task, or `None` if they are not on this machine.
     fn sessions(&self, _task: TaskId) -> Option<SessionFolder> {
         None

@@ -122,10 +122,9 @@ impl Tasks {
         matches!(self.runner.sandbox(self.container_of(Some(record))), Sandbox::Container(_))
     }
 
-    /// Whether the folders in `[cache]` have an effect, even though the rest of a description has none. They are folders of a container, so
-    /// a program that creates its own containers can mount them.
-    pub(crate) fn keeps_caches(&self, record: &EnvironmentRecord) -> bool {
-        matches!(self.runner.sandbox(self.container_of(Some(record))), Sandbox::Program(_))
+    /// Whether the folders in `[cache]` have an effect, although the rest of a description has none.
+    pub(crate) fn keeps_caches(&self) -> bool {
+        self.runner.keeps_caches()
     }
 
     /// Returns what a description means for a worker that runs no setups. One that cannot be used means nothing.
@@ -135,7 +134,7 @@ impl Tasks {
         record: &EnvironmentRecord,
         basis: &SetupBasis,
     ) -> Result<TakenEnvironment, RunError> {
-        if !self.keeps_caches(record) {
+        if !self.keeps_caches() {
             return Ok(TakenEnvironment::default());
         }
         let caches = match setups::effective(mirror, record, &basis.commit).await {

@@ -36,8 +36,8 @@ impl User {
         let (home, id) = (Arc::clone(&self.server.common.home), slot.id);
         let snapshots = blocking(move || home.read_snapshots(id)).await?;
         let view = setups::view(&mirror, &slot.record(), &commit, &snapshots).await.map_err(|error| unreadable(&error))?;
-        let record = slot.record();
-        let (applies, keeps_caches) = (self.server.tasks.applies_descriptions(&record), self.server.tasks.keeps_caches(&record));
+        let tasks = &self.server.tasks;
+        let (applies, keeps_caches) = (tasks.applies_descriptions(&slot.record()), tasks.keeps_caches());
         Ok(SetupView { applies, keeps_caches, ..view })
     }
 

@@ -103,6 +103,10 @@ impl Upkeep for LocalRunner {
         })
     }
 
+    fn keeps_caches(&self) -> bool {
+        self.uses_agent_repositories() && !self.runs_setups()
+    }
+
     fn sessions(&self, task: TaskId) -> Option<SessionFolder> {
         let of_task = self.home.layout.sessions(task);
         self.worker.as_ref().ok()?.sessions(Some(&of_task))
