@@ -120,6 +120,12 @@ async fn a_shell_has_the_environment_of_a_new_task_and_leaves_nothing_behind() {
     assert!(!output.status.success() && stderr.contains("similar names: `other`"), "{stderr}");
     let (output, _, stderr) = shell(&stage, &["--ref", "other", "no-such-program"]).await;
     assert!(output.status.code() == Some(127) && stderr.contains("no-such-program not found"), "{stderr}");
+    // The command ends with the program, even if nobody closes its stdin.
+    let mut open = stage.home.command(&["env", "shell", &stage.env, "--ref", "other", "true"]);
+    let mut open = open.stdin(Stdio::piped()).kill_on_drop(true).spawn().expect("the program starts");
+    let _stdin = open.stdin.take();
+    let ended = tokio::time::timeout(Duration::from_secs(30), open.wait()).await.expect("it ends");
+    assert!(ended.expect("our child").success());
     assert!(is_clean(&stage), "{:?}", shells(&stage));
 }
 

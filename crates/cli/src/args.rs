@@ -245,6 +245,13 @@ pub(crate) struct InstallArguments {
     pub(crate) print: bool,
 }
 
+impl Command {
+    /// Whether stdin is passed to a program in a container.
+    pub(crate) fn passes_stdin(&self) -> bool {
+        matches!(self, Self::Env(EnvCommand::Shell(_)))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnvCommand {
     /// Add a repository and clone it

@@ -50,10 +50,13 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Problem::internal(format!("could not start threads: {error}"))),
     };
-    match runtime.block_on(commands::run(arguments)) {
-        Ok(code) => code,
-        Err(problem) => fail(&problem),
+    let passes_stdin = arguments.command.passes_stdin();
+    let ended = runtime.block_on(commands::run(arguments));
+    if passes_stdin {
+        // A thread may still be blocked in a read of stdin, which cannot be canceled.
+        runtime.shutdown_background();
     }
+    ended.unwrap_or_else(|problem| fail(&problem))
 }
 
 /// Returns the arguments for `codex-docker` if the program or its first argument has that name.
