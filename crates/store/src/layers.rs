@@ -2,13 +2,12 @@
 //!
 //! Nothing in these folders is read here, because agents wrote them.
 
-use std::io;
 use std::path::PathBuf;
 
-use fs_err as fs;
 use model::ids::TaskId;
 use model::task::LayerGeneration;
 
+use super::entries::entries;
 use super::layout::UPPER;
 use super::{Home, StoreError};
 
@@ -17,11 +16,7 @@ impl Home {
     pub fn earlier_layers(&self, id: TaskId, current: LayerGeneration) -> Result<Vec<PathBuf>, StoreError> {
         let folder = self.layout.task(id);
         let failed = |error| StoreError::new("read", &folder, error);
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-            entries => entries.map_err(failed)?,
-        };
-        let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let paths = entries(&folder).map_err(failed)?;
         let used = self.layout.upper(id, current);
         let is_earlier = |path: &PathBuf| {
             let rest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(UPPER));
@@ -33,6 +28,8 @@ impl Home {
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@
 mod boot;
 mod built_images;
 mod codex_home;
+mod entries;
 mod environment_file;
 mod environments;
 mod home;

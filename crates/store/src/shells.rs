@@ -20,6 +20,7 @@ use model::ids::{EnvironmentId, ShellId};
 use model::setup::SnapshotKey;
 use serde::{Deserialize, Serialize};
 
+use super::entries::entries;
 use super::{Home, StoreError};
 
 const RECORD: &str = "shell.json";
@@ -91,15 +92,9 @@ impl Home {
     pub fn shells(&self, env: EnvironmentId) -> Result<Vec<FoundShell>, StoreError> {
         let folder = self.layout.shells(env);
         let failed = |error| StoreError::new("read", &folder, error);
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-            entries => entries.map_err(failed)?,
-        };
         let mut found = vec![];
-        for entry in entries {
-            let name = entry.map_err(failed)?.file_name();
-            let Some(id) = name.to_str().and_then(|name| name.parse::<ShellId>().ok()) else { continue };
-            let path = folder.join(&name);
+        for path in entries(&folder).map_err(failed)? {
+            let Some(id) = path.file_name().and_then(|name| name.to_str()?.parse::<ShellId>().ok()) else { continue };
             let text = match fs::read(path.join(RECORD)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => b"{\"schema\":1}".to_vec(),
                 text => text.map_err(failed)?,
@@ -169,7 +164,7 @@ mod tests {
         assert_eq!(found().state, ShellState::InUse);
         drop(lock);
         assert_eq!(found().state, ShellState::Unused);
-        assert_eq!(take_shell(&path).expect_err("there is no order").kind(), io::ErrorKind::NotFound);
+        assert_eq!(take_shell(&path).expect_err("the order was taken").kind(), io::ErrorKind::NotFound);
         fs::write(path.join(RECORD), "{").expect("written");
         assert_eq!(found().snapshot, None, "a damaged record does not keep the shell from being removed");
     }

@@ -12,6 +12,7 @@ use model::ids::EnvironmentId;
 use model::setup::{Snapshot, SnapshotKey};
 use serde::{Deserialize, Serialize};
 
+use super::entries::entries;
 use super::{Home, StoreError};
 
 /// The name of the record of a snapshot.
@@ -56,11 +57,7 @@ impl Home {
     pub fn discarded_snapshots(&self, id: EnvironmentId) -> Result<Vec<PathBuf>, StoreError> {
         let folder = self.layout.snapshots(id);
         let failed = |error| StoreError::new("read", &folder, error);
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-            entries => entries.map_err(failed)?,
-        };
-        let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let paths = entries(&folder).map_err(failed)?;
         let is_discarded = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(DISCARDED));
         Ok(paths.into_iter().filter(is_discarded).collect())
     }
@@ -81,14 +78,9 @@ impl Home {
     pub fn read_snapshots(&self, id: EnvironmentId) -> Result<Vec<Snapshot>, StoreError> {
         let folder = self.layout.snapshots(id);
         let failed = |error| StoreError::new("read", &folder, error);
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-            entries => entries.map_err(failed)?,
-        };
         let mut found = vec![];
-        for entry in entries {
-            let name = entry.map_err(failed)?.file_name();
-            let Some(key) = name.to_str().and_then(SnapshotKey::parse) else { continue };
+        for path in entries(&folder).map_err(failed)? {
+            let Some(key) = path.file_name().and_then(|name| SnapshotKey::parse(name.to_str()?)) else { continue };
             match self.read_snapshot(id, &key) {
                 Ok(snapshot) => found.extend(snapshot),
                 Err(error) => tracing::warn!(%error, "could not read a snapshot"),
