@@ -67,6 +67,10 @@ impl Served {
         }
         home.start().await;
         let env = home.environment(&upstream.url()).await;
+        // Only setups have a network.
+        let closed = json!({ "container": { "network": "none" } });
+        let (status, answer) = home.patch(&format!("/api/v1/envs/{env}"), &closed).await;
+        assert_eq!(status, 200, "{answer}");
         Self { home, env, _model: model }
     }
 
