@@ -76,7 +76,7 @@ pub struct RunSpec {
     /// Services that run next to the sandbox, such as a database.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<ServiceName, Service>,
-    /// Folders of the container that the task keeps between its runs, if there is no snapshot with them.
+    /// Folders of the container that the task keeps between its runs, if they are not in a snapshot.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub caches: BTreeSet<CachePath>,
     /// Other repositories whose files the agent can read.

@@ -23,7 +23,7 @@ pub(crate) async fn run(client: &Client, arguments: &ShellArguments) -> Result<E
     printer::remark(format!("Starting a container at commit {}. Changes in it are not kept.", shell.commit.short()));
     let (order, lock) = take_shell(Path::new(&shell.folder)).map_err(|error| {
         Problem::new(ErrorCode::ShellNotFound, format!("could not read the shell in `{}`: {error}", shell.folder))
-            .hint("run this command on the machine of the server, as the same user")
+            .hint("run this command on the server's machine, as the user that runs the server")
     })?;
     let ended = codex_docker::shell(order.environment, order.folder, order.start, &arguments.command).await;
     drop(lock);
