@@ -10,9 +10,25 @@ use model::container::CONTEXT_INSIDE;
 
 use crate::settings::{ContainerUser, Network, Settings};
 
+/// Which files of the repository the working directory contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checkout {
+    /// All of them.
+    Whole,
+    /// Only those of some folders.
+    Sparse,
+}
+
+impl Checkout {
+    /// Returns what an agent repository is set to.
+    pub(crate) fn of(twin: &Path) -> Self {
+        if twin.join("info/sparse-checkout").is_file() { Self::Sparse } else { Self::Whole }
+    }
+}
+
 /// Returns the note for a run, or `None` if its files are not a worktree of the orchestrator. `kept_as` is the image that the next run
 /// of the task starts from, if the container is kept.
-pub(crate) fn note(settings: &Settings, kept_as: Option<&str>) -> Option<String> {
+pub(crate) fn note(settings: &Settings, kept_as: Option<&str>, checkout: Checkout) -> Option<String> {
     settings.twin.as_ref()?;
     let user = match settings.user {
         ContainerUser::Root => "You are root and can install packages.",
@@ -52,6 +68,10 @@ pub(crate) fn note(settings: &Settings, kept_as: Option<&str>) -> Option<String>
     let artifacts = artifacts.then_some(
         "Save results for the user that do not belong in the repository, such as screenshots and reports, in /artifacts.",
     );
+    let sparse = (checkout == Checkout::Sparse).then_some(
+        "The working directory contains only some folders of the repository. `git sparse-checkout list` shows them, and `git \
+         sparse-checkout add FOLDER` adds one. To delete a file outside of them, use `git rm --sparse` and commit.",
+    );
     let always = [
         "You work in a container that belongs to this task.",
         user,
@@ -62,6 +82,7 @@ pub(crate) fn note(settings: &Settings, kept_as: Option<&str>) -> Option<String>
     ];
     let lines = always
         .into_iter()
+        .chain(sparse)
         .chain(services.as_deref())
         .chain(network)
         .chain(context.as_deref())
@@ -100,24 +121,24 @@ mod tests {
 
     #[test]
     fn the_note_says_what_is_true_for_the_run() {
-        let open = note(&settings(&[TWIN]), Some("kept:1")).expect("a note");
+        let open = note(&settings(&[TWIN]), Some("kept:1"), Checkout::Whole).expect("a note");
         let closed = [TWIN, ("CODEX_DOCKER_USER", "caller"), ("CODEX_DOCKER_NETWORK", "none")];
-        let closed = note(&settings(&closed), Some("kept:1")).expect("a note");
+        let closed = note(&settings(&closed), Some("kept:1"), Checkout::Whole).expect("a note");
         let listed = [TWIN, ("CODEX_DOCKER_NETWORK", "allow"), ("CODEX_DOCKER_ALLOW_HOSTS", "example.com")];
         let listed = [listed.as_slice(), &[("CODEX_MOUNT_MAPS", "/tasks/1/artifacts=/artifacts")]].concat();
-        let listed = note(&settings(&listed), None).expect("a note");
+        let listed = note(&settings(&listed), None, Checkout::Whole).expect("a note");
         let services = r#"[{"name": "cache", "image": "x"}, {"name": "db", "image": "x", "ports": [5432]},
             {"name": "mail", "image": "x", "ports": [1025, 8025]}]"#;
-        let served = note(&settings(&[TWIN, ("CODEX_DOCKER_SERVICES", services)]), None).expect("a note");
+        let served = note(&settings(&[TWIN, ("CODEX_DOCKER_SERVICES", services)]), None, Checkout::Whole).expect("a note");
         let files = r#"[{"target": "~/.npmrc", "variable": "CODEX_DOCKER_FILE_0"}]"#;
         let context = ("CODEX_MOUNT_MAPS_RO", "/tasks/1/context/a/files=/context/a:/tasks/1/context/b/files=/context/b");
         let placed = [TWIN, ("CODEX_DOCKER_FILES", files), ("CODEX_DOCKER_FILE_0", "x"), context];
-        let placed = note(&settings(&placed), None).expect("a note");
+        let placed = note(&settings(&placed), None, Checkout::Sparse).expect("a note");
         insta::assert_snapshot!([open, closed, listed, served, placed].join("\n"));
     }
 
     #[test]
     fn a_container_of_somebody_elses_folder_has_no_note() {
-        assert_eq!(note(&settings(&[]), None), None);
+        assert_eq!(note(&settings(&[]), None, Checkout::Whole), None);
     }
 }

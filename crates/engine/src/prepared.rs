@@ -188,8 +188,9 @@ impl PreparedWorktrees {
         let Some(tip) = setups::default_commit(&mirror, &slot.record()).await.map_err(PrepareError::Mirror)? else {
             return Ok(());
         };
-        let pool = Pool::new(&mirror, self.home.layout.prepared(slot.id));
+        let pool = Pool::new(&mirror, self.home.layout.prepared(slot.id), slot.record().cone());
         pool.clear_unfinished().await?;
+        pool.delete_outdated().await?;
         let mut size = None;
         while !cancel.is_cancelled() {
             let mut ready = pool.list().map_err(WorktreeError::from)?;
@@ -240,7 +241,7 @@ impl PreparedWorktrees {
     }
 
     fn pool(&self, slot: &EnvironmentSlot) -> Option<Pool> {
-        Some(Pool::new(&slot.mirror()?, self.home.layout.prepared(slot.id)))
+        Some(Pool::new(&slot.mirror()?, self.home.layout.prepared(slot.id), slot.record().cone()))
     }
 
     /// Deletes what a killed server left unfinished.

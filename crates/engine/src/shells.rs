@@ -159,7 +159,8 @@ impl Shells {
         let branch = branch_of(id);
         let path = self.worktree(slot, id);
         let sources = mirror.trusted_sources(&record.sources).await.map_err(|error| unreadable(&error))?;
-        let spec = WorktreeSpec { path: &path, branch: &branch, base: commit };
+        let cone = record.cone();
+        let spec = WorktreeSpec { path: &path, branch: &branch, base: commit, cone: &cone };
         let worktree = mirror.ensure_worktree(spec, &sources, &|_| {}, cancel.clone()).await;
         let worktree = worktree.map_err(|error| {
             let message = format!("could not create the worktree of the shell: {error}");

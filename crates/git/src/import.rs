@@ -218,6 +218,7 @@ impl Worktree {
             admin::ignore_missing(fs_err::remove_file(self.admin.join("index")))?;
             read_tree().run_ok().await?;
         }
+        self.hide_absent().await?;
         Ok(admin::clear_unfinished(&self.admin)?)
     }
 

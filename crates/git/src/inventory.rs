@@ -36,7 +36,7 @@ impl TrustedIndex<'_> {
     /// Lists the new files that are not ignored, except those below `except`. Git prints a trailing `/` after folders that it would
     /// not enter.
     pub(super) async fn new_files(&self, except: &[Vec<u8>]) -> Result<NewFiles, SnapshotError> {
-        let root = self.root()?;
+        let root = self.worktree.root()?;
         let (mut found, mut count) = (NewFiles::default(), 0_u64);
         let on_record = |record: &[u8]| {
             if let Some(folder) = record.strip_suffix(b"/") {
@@ -100,7 +100,7 @@ impl TrustedIndex<'_> {
         let on_record = |record: &[u8]| new_folders.extend(record.strip_suffix(b"/").map(<[u8]>::to_vec));
         let command = self.others(&["--directory", "--no-empty-directory"], except);
         command.stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
-        let (root, paths) = (self.root()?, new.files.iter().map(|(path, _)| path).filter(|path| is_marker(path)));
+        let (root, paths) = (self.worktree.root()?, new.files.iter().map(|(path, _)| path).filter(|path| is_marker(path)));
         let named = paths.take(LEFT_OUT_LIMIT).cloned();
         let paths: Vec<_> = named.chain(first_compiled(&new.files).take(LEFT_OUT_LIMIT)).collect();
         let read = tokio::task::spawn_blocking(move || paths.into_iter().filter_map(|path| marker(&root, path)).collect());

@@ -214,7 +214,7 @@ impl Worktree {
         to: &ObjectId,
     ) -> Result<(), LandError> {
         let wanted = self.with_changes(staging, changes).await?;
-        let command = staging.command().args(["read-tree", "--dry-run", "-m", "-u", "--no-recurse-submodules"]);
+        let command = staging.writing_command().args(["read-tree", "--dry-run", "-m", "-u", "--no-recurse-submodules"]);
         command.args([content.as_str(), wanted.as_str()]).run_ok().await?;
         staging.command().args(["read-tree", "--dry-run", "--reset", to.as_str()]).run_ok().await?;
         Ok(())
@@ -259,11 +259,11 @@ impl Worktree {
         if let Some(missing) = missing {
             tracing::warn!(tree = %self.tree.display(), missing, "updated a branch without some of its large files");
         }
-        let command = staging.command().args(["read-tree", "-m", "-u", "--no-recurse-submodules"]);
+        let command = staging.writing_command().args(["read-tree", "-m", "-u", "--no-recurse-submodules"]);
         command.args([content.as_str(), wanted.as_str()]).run_ok().await?;
         crash::point(CrashPoint::FilesMoved);
         staging.command().args(["read-tree", "--reset", to.as_str()]).run_ok().await?;
-        Ok(staging.install()?)
+        Ok(staging.install().await?)
     }
 
     /// Returns the tree that the worktree should have: its current content with the changes applied.

@@ -59,6 +59,7 @@ mod sign_error;
 mod signing;
 mod snapshot;
 mod snapshot_error;
+mod sparse;
 mod special;
 mod staging;
 mod trusted_index;

@@ -13,6 +13,7 @@ use durable::crash::{self, CrashPoint};
 use jiff::Timestamp;
 use model::ids::ObjectId;
 use model::prepared::PreparedWorktree;
+use model::sparse::Cone;
 use process::{RunProgramError, Stdout};
 use ring::digest;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use super::admin;
 use super::mirror::Mirror;
 use super::program::{GitDir, LONG, answer, with_suffix};
 use super::remove_tree::remove_tree_aside;
+use super::sparse;
 use super::worktree_error::WorktreeError;
 
 /// The start of the names of complete worktrees.
@@ -45,6 +47,7 @@ const BLOCK: u64 = 4096;
 pub struct Pool {
     mirror: Mirror,
     folder: PathBuf,
+    cone: Cone,
 }
 
 /// A complete prepared worktree.
@@ -76,10 +79,10 @@ pub enum Start {
 }
 
 impl Pool {
-    /// Returns the pool of a mirror in this folder. The folder must be on the file system of the worktrees, and no agent may write
+    /// Returns the pool of a mirror in this folder, whose worktrees contain the folders of a cone. The folder must be on the file system of the worktrees, and no agent may write
     /// to it.
-    pub fn new(mirror: &Mirror, folder: PathBuf) -> Self {
-        Self { mirror: mirror.clone(), folder }
+    pub fn new(mirror: &Mirror, folder: PathBuf, cone: Cone) -> Self {
+        Self { mirror: mirror.clone(), folder, cone }
     }
 
     /// Returns the complete worktrees, newest first.
@@ -95,12 +98,16 @@ impl Pool {
         Ok(found)
     }
 
-    /// Returns the size of a commit's files.
+    /// Returns the size of a commit's files that a worktree contains.
     pub async fn size_of(&self, commit: &ObjectId) -> Result<CommitSize, RunProgramError> {
         let mut size = CommitSize::default();
         let on_record = |record: &[u8]| {
             // The format is `mode type id size TAB path`, with spaces before the size. A submodule has no size.
             let fields = record.split(|&byte| byte == b'\t').next().map(String::from_utf8_lossy).unwrap_or_default();
+            let path = record.iter().position(|&byte| byte == b'\t').map_or(&[][..], |tab| &record[tab + 1..]);
+            if !self.cone.contains(path) {
+                return;
+            }
             let bytes: u64 = fields.split_ascii_whitespace().nth(3).and_then(|size| size.parse().ok()).unwrap_or_default();
             size.files += 1;
             size.bytes = size.bytes.saturating_add(bytes.div_ceil(BLOCK) * BLOCK);
@@ -166,7 +173,8 @@ impl Pool {
         let (admin, tree) = (folder.join(GIT), folder.join(FILES));
         fs_err::write(admin.join("HEAD"), format!("{commit}\n"))?;
         let git_dir = GitDir::Worktree { mirror: self.mirror.path(), admin: &admin, tree: &tree };
-        self.mirror.check_out(git_dir, &|_| {}, cancel.clone()).await?;
+        sparse::put_patterns(&admin, &self.cone)?;
+        self.mirror.check_out(git_dir, &self.cone, &|_| {}, cancel.clone()).await?;
         let measured = folder.clone();
         let bytes = tokio::task::spawn_blocking(move || measure(&measured)).await.map_err(io::Error::other)?;
         let made = PreparedWorktree { commit: commit.clone(), written_with, files, bytes, made_at: Timestamp::now() };
@@ -187,6 +195,19 @@ impl Pool {
                 Ok(remove_tree_aside(folder).await?)
             }
         }
+    }
+
+    /// Deletes the worktrees that no task can use, because git would write their files differently now.
+    pub async fn delete_outdated(&self) -> Result<(), WorktreeError> {
+        let ready = self.list()?;
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let written_with = self.written_with().await?;
+        for prepared in ready.into_iter().filter(|prepared| prepared.made.written_with != written_with) {
+            self.delete(prepared).await?;
+        }
+        Ok(())
     }
 
     /// Deletes what an interrupted [`create`](Self::create), [`renew`](Self::renew) or [`delete`](Self::delete) left. Call this only
@@ -261,7 +282,8 @@ impl Pool {
         let lost = |source| RunProgramError::Io { program: git.tool().to_string(), source };
         let attributes = admin::read(&mirror.join("info/attributes")).map_err(lost)?.unwrap_or_default();
         let mut hash = digest::Context::new(&digest::SHA256);
-        for part in [git.version().to_string().as_bytes(), settings.as_bytes(), &attributes] {
+        let patterns = self.cone.patterns();
+        for part in [git.version().to_string().as_bytes(), settings.as_bytes(), &attributes, patterns.as_bytes()] {
             hash.update(part);
             hash.update(&[0, 0]);
         }

@@ -40,6 +40,7 @@ impl Mirror {
             admin::ignore_missing(fs_err::remove_file(admin.join("index")))?;
             let command = self.git().command(GitDir::Worktree { mirror: self.path(), admin: &admin, tree: &tree });
             command.args(["read-tree", "HEAD"]).run_ok().await?;
+            worktree.hide_absent().await?;
             tracing::warn!(tree = %worktree.path().display(), "rebuilt a damaged worktree index from its branch");
         }
         if rebuilt {

@@ -98,7 +98,7 @@ impl Worktree {
             self.move_branch(&head, ground.branch.as_ref()).await?;
         }
         self.stand_on_branch().await?;
-        staging.install()?;
+        staging.install().await?;
         admin::clear_unfinished(&self.admin)?;
         Ok(Snapshot { commit, head, dropped_gitlinks: dropped, unreadable, notes, selection })
     }

@@ -17,6 +17,7 @@ use process::{CommandSpec, RunProgramError, Stderr, Stdin, Stdout};
 use super::decision::Decision;
 use super::program::answer;
 use super::snapshot_error::SnapshotError;
+use super::sparse;
 use super::special::Findings;
 use super::trusted_index::TrustedIndex;
 use super::weigh::{self, Heavy, Weighed, excluded};
@@ -26,7 +27,8 @@ use super::worktree::Worktree;
 const NAMED_LIMIT: usize = 20;
 
 /// A note about a worktree that is incomplete on purpose.
-const SPARSE: &str = "the agent used `git sparse-checkout`; files that are not in the sparse worktree are deleted in the commit";
+const SPARSE: &str = "the agent used `git sparse-checkout`; files that it removed from the worktree are deleted in the commit, unless they \
+    are outside of the repository's folders for worktrees";
 
 /// The maximum total length of the names of nested repositories, in bytes. The names are passed as arguments of a command.
 const NESTED_LIMIT_BYTES: usize = 500_000;
@@ -141,9 +143,11 @@ impl<'w> Staging<'w> {
         dropped.sort();
         dropped.dedup();
         let dropped = dropped.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+        self.index.add_absent().await?;
         let tree = answer(self.index.command().arg("write-tree")).await?;
         let tree = tree.parse().map_err(|_| SnapshotError::Unexpected { answer: tree })?;
-        let sparse = self.index.worktree.admin.join("info/sparse-checkout").is_file().then(|| SPARSE.to_owned());
+        let changed = sparse::was_changed(&self.index.worktree.admin, &self.index.worktree.cone)?;
+        let sparse = changed.then(|| SPARSE.to_owned());
         let notes = self.findings.notes.iter().cloned().chain(notes).chain(sparse).collect();
         let kept_back = of_commit().map(|heavy| heavy.path.clone()).collect();
         let Weighed { selection, .. } = weighed;
@@ -156,13 +160,19 @@ impl<'w> Staging<'w> {
     }
 
     /// Makes this the worktree's own index, so that a later `git status` is clean.
-    pub(super) fn install(self) -> io::Result<()> {
-        fs_err::rename(&self.index.path, self.index.worktree.admin.join("index"))
+    pub(super) async fn install(self) -> Result<(), SnapshotError> {
+        self.index.hide_absent().await?;
+        Ok(fs_err::rename(&self.index.path, self.index.worktree.admin.join("index"))?)
     }
 
     /// Builds a git command that uses the index.
     pub(super) fn command<'a>(&self) -> CommandSpec<'a> {
         self.index.command()
+    }
+
+    /// Builds a git command that uses the index, and writes only files in the worktree's folders.
+    pub(super) fn writing_command<'a>(&self) -> CommandSpec<'a> {
+        self.index.writing_command()
     }
 
     /// Finds repositories inside the worktree that are not ignored and contain no file of the commit.

@@ -131,8 +131,10 @@ impl Worktree {
         sources: &Sources,
         cancel: &CancellationToken,
     ) -> Result<Vec<String>, WorktreeError> {
-        let found = match self.mirror.submodules_of(&self.base).await? {
-            RecordedSubmodules::Listed(found) => found,
+        let found: Vec<_> = match self.mirror.submodules_of(&self.base).await? {
+            RecordedSubmodules::Listed(found) => {
+                found.into_iter().filter(|(submodule, _)| self.cone.contains(submodule.path.as_bytes())).collect()
+            }
             RecordedSubmodules::Unknown(why) => return Ok(vec![format!("submodules are empty: {why}")]),
         };
         if found.is_empty() {

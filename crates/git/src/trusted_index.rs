@@ -18,6 +18,7 @@ use super::admin;
 use super::entries::Entries;
 use super::plain_file::plain_file;
 use super::snapshot_error::SnapshotError;
+use super::sparse;
 use super::worktree::Worktree;
 
 /// The time limit of a step. The size of the files has already been checked, so this limit is for slow disks.
@@ -52,26 +53,51 @@ pub(super) struct TrustedIndex<'w> {
     pub(super) path: PathBuf,
     /// The commit that the index started from.
     pub(super) commit: ObjectId,
+    /// Entries of the commit that the index does not contain, because the worktree does not contain them on purpose.
+    absent: Vec<sparse::Entry>,
     settings: Vec<(String, String)>,
 }
 
 impl<'w> TrustedIndex<'w> {
-    /// Creates an index of this name with the files of a commit.
+    /// Creates an index of this name with the files of a commit. Files outside of the worktree's folders are in it only if they exist.
     pub(super) async fn create(worktree: &'w Worktree, commit: &ObjectId, name: &str) -> Result<Self, SnapshotError> {
         let mut settings = worktree.mirror.git().filters(worktree.git_dir()).await?;
         settings.extend(SEES_EVERYTHING.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
         settings.extend(of_the_agent(worktree).await?);
-        let index = Self { worktree, path: worktree.admin.join(name), commit: commit.clone(), settings };
+        let path = worktree.admin.join(name);
+        let mut index = Self { worktree, path, commit: commit.clone(), absent: Vec::new(), settings };
         admin::ignore_missing(fs_err::remove_file(index.path.with_extension("lock")))?;
         admin::ignore_missing(fs_err::remove_file(&index.path))?;
         index.command().args(["read-tree", commit.as_str()]).run_ok().await?;
+        index.absent = sparse::absent(index.command(), &worktree.cone, || worktree.root()).await?;
+        index.edit(index.absent.iter().map(|entry| (&entry.path, None))).await?;
         Ok(index)
     }
 
     /// Builds a git command that uses this index.
     pub(super) fn command<'a>(&self) -> CommandSpec<'a> {
+        self.command_with(&self.settings)
+    }
+
+    fn command_with<'a>(&self, settings: &[(String, String)]) -> CommandSpec<'a> {
         let git = self.worktree.mirror.git();
-        git.command_with(self.worktree.git_dir(), &self.settings).env("GIT_INDEX_FILE", &self.path).deadline(STEP)
+        git.command_with(self.worktree.git_dir(), settings).env("GIT_INDEX_FILE", &self.path).deadline(STEP)
+    }
+
+    /// Adds the files of the commit that the worktree does not contain on purpose.
+    pub(super) async fn add_absent(&self) -> Result<(), RunProgramError> {
+        self.edit(self.absent.iter().map(|entry| (&entry.path, Some((entry.mode.as_str(), entry.id.as_str()))))).await
+    }
+
+    /// Marks the files that the worktree does not contain on purpose, so that git does not report them as deleted.
+    pub(super) async fn hide_absent(&self) -> Result<(), RunProgramError> {
+        sparse::hide_absent(|| self.command(), &self.worktree.cone, || self.worktree.root()).await
+    }
+
+    /// Builds a git command that uses this index, and writes only files in the worktree's folders.
+    pub(super) fn writing_command<'a>(&self) -> CommandSpec<'a> {
+        let settings: Vec<_> = self.settings.iter().cloned().chain(sparse::settings(&self.worktree.cone)).collect();
+        self.command_with(&settings)
     }
 
     /// Compares every file with the index, and records in the index which files are unchanged.

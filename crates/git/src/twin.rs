@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use durable::free_name;
 use durable::write_atomically;
 use model::ids::ObjectId;
+use model::sparse::Cone;
 use process::RunProgramError;
 
 use super::makers::Signature;
@@ -19,6 +20,7 @@ use super::mirror::is_task_branch;
 use super::plain_file::plain_file;
 use super::program::{GitDir, answer, branch_ref, with_suffix};
 use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
+use super::sparse;
 use super::trusted_index::copy_index;
 use super::worktree::Worktree;
 
@@ -147,12 +149,15 @@ impl Worktree {
         borrowed.extend(refs.packed.lines().skip(1).filter_map(|line| Some(line.split_once(' ')?.0.to_owned())));
         let mut files = TwinFiles(vec![
             ("HEAD".to_owned(), format!("ref: {branch}\n").into_bytes()),
-            ("config".to_owned(), config(spec, self.base.as_str().len()).into_bytes()),
+            ("config".to_owned(), config(spec, self.base.as_str().len(), &self.cone).into_bytes()),
             ("info/exclude".to_owned(), Vec::new()),
             ("objects/info/alternates".to_owned(), format!("{}\n", spec.objects_inside).into_bytes()),
             (branch, format!("{tip}\n").into_bytes()),
             ("packed-refs".to_owned(), refs.packed.into_bytes()),
         ]);
+        if !self.cone.is_everything() {
+            files.0.push((sparse::PATTERNS.to_owned(), self.cone.patterns().into_bytes()));
+        }
         // The remote may have a branch named `HEAD` or below `HEAD/`, which needs this name.
         if !refs.has_head {
             let default = self.mirror.default_branch().await?;
@@ -204,11 +209,15 @@ pub(super) fn base_ref(name: &str) -> String {
 }
 
 /// Returns the agent's initial configuration. It has no effect on this machine.
-fn config(spec: &TwinSpec<'_>, digits: usize) -> String {
+fn config(spec: &TwinSpec<'_>, digits: usize, cone: &Cone) -> String {
     let (version, extensions) = if digits == 64 { (1, "[extensions]\n\tobjectformat = sha256\n") } else { (0, "") };
     let (name, email, url) = (quoted(&spec.author.name), quoted(&spec.author.email), quoted(spec.origin_url));
+    let sparse: String = sparse::settings(cone)
+        .iter()
+        .map(|(name, value)| format!("\t{} = {value}\n", name.trim_start_matches("core.")))
+        .collect();
     format!(
-        "[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n{extensions}\
+        "[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n{sparse}{extensions}\
          [gc]\n\tauto = 0\n[user]\n\tname = {name}\n\temail = {email}\n\
          [remote \"origin\"]\n\turl = {url}\n\tfetch = +refs/heads/*:{ORIGIN}*\n"
     )

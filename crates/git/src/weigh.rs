@@ -5,7 +5,6 @@
 //! and `.gitattributes`.
 
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
 
 use model::commit::{PathText, Selection, self_and_above};
 use model::ids::ObjectId;
@@ -15,7 +14,6 @@ use model::untrusted::{
 };
 use model::visible::plain_name;
 use process::{RunProgramError, Stdin, Stdout};
-use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::decision::Decision;
 use super::plain_file::{is_below_a_link, plain_size};
@@ -100,7 +98,7 @@ impl TrustedIndex<'_> {
 
     /// Returns the files of the commit whose size has changed.
     async fn changed_sizes(&self, commit: &ObjectId) -> Result<Vec<Heavy>, SnapshotError> {
-        let root = self.root()?;
+        let root = self.worktree.root()?;
         let mut heavy = Vec::new();
         let on_record = |record: &[u8]| {
             let Some(listed) = Listed::parse(record) else { return };
@@ -133,11 +131,6 @@ impl TrustedIndex<'_> {
         let command = self.command().args(["check-attr", "-z", "--stdin", "filter"]).stdin(Stdin::Bytes(paths));
         command.stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
         Ok(found)
-    }
-
-    pub(super) fn root(&self) -> std::io::Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(openat(CWD, &self.worktree.tree, flags, Mode::empty())?)
     }
 }
 

@@ -6,12 +6,15 @@
 //! Invariant: creating a worktree deletes an existing one only if it is known to be incomplete. Any other folder is moved aside.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use durable::crash::{self, CrashPoint};
 use model::ids::ObjectId;
+use model::sparse::Cone;
 use model::submodule::Sources;
 use process::RunProgramError;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use tokio_util::sync::CancellationToken;
 
 use super::admin;
@@ -20,6 +23,7 @@ use super::prepared::{self, Pool, Start};
 use super::program::{GitDir, branch_ref, with_suffix};
 use super::progress::OnProgress;
 use super::remove_tree::remove_tree_aside;
+use super::sparse;
 use super::worktree_error::WorktreeError;
 
 /// The desired state of a worktree.
@@ -31,6 +35,8 @@ pub struct WorktreeSpec<'a> {
     pub branch: &'a str,
     /// The start commit of a new branch.
     pub base: &'a ObjectId,
+    /// The folders that a new worktree contains.
+    pub cone: &'a Cone,
 }
 
 /// A complete worktree.
@@ -41,6 +47,7 @@ pub struct Worktree {
     pub(super) tree: PathBuf,
     pub(super) branch: String,
     pub(super) base: ObjectId,
+    pub(super) cone: Cone,
 }
 
 /// The list of notes about the creation of a worktree.
@@ -74,6 +81,11 @@ impl Worktree {
         admin::list(&self.admin, NOTES)
     }
 
+    /// Returns the folders that the worktree contains.
+    pub fn cone(&self) -> &Cone {
+        &self.cone
+    }
+
     /// Returns the worktree's mirror.
     pub fn mirror(&self) -> &Mirror {
         &self.mirror
@@ -81,6 +93,17 @@ impl Worktree {
 
     pub(super) fn git_dir(&self) -> GitDir<'_> {
         GitDir::Worktree { mirror: self.mirror.path(), admin: &self.admin, tree: &self.tree }
+    }
+
+    /// Opens the folder of the files.
+    pub(super) fn root(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(CWD, &self.tree, flags, Mode::empty())?)
+    }
+
+    /// Marks the files that the worktree does not contain on purpose in its index, so that git does not report them as deleted.
+    pub(super) async fn hide_absent(&self) -> Result<(), RunProgramError> {
+        sparse::hide_absent(|| self.mirror.git().command(self.git_dir()), &self.cone, || self.root()).await
     }
 
     /// Repairs the `.git` link and removes lock files that an agent may have left. Call this only while no process of the task
@@ -126,12 +149,12 @@ impl Mirror {
             Some(pool) => pool.take(&worktree.admin, &worktree.tree, tip).await?,
             None => Start::Written,
         };
-        let mut written = self.check_out(worktree.git_dir(), progress, cancel.clone()).await;
+        let mut written = self.check_out(worktree.git_dir(), &worktree.cone, progress, cancel.clone()).await;
         if let (Start::Prepared, Err(error @ RunProgramError::Failed { .. })) = (start, &written) {
             tracing::warn!(tree = %worktree.tree.display(), %error, "could not use a prepared worktree; writing all files");
             worktree = self.begin_worktree(spec, &cancel).await?;
             start = Start::Written;
-            written = self.check_out(worktree.git_dir(), progress, cancel.clone()).await;
+            written = self.check_out(worktree.git_dir(), &worktree.cone, progress, cancel.clone()).await;
         }
         written?;
         let mut notes = worktree.fetch_submodules(sources, &cancel).await?;
@@ -160,8 +183,9 @@ impl Mirror {
         }
         let tree = admin::real_path(path)?;
         let Some(admin) = admin::find(self.path(), &tree)? else { return Ok(None) };
-        let base = admin::ready(&admin)?;
-        Ok(base.map(|base| Worktree { mirror: self.clone(), admin, tree, branch: branch.to_owned(), base }))
+        let Some(base) = admin::ready(&admin)? else { return Ok(None) };
+        let cone = sparse::read(&admin)?;
+        Ok(Some(Worktree { mirror: self.clone(), admin, tree, branch: branch.to_owned(), base, cone }))
     }
 
     /// Removes a worktree that is incomplete or whose files are gone. The caller holds the writer's lock.
@@ -192,8 +216,9 @@ impl Mirror {
         };
         command.run_ok().await?;
         let admin = admin::find(self.path(), tree)?.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-        let branch = spec.branch.to_owned();
-        Ok(Worktree { mirror: self.clone(), admin, tree: tree.to_owned(), branch, base: spec.base.clone() })
+        sparse::put(&admin, spec.cone)?;
+        let (branch, cone) = (spec.branch.to_owned(), spec.cone.clone());
+        Ok(Worktree { mirror: self.clone(), admin, tree: tree.to_owned(), branch, base: spec.base.clone(), cone })
     }
 
     /// Removes a worktree and the mirror's files about it. Its branch becomes `refs/orchestrator/removed/<keep_as>`, so that

@@ -39,6 +39,7 @@ pub mod settings;
 pub mod setup;
 pub mod size;
 pub mod sources;
+pub mod sparse;
 pub mod subdirectory;
 pub mod submodule;
 pub mod task;

@@ -1,5 +1,5 @@
-//! Decides what the host fetches: how much history of a repository, and which submodules without asking. These are those of branches and
-//! URLs that the owner trusts, in addition to the default branch. Invariant: no pattern matches the branch of a task.
+//! Decides what the host fetches and writes into worktrees: how much history of a repository, which of its folders, and which submodules
+//! without asking. These are those of branches and URLs that the owner trusts, in addition to the default branch. Invariant: no pattern matches the branch of a task.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ use crate::names::{RepositoryUrl, branch_pattern, is_branch_name};
 use crate::problem::Problem;
 use crate::schema::{described, text};
 use crate::settings::{Group, Input, settings, text_by_as_str};
+use crate::sparse::SparsePath;
 use crate::submodule::canonical;
 
 /// The maximum number of branch patterns.
@@ -15,6 +16,9 @@ const MAX_PATTERNS: usize = 50;
 
 /// The maximum number of remembered URLs.
 const MAX_URLS: usize = 500;
+
+/// The maximum number of folders of a sparse worktree.
+const MAX_FOLDERS: usize = 100;
 
 /// The maximum depth of a shallow clone.
 const MAX_DEPTH: u32 = 1_000_000;
@@ -116,6 +120,21 @@ settings! {
         default: "all commits",
     }
 
+    /// Folders of the repository that worktrees contain, e.g. `services/api` (a sparse checkout)
+    ///
+    /// This makes worktrees of a large repository faster and smaller. A worktree also contains the files that are directly in a folder
+    /// above one of these, such as the top-level folder, and the folder that agents start in. All other files stay as they are in the
+    /// commits. An agent can add a folder with `git sparse-checkout add FOLDER`. The setting applies to new tasks.
+    #[schema(max_items = 100)]
+    sparse_paths: Vec<SparsePath> = Vec<String> as Vec<SparsePath> => |texts| sparse_paths(&texts), {
+        flag: "sparse-path",
+        group: Group::General,
+        label: "Folders in worktrees",
+        default: "all folders",
+        example: "services/api",
+        input: Input::List("FOLDER"),
+    }
+
     /// Branches whose submodules are fetched without asking, e.g. `release/*`
     ///
     /// `*` matches any characters except a slash.
@@ -151,6 +170,13 @@ fn checked_depth(depth: u32) -> Result<u32, Problem> {
     }
     Err(refused(format!("invalid number of commits: {depth}"))
         .hint(format!("use a number from 1 to {MAX_DEPTH}, or the default for all commits")))
+}
+
+fn sparse_paths(texts: &[String]) -> Result<Vec<SparsePath>, Problem> {
+    if texts.len() > MAX_FOLDERS {
+        return Err(refused(format!("too many folders in worktrees: at most {MAX_FOLDERS} are accepted")));
+    }
+    texts.iter().map(|text| SparsePath::parse(text)).collect()
 }
 
 fn branch_patterns(texts: &[String]) -> Result<Vec<BranchPattern>, Problem> {
@@ -234,8 +260,11 @@ mod tests {
         let mut settings = SourceSettings::default();
         settings.allow(&[url("https://x.org/a.git"), url("https://X.org/a/"), url("https://x.org/b")]);
         assert_eq!(settings.allowed_urls, [url("https://x.org/a.git"), url("https://x.org/b")]);
-        let edit =
-            EditSources { allowed_urls: Some(None), trusted_branches: Some(Some(vec!["release/*".to_owned()])), depth: None };
+        let edit = EditSources {
+            allowed_urls: Some(None),
+            trusted_branches: Some(Some(vec!["release/*".to_owned()])),
+            ..EditSources::default()
+        };
         let settings = settings.edited(&edit).expect("the settings are valid");
         assert_eq!((settings.allowed_urls.len(), settings.trusted_branches[0].as_str()), (0, "release/*"));
         let refused = EditSources { allowed_urls: Some(Some(vec!["ext::sh".to_owned()])), ..EditSources::default() };

@@ -171,7 +171,8 @@ pub async fn plan(
     let user = repository.container.user.as_str();
     let missing = format!("missing: {}", found.missing.join(" "));
     let image = found.id.as_deref().unwrap_or(&missing);
-    let inputs = KeyInputs { description: &description, image, user, files: &files, commit: whole };
+    let folders: Vec<_> = repository.cone().folders().cloned().collect();
+    let inputs = KeyInputs { description: &description, image, user, files: &files, commit: whole, folders: &folders };
     let key = inputs.key();
     let family = match basis.trust {
         BranchTrust::Trusted => inputs.family(),

@@ -25,6 +25,9 @@ out=${HARVEST_OUT:-/codex-docker/out}
 message=${HARVEST_MESSAGE:-/codex-docker/in/message}
 submodules=${HARVEST_SUBMODULES:-/codex-docker/in/submodules}
 leave_out=${HARVEST_LEAVE_OUT:-/codex-docker/in/leave-out}
+# Regular expressions for the paths that the worktree contains, and Git's patterns for them. Empty if it contains all paths.
+cone=${HARVEST_CONE:-/codex-docker/in/cone}
+patterns=${HARVEST_PATTERNS:-/codex-docker/in/patterns}
 owner=${HARVEST_OWNER:-}
 sessions=${HARVEST_SESSIONS:-}
 mode=${HARVEST_MODE:-harvest}
@@ -74,6 +77,8 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/harvest.XXXXXX") || fail 2 'could not create a 
 # Files that were moved aside before the host decided are not moved again.
 ! { [ -e "$leave_out" ] && [ -f "$out/remarks" ] && ! [ -L "$out/remarks" ]; } || cp -- "$out/remarks" "$tmp/remarks"
 [ -e "$submodules" ] || submodules=/dev/null
+[ -e "$cone" ] || cone=/dev/null
+[ -e "$patterns" ] || patterns=/dev/null
 
 remark() { printf '%s\0' "$*" >> "$tmp/remarks"; }
 # Adds a remark of the given kind for each NUL-terminated value on stdin.
@@ -467,6 +472,31 @@ forget() {
     [ -s "$1" ] || return 0
     sed -z "s/^[^\t]*/0 $zero/" "$1" | git update-index -z --index-info
 }
+# Lists the files of the commit that the worktree does not contain on purpose in $tmp/absent: those outside of the cone that do not exist
+# and whose place nothing took. Then removes them from the index.
+set_absent_aside() {
+    : > "$tmp/absent"
+    [ -s "$cone" ] || return 0
+    git ls-files --stage -z > "$tmp/listed" || return
+    grep -z -v -E -f "$cone" "$tmp/listed" | xargs -0 -r sh -c '
+        gone=
+        for record do
+            path=${record#*"	"}
+            if [ -n "$gone" ]; then
+                case $path in "$gone"*) printf "%s\0" "$record"; continue ;; esac
+            fi
+            ! { [ -e "$path" ] || [ -L "$path" ]; } || continue
+            above=$path missing=
+            while :; do
+                case $above in */*) above=${above%/*} ;; *) break ;; esac
+                if [ -L "$above" ]; then continue 2; fi
+                if [ ! -e "$above" ]; then missing=$above/; elif [ ! -d "$above" ]; then continue 2; fi
+            done
+            gone=$missing
+            printf "%s\0" "$record"
+        done' sh > "$tmp/absent"
+    forget "$tmp/absent"
+}
 # Writes the worktree to a tree object, and stores its ID in $tree. Submodules are not in the index while git reads the worktree, so
 # that git does not enter them.
 stage() {
@@ -474,7 +504,7 @@ stage() {
     ! grep -z -q '^[0-7]* [0-9a-f]* [1-3]' "$tmp/agents" || had_conflicts=1
     grep -z '^160000 [0-9a-f]* 0' "$tmp/agents" > "$tmp/their-links"
     path_of < "$tmp/their-links" | sort -z -u > "$tmp/linked"
-    git read-tree "$first" && gitlinks "$tmp/links" || return
+    git read-tree "$first" && set_absent_aside && gitlinks "$tmp/links" || return
     : > "$tmp/known"
     if [ -s "$tmp/linked" ] || [ -s "$tmp/links" ]; then
         for parent in $parents; do git ls-tree -r -z --full-tree "$parent" | grep -z '^160000 ' | path_of; done | sort -z -u > "$tmp/known"
@@ -505,7 +535,7 @@ stage() {
     [ -z "$new_too" ] || add --all --sparse || return
     [ -z "$new_too" ] || [ ! -e "$tmp/words-of-update" ] || cat "$tmp/words-of-update" >> "$tmp/words"
     gitlinks "$tmp/came" && forget "$tmp/came" || return
-    bring_back < "$tmp/records" && git update-index -z --index-info < "$tmp/kept-back" || return
+    bring_back < "$tmp/records" && cat "$tmp/kept-back" "$tmp/absent" | git update-index -z --index-info || return
 
     { comm -z -23 "$tmp/linked" "$tmp/known"; cat "$tmp/nested"; path_of < "$tmp/came"; } | sort -z -u | comm -z -23 - "$tmp/kept" > "$tmp/dropped"
     tree=$(git write-tree)
@@ -539,7 +569,8 @@ bring_back() {
 stage_all() {
     cd -- "$worktree" || return
     had_conflicts=
-    ! plain_file "$twin/info/sparse-checkout" || remark 'note the agent used `git sparse-checkout`; the files that it left out of the worktree are deleted in the commit'
+    ! plain_file "$twin/info/sparse-checkout" || cmp -s "$patterns" "$twin/info/sparse-checkout" \
+        || remark 'note the agent used `git sparse-checkout`; files that it removed from the worktree are deleted in the commit, unless they are outside of the repository'"'"'s folders for worktrees'
     move_aside && stage
 }
 
@@ -551,6 +582,8 @@ stand_on_branch() {
         mkdir -p "$twin/refs/heads" "$twin/refs/tags" && rm -f "$tmp/git/packed-refs" && git update-ref --no-deref "$branch" "$1" || return
     fi
     printf 'ref: %s\n' "$branch" | replace_file "$twin/HEAD" || return
+    # Git must not report files as deleted that the worktree does not contain on purpose.
+    if [ -s "$tmp/absent" ]; then path_of < "$tmp/absent" | git update-index -z --skip-worktree --stdin || return; fi
     replace_file "$twin/index" < "$tmp/index" && touch -r "$tmp/index" -- "$twin/index" || return
     for name in MERGE_HEAD MERGE_MSG MERGE_MODE MERGE_RR AUTO_MERGE SQUASH_MSG CHERRY_PICK_HEAD REVERT_HEAD REBASE_HEAD \
         rebase-merge rebase-apply sequencer BISECT_LOG BISECT_START BISECT_TERMS BISECT_NAMES BISECT_EXPECTED_REV refs/bisect; do

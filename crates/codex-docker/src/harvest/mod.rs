@@ -19,6 +19,7 @@ use crate::run::{Stops, check_image, machine};
 use crate::spec::{bind, bind_read_only, objects_inside};
 use crate::{image, inside, labels, settings};
 use model::ErrorCode;
+use model::sparse::{Cone, SparsePath};
 use model::untrusted::{COMMIT_LIMIT_BYTES, FILE_LIMIT_BYTES, NEW_FILES_LIMIT};
 
 /// The script that commits uncommitted changes, writes the bundle, and gives files back to their owner.
@@ -63,6 +64,9 @@ pub(crate) struct HarvestArguments {
     /// Submodule that the caller checked out, whose files are not committed; may be repeated
     #[arg(long = "submodule", value_name = "PATH")]
     submodules: Vec<String>,
+    /// Folder that the worktree contains, if it does not contain all of them; may be repeated
+    #[arg(long = "folder", value_name = "FOLDER", value_parser = SparsePath::parse)]
+    folders: Vec<SparsePath>,
     /// File with NUL-terminated paths that are omitted of the commit. Without it, the export stops with exit code 9 and writes
     /// `inventory` if there is something to decide
     #[arg(long)]
@@ -129,6 +133,12 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
     }
     let submodules: String = arguments.submodules.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
     folder.put("submodules", submodules.as_bytes())?;
+    let cone = Cone::of(arguments.folders.iter().cloned());
+    if !cone.is_everything() {
+        let expressions: String = cone.expressions().iter().map(|expression| format!("^[^\t]*\t{expression}\n")).collect();
+        folder.put("cone", expressions.as_bytes())?;
+        folder.put("patterns", cone.patterns().as_bytes())?;
+    }
     folder.put(inside::GIT_FILE, format!("gitdir: {}\n", inside::GIT_DIR).as_bytes())?;
     let labels = labels::of_container(&folder.path().to_string_lossy(), &arguments.labels.iter().cloned().collect());
     let body = ContainerCreateBody {

@@ -9,7 +9,7 @@ use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use rustix::process::Resource;
 
 use super::Begun;
-use crate::agent_note;
+use crate::agent_note::{self, Checkout};
 use crate::codex_config::{self, ModelRoute, TOKEN_VARIABLE};
 use crate::connect::{refused, status_of};
 use crate::disk;
@@ -221,7 +221,8 @@ impl PreparedRun {
             let base = config.as_ref().map(fs_err::read_to_string).transpose().map_err(unusable)?;
             let route = if settings.broker.is_some() { ModelRoute::Broker } else { ModelRoute::Direct };
             let mut text = codex_config::config(base.as_deref(), route, settings.hosted_tools)?;
-            if let Some(note) = agent_note::note(settings, settings.keep_as.as_deref()) {
+            let checkout = settings.twin.as_ref().map_or(Checkout::Whole, |twin| Checkout::of(&twin.git_dir));
+            if let Some(note) = agent_note::note(settings, settings.keep_as.as_deref(), checkout) {
                 text = codex_config::with_note(&text, &note)?;
             }
             folder.put(inside::CONFIG, text.as_bytes())?;

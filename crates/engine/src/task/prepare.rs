@@ -99,7 +99,8 @@ impl Tasks {
             }
         };
         let path = self.home.layout.worktree(slot.id);
-        let spec = WorktreeSpec { path: &path, branch: branch.as_str(), base: &base };
+        let cone = self.environments.get(slot.env_id).map(|environment| environment.record().cone()).unwrap_or_default();
+        let spec = WorktreeSpec { path: &path, branch: branch.as_str(), base: &base, cone: &cone };
         let sources = self.sources_of(&mirror, slot).await?;
         if mirror.find_worktree(spec.path, spec.branch).map_err(|error| unreadable(&error))?.is_none() {
             let mut urls = mirror.untrusted_urls(&base, &sources).await.map_err(|error| unreadable(&error))?;
@@ -108,7 +109,7 @@ impl Tasks {
                 return Ok(Prepared::Asks(urls));
             }
         }
-        let pool = Pool::new(&mirror, self.home.layout.prepared(slot.env_id));
+        let pool = Pool::new(&mirror, self.home.layout.prepared(slot.env_id), cone.clone());
         let ensured = mirror.ensure_worktree_from(Some(&pool), spec, &sources, &progress, cancel.clone()).await;
         let (worktree, start) = ensured.map_err(|error| {
             RunError::new(ErrorCode::WorktreeFailed, format!("could not create the worktree: {error}"))

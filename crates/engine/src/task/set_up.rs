@@ -314,7 +314,8 @@ impl Tasks {
         durable::create_private_folder(path.parent().unwrap_or(&path)).map_err(|error| not_prepared(&error))?;
         mirror.sync().await.map_err(|error| not_prepared(&error))?;
         let sources = mirror.trusted_sources(&record.sources).await.map_err(|error| not_prepared(&error))?;
-        let worktree = WorktreeSpec { path: &path, branch: BRANCH, base: commit };
+        let cone = record.cone();
+        let worktree = WorktreeSpec { path: &path, branch: BRANCH, base: commit, cone: &cone };
         let worktree = mirror.ensure_worktree(worktree, &sources, &|_| {}, environment.cancel_work.clone()).await;
         worktree.map_err(|error| not_prepared(&error))
     }

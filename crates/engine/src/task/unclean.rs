@@ -11,6 +11,7 @@ use git::{Mirror, Work, Worktree, WorktreeSpec};
 use model::ErrorCode;
 use model::names::BranchName;
 use model::run::RunError;
+use model::sparse::Cone;
 use model::task::{TaskEvent, TaskRecord};
 
 use super::tasks::{TaskSlot, Tasks};
@@ -112,6 +113,7 @@ async fn find_or_rebuild(
     branch: &BranchName,
     base: &model::ids::ObjectId,
 ) -> Result<Option<Worktree>, String> {
-    let spec = WorktreeSpec { path, branch: branch.as_str(), base };
+    let cone = Cone::default();
+    let spec = WorktreeSpec { path, branch: branch.as_str(), base, cone: &cone };
     mirror.find_or_rebuild_worktree(spec).await.map_err(|error| error.to_string())
 }

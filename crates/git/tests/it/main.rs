@@ -19,6 +19,7 @@ mod repack;
 mod review;
 mod signing;
 mod snapshot;
+mod sparse;
 mod submodules;
 mod support;
 mod tree_objects;

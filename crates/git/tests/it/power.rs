@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use git::{Compared, Work, Worktree, WorktreeSpec};
+use model::sparse::Cone;
 use testkit::upstream::Upstream;
 
 use crate::support::{Bench, committed, write};
@@ -123,13 +124,13 @@ async fn rebuilt_after(damage: &[(&str, &[u8])]) {
         std::fs::write(admin.join(name), content).expect("written");
     }
     write(&worktree, "uncommitted.txt", "the only copy\n");
-    let spec = WorktreeSpec { path: worktree.path(), branch: worktree.branch(), base: worktree.base() };
+    let spec = WorktreeSpec { path: worktree.path(), branch: worktree.branch(), base: worktree.base(), cone: &Cone::default() };
     let found = bench.mirror.find_or_rebuild_worktree(spec).await.expect("rebuilt").expect("it exists");
     assert_eq!((found.path(), found.base()), (worktree.path(), worktree.base()), "{damage:?}");
     assert_eq!(bench.by_hand(worktree.path(), &["rev-parse", "HEAD"]), before, "{damage:?}");
     assert_eq!(bench.by_hand(worktree.path(), &["status", "--porcelain"]), "?? uncommitted.txt", "{damage:?}");
     assert_eq!(bench.by_hand(worktree.path(), &["branch", "--show-current"]), "codex/one", "{damage:?}");
-    let spec = WorktreeSpec { path: worktree.path(), branch: worktree.branch(), base: worktree.base() };
+    let spec = WorktreeSpec { path: worktree.path(), branch: worktree.branch(), base: worktree.base(), cone: &Cone::default() };
     assert!(bench.mirror.find_or_rebuild_worktree(spec).await.expect("sound").is_some());
 }
 
@@ -153,7 +154,7 @@ async fn a_damaged_administration_is_rebuilt_and_uncommitted_work_stays_where_it
 async fn a_worktree_that_was_only_half_made_is_not_taken_for_a_complete_one() {
     let (bench, worktree) = committed_run().await;
     std::fs::remove_file(admin(&bench, &worktree).join("codex-orchestrator-ready")).expect("there");
-    let spec = WorktreeSpec { path: worktree.path(), branch: worktree.branch(), base: worktree.base() };
+    let spec = WorktreeSpec { path: worktree.path(), branch: worktree.branch(), base: worktree.base(), cone: &Cone::default() };
     assert!(bench.mirror.find_or_rebuild_worktree(spec).await.expect("looked").is_none());
 }
 

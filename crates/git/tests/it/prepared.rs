@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use git::{Pool, Prepared, Start, Worktree, WorktreeSpec};
 use model::ids::ObjectId;
 use model::sources::SourceSettings;
+use model::sparse::Cone;
 use model::submodule::Sources;
 use testkit::upstream::Upstream;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +39,7 @@ impl Pooled {
         let files: Vec<_> = files.iter().map(|(path, content)| (path.as_str(), content.as_str())).collect();
         bench.upstream.commit("main", &files, "files");
         bench.fetch().await;
-        let pool = Pool::new(&bench.mirror, bench.path("prepared"));
+        let pool = Pool::new(&bench.mirror, bench.path("prepared"), Cone::default());
         Self { bench, pool }
     }
 
@@ -70,7 +71,7 @@ impl Pooled {
         let path = self.bench.tree(task);
         std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder");
         let (base, branch) = (self.commit(start).await, branch(task));
-        let spec = WorktreeSpec { path: &path, branch: &branch, base: &base };
+        let spec = WorktreeSpec { path: &path, branch: &branch, base: &base, cone: &Cone::default() };
         let made = self.bench.mirror.ensure_worktree_from(Some(&self.pool), spec, sources, &quiet, CancellationToken::new());
         made.await.expect("the worktree can be created")
     }

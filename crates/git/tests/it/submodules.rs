@@ -4,6 +4,7 @@
 use git::{Worktree, WorktreeSpec};
 use model::names::RepositoryUrl;
 use model::sources::{EditSources, SourceSettings};
+use model::sparse::Cone;
 use model::submodule::Sources;
 use testkit::upstream::Upstream;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +54,7 @@ impl Repositories {
         std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder");
         let base = self.bench.mirror.resolve_ref(start).await.expect("git answers").expect("the branch exists");
         let branch = branch(task);
-        let spec = WorktreeSpec { path: &path, branch: &branch, base: &base };
+        let spec = WorktreeSpec { path: &path, branch: &branch, base: &base, cone: &Cone::default() };
         self.bench
             .mirror
             .ensure_worktree(spec, sources, &quiet, CancellationToken::new())

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use futures_util::future::{join_all, poll_immediate};
 use git::{Progress, ProgressPhase, WorktreeSpec};
+use model::sparse::Cone;
 use model::submodule::Sources;
 use tokio_util::sync::CancellationToken;
 
@@ -121,7 +122,7 @@ async fn progress_of_the_checkout_is_told() {
     let base = bench.mirror.resolve_ref("main").await.expect("git answers").expect("the branch `main` exists");
     let seen = Mutex::new(Vec::new());
     let progress = |step: Progress| seen.lock().expect("nobody panicked").push(step);
-    let spec = WorktreeSpec { path: &path, branch: "codex/one", base: &base };
+    let spec = WorktreeSpec { path: &path, branch: "codex/one", base: &base, cone: &Cone::default() };
     bench
         .mirror
         .ensure_worktree(spec, &Sources::default(), &progress, CancellationToken::new())
@@ -139,7 +140,7 @@ async fn a_cancelled_checkout_is_half_made_and_can_be_made_anew() {
     let base = bench.mirror.resolve_ref("main").await.expect("git answers").expect("the branch `main` exists");
     let cancel = CancellationToken::new();
     cancel.cancel();
-    let spec = WorktreeSpec { path: &path, branch: "codex/one", base: &base };
+    let spec = WorktreeSpec { path: &path, branch: "codex/one", base: &base, cone: &Cone::default() };
     bench.mirror.ensure_worktree(spec, &Sources::default(), &quiet, cancel).await.expect_err("the checkout was cancelled");
     assert!(bench.mirror.find_worktree(&path, "codex/one").expect("the worktree can be read").is_none());
     let worktree = bench.worktree("one").await;
@@ -154,7 +155,7 @@ async fn who_is_cancelled_does_not_wait_for_the_writer() {
     std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder");
     let base = bench.mirror.resolve_ref("main").await.expect("git answers").expect("the branch `main` exists");
     let cancel = CancellationToken::new();
-    let spec = WorktreeSpec { path: &path, branch: "codex/one", base: &base };
+    let spec = WorktreeSpec { path: &path, branch: "codex/one", base: &base, cone: &Cone::default() };
     let sources = Sources::default();
     let mut making = Box::pin(bench.mirror.ensure_worktree(spec, &sources, &quiet, cancel.clone()));
     assert!(poll_immediate(&mut making).await.is_none(), "the creation waits for the writer");

@@ -16,6 +16,7 @@ use crate::run::RunError;
 use crate::secret::Secret;
 use crate::setup::{SetupSettings, SetupState};
 use crate::sources::SourceSettings;
+use crate::sparse::{Cone, SparsePath};
 
 /// The status of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -89,6 +90,13 @@ pub struct EnvironmentRecord {
 }
 
 impl EnvironmentRecord {
+    /// Returns the folders that new worktrees contain: those of the settings, and the folder that agents start in.
+    pub fn cone(&self) -> Cone {
+        let folders = &self.sources.sparse_paths;
+        let start = self.runs.subdirectory.as_ref().filter(|_| !folders.is_empty());
+        Cone::of(folders.iter().cloned().chain(start.and_then(|start| SparsePath::parse(start.as_str()).ok())))
+    }
+
     /// Returns every value to mask: current and former secrets, and the token.
     pub fn secret_values(&self) -> impl Iterator<Item = &str> {
         self.secrets.values().chain(&self.former_secrets).chain(&self.forge_token).map(Secret::expose)

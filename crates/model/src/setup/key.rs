@@ -12,6 +12,7 @@ use super::image::ImageChoice;
 use super::paths::{CachePath, KeepPath};
 use crate::ids::ObjectId;
 use crate::schema::{described, text};
+use crate::sparse::SparsePath;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The version of this hash. A change makes all existing snapshots unused.
@@ -82,6 +83,8 @@ pub struct KeyInputs<'a> {
     pub files: &'a [KeyFile],
     /// The commit, if the description names no key files.
     pub commit: Option<&'a ObjectId>,
+    /// The folders that the setup's worktree contains, if it does not contain all of them.
+    pub folders: &'a [SparsePath],
 }
 
 /// What is hashed of a description: all that has an effect on the result, in a fixed order.
@@ -96,6 +99,9 @@ struct Hashed<'a> {
     cache: &'a BTreeSet<CachePath>,
     files: &'a [KeyFile],
     commit: Option<&'a ObjectId>,
+    // Keys of worktrees with all folders are those of earlier versions.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    folders: &'a [SparsePath],
 }
 
 impl KeyInputs<'_> {
@@ -111,6 +117,7 @@ impl KeyInputs<'_> {
             cache: &self.description.cache.paths,
             files: self.files,
             commit: self.commit,
+            folders: self.folders,
         }))
     }
 
@@ -162,7 +169,8 @@ mod tests {
     fn each_input_changes_the_key() {
         let (first, second) = (description("make deps"), description("make all"));
         let (files, others, commit) = ([file('a')], [file('b')], object('c'));
-        let base = KeyInputs { description: &first, image: "sha256:1", user: "root", files: &files, commit: None };
+        let base = KeyInputs { description: &first, image: "sha256:1", user: "root", files: &files, commit: None, folders: &[] };
+        let folders = [SparsePath::parse("app").expect("a folder")];
         let variants = [
             KeyInputs { description: &second, ..base.clone() },
             KeyInputs { image: "sha256:2", ..base.clone() },
@@ -170,6 +178,7 @@ mod tests {
             KeyInputs { files: &others, ..base.clone() },
             KeyInputs { files: &[], ..base.clone() },
             KeyInputs { commit: Some(&commit), ..base.clone() },
+            KeyInputs { folders: &folders, ..base.clone() },
         ];
         let keys: BTreeSet<_> = variants.iter().chain([&base]).map(KeyInputs::key).collect();
         assert_eq!(keys.len(), variants.len() + 1);
@@ -187,7 +196,7 @@ mod tests {
         if let Some(setup) = &mut limited.setup {
             setup.minutes = std::num::NonZeroU32::new(5).expect("not zero");
         }
-        let key = |description| KeyInputs { description, image: "i", user: "root", files: &[], commit: None }.key();
+        let key = |description| KeyInputs { description, image: "i", user: "root", files: &[], commit: None, folders: &[] }.key();
         assert_eq!(key(&plain), key(&limited));
     }
 

@@ -183,6 +183,7 @@ impl LocalRunner {
             message: &message_file,
             image: image.as_deref(),
             submodules: worktree.submodules()?,
+            cone: worktree.cone(),
             labels: task_labels(self.home.layout.home(), task).to_vec(),
             makers,
             omission,

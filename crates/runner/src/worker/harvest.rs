@@ -15,6 +15,7 @@ use model::commit::Limits;
 use model::container::ImageUsage;
 use model::ids::ObjectId;
 use model::setup::{Build, ToolName, ToolVersion};
+use model::sparse::Cone;
 use process::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stderr, Stdin, Stdout, Tool};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -107,6 +108,8 @@ pub(crate) struct Harvest<'a> {
     pub image: Option<&'a str>,
     /// Submodules whose files the host wrote.
     pub submodules: Vec<String>,
+    /// The folders that the worktree contains.
+    pub cone: &'a Cone,
     /// The labels of the container, as `name=value`.
     pub labels: Vec<String>,
     /// The author and the committer of the commit.
@@ -215,6 +218,7 @@ impl Housekeeping {
         let command = harvest.folders.objects.iter().fold(command, |command, path| command.arg("--objects").arg(path));
         let command = command.args(harvest.image.iter().flat_map(|image| ["--image", image]));
         let command = command.args(harvest.submodules.iter().flat_map(|path| ["--submodule", path]));
+        let command = command.args(harvest.cone.folders().flat_map(|folder| ["--folder", folder.as_str()]));
         let command = command.args(harvest.labels.iter().flat_map(|label| ["--label", label]));
         let command = command.args(harvest.replaced.iter().flat_map(|commit| ["--replaced", commit.as_str()]));
         let Makers { author, committer, signing_key: _ } = harvest.makers;
@@ -371,6 +375,7 @@ mod tests {
 
     use model::commit::{Choices, PathText};
     use model::ids::TaskId;
+    use model::sparse::SparsePath;
     use store::Layout;
 
     use super::*;
@@ -415,6 +420,7 @@ mod tests {
             message: Path::new("/msg"),
             image: Some("mine:1"),
             submodules: vec!["libs/x".to_owned()],
+            cone: &Cone::of([SparsePath::parse("services/api").expect("it is valid")]),
             labels: vec!["home=/h".to_owned(), "task=x".to_owned()],
             makers: &Makers::default(),
             omission: Omission::Listed(Path::new("/omitted")),
@@ -423,7 +429,7 @@ mod tests {
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let expected = format!(
             "codex-docker harvest --mode content --worktree /w --git-dir /h/tasks/{ID}/agent.git --out /o --sessions /h/tasks/{ID}/sessions --message /msg \
-             --branch codex/x --since {since} --owner {uid}:{gid} --objects /m/objects --image mine:1 --submodule libs/x --label home=/h --label task=x \
+             --branch codex/x --since {since} --owner {uid}:{gid} --objects /m/objects --image mine:1 --submodule libs/x --folder services/api --label home=/h --label task=x \
              --author-name Codex --author-email codex@localhost --committer-name Codex --committer-email codex@localhost --leave-out /omitted "
         );
         assert_eq!(told(folder.path()), expected);
@@ -451,6 +457,7 @@ mod tests {
             message: path,
             image: None,
             submodules: vec![],
+            cone: &Cone::default(),
             labels: vec![],
             makers: &Makers::default(),
             omission: Omission::Open(&decision),

@@ -42,7 +42,11 @@ pub(crate) struct Harvested {
 impl<'b> Agent<'b> {
     /// Creates a task's worktree and its agent repository.
     pub(crate) async fn new(bench: &'b Bench, task: &str) -> Self {
-        let worktree = bench.worktree(task).await;
+        Self::in_worktree(bench, task, bench.worktree(task).await).await
+    }
+
+    /// Creates the agent repository of a task whose worktree exists.
+    pub(crate) async fn in_worktree(bench: &'b Bench, task: &str, worktree: Worktree) -> Self {
         let agent = Self {
             bench,
             task: task.to_owned(),
@@ -168,6 +172,15 @@ impl<'b> Agent<'b> {
         let message = self.bench.path(&format!("tasks/{}/message", self.task));
         let text = format!("Do it\n\nDone.\n\nTask-Id: {}\nRun: {run}\n", self.worktree.branch());
         std::fs::write(&message, text).expect("a file");
+        let cone = self.worktree.cone();
+        let expressions: String = cone.expressions().iter().map(|expression| format!("^[^\t]*\t{expression}\n")).collect();
+        let inputs = [("cone", expressions), ("patterns", cone.patterns())].map(|(name, content)| {
+            let file = self.bench.path(&format!("tasks/{}/{name}", self.task));
+            if !cone.is_everything() {
+                std::fs::write(&file, content).expect("a file");
+            }
+            file
+        });
         let base = base(self.bench.folder.path());
         let makers = [("AUTHOR", &self.makers.author), ("COMMITTER", &self.makers.committer)];
         let replaced = self.worktree.replaced_by_signing().await.expect("git answers");
@@ -179,6 +192,8 @@ impl<'b> Agent<'b> {
             .env("HARVEST_OUT", &self.out)
             .env("HARVEST_MESSAGE", &message)
             .env("HARVEST_LEAVE_OUT", "/nowhere")
+            .env("HARVEST_CONE", &inputs[0])
+            .env("HARVEST_PATTERNS", &inputs[1])
             .env("HARVEST_OBJECTS", self.objects())
             .env("HARVEST_BRANCH", self.worktree.branch())
             .env("HARVEST_SINCE", since)

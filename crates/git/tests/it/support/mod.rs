@@ -14,6 +14,7 @@ use git::{
 };
 use model::commit::Choices;
 use model::ids::ObjectId;
+use model::sparse::Cone;
 use model::submodule::Sources;
 use process::ProcessIdentity;
 use process::{BaseEnvironment, CommandSpec, Stdout, Tool};
@@ -63,21 +64,26 @@ impl Bench {
     }
 
     pub(crate) async fn try_worktree(&self, task: &str) -> Result<Worktree, WorktreeError> {
-        self.try_worktree_from(task, "main").await
+        self.try_worktree_from(task, "main", &Cone::default()).await
     }
 
     /// Creates the worktree of a task, on `codex/<task>`, from a branch.
     pub(crate) async fn worktree_from(&self, task: &str, start: &str) -> Worktree {
-        self.try_worktree_from(task, start).await.expect("the worktree can be created")
+        self.try_worktree_from(task, start, &Cone::default()).await.expect("the worktree can be created")
     }
 
-    async fn try_worktree_from(&self, task: &str, start: &str) -> Result<Worktree, WorktreeError> {
+    async fn try_worktree_from(&self, task: &str, start: &str, cone: &Cone) -> Result<Worktree, WorktreeError> {
         let path = self.tree(task);
         std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder");
         let base = self.mirror.resolve_ref(start).await.expect("git answers").expect("the branch exists");
         let branch = branch(task);
-        let spec = WorktreeSpec { path: &path, branch: &branch, base: &base };
+        let spec = WorktreeSpec { path: &path, branch: &branch, base: &base, cone };
         self.mirror.ensure_worktree(spec, &Sources::default(), &quiet, CancellationToken::new()).await
+    }
+
+    /// Creates the worktree of a task, on `codex/<task>`, from `main`, with only some folders.
+    pub(crate) async fn sparse_worktree(&self, task: &str, cone: &Cone) -> Worktree {
+        self.try_worktree_from(task, "main", cone).await.expect("the worktree can be created")
     }
 
     /// Creates the worktree of a task, on `codex/<task>`, from `main`.
