@@ -17,7 +17,6 @@ mod metrics;
 mod prepared;
 mod publishing;
 mod queue;
-mod reach;
 mod readiness;
 mod recovery;
 mod redaction;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
+use runner::until_reached;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::common::Common;
 use crate::environment::Environments;
-use crate::reach::until_reached;
 use crate::readiness::Readiness;
 use crate::shells::Shells;
 use crate::spine::Mailbox as _;

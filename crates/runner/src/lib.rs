@@ -9,6 +9,7 @@ pub mod journal;
 pub mod keeper;
 mod local;
 mod memory;
+mod reach;
 mod seam;
 mod setup;
 pub mod spec;
@@ -16,6 +17,7 @@ pub mod worker;
 
 pub use local::LocalRunner;
 pub use memory::RunMemory;
+pub use reach::{Backoff, until_reached};
 pub use seam::{
     ExportError, ExportFolder, ExportMode, ExportRequest, Exported, Integrity, JournalNews, Preparation, RunRemains, RunRequest,
     RunState, Runner, RunnerCapacity, StartError, Supply, Unreachable, Upkeep, WorkLocation,

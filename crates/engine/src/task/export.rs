@@ -11,12 +11,11 @@ use model::ErrorCode;
 use model::commit::Choices;
 use model::run::RunError;
 use model::task::TaskRecord;
-use runner::{ExportError, ExportMode, ExportRequest, Exported, RunSpec};
+use runner::{ExportError, ExportMode, ExportRequest, Exported, RunSpec, until_reached};
 use secret_forms::SecretSearch;
 use tokio_util::sync::CancellationToken;
 
 use super::tasks::Tasks;
-use crate::reach::until_reached;
 
 /// The maximum size of a bundle in bytes: more than the work of a run needs, but not enough to fill a disk.
 const BUNDLE_LIMIT_BYTES: u64 = 1 << 30;

@@ -20,7 +20,7 @@ use printable::printable_line;
 use process::Redactor;
 use runner::journal::Tail;
 use runner::keeper::{ExitRecord, RunFiles};
-use runner::{Integrity, RunKey};
+use runner::{Integrity, RunKey, until_reached};
 use tokio_util::sync::CancellationToken;
 
 use super::commit::Committed;
@@ -30,7 +30,6 @@ use super::session::NEW_THREAD;
 use super::spec::key_of;
 use super::tasks::{TaskSlot, Tasks};
 use crate::counters::COUNTED;
-use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 
 /// The time limit for counting the changes of a task.

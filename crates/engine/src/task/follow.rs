@@ -13,13 +13,12 @@ use model::ids::{Attempt, ThreadId};
 use model::task::TaskEvent;
 use runner::journal::Tail;
 use runner::keeper::RunFiles;
-use runner::{JournalNews, RunKey, RunState};
+use runner::{Backoff, JournalNews, RunKey, RunState};
 
 use super::activity::ReadTimer;
 use super::journal_copy::JournalCopy;
 use super::spec::key_of;
 use super::tasks::{TaskSlot, Tasks};
-use crate::reach::Backoff;
 use crate::spine::Mailbox as _;
 use run_logs::MarkWriter;
 
@@ -37,7 +36,7 @@ impl Tasks {
         let mut copy = JournalCopy::new(path, self.integrity_of_copies());
         let mut marks = MarkWriter::begin(&self.home.layout.times(slot.id), key.run, copy.length(), began).await;
         let mut glance = ReadTimer::new();
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::default();
         slot.set_activity(None);
         let mut news = self.runner.journal(key, copy.length());
         // What the log of an older run contains already may have been written while no server was running.

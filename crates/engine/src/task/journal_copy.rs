@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use durable::blocking;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use futures_util::StreamExt as _;
-use runner::{Integrity, JournalNews, RunKey};
+use runner::{Backoff, Integrity, JournalNews, RunKey};
 use tokio_util::sync::CancellationToken;
 
 use super::tasks::{TaskSlot, Tasks};
-use crate::reach::Backoff;
 
 /// A copy of a log to which the server appends.
 pub(super) struct JournalCopy {
@@ -58,7 +57,7 @@ impl Tasks {
     /// Ensures that the copy of an ended run's log is complete. Returns `None` if this is cancelled.
     pub(super) async fn complete_journal(&self, slot: &TaskSlot, key: RunKey, cancel: &CancellationToken) -> Option<()> {
         let mut copy = JournalCopy::new(self.journal_path(slot), self.integrity_of_copies());
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::default();
         loop {
             let before = copy.length();
             let reason = match self.rest_of_journal(key, &mut copy).await {

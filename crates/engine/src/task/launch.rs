@@ -8,12 +8,11 @@ use jiff::Timestamp;
 use model::ids::Attempt;
 use model::run::RunError;
 use model::task::TaskEvent;
-use runner::{RunKey, RunRequest, StartError};
+use runner::{RunKey, RunRequest, StartError, until_reached};
 use tokio_util::sync::CancellationToken;
 
 use super::spec::key_of;
 use super::tasks::{TaskSlot, Tasks};
-use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 
 impl Tasks {

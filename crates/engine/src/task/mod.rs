@@ -41,6 +41,7 @@ mod removals;
 mod remove;
 mod review;
 mod revisit;
+mod revisits;
 mod session;
 mod set_up;
 mod spec;

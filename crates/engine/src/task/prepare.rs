@@ -21,8 +21,8 @@ use model::setup::TakenEnvironment;
 use model::submodule::{Sources, canonical};
 use model::task::{TaskEvent, TaskRecord, with_summary};
 use protocol::{FeedEvent, Progress};
-use runner::Preparation;
 use runner::keeper::RunFiles;
+use runner::{Preparation, until_reached};
 use tokio_util::sync::CancellationToken;
 
 use super::launch::answered;
@@ -30,7 +30,6 @@ use super::set_up::StartPoint;
 use super::tasks::{TaskSlot, Tasks};
 use crate::counters::COUNTED;
 use crate::environment::missing_history;
-use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 
 /// The result of a preparation.

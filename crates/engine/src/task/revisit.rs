@@ -5,11 +5,10 @@
 use std::sync::Arc;
 
 use model::ids::TaskId;
-use runner::RunState;
+use runner::{Backoff, RunState};
 
 use super::spec::key_of;
 use super::tasks::Tasks;
-use crate::reach::Backoff;
 use crate::spine::Mailbox as _;
 
 impl Tasks {
@@ -29,7 +28,7 @@ impl Tasks {
     }
 
     async fn until_answered(&self, id: TaskId) {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::default();
         loop {
             tokio::time::sleep(backoff.longer()).await;
             let Some(slot) = self.table.get(id) else { return };

@@ -19,7 +19,7 @@ use model::setup::{
     SetupAttempt, SetupBasis, SetupGoal, SetupOutcome, SetupPhase, SetupScript, Snapshot, TakenEnvironment, TakenFiles,
 };
 use runner::spec::Sandbox;
-use runner::{ImagesRequest, SetupRequest, SetupSpec};
+use runner::{ImagesRequest, SetupRequest, SetupSpec, until_reached};
 use setups::{PlanError, SetupPlan};
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,6 @@ use super::image_build::progress as build_progress;
 use super::launch::answered;
 use super::tasks::{TaskSlot, Tasks};
 use crate::environment::EnvironmentSlot;
-use crate::reach::until_reached;
 use crate::spine::Mailbox as _;
 
 /// The branch and the name under which the mirror keeps the commit of a setup while it runs.

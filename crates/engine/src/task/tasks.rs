@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::removals::Removals;
+use super::revisits::Revisits;
 use crate::built_images::BuiltImages;
 use crate::common::Common;
 use crate::environment::Environments;
 use crate::feed::Feed;
 use crate::publishing::Publishing;
 use crate::queue::Queue;
-use crate::reach::Revisits;
 use crate::readiness::Readiness;
 use crate::redaction::Redaction;
 use crate::spine::{Slot, Table};

@@ -2,14 +2,12 @@
 //!
 //! Invariant: a request without an answer is repeated, and nothing is concluded from it.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use model::ids::TaskId;
-use runner::Unreachable;
 use tokio_util::sync::CancellationToken;
+
+use crate::seam::Unreachable;
 
 /// The time before the first repetition. Each further wait is twice as long.
 const SHORTEST: Duration = Duration::from_millis(50);
@@ -18,33 +16,35 @@ const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// The waits between repetitions of a request.
-pub(crate) struct Backoff {
+pub struct Backoff {
     next: Duration,
 }
 
-impl Backoff {
-    pub(crate) fn new() -> Self {
+impl Default for Backoff {
+    fn default() -> Self {
         Self { next: SHORTEST }
     }
+}
 
+impl Backoff {
     /// Returns how long to wait now.
-    pub(crate) fn longer(&mut self) -> Duration {
+    pub fn longer(&mut self) -> Duration {
         let longer = (self.next * 2).min(LONGEST);
         std::mem::replace(&mut self.next, longer)
     }
 
     /// Starts again with the shortest wait, because there was an answer.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next = SHORTEST;
     }
 }
 
 /// Asks until there is an answer. Returns `None` if the request is cancelled first. A request that was sent is never cut short.
-pub(crate) async fn until_reached<'a, T>(
+pub async fn until_reached<'a, T>(
     cancel: &CancellationToken,
     mut ask: impl FnMut() -> BoxFuture<'a, Result<T, Unreachable>>,
 ) -> Option<T> {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::default();
     let mut is_first = true;
     loop {
         match ask().await {
@@ -59,33 +59,6 @@ pub(crate) async fn until_reached<'a, T>(
     }
 }
 
-/// The tasks whose state is asked for again, because their runner did not answer.
-#[derive(Debug, Default)]
-pub(crate) struct Revisits {
-    tasks: Mutex<HashSet<TaskId>>,
-}
-
-impl Revisits {
-    fn locked(&self) -> MutexGuard<'_, HashSet<TaskId>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds a task. Returns false if its state is asked for already.
-    pub(crate) fn begin(&self, task: TaskId) -> bool {
-        self.locked().insert(task)
-    }
-
-    /// Whether the state of a task is asked for already.
-    pub(crate) fn includes(&self, task: TaskId) -> bool {
-        self.locked().contains(&task)
-    }
-
-    /// Removes a task whose runner has answered.
-    pub(crate) fn end(&self, task: TaskId) {
-        self.locked().remove(&task);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -94,7 +67,7 @@ mod tests {
 
     #[test]
     fn waits_get_longer_up_to_a_limit_and_start_again_after_an_answer() {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::default();
         let waits: Vec<_> = (0..9).map(|_| backoff.longer().as_millis()).collect();
         assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
         backoff.reset();
