@@ -11,16 +11,12 @@ use model::queue::{Blocker, Capacity, EnvironmentLimit, MemoryLimit, WaitingRun,
 use model::run::{RunPhase, RunRecord};
 use model::task::{TaskEvent, TaskRecord};
 use protocol::{FeedEvent, QueueItem, QueueView};
+use spine::{COUNTED, Common, Feed, Mailbox as _, Queue};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::common::Common;
-use crate::counters::COUNTED;
 use crate::environment::Environments;
-use crate::feed::Feed;
-use crate::queue::Queue;
 use crate::readiness::Readiness;
-use crate::spine::Mailbox as _;
 use crate::task::Tasks;
 
 /// How soon to check again whether the problem that blocks the queue is solved.

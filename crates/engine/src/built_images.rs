@@ -16,9 +16,9 @@ use model::problem::Problem;
 use protocol::{BuiltImage, ImageUse, TrashItem, TrashKind};
 use runner::Runner;
 use runner::worker::own_image;
+use spine::Common;
 use store::{BuiltImageRecord, Home, StoreError, TrashedThing};
 
-use crate::common::Common;
 use crate::environment::Environments;
 
 /// The minimum length of an image ID prefix that counts as a reference to the image.

@@ -15,12 +15,11 @@ use model::publication::follow::{FOLLOWED_FOR, FollowedPullRequest, Question, ne
 use model::publication::{PullRequest, PullRequestState};
 use model::secret::Secret;
 use model::task::{PublicationEvent, TaskEvent};
+use spine::{Common, Mailbox as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::common::Common;
 use crate::publishing::Publishing;
-use crate::spine::Mailbox as _;
 use crate::task::{TaskSlot, Tasks};
 
 /// A followed pull request of a task.

@@ -12,11 +12,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use spine::{COUNTED, Labels, Queue};
 
-use crate::counters::{COUNTED, Labels};
 use crate::environment::Environments;
 use crate::publishing::Publishing;
-use crate::queue::Queue;
 use crate::task::TaskTable;
 
 /// Returns all metrics in the `OpenMetrics` text format.

@@ -20,15 +20,13 @@ use model::run::RunPhase;
 use model::task::TaskStatus;
 use process::RunProgramError;
 use protocol::FeedEvent;
+use spine::{Common, Deletion, Feed, Queue};
 use store::{Home, StoreError, disk_usage, free_bytes};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::common::{Common, Deletion};
 use crate::environment::{EnvironmentSlot, Environments};
-use crate::feed::Feed;
-use crate::queue::Queue;
 use crate::task::Tasks;
 
 /// How long nothing must happen before worktrees are prepared.

@@ -21,9 +21,9 @@ use model::run::RunError;
 use model::secret::Secret;
 use model::task::{PublicationEvent, TaskRecord};
 use process::RunProgramError;
+use spine::Common;
 use tokio_util::sync::CancellationToken;
 
-use crate::common::Common;
 use crate::environment::Environments;
 use crate::redaction::Redaction;
 

@@ -14,11 +14,11 @@ use model::queue::Blocker;
 use model::{ErrorCode, Report};
 use protocol::{Damaged, WorkerStatus};
 use runner::{RunMemory, Runner};
+use spine::Common;
 use store::{Home, free_bytes};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::common::Common;
 use crate::environment::Environments;
 
 /// How long a starting server waits for a container engine that may be slow or hang.

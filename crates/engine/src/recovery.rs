@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
 use runner::until_reached;
+use spine::{Common, Mailbox as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::common::Common;
 use crate::environment::Environments;
 use crate::readiness::Readiness;
 use crate::shells::Shells;
-use crate::spine::Mailbox as _;
 use crate::task::Tasks;
 use crate::trash::Trash;
 

@@ -20,24 +20,21 @@ use protocol::{Damaged, EnvironmentView, ServerStatus};
 use runner::journal::FolderWatch;
 use runner::worker::Login;
 use runner::{LocalRunner, Runner};
+use spine::{Common, Feed, Mailbox as _, Queue};
 use store::{Boot, CodexHome, Home, Records};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::built_images::BuiltImages;
-use crate::common::Common;
 use crate::environment::{EnvironmentSlot, Environments, Tenants};
-use crate::feed::Feed;
 use crate::follow_pull_requests::PullRequests;
 use crate::prepared::PreparedWorktrees;
 use crate::publishing::Publishing;
-use crate::queue::Queue;
 use crate::readiness::Readiness;
 use crate::recovery::Recovery;
 use crate::redaction::Redaction;
 use crate::shells::Shells;
-use crate::spine::Mailbox as _;
 use crate::task::{TaskParts, Tasks};
 use crate::trash::Trash;
 use sign_in::Password;
@@ -274,7 +271,7 @@ impl Server {
     }
 
     pub(crate) fn environment_view(&self, slot: &EnvironmentSlot) -> EnvironmentView {
-        let tasks = self.tasks.table.count_of_environment(slot.id);
+        let tasks = self.tasks.count_of_environment(slot.id);
         let view = EnvironmentView::new(&slot.record(), slot.progress(), slot.fetch(), tasks);
         EnvironmentView { image_error: slot.image.error(), ..view }
     }

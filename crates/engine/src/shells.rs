@@ -20,9 +20,9 @@ use model::run::RunError;
 use model::setup::{SetupPhase, SnapshotKey, TakenEnvironment, TakenFiles};
 use protocol::{OpenShell, ShellView};
 use runner::{Preparation, Runner};
+use spine::Common;
 use store::{FoundShell, Home, ShellState, StoreError};
 
-use crate::common::Common;
 use crate::environment::{EnvironmentSlot, Environments, not_ready};
 use crate::task::{PlannedSetup, Tasks};
 

@@ -10,9 +10,9 @@ use durable::blocking;
 use model::ids::EnvironmentId;
 use model::setup::{Snapshot, SnapshotKey, needed_snapshots};
 use protocol::DeletedSnapshot;
+use spine::Deletion;
 use store::{Home, StoreError, TrashedThing};
 
-use crate::common::Deletion;
 use crate::environment::EnvironmentSlot;
 use crate::trash::Trash;
 
@@ -69,7 +69,7 @@ impl Trash {
     /// Returns the snapshots of all tasks, even of those in the trash, and of all shells.
     async fn used_snapshots(&self) -> Result<BTreeSet<SnapshotKey>, StoreError> {
         // In this order, because a task may move to the trash in the meantime.
-        let of_tasks: Vec<_> = self.tasks.table.all().into_iter().flat_map(|slot| slot.used_snapshots()).collect();
+        let of_tasks = self.tasks.used_snapshots();
         let home: Arc<Home> = Arc::clone(&self.home);
         let trashed = blocking(move || home.trashed()).await?;
         let in_trash = trashed.into_iter().filter_map(|found| match found.what {

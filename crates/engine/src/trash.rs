@@ -19,17 +19,15 @@ use model::problem::Problem;
 use model::task::TaskEvent;
 use protocol::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, NotDeleted, TaskDisk, TrashItem, TrashKind};
 use runner::Runner;
+use spine::{Common, Deletion, Mailbox as _, Queue};
 use store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::built_images::BuiltImages;
-use crate::common::{Common, Deletion};
 use crate::environment::Environments;
 use crate::prepared::PreparedWorktrees;
-use crate::queue::Queue;
 use crate::shells::Shells;
-use crate::spine::Mailbox as _;
 use crate::task::{TaskSlot, Tasks};
 
 /// The trash of a home, and the disk space that everything uses.

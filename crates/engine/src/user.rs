@@ -27,12 +27,12 @@ use protocol::{
     FeedEvent, GarbageCollected, Page, PublicationView, PublishTask, QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery,
     TaskView, TrashItem,
 };
+use spine::Mailbox as _;
 
 use crate::caller::Caller;
 use crate::environment::EnvironmentSlot;
 use crate::metrics::exposition;
 use crate::server::Server;
-use crate::spine::Mailbox as _;
 use crate::task::{Changes, PictureSide, Review, ReviewPart, ReviewState, TaskSlot};
 pub use artifacts::{ArtifactFile, ArtifactText};
 pub use branches::TaskUpdate;
@@ -146,7 +146,7 @@ impl User {
             return Ok(());
         }
         let slot = self.environment_slot(id)?;
-        self.server.environments.remove(&slot, self.server.tasks.table.count_of_environment(slot.id)).await
+        self.server.environments.remove(&slot, self.server.tasks.count_of_environment(slot.id)).await
     }
 
     /// Records a task and starts its first run. Repeating the request with the same key returns the same task. The flag is
@@ -158,8 +158,7 @@ impl User {
 
     /// Returns a page of tasks, newest first. The group `queued` is in the order of the queue.
     pub fn tasks(&self, query: &TaskQuery) -> Result<Page<TaskView>, Problem> {
-        let mut page =
-            self.server.tasks.table.page(query, &self.server.common.queue.order(), |slot| self.server.tasks.view(slot))?;
+        let mut page = self.server.tasks.page(query)?;
         if query.cursor.is_none() {
             page.damaged.clone_from(&self.server.tasks.damaged);
         }

@@ -49,6 +49,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("config", &["durable", "forge", "git", "reqwest", "store", "tokio"]),
     ("runner", &["axum", "bollard", "forge", "notifications", "reqwest"]),
     ("setups", &["axum", "bollard", "engine", "reqwest", "rustix", "store", "tokio"]),
+    ("spine", &["axum", "forge", "git", "notifications", "process", "reqwest", "runner", "rustix"]),
     ("doctor", &["engine", "forge", "notifications", "reqwest"]),
     ("engine", &["axum", "bollard", "clap", "hyper", "maud", "notify", "reqwest", "rustix", "scripted-model"]),
     ("web", &["bollard", "clap", "fs-err", "runner", "rustix", "scripted-model", "store"]),
@@ -63,6 +64,7 @@ const TOPS: &[(&str, &[&str])] = &[
     ("web", &["codex-orchestrator"]),
     ("codex-docker", &["codex-orchestrator"]),
     ("engine", &["codex-orchestrator", "web"]),
+    ("spine", &["engine"]),
 ];
 
 /// Returns complaints about forbidden dependencies, and about crates that do not use the workspace's lints.

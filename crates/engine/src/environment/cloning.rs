@@ -12,9 +12,9 @@ use model::environment::{EnvironmentEvent, EnvironmentRecord, EnvironmentStatus}
 use model::names::BranchName;
 use model::run::RunError;
 use protocol::{FeedEvent, Progress};
+use spine::Mailbox as _;
 
-use super::environments::{EnvironmentSlot, Environments, history_of};
-use crate::spine::Mailbox as _;
+use super::environments::{EnvironmentSlot, Environments, history_of, try_to_follow_settings};
 
 impl Environments {
     /// Clones a repository, unless it is being removed.
@@ -36,7 +36,7 @@ impl Environments {
             Ok((mirror, default_branch)) => {
                 slot.set_mirror(mirror);
                 // The settings may have changed during the clone.
-                slot.try_to_follow_settings().await;
+                try_to_follow_settings(slot).await;
                 EnvironmentEvent::Cloned { default_branch }
             }
             Err(error) => {

@@ -22,6 +22,7 @@ use model::run::RunError;
 use notifications::Notifications;
 use process::RunProgramError;
 use protocol::{Damaged, FeedEvent};
+use spine::{Aggregate, Common, Decided, Feed, Mailbox as _, Queue, Recorded, Slot, Table};
 use store::{Boot, Home, Records, StoreError};
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
@@ -29,10 +30,6 @@ use tokio_util::task::TaskTracker;
 
 use super::failures::not_ready;
 use super::live::EnvironmentLive;
-use crate::common::Common;
-use crate::feed::Feed;
-use crate::queue::Queue;
-use crate::spine::{Aggregate, Decided, Mailbox as _, Recorded, Slot, Table};
 
 /// What repositories need to know about the tasks in them.
 pub(crate) trait Tenants: Send + Sync {
@@ -158,22 +155,20 @@ impl Environments {
 /// A repository in memory.
 pub(crate) type EnvironmentSlot = Slot<Environments>;
 
-impl EnvironmentSlot {
-    /// Sets the mirror's default branch to the recorded one, and how much history its next fetch gets, if there is a mirror.
-    pub(crate) async fn follow_settings(&self) -> Result<(), RunProgramError> {
-        let (Some(mirror), record) = (self.mirror(), self.record()) else { return Ok(()) };
-        mirror.want_history(history_of(&record));
-        match &record.default_branch {
-            Some(branch) => mirror.follow_default_branch(branch.as_str()).await,
-            None => Ok(()),
-        }
+/// Sets the mirror's default branch to the recorded one, and how much history its next fetch gets, if there is a mirror.
+pub(crate) async fn follow_settings(slot: &EnvironmentSlot) -> Result<(), RunProgramError> {
+    let (Some(mirror), record) = (slot.mirror(), slot.record()) else { return Ok(()) };
+    mirror.want_history(history_of(&record));
+    match &record.default_branch {
+        Some(branch) => mirror.follow_default_branch(branch.as_str()).await,
+        None => Ok(()),
     }
+}
 
-    /// Like [`Self::follow_settings`], but only logs an error. Each new task tries again.
-    pub(super) async fn try_to_follow_settings(&self) {
-        if let Err(error) = self.follow_settings().await {
-            tracing::error!(environment = %self.id, %error, "could not set a mirror's default branch");
-        }
+/// Like [`follow_settings`], but only logs an error. Each new task tries again.
+pub(super) async fn try_to_follow_settings(slot: &EnvironmentSlot) {
+    if let Err(error) = follow_settings(slot).await {
+        tracing::error!(environment = %slot.id, %error, "could not set a mirror's default branch");
     }
 }
 
@@ -311,7 +306,7 @@ impl Aggregate for Environments {
     async fn perform(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, effect: EnvironmentEffect) {
         match effect {
             EnvironmentEffect::Clone => self.clone_mirror(slot).await,
-            EnvironmentEffect::FollowSettings => slot.try_to_follow_settings().await,
+            EnvironmentEffect::FollowSettings => try_to_follow_settings(slot).await,
             EnvironmentEffect::SetUp => {
                 if let Some(tenants) = self.tenants() {
                     tenants.set_up(Arc::clone(slot)).await;

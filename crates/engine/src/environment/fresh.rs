@@ -12,7 +12,7 @@ use model::problem::{Problem, ProblemKind};
 use printable::printable_line;
 use protocol::{RefItem, RefKind, RefsQuery, RefsView};
 
-use super::environments::{EnvironmentSlot, Environments};
+use super::environments::{EnvironmentSlot, Environments, try_to_follow_settings};
 use super::failures::{missing_history, not_ready};
 
 /// The maximum number of branches and tags in a list: more than anyone reads, and few enough for a page.
@@ -34,7 +34,7 @@ impl Environments {
         let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
         let fetched = self.tracker.spawn(async move {
             inner.publish(&slot);
-            slot.try_to_follow_settings().await;
+            try_to_follow_settings(&slot).await;
             let fetched = mirror.fetch_fresh(inner.config.fetch_time_limit, inner.cancel.clone()).await;
             inner.publish(&slot);
             fetched

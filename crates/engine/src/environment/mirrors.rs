@@ -5,7 +5,7 @@ use std::sync::Arc;
 use git::{Mirror, WorktreeError};
 use model::environment::EnvironmentStatus;
 
-use super::environments::{EnvironmentSlot, Environments};
+use super::environments::{EnvironmentSlot, Environments, try_to_follow_settings};
 
 impl Environments {
     /// Opens all mirrors that are not open.
@@ -40,7 +40,7 @@ impl Environments {
             tracing::error!(environment = %slot.id, %error, "could not clean up a mirror after a reboot");
         }
         slot.set_mirror(mirror.clone());
-        slot.try_to_follow_settings().await;
+        try_to_follow_settings(slot).await;
         match durable::blocking(move || mirror.landings()).await {
             Ok(landings) if landings.is_empty() => {}
             Ok(landings) => {

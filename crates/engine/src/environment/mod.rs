@@ -18,5 +18,5 @@ mod mirrors;
 mod notify;
 mod requests;
 
-pub(crate) use environments::{EnvironmentSlot, Environments, Tenants};
+pub(crate) use environments::{EnvironmentSlot, Environments, Tenants, follow_settings};
 pub(crate) use failures::{missing_history, not_ready};

@@ -6,9 +6,9 @@ use durable::crash::{self, CrashPoint};
 use model::environment::EnvironmentEvent;
 use model::notice::setup_notice;
 use notifications::Delivered;
+use spine::Mailbox as _;
 
 use super::environments::{EnvironmentSlot, Environments};
-use crate::spine::Mailbox as _;
 
 impl Environments {
     /// Delivers the notification, if it is due.

@@ -20,10 +20,10 @@ use model::policy::RunPolicy;
 use model::problem::Problem;
 use model::sources::SourceSettings;
 use protocol::{CreateEnvironment, EditEnvironment};
+use spine::Mailbox as _;
 
 use super::environments::{EnvironmentSlot, Environments, delete_files};
 use super::failures::{branch_problem, not_ready};
-use crate::spine::Mailbox as _;
 
 /// How long to wait for the removal of a repository without tasks: longer than it takes to stop a run.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(90);

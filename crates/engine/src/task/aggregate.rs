@@ -15,12 +15,12 @@ use model::task::{
     with_notice,
 };
 use protocol::FeedEvent;
+use spine::{Aggregate, Decided, Mailbox as _, Recorded};
 use store::{Home, StoreError};
 use tokio_util::task::TaskTracker;
 
 use super::live::TaskLive;
 use super::tasks::{TaskSlot, TaskTable, Tasks};
-use crate::spine::{Aggregate, Decided, Mailbox as _, Recorded};
 
 impl Recorded for Tasks {
     type Id = TaskId;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use model::problem::Problem;
 use model::submodule::Sources;
 use model::task::{Answer, TaskRequest};
+use spine::Mailbox as _;
 
 use super::tasks::{TaskSlot, Tasks};
-use crate::spine::Mailbox as _;
 
 impl Tasks {
     /// Applies the answer to the open question, if the question has this number.
@@ -40,7 +40,7 @@ impl Tasks {
         let Some(environment) = self.environments.get(slot.env_id) else { return };
         let mut allowed = Sources::default();
         environment.record().sources.allowed_urls.iter().cloned().for_each(|url| allowed.trust(url));
-        for other in self.table.of_environment(slot.env_id) {
+        for other in self.of_environment(slot.env_id) {
             let Some(question) = other.record().question.clone() else { continue };
             if question.urls.iter().all(|url| allowed.get(url).is_some())
                 && let Err(problem) = self.ask(&other, TaskRequest::Answer(Some(question.number), Answer::Fetch)).await

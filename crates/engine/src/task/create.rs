@@ -14,10 +14,10 @@ use model::problem::{Problem, ProblemKind};
 use model::queue::Priority;
 use model::task::{NewRun, NewTask, TaskEvent, TaskRecord};
 use protocol::CreateTask;
+use spine::Mailbox as _;
 
 use super::tasks::{TaskSlot, Tasks};
 use crate::environment::not_ready;
-use crate::spine::Mailbox as _;
 
 impl Tasks {
     /// Records a task and starts its first run, or finds the task that the same key created before.

@@ -21,6 +21,7 @@ use process::Redactor;
 use runner::journal::Tail;
 use runner::keeper::{ExitRecord, RunFiles};
 use runner::{Integrity, RunKey, until_reached};
+use spine::{COUNTED, Mailbox as _};
 use tokio_util::sync::CancellationToken;
 
 use super::commit::Committed;
@@ -29,8 +30,6 @@ use super::journal_copy::cut_zeros;
 use super::session::NEW_THREAD;
 use super::spec::key_of;
 use super::tasks::{TaskSlot, Tasks};
-use crate::counters::COUNTED;
-use crate::spine::Mailbox as _;
 
 /// The time limit for counting the changes of a task.
 const COUNT_LIMIT: Duration = Duration::from_secs(20);

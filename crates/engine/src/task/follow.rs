@@ -14,12 +14,12 @@ use model::task::TaskEvent;
 use runner::journal::Tail;
 use runner::keeper::RunFiles;
 use runner::{Backoff, JournalNews, RunKey, RunState};
+use spine::Mailbox as _;
 
 use super::activity::ReadTimer;
 use super::journal_copy::JournalCopy;
 use super::spec::key_of;
 use super::tasks::{TaskSlot, Tasks};
-use crate::spine::Mailbox as _;
 use run_logs::MarkWriter;
 
 /// How old a run may be for the times of its first events to be the times at which they are read.

@@ -9,11 +9,11 @@ use model::ids::Attempt;
 use model::run::RunError;
 use model::task::TaskEvent;
 use runner::{RunKey, RunRequest, StartError, until_reached};
+use spine::Mailbox as _;
 use tokio_util::sync::CancellationToken;
 
 use super::spec::key_of;
 use super::tasks::{TaskSlot, Tasks};
-use crate::spine::Mailbox as _;
 
 impl Tasks {
     pub(super) async fn launch(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {

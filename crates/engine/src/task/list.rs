@@ -12,9 +12,9 @@ use model::ids::{EnvironmentId, TaskId};
 use model::problem::Problem;
 use model::task::TaskGroup;
 use protocol::{Page, TaskFilter, TaskQuery, TaskView};
+use spine::Age;
 
 use super::tasks::{TaskSlot, TaskTable, Tasks};
-use crate::spine::Age;
 
 /// The default number of tasks per page.
 const DEFAULT_LIMIT: usize = 50;
@@ -25,57 +25,60 @@ const MAX_LIMIT: usize = 200;
 /// The prefix of a cursor of the queue.
 const QUEUE_CURSOR: &str = "queue_";
 
-impl TaskTable {
-    /// Returns a page for the query. `queue` contains the waiting tasks, the next one first.
-    pub(crate) fn page(
-        &self,
-        query: &TaskQuery,
-        queue: &[TaskId],
-        view: impl Fn(&Arc<TaskSlot>) -> TaskView,
-    ) -> Result<Page<TaskView>, Problem> {
-        let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-        if limit == 0 || limit > MAX_LIMIT {
-            return Err(Problem::new(ErrorCode::LimitRefused, format!("the limit {limit} is not between 1 and {MAX_LIMIT}")));
-        }
-        let filter = TaskFilter::parse(query)?;
-        let in_order_of_queue = filter.group() == Some(TaskGroup::Queued);
-        let candidates = match query.cursor.as_deref() {
-            cursor if in_order_of_queue => self.queued(queue, cursor.map(parse_queue_cursor).transpose()?),
-            cursor => self.newest(cursor.map(parse_cursor).transpose()?),
-        };
-        let mut found = candidates.into_iter().filter(|slot| filter.matches(&slot.record()));
-        let slots: Vec<_> = found.by_ref().take(limit).collect();
-        let more = found.next().is_some();
-        let next_cursor = slots.last().filter(|_| more).map(|slot| match filter.group() {
-            Some(TaskGroup::Queued) => format!("{QUEUE_CURSOR}{}", slot.id),
-            Some(TaskGroup::NeedsYou | TaskGroup::Running | TaskGroup::Done) | None => write_cursor(slot.age()),
-        });
-        Ok(Page { items: slots.iter().map(view).collect(), next_cursor, damaged: vec![] })
+impl Tasks {
+    /// Returns a page for the query.
+    pub(crate) fn page(&self, query: &TaskQuery) -> Result<Page<TaskView>, Problem> {
+        page(&self.table, query, &self.queue.order(), |slot| self.view(slot))
     }
-}
 
-impl TaskTable {
     /// Returns the tasks of a repository, oldest first.
     pub(crate) fn of_environment(&self, env_id: EnvironmentId) -> Vec<Arc<TaskSlot>> {
-        self.matching(|slot| slot.env_id == env_id)
+        self.table.matching(|slot| slot.env_id == env_id)
     }
 
     /// Returns the number of tasks of a repository.
     pub(crate) fn count_of_environment(&self, env_id: EnvironmentId) -> usize {
-        self.count(|slot| slot.env_id == env_id)
+        self.table.count(|slot| slot.env_id == env_id)
     }
+}
 
-    /// Returns the tasks in the order of the queue, after the task `after`. A run that was just queued has no place yet and
-    /// comes last.
-    fn queued(&self, queue: &[TaskId], after: Option<TaskId>) -> Vec<Arc<TaskSlot>> {
-        let placed: HashSet<_> = queue.iter().collect();
-        let without_place = self.newest(None).into_iter().rev().filter(|slot| !placed.contains(&slot.id));
-        let mut all: Vec<_> = queue.iter().filter_map(|id| self.get(*id)).chain(without_place).collect();
-        if let Some(last) = after.and_then(|after| all.iter().position(|slot| slot.id == after)) {
-            all.drain(..=last);
-        }
-        all
+/// Returns a page for the query. `queue` contains the waiting tasks, the next one first.
+fn page(
+    table: &TaskTable,
+    query: &TaskQuery,
+    queue: &[TaskId],
+    view: impl Fn(&Arc<TaskSlot>) -> TaskView,
+) -> Result<Page<TaskView>, Problem> {
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if limit == 0 || limit > MAX_LIMIT {
+        return Err(Problem::new(ErrorCode::LimitRefused, format!("the limit {limit} is not between 1 and {MAX_LIMIT}")));
     }
+    let filter = TaskFilter::parse(query)?;
+    let in_order_of_queue = filter.group() == Some(TaskGroup::Queued);
+    let candidates = match query.cursor.as_deref() {
+        cursor if in_order_of_queue => queued(table, queue, cursor.map(parse_queue_cursor).transpose()?),
+        cursor => table.newest(cursor.map(parse_cursor).transpose()?),
+    };
+    let mut found = candidates.into_iter().filter(|slot| filter.matches(&slot.record()));
+    let slots: Vec<_> = found.by_ref().take(limit).collect();
+    let more = found.next().is_some();
+    let next_cursor = slots.last().filter(|_| more).map(|slot| match filter.group() {
+        Some(TaskGroup::Queued) => format!("{QUEUE_CURSOR}{}", slot.id),
+        Some(TaskGroup::NeedsYou | TaskGroup::Running | TaskGroup::Done) | None => write_cursor(slot.age()),
+    });
+    Ok(Page { items: slots.iter().map(view).collect(), next_cursor, damaged: vec![] })
+}
+
+/// Returns the tasks in the order of the queue, after the task `after`. A run that was just queued has no place yet and comes
+/// last.
+fn queued(table: &TaskTable, queue: &[TaskId], after: Option<TaskId>) -> Vec<Arc<TaskSlot>> {
+    let placed: HashSet<_> = queue.iter().collect();
+    let without_place = table.newest(None).into_iter().rev().filter(|slot| !placed.contains(&slot.id));
+    let mut all: Vec<_> = queue.iter().filter_map(|id| table.get(*id)).chain(without_place).collect();
+    if let Some(last) = after.and_then(|after| all.iter().position(|slot| slot.id == after)) {
+        all.drain(..=last);
+    }
+    all
 }
 
 fn write_cursor((created_at, id): Age<Tasks>) -> String {
@@ -136,7 +139,7 @@ mod tests {
     }
 
     fn titles(table: &TaskTable, query: &TaskQuery) -> (Vec<String>, Option<String>) {
-        let page = table.page(query, &[], |slot| TaskView::new(&slot.record(), None, None, None)).expect("a page");
+        let page = page(table, query, &[], |slot| TaskView::new(&slot.record(), None, None, None)).expect("a page");
         (page.items.iter().map(|task| task.title.to_string()).collect(), page.next_cursor)
     }
 
@@ -162,7 +165,8 @@ mod tests {
         let id = |n: u128| TaskId::from_uuid(uuid::Uuid::from_u128(n));
         let page = |queue: &[TaskId], cursor: Option<String>| {
             let query = TaskQuery { limit: Some(2), group: Some("queued".to_owned()), cursor, ..TaskQuery::default() };
-            let page = table.page(&query, queue, |slot| TaskView::new(&slot.record(), None, None, None)).expect("a page");
+            let page =
+                super::page(&table, &query, queue, |slot| TaskView::new(&slot.record(), None, None, None)).expect("a page");
             let titles: Vec<_> = page.items.iter().map(|task| task.title.to_string()).collect();
             (titles.join(" "), page.next_cursor)
         };
@@ -177,8 +181,8 @@ mod tests {
         }
         assert_eq!(page(&[id(3), id(2)], cursor.clone()).0, "d c");
         let wrong = TaskQuery { cursor, ..TaskQuery::default() };
-        let refused =
-            table.page(&wrong, &queue, |slot| TaskView::new(&slot.record(), None, None, None)).expect_err("another list's");
+        let refused = super::page(&table, &wrong, &queue, |slot| TaskView::new(&slot.record(), None, None, None))
+            .expect_err("another list's");
         assert_eq!(refused.report.code, ErrorCode::CursorRefused);
     }
 
@@ -198,8 +202,7 @@ mod tests {
     fn a_query_that_makes_no_sense_is_refused() {
         let table = table(&["a"]);
         let refused = |query: TaskQuery| {
-            table
-                .page(&query, &[], |slot| TaskView::new(&slot.record(), None, None, None))
+            page(&table, &query, &[], |slot| TaskView::new(&slot.record(), None, None, None))
                 .expect_err("the query is invalid")
                 .report
                 .code

@@ -2,7 +2,7 @@
 //! performed.
 //!
 //! * [`tasks`]: all tasks, and what their effects need.
-//! * [`aggregate`]: tasks as an aggregate of the [`spine`](crate::spine), which processes one event of a task at a time.
+//! * [`aggregate`]: tasks as an aggregate of the [`spine`], which processes one event of a task at a time.
 //! * [`live`]: the state of a task that exists only in memory.
 //! * [`create`], [`list`], [`read`], [`installs`], [`take_home`]: other requests of the API.
 //! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`notify`], [`remove`]: the effects. Each can be repeated safely, and

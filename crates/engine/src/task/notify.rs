@@ -6,9 +6,9 @@ use durable::crash::{self, CrashPoint};
 use model::notice::notice;
 use model::task::TaskEvent;
 use notifications::Delivered;
+use spine::Mailbox as _;
 
 use super::tasks::{TaskSlot, Tasks};
-use crate::spine::Mailbox as _;
 
 impl Tasks {
     /// Delivers the pending notifications, oldest first.

@@ -23,14 +23,13 @@ use model::task::{TaskEvent, TaskRecord, with_summary};
 use protocol::{FeedEvent, Progress};
 use runner::keeper::RunFiles;
 use runner::{Preparation, until_reached};
+use spine::{COUNTED, Mailbox as _};
 use tokio_util::sync::CancellationToken;
 
 use super::launch::answered;
 use super::set_up::StartPoint;
 use super::tasks::{TaskSlot, Tasks};
-use crate::counters::COUNTED;
-use crate::environment::missing_history;
-use crate::spine::Mailbox as _;
+use crate::environment::{follow_settings, missing_history};
 
 /// The result of a preparation.
 enum Prepared {
@@ -114,7 +113,7 @@ impl Tasks {
             RunError::new(ErrorCode::WorktreeFailed, format!("could not create the worktree: {error}"))
                 .hint("check that the home directory is writable and has free space, then create the task again")
         })?;
-        COUNTED.worktree(start);
+        count(start);
         let spec = self.run_spec(&task, &base, &environment);
         let prepare = || {
             let preparation = Preparation { spec: &spec, worktree: &worktree, cancel };
@@ -137,7 +136,7 @@ impl Tasks {
     /// Returns the URLs that submodules are fetched from without asking, according to the repository's settings and mirror.
     async fn sources_of(&self, mirror: &Mirror, slot: &TaskSlot) -> Result<Sources, RunError> {
         let Some(environment) = self.environments.get(slot.env_id) else { return Ok(Sources::default()) };
-        environment.follow_settings().await.map_err(|error| unreadable(&error))?;
+        follow_settings(&environment).await.map_err(|error| unreadable(&error))?;
         mirror.trusted_sources(&environment.record().sources).await.map_err(|error| unreadable(&error))
     }
 
@@ -217,6 +216,15 @@ impl Tasks {
         let prompt = if run.lost_thread.is_some() { with_summary(task) } else { run.prompt.as_str().to_owned() };
         let written = blocking(move || durable::write_atomically(&path, prompt.as_bytes())).await;
         written.map_err(|error| RunError::new(ErrorCode::HomeNotWritable, format!("could not write the prompt: {error}")))
+    }
+}
+
+/// Counts a worktree that a task needed.
+fn count(start: git::Start) {
+    match start {
+        git::Start::Prepared => drop(COUNTED.pool_hits.inc()),
+        git::Start::Written => drop(COUNTED.pool_misses.inc()),
+        git::Start::Existing => {}
     }
 }
 

@@ -12,10 +12,10 @@ use model::publication::{PublicationStatus, Publish};
 use model::run::RunError;
 use model::task::{NewRun, PublicationEvent, TaskEvent, TaskRequest};
 use protocol::{ForgeView, PublicationView, PublishTask};
+use spine::Mailbox as _;
 
 use super::tasks::{TaskSlot, Tasks};
 use crate::publishing::{PublishError, base_branch, by_hand};
-use crate::spine::Mailbox as _;
 use forge::ForgeError;
 
 impl Tasks {

@@ -18,11 +18,10 @@ use process::Redactor;
 use protocol::RunEnded;
 use runner::journal::Tail;
 use runner::keeper::RunFiles;
+use spine::{COUNTED, Existence};
 use tokio::io::AsyncReadExt as _;
 
 use super::tasks::{TaskSlot, Tasks};
-use crate::counters::COUNTED;
-use crate::spine::Existence;
 use crate::user::{LogFile, LogWindow, RunLine};
 use run_logs::{Reach, Window};
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use durable::crash::{self, CrashPoint};
 use model::task::TaskEvent;
+use spine::Mailbox as _;
 
 use super::tasks::{TaskSlot, Tasks};
-use crate::spine::Mailbox as _;
 
 impl Tasks {
     /// Ensures that no layers of earlier generations exist.

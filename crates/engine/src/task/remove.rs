@@ -16,13 +16,12 @@ use model::names::BranchName;
 use model::problem::Problem;
 use model::task::{TaskEvent, TaskRequest, UpdateEvent};
 use protocol::FeedEvent;
+use spine::Mailbox as _;
 use store::{Trashed, TrashedThing};
 
 use super::removals::locked;
 use super::tasks::{TaskSlot, Tasks};
-use crate::environment::EnvironmentSlot;
-use crate::environment::Tenants;
-use crate::spine::Mailbox as _;
+use crate::environment::{EnvironmentSlot, Tenants};
 
 impl Tasks {
     /// Waits until nothing moves or publishes the branch of a task that is being removed.
@@ -121,7 +120,7 @@ impl Tasks {
 impl Tenants for Tasks {
     fn remove_all(self: Arc<Self>, id: EnvironmentId) -> BoxFuture<'static, Result<(), Problem>> {
         Box::pin(async move {
-            let tasks = self.table.of_environment(id);
+            let tasks = self.of_environment(id);
             for task in &tasks {
                 self.ask(task, TaskRequest::Remove).await?;
             }

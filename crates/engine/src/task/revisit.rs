@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use model::ids::TaskId;
 use runner::{Backoff, RunState};
+use spine::Mailbox as _;
 
 use super::spec::key_of;
 use super::tasks::Tasks;
-use crate::spine::Mailbox as _;
 
 impl Tasks {
     /// Reconciles a task as soon as its runner answers and nothing else works on the task.

@@ -11,9 +11,9 @@ use model::ids::ThreadId;
 use model::run::{RunError, RunRecord};
 use model::task::TaskEvent;
 use runner::worker::{Session, SessionFolder};
+use spine::Mailbox as _;
 
 use super::tasks::{TaskSlot, Tasks};
-use crate::spine::Mailbox as _;
 
 /// A note for a run that started a new thread.
 pub(super) const NEW_THREAD: &str =

@@ -21,13 +21,13 @@ use model::setup::{
 use runner::spec::Sandbox;
 use runner::{ImagesRequest, SetupRequest, SetupSpec, until_reached};
 use setups::{PlanError, SetupPlan};
+use spine::Mailbox as _;
 use tokio_util::sync::CancellationToken;
 
 use super::image_build::progress as build_progress;
 use super::launch::answered;
 use super::tasks::{TaskSlot, Tasks};
 use crate::environment::EnvironmentSlot;
-use crate::spine::Mailbox as _;
 
 /// The branch and the name under which the mirror keeps the commit of a setup while it runs.
 const BRANCH: &str = "codex/setup";

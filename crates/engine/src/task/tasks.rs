@@ -11,6 +11,7 @@ use notifications::Notifications;
 use protocol::{Damaged, TaskView};
 use runner::Runner;
 use runner::journal::FolderWatch;
+use spine::{Common, Feed, Queue, Slot, Table};
 use store::{Boot, CodexHome, Home};
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
@@ -19,14 +20,10 @@ use tokio_util::task::TaskTracker;
 use super::removals::Removals;
 use super::revisits::Revisits;
 use crate::built_images::BuiltImages;
-use crate::common::Common;
 use crate::environment::Environments;
-use crate::feed::Feed;
 use crate::publishing::Publishing;
-use crate::queue::Queue;
 use crate::readiness::Readiness;
 use crate::redaction::Redaction;
-use crate::spine::{Slot, Table};
 
 /// A task in memory.
 pub(crate) type TaskSlot = Slot<Tasks>;
@@ -77,15 +74,6 @@ pub(crate) struct Tasks {
     pub(super) keys: tokio::sync::Mutex<()>,
 }
 
-impl TaskSlot {
-    /// Returns the snapshots that the task uses or is about to use.
-    pub(crate) fn used_snapshots(&self) -> impl Iterator<Item = SnapshotKey> + use<> {
-        // In this order, because the record names a snapshot before its mark is removed.
-        let taken = self.taken_snapshot();
-        taken.into_iter().chain(self.record().environment.snapshot.clone())
-    }
-}
-
 impl Tasks {
     /// Creates the tasks. Their records are added later.
     pub(crate) fn new(common: Common, parts: TaskParts, damaged: Vec<Damaged>) -> Arc<Self> {
@@ -118,6 +106,16 @@ impl Tasks {
     /// Fails if no worker could run the task now.
     pub(crate) async fn ready_to_go_on(&self, slot: &TaskSlot) -> Result<(), Problem> {
         self.readiness.able_worker(self.environments.record(slot.env_id).as_deref()).await
+    }
+
+    /// Returns the snapshots that tasks use or are about to use.
+    pub(crate) fn used_snapshots(&self) -> Vec<SnapshotKey> {
+        let of_task = |slot: Arc<TaskSlot>| {
+            // In this order, because the record names a snapshot before its mark is removed.
+            let taken = slot.taken_snapshot();
+            taken.into_iter().chain(slot.record().environment.snapshot.clone())
+        };
+        self.table.all().into_iter().flat_map(of_task).collect()
     }
 
     /// Returns a task as clients see it.

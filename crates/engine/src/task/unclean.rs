@@ -13,9 +13,9 @@ use model::names::BranchName;
 use model::run::RunError;
 use model::sparse::Cone;
 use model::task::{TaskEvent, TaskRecord};
+use spine::Mailbox as _;
 
 use super::tasks::{TaskSlot, Tasks};
-use crate::spine::Mailbox as _;
 
 impl Tasks {
     /// Checks the worktrees of all tasks that were not used since the last unclean stop, one after the other.

@@ -17,10 +17,10 @@ use model::merge::FileConflict;
 use model::problem::{Problem, ProblemKind};
 use model::task::{Refusal, TaskEvent, TaskRecord, TaskRequest, Update, UpdateEvent, UpdateStrategy};
 use protocol::{Base, ConflictsQuery, ConflictsView, TaskConflicts, UpdateOutcome};
+use spine::Mailbox as _;
 
 use super::take_home::unreadable;
 use super::tasks::{TaskSlot, Tasks};
-use crate::spine::Mailbox as _;
 
 /// The time limit for merging commits.
 const MERGE_LIMIT: Duration = Duration::from_mins(10);
@@ -316,7 +316,7 @@ impl Tasks {
             let record = other.record();
             other.id != slot.id && !record.removing && record.head() != record.base_sha.as_ref()
         };
-        let mut others: Vec<_> = self.table.of_environment(task.env_id).into_iter().rev().filter(has_work).collect();
+        let mut others: Vec<_> = self.of_environment(task.env_id).into_iter().rev().filter(has_work).collect();
         let left_out = others.len().saturating_sub(MOST_OTHERS);
         others.truncate(MOST_OTHERS);
         let looked_at = others.len();

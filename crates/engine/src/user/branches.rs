@@ -8,9 +8,9 @@ use futures_util::Stream;
 use model::problem::Problem;
 use model::task::{TaskRequest, hand_over_prompt};
 use protocol::{ConflictsQuery, ConflictsView, ResumeTask, UpdateConflicts, UpdateOutcome, UpdateTask, UpdateView};
+use spine::Mailbox as _;
 
 use super::{User, new_run};
-use crate::spine::Mailbox as _;
 use crate::task::{UpdateTarget, Updated};
 
 /// The result of a request to update a task's branch.

@@ -16,10 +16,10 @@ use process::RunProgramError;
 use protocol::{AcceptDescription, EditSetup, InstalledView, OpenShell, SetupDiffView, SetupView, ShellView};
 use runner::Supply as _;
 use runner::keeper::RunFiles;
+use spine::Mailbox as _;
 
 use super::User;
 use crate::environment::{EnvironmentSlot, not_ready};
-use crate::spine::Mailbox as _;
 use crate::task::{PlannedSetup, existing_run};
 
 /// The maximum size of a log that is returned, in bytes. Earlier output is omitted.

@@ -7,11 +7,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::recorded::Recorded;
+use crate::recorded::Recorded;
 
 /// Whether a thing still exists. Other code may hold the slot of a thing that was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Existence {
+pub enum Existence {
     /// It exists.
     Exists,
     /// Its files are in the trash.
@@ -21,12 +21,13 @@ pub(crate) enum Existence {
 }
 
 /// A thing in memory. Its state that exists only in memory is accessible directly.
-pub(crate) struct Slot<A: Recorded> {
-    pub(crate) id: A::Id,
-    pub(super) created_at: Timestamp,
+pub struct Slot<A: Recorded> {
+    /// The ID of the thing.
+    pub id: A::Id,
+    pub(crate) created_at: Timestamp,
     record: RwLock<Arc<A::Record>>,
     /// Allows one event at a time, in the order of arrival.
-    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(crate) turn: tokio::sync::Mutex<()>,
     working: AtomicUsize,
     /// Changes with every new record.
     existence: watch::Sender<Existence>,
@@ -51,7 +52,8 @@ impl<A: Recorded> Deref for Slot<A> {
 }
 
 impl<A: Recorded> Slot<A> {
-    pub(crate) fn new(record: A::Record, live: A::Live) -> Arc<Self> {
+    /// Creates the slot of a thing.
+    pub fn new(record: A::Record, live: A::Live) -> Arc<Self> {
         Arc::new(Self {
             id: A::id_of(&record),
             created_at: A::created_at(&record),
@@ -64,43 +66,43 @@ impl<A: Recorded> Slot<A> {
     }
 
     /// Returns the current record.
-    pub(crate) fn record(&self) -> Arc<A::Record> {
+    pub fn record(&self) -> Arc<A::Record> {
         Arc::clone(&self.record.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn replace(&self, record: Arc<A::Record>) {
+    pub(crate) fn replace(&self, record: Arc<A::Record>) {
         *self.record.write().unwrap_or_else(PoisonError::into_inner) = record;
         self.existence.send_replace(Existence::Exists);
     }
 
-    pub(super) fn mark_discarded(&self) {
+    pub(crate) fn mark_discarded(&self) {
         self.existence.send_replace(Existence::Discarded);
     }
 
     /// Tells everybody who waits that nothing refers to the thing any more.
-    pub(crate) fn mark_gone(&self) {
+    pub fn mark_gone(&self) {
         self.existence.send_replace(Existence::Gone);
     }
 
     /// Whether the thing was removed.
-    pub(crate) fn is_removed(&self) -> bool {
+    pub fn is_removed(&self) -> bool {
         *self.existence.borrow() != Existence::Exists
     }
 
     /// Wakes with every new record.
-    pub(crate) fn changes(&self) -> watch::Receiver<Existence> {
+    pub fn changes(&self) -> watch::Receiver<Existence> {
         self.existence.subscribe()
     }
 
     /// Waits until nothing outside of the trash refers to the thing.
-    pub(crate) async fn until_gone(&self) {
+    pub async fn until_gone(&self) {
         // An error would mean that the sender is gone, but it is part of `self`.
         let mut changes = self.changes();
         let _ended = changes.wait_for(|existence| *existence == Existence::Gone).await;
     }
 
     /// Waits until no event of the thing is being processed, and holds back further events as long as the returned value exists.
-    pub(crate) async fn hold(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    pub async fn hold(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.turn.lock().await
     }
 
@@ -111,7 +113,7 @@ impl<A: Recorded> Slot<A> {
     }
 
     /// Whether this process is working on the thing.
-    pub(crate) fn is_busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         self.working.load(Ordering::SeqCst) > 0
     }
 }

@@ -1,4 +1,4 @@
-//! Counters since the server started, for metrics. Every part of the engine may count.
+//! Counters since the server started, for metrics. Every part of a server may count.
 //!
 //! They are global because events are counted in many places. Invariant: no decision depends on a counter.
 
@@ -12,23 +12,29 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
 /// The labels of a counter: names and values.
-pub(crate) type Labels = Vec<(&'static str, String)>;
+pub type Labels = Vec<(&'static str, String)>;
 
 /// The counters of this process.
-pub(crate) static COUNTED: LazyLock<Counters> = LazyLock::new(Counters::default);
+pub static COUNTED: LazyLock<Counters> = LazyLock::new(Counters::default);
 
 /// The counters and histograms of a server.
-pub(crate) struct Counters {
-    pub(crate) recovered: Family<Labels, Counter>,
-    pub(crate) run_seconds: Histogram,
-    pub(crate) wait_seconds: Histogram,
-    pub(crate) phase_seconds: Family<Labels, Histogram>,
-    pub(crate) log_bytes: Counter,
+pub struct Counters {
+    /// Events that recovery found, by event.
+    pub recovered: Family<Labels, Counter>,
+    /// The duration of finished runs.
+    pub run_seconds: Histogram,
+    /// How long runs waited in the queue.
+    pub wait_seconds: Histogram,
+    /// The duration of the phases of finished runs, by phase.
+    pub phase_seconds: Family<Labels, Histogram>,
+    /// The size of the logs of finished runs.
+    pub log_bytes: Counter,
     /// New worktrees that got the files of a prepared one.
-    pub(crate) pool_hits: Counter,
+    pub pool_hits: Counter,
     /// New worktrees whose files were all written.
-    pub(crate) pool_misses: Counter,
-    pub(crate) streams: Gauge<i64, std::sync::atomic::AtomicI64>,
+    pub pool_misses: Counter,
+    /// Open event streams.
+    pub streams: Gauge<i64, std::sync::atomic::AtomicI64>,
 }
 
 impl Default for Counters {
@@ -50,29 +56,20 @@ impl Default for Counters {
 
 impl Counters {
     /// Counts an event that recovery found.
-    pub(crate) fn recovery(&self, event: &'static str) {
+    pub fn recovery(&self, event: &'static str) {
         self.recovered.get_or_create(&vec![("event", event.to_owned())]).inc();
     }
 
     /// Records a finished run and the size of its log.
-    pub(crate) fn run(&self, end: &RunEnd, log_bytes: u64) {
+    pub fn run(&self, end: &RunEnd, log_bytes: u64) {
         if let Some(started_at) = end.started_at {
             self.run_seconds.observe(end.finished_at.duration_since(started_at).as_secs_f64());
         }
         self.log_bytes.inc_by(log_bytes);
     }
 
-    /// Counts a worktree that a task needed.
-    pub(crate) fn worktree(&self, start: git::Start) {
-        match start {
-            git::Start::Prepared => drop(self.pool_hits.inc()),
-            git::Start::Written => drop(self.pool_misses.inc()),
-            git::Start::Existing => {}
-        }
-    }
-
     /// Records how long the phases of a finished run took.
-    pub(crate) fn phases(&self, times: &PhaseTimes) {
+    pub fn phases(&self, times: &PhaseTimes) {
         for (phase, millis) in times.durations() {
             let histogram = self.phase_seconds.get_or_create(&vec![("phase", phase.to_owned())]);
             histogram.observe(std::time::Duration::from_millis(millis).as_secs_f64());
@@ -80,19 +77,19 @@ impl Counters {
     }
 
     /// Records how long a run waited in the queue.
-    pub(crate) fn waited(&self, seconds: f64) {
+    pub fn waited(&self, seconds: f64) {
         self.wait_seconds.observe(seconds);
     }
 
     /// Counts a stream as open until the returned value is dropped.
-    pub(crate) fn stream(&'static self) -> OpenStream {
+    pub fn stream(&'static self) -> OpenStream {
         self.streams.inc();
         OpenStream(self)
     }
 }
 
 /// An open event stream. Dropping it decrements the gauge.
-pub(crate) struct OpenStream(&'static Counters);
+pub struct OpenStream(&'static Counters);
 
 impl Drop for OpenStream {
     fn drop(&mut self) {

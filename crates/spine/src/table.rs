@@ -5,14 +5,14 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
 
-use super::recorded::Recorded;
-use super::slot::Slot;
+use crate::recorded::Recorded;
+use crate::slot::Slot;
 
 /// The position of a thing in the list of all things of its kind.
-pub(crate) type Age<A> = (Timestamp, <A as Recorded>::Id);
+pub type Age<A> = (Timestamp, <A as Recorded>::Id);
 
 /// All things of one kind.
-pub(crate) struct Table<A: Recorded> {
+pub struct Table<A: Recorded> {
     inner: RwLock<Tables<A>>,
 }
 
@@ -33,7 +33,7 @@ impl<A: Recorded> Default for Table<A> {
 
 impl<A: Recorded> Slot<A> {
     /// Returns the position in the list of all things of this kind.
-    pub(crate) fn age(&self) -> Age<A> {
+    pub fn age(&self) -> Age<A> {
         (self.created_at, self.id)
     }
 }
@@ -47,7 +47,8 @@ impl<A: Recorded> Table<A> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn insert(&self, slot: &Arc<Slot<A>>) {
+    /// Adds a thing.
+    pub fn insert(&self, slot: &Arc<Slot<A>>) {
         let mut tables = self.write();
         if let Some(key) = A::key_of(&slot.record()) {
             tables.keys.insert(key.to_owned(), slot.id);
@@ -57,7 +58,8 @@ impl<A: Recorded> Table<A> {
         tables.removed.remove(&slot.id);
     }
 
-    pub(crate) fn remove(&self, slot: &Slot<A>) {
+    /// Removes a thing.
+    pub fn remove(&self, slot: &Slot<A>) {
         let mut tables = self.write();
         tables.ids.remove(&slot.id);
         tables.removed.insert(slot.id);
@@ -68,23 +70,23 @@ impl<A: Recorded> Table<A> {
     }
 
     /// Returns the thing with this ID.
-    pub(crate) fn get(&self, id: A::Id) -> Option<Arc<Slot<A>>> {
+    pub fn get(&self, id: A::Id) -> Option<Arc<Slot<A>>> {
         self.read().ids.get(&id).cloned()
     }
 
     /// Whether this server removed the thing.
-    pub(crate) fn was_removed(&self, id: A::Id) -> bool {
+    pub fn was_removed(&self, id: A::Id) -> bool {
         self.read().removed.contains(&id)
     }
 
     /// Returns the thing that a request with this idempotency key created.
-    pub(crate) fn by_key(&self, key: &str) -> Option<Arc<Slot<A>>> {
+    pub fn by_key(&self, key: &str) -> Option<Arc<Slot<A>>> {
         let tables = self.read();
         tables.ids.get(tables.keys.get(key)?).cloned()
     }
 
     /// Returns the things older than `before`, newest first.
-    pub(crate) fn newest(&self, before: Option<Age<A>>) -> Vec<Arc<Slot<A>>> {
+    pub fn newest(&self, before: Option<Age<A>>) -> Vec<Arc<Slot<A>>> {
         let tables = self.read();
         match before {
             Some(age) => tables.ages.range(..age).rev().map(|(_, slot)| Arc::clone(slot)).collect(),
@@ -93,17 +95,17 @@ impl<A: Recorded> Table<A> {
     }
 
     /// Returns all things, newest first.
-    pub(crate) fn all(&self) -> Vec<Arc<Slot<A>>> {
+    pub fn all(&self) -> Vec<Arc<Slot<A>>> {
         self.newest(None)
     }
 
     /// Returns the things that match, oldest first.
-    pub(crate) fn matching(&self, is_match: impl Fn(&Slot<A>) -> bool) -> Vec<Arc<Slot<A>>> {
+    pub fn matching(&self, is_match: impl Fn(&Slot<A>) -> bool) -> Vec<Arc<Slot<A>>> {
         self.read().ages.values().filter(|slot| is_match(slot)).cloned().collect()
     }
 
     /// Returns how many things match.
-    pub(crate) fn count(&self, is_match: impl Fn(&Slot<A>) -> bool) -> usize {
+    pub fn count(&self, is_match: impl Fn(&Slot<A>) -> bool) -> usize {
         self.read().ages.values().filter(|slot| is_match(slot)).count()
     }
 }

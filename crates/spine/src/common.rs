@@ -13,24 +13,30 @@ use crate::queue::Queue;
 
 /// The settings, the home, and the signals between the parts of a server. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Common {
-    pub(crate) config: Arc<Config>,
-    pub(crate) home: Arc<Home>,
+pub struct Common {
+    /// The settings of the server.
+    pub config: Arc<Config>,
+    /// The home, with all state files.
+    pub home: Arc<Home>,
     /// The current boot of the machine, and how the previous one ended.
-    pub(crate) boot: Arc<Boot>,
-    pub(crate) feed: Feed,
-    pub(crate) queue: Arc<Queue>,
+    pub boot: Arc<Boot>,
+    /// Numbered state changes.
+    pub feed: Feed,
+    /// The queue as readers see it.
+    pub queue: Arc<Queue>,
     /// Held for reading while something is being created, so that its folder without a record is not taken for a leftover.
-    pub(crate) creating: Arc<RwLock<()>>,
+    pub creating: Arc<RwLock<()>>,
     /// Knows the work of this process, for which a shutdown waits.
-    pub(crate) tracker: TaskTracker,
+    pub tracker: TaskTracker,
     /// Cancelled when the server stops.
-    pub(crate) cancel: CancellationToken,
+    pub cancel: CancellationToken,
 }
 
 /// Whether items are deleted or only listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deletion {
+pub enum Deletion {
+    /// Items are deleted.
     Perform,
+    /// Items are only listed.
     DryRun,
 }

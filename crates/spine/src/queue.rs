@@ -11,8 +11,9 @@ use tokio::sync::Notify;
 
 /// The state that is shown to readers, and the signal to check again.
 #[derive(Default)]
-pub(crate) struct Queue {
-    pub(crate) changed: Notify,
+pub struct Queue {
+    /// Wakes when a run may be able to start.
+    pub changed: Notify,
     shown: RwLock<ShownQueue>,
 }
 
@@ -25,27 +26,27 @@ struct ShownQueue {
 
 impl Queue {
     /// Signals that a run may be able to start.
-    pub(crate) fn look(&self) {
+    pub fn look(&self) {
         self.changed.notify_one();
     }
 
     /// Returns the place of a task's run in the queue.
-    pub(crate) fn place(&self, task: TaskId) -> Option<QueuePlace> {
+    pub fn place(&self, task: TaskId) -> Option<QueuePlace> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).places.get(&task).cloned()
     }
 
     /// Returns the tasks with waiting runs, in the order in which the runs will start.
-    pub(crate) fn order(&self) -> Vec<TaskId> {
+    pub fn order(&self) -> Vec<TaskId> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).order.clone()
     }
 
     /// Returns why no run may start, if that is the case.
-    pub(crate) fn hold(&self) -> Option<Blocker> {
+    pub fn hold(&self) -> Option<Blocker> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).hold.clone()
     }
 
     /// Stores the state for readers. Returns whether it changed.
-    pub(crate) fn show(&self, plan: &Plan, hold: Option<Blocker>) -> bool {
+    pub fn show(&self, plan: &Plan, hold: Option<Blocker>) -> bool {
         let order = plan.wait.iter().map(|(task, _)| *task).collect();
         let shown = ShownQueue { order, places: plan.wait.iter().cloned().collect(), hold };
         let mut before = self.shown.write().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +56,7 @@ impl Queue {
     }
 
     /// Returns the tasks with waiting runs and their places, in the order in which the runs will start.
-    pub(crate) fn places(&self) -> Vec<(TaskId, QueuePlace)> {
+    pub fn places(&self) -> Vec<(TaskId, QueuePlace)> {
         let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
         shown.order.iter().filter_map(|task| Some((*task, shown.places.get(task)?.clone()))).collect()
     }

@@ -10,15 +10,15 @@ use model::problem::Problem;
 use store::{Home, StoreError};
 use tokio_util::task::TaskTracker;
 
-use super::recorded::Recorded;
-use super::slot::Slot;
-use super::table::Table;
+use crate::recorded::Recorded;
+use crate::slot::Slot;
+use crate::table::Table;
 
 /// A decision about a thing of this kind.
-pub(crate) type Decided<A> = Decision<<A as Recorded>::Record, <A as Aggregate>::Effect>;
+pub type Decided<A> = Decision<<A as Recorded>::Record, <A as Aggregate>::Effect>;
 
 /// Things with records, events and effects. The implementing type owns what the effects need.
-pub(crate) trait Aggregate: Recorded {
+pub trait Aggregate: Recorded {
     /// Something that happened.
     type Event: Debug + Send;
     /// A request from a user.

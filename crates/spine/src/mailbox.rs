@@ -10,12 +10,12 @@ use model::decision::{Decision, Retention};
 use model::problem::Problem;
 use store::StoreError;
 
-use super::aggregate::{Aggregate, Decided};
-use super::slot::Slot;
+use crate::aggregate::{Aggregate, Decided};
 use crate::counters::COUNTED;
+use crate::slot::Slot;
 
 /// The operations of a mailbox. Every aggregate has them.
-pub(crate) trait Mailbox: Aggregate {
+pub trait Mailbox: Aggregate {
     /// Adds a thing that was read from disk.
     fn adopt(&self, record: Self::Record) -> Arc<Slot<Self>> {
         let live = self.live(&record);

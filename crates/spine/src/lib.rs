@@ -8,21 +8,30 @@
 //! * [`Slot`]: one thing in memory, with its current record.
 //! * [`Table`]: all things of one kind.
 //! * [`Mailbox`]: processes the events and requests of a thing one at a time.
+//! * [`Common`]: what all parts of a server share, such as the [`Feed`] of changes and the [`Queue`] as readers see it.
 //!
 //! Invariants: an effect is performed only after the record on disk accounts for it; only a mailbox writes records; and
 //! reconciliation, which runs at startup and on a timer, is the only recovery.
 
 mod aggregate;
+mod common;
+mod counters;
+mod feed;
 mod mailbox;
+mod queue;
 mod recorded;
 mod slot;
 mod table;
 
-pub(crate) use aggregate::{Aggregate, Decided};
-pub(crate) use mailbox::Mailbox;
-pub(crate) use recorded::Recorded;
-pub(crate) use slot::{Existence, Slot};
-pub(crate) use table::{Age, Table};
+pub use aggregate::{Aggregate, Decided};
+pub use common::{Common, Deletion};
+pub use counters::{COUNTED, Counters, Labels, OpenStream};
+pub use feed::Feed;
+pub use mailbox::Mailbox;
+pub use queue::Queue;
+pub use recorded::Recorded;
+pub use slot::{Existence, Slot};
+pub use table::{Age, Table};
 
 #[cfg(test)]
 mod tests;

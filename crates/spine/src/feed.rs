@@ -17,7 +17,7 @@ const KEPT: usize = 4096;
 
 /// The feed. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Feed {
+pub struct Feed {
     shared: Arc<Shared>,
 }
 
@@ -42,12 +42,13 @@ impl KeptEvents {
 
 impl Feed {
     /// Creates a feed whose numbers start after `start`. Servers use the time in microseconds, so that numbers only grow.
-    pub(crate) fn starting_after(start: u64) -> Self {
+    pub fn starting_after(start: u64) -> Self {
         let kept = KeptEvents { next: start + 1, events: VecDeque::new() };
         Self { shared: Arc::new(Shared { events: Mutex::new(kept), published: Notify::new() }) }
     }
 
-    pub(crate) fn publish(&self, event: FeedEvent) {
+    /// Tells all readers about a change.
+    pub fn publish(&self, event: FeedEvent) {
         {
             let mut kept = self.kept();
             kept.next += 1;
@@ -65,12 +66,12 @@ impl Feed {
     }
 
     /// Returns the number of the newest change. A client that then reads the lists and follows from this number misses no change.
-    pub(crate) fn last(&self) -> u64 {
+    pub fn last(&self) -> u64 {
         self.kept().next - 1
     }
 
     /// Streams the changes after number `after`, or from now on, for a client. Never ends on its own.
-    pub(crate) fn after(&self, after: Option<u64>) -> impl Stream<Item = (u64, FeedEvent)> + Send + use<> {
+    pub fn after(&self, after: Option<u64>) -> impl Stream<Item = (u64, FeedEvent)> + Send + use<> {
         let open = COUNTED.stream();
         self.follow(after).inspect(move |_| {
             let _counted = &open;
@@ -78,7 +79,7 @@ impl Feed {
     }
 
     /// Streams the changes after number `after`, or from now on. Never ends on its own.
-    pub(crate) fn follow(&self, after: Option<u64>) -> impl Stream<Item = (u64, FeedEvent)> + Send + use<> {
+    pub fn follow(&self, after: Option<u64>) -> impl Stream<Item = (u64, FeedEvent)> + Send + use<> {
         let feed = self.clone();
         let mut position = after.map_or_else(|| feed.kept().next, |number| number.saturating_add(1));
         async_stream::stream! {

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use jiff::Timestamp;
 
 /// A kind of thing that has a record on disk, and more state in memory.
-pub(crate) trait Recorded: Send + Sync + Sized + 'static {
+pub trait Recorded: Send + Sync + Sized + 'static {
     /// The ID of a thing.
     type Id: Copy + Ord + Hash + Display + Send + Sync;
     /// The record, as it is on disk.
