@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use environments::Environments;
 use jiff::Timestamp;
 use model::queue::{Blocker, Capacity, EnvironmentLimit, MemoryLimit, WaitingRun, plan};
 use model::run::{RunPhase, RunRecord};
@@ -15,7 +16,6 @@ use spine::{COUNTED, Common, Feed, Mailbox as _, Queue};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::environment::Environments;
 use crate::readiness::Readiness;
 use crate::task::Tasks;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::Config;
+use environments::Publishing;
 use forge::{Forge, ForgeError};
 use jiff::Timestamp;
 use model::forge::ForgePlace;
@@ -19,7 +20,6 @@ use spine::{Common, Mailbox as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::publishing::Publishing;
 use crate::task::{TaskSlot, Tasks};
 
 /// A followed pull request of a task.

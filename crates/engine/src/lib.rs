@@ -1,21 +1,16 @@
 //! The shell around the pure core: it stores records, performs effects, and observes files and processes.
 //!
-//! [`Engine`] is the only entry point. There is no HTML, HTTP, command line or Docker here. Each module has one job: `store` reads and
-//! writes state files, `git` runs git, `runner` executes runs, `forge` talks to Git hosts, and `task` and `environment` contain the
-//! mailboxes that make decisions, record them and carry them out.
+//! [`Engine`] is the only entry point. There is no HTML, HTTP, command line or Docker here. Each module has one job: `task` contains the
+//! mailboxes that make decisions about tasks, record them and carry them out. The crate `environments` does the same for repositories,
+//! `store` reads and writes state files, `git` runs git, `runner` executes runs, and `forge` talks to Git hosts.
 
 mod admission;
-mod built_images;
 mod caller;
 mod engine;
-mod environment;
 mod follow_pull_requests;
 mod metrics;
-mod prepared;
-mod publishing;
 mod readiness;
 mod recovery;
-mod redaction;
 mod server;
 mod shells;
 mod shrink;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
+use environments::{Environments, Publishing};
 use model::run::RunPhase;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -14,8 +15,6 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use spine::{COUNTED, Labels, Queue};
 
-use crate::environment::Environments;
-use crate::publishing::Publishing;
 use crate::task::TaskTable;
 
 /// Returns all metrics in the `OpenMetrics` text format.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use config::Config;
 use durable::blocking;
+use environments::Environments;
 use model::environment::EnvironmentRecord;
 use model::problem::Problem;
 use model::queue::Blocker;
@@ -18,8 +19,6 @@ use spine::Common;
 use store::{Home, free_bytes};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-use crate::environment::Environments;
 
 /// How long a starting server waits for a container engine that may be slow or hang.
 const START_PATIENCE: Duration = Duration::from_secs(3);

@@ -5,13 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use environments::Environments;
 use futures_util::future::FutureExt as _;
 use runner::until_reached;
 use spine::{Common, Mailbox as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::environment::Environments;
 use crate::readiness::Readiness;
 use crate::shells::Shells;
 use crate::task::Tasks;

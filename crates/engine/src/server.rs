@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::Config;
 use durable::{blocking, crash};
+use environments::{BuiltImages, EnvironmentSlot, Environments, PreparedWorktrees, Publishing, Redaction, Tenants};
 use git::Git;
 use jiff::Timestamp;
 use model::ErrorCode;
@@ -26,14 +27,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
-use crate::built_images::BuiltImages;
-use crate::environment::{EnvironmentSlot, Environments, Tenants};
 use crate::follow_pull_requests::PullRequests;
-use crate::prepared::PreparedWorktrees;
-use crate::publishing::Publishing;
 use crate::readiness::Readiness;
 use crate::recovery::Recovery;
-use crate::redaction::Redaction;
 use crate::shells::Shells;
 use crate::task::{TaskParts, Tasks};
 use crate::trash::Trash;
@@ -149,7 +145,7 @@ impl Server {
         environments.set_tenants(Arc::downgrade(&as_tenants));
         let pull_requests = PullRequests::new(common.clone(), Arc::clone(&tasks), Arc::clone(&publishing));
         let admission = Admission::new(common.clone(), Arc::clone(&tasks), Arc::clone(&environments), Arc::clone(&readiness));
-        let prepared = PreparedWorktrees::new(common.clone(), Arc::clone(&environments), Arc::clone(&tasks));
+        let prepared = PreparedWorktrees::new(common.clone(), Arc::clone(&environments));
         let prepared = Arc::new(prepared);
         let shells = Shells::new(common.clone(), Arc::clone(&environments), Arc::clone(&tasks), Arc::clone(&runner));
         let shells = Arc::new(shells);

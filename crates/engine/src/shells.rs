@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use config::Config;
 use durable::blocking;
+use environments::{EnvironmentSlot, Environments, not_ready};
 use git::{Mirror, WorktreeSpec};
 use model::ErrorCode;
 use model::environment::EnvironmentRecord;
@@ -23,7 +24,6 @@ use runner::{Preparation, Runner};
 use spine::Common;
 use store::{FoundShell, Home, ShellState, StoreError};
 
-use crate::environment::{EnvironmentSlot, Environments, not_ready};
 use crate::task::{PlannedSetup, Tasks};
 
 /// How long a prepared shell waits for the program that asked for it.

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use environments::EnvironmentSlot;
 use git::{ADMINISTRATION, BORROWED, Mirror, Needs, Pruning, RepackRequest, Repacked};
 use jiff::Timestamp;
 use model::ids::EnvironmentId;
@@ -16,7 +17,6 @@ use protocol::{GarbageCollected, MirrorRepack, RepackState};
 use store::Home;
 use tokio::time::{Instant, timeout_at};
 
-use crate::environment::EnvironmentSlot;
 use crate::trash::Trash;
 
 /// The name of an agent repository in a task's folder. An agent repository that was put aside has a suffix.

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use durable::blocking;
+use environments::EnvironmentSlot;
 use model::ids::EnvironmentId;
 use model::setup::{Snapshot, SnapshotKey, needed_snapshots};
 use protocol::DeletedSnapshot;
 use spine::Deletion;
 use store::{Home, StoreError, TrashedThing};
 
-use crate::environment::EnvironmentSlot;
 use crate::trash::Trash;
 
 impl Trash {

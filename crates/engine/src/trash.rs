@@ -9,6 +9,7 @@ use std::time::Duration;
 use config::Config;
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
+use environments::{BuiltImages, Environments, PreparedWorktrees};
 use git::Retired;
 use jiff::Timestamp;
 use model::ErrorCode;
@@ -24,9 +25,6 @@ use store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::built_images::BuiltImages;
-use crate::environment::Environments;
-use crate::prepared::PreparedWorktrees;
 use crate::shells::Shells;
 use crate::task::{TaskSlot, Tasks};
 

@@ -10,6 +10,7 @@ mod surroundings;
 use std::sync::Arc;
 use std::time::Duration;
 
+use environments::EnvironmentSlot;
 use futures_util::Stream;
 use git::Reading;
 use model::ErrorCode;
@@ -30,7 +31,6 @@ use protocol::{
 use spine::Mailbox as _;
 
 use crate::caller::Caller;
-use crate::environment::EnvironmentSlot;
 use crate::metrics::exposition;
 use crate::server::Server;
 use crate::task::{Changes, PictureSide, Review, ReviewPart, ReviewState, TaskSlot};

@@ -50,6 +50,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("runner", &["axum", "bollard", "forge", "notifications", "reqwest"]),
     ("setups", &["axum", "bollard", "engine", "reqwest", "rustix", "store", "tokio"]),
     ("spine", &["axum", "forge", "git", "notifications", "process", "reqwest", "runner", "rustix"]),
+    ("environments", &["axum", "bollard", "clap", "hyper", "maud", "notify", "reqwest", "rustix", "scripted-model", "sign-in"]),
     ("doctor", &["engine", "forge", "notifications", "reqwest"]),
     ("engine", &["axum", "bollard", "clap", "hyper", "maud", "notify", "reqwest", "rustix", "scripted-model"]),
     ("web", &["bollard", "clap", "fs-err", "runner", "rustix", "scripted-model", "store"]),
@@ -64,7 +65,8 @@ const TOPS: &[(&str, &[&str])] = &[
     ("web", &["codex-orchestrator"]),
     ("codex-docker", &["codex-orchestrator"]),
     ("engine", &["codex-orchestrator", "web"]),
-    ("spine", &["engine"]),
+    ("environments", &["engine"]),
+    ("spine", &["engine", "environments"]),
 ];
 
 /// Returns complaints about forbidden dependencies, and about crates that do not use the workspace's lints.

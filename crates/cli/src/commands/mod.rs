@@ -119,7 +119,7 @@ mod tests {
             assert_eq!(filter.would_enable(target, &level), expect, "{wanted:?} {target} {level}");
         };
         check(Some("debug"), "engine", Level::DEBUG, true);
-        check(Some("info,engine=trace"), "engine::queue", Level::TRACE, true);
+        check(Some("info,engine=trace"), "engine::admission", Level::TRACE, true);
         check(Some("info,engine=trace"), "web", Level::DEBUG, false);
         for unusable in [None, Some(""), Some("engine=loud")] {
             check(unusable, "engine", Level::WARN, true);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use durable::blocking;
+use environments::not_ready;
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::environment::EnvironmentStatus;
@@ -17,7 +18,6 @@ use protocol::CreateTask;
 use spine::Mailbox as _;
 
 use super::tasks::{TaskSlot, Tasks};
-use crate::environment::not_ready;
 
 impl Tasks {
     /// Records a task and starts its first run, or finds the task that the same key created before.

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
+use environments::EnvironmentSlot;
 use model::environment::EnvironmentStatus;
 use protocol::Progress;
 
 use super::Tasks;
-use crate::environment::EnvironmentSlot;
 
 impl Tasks {
     /// Starts to build the image of a repository whose Dockerfile was changed. A build of the earlier Dockerfile is stopped. While a

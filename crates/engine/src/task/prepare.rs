@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
+use environments::{follow_settings, missing_history};
 use futures_util::future::{FutureExt as _, join_all};
 use git::{self, Mirror, Pool, WorktreeSpec};
 use model::ErrorCode;
@@ -29,7 +30,6 @@ use tokio_util::sync::CancellationToken;
 use super::launch::answered;
 use super::set_up::StartPoint;
 use super::tasks::{TaskSlot, Tasks};
-use crate::environment::{follow_settings, missing_history};
 
 /// The result of a preparation.
 enum Prepared {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use environments::{PublishError, base_branch, by_hand};
 use model::ErrorCode;
 use model::names::Prompt;
 use model::problem::{Problem, ProblemKind};
@@ -15,7 +16,6 @@ use protocol::{ForgeView, PublicationView, PublishTask};
 use spine::Mailbox as _;
 
 use super::tasks::{TaskSlot, Tasks};
-use crate::publishing::{PublishError, base_branch, by_hand};
 use forge::ForgeError;
 
 impl Tasks {

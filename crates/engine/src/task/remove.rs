@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use durable::blocking;
 use durable::crash::{self, CrashPoint};
+use environments::{EnvironmentSlot, Tenants};
 use futures_util::future::BoxFuture;
 use git::{Landing, Retired};
 use model::environment::EnvironmentStatus;
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
 use model::problem::Problem;
+use model::run::RunPhase;
 use model::task::{TaskEvent, TaskRequest, UpdateEvent};
 use protocol::FeedEvent;
 use spine::Mailbox as _;
@@ -21,7 +23,6 @@ use store::{Trashed, TrashedThing};
 
 use super::removals::locked;
 use super::tasks::{TaskSlot, Tasks};
-use crate::environment::{EnvironmentSlot, Tenants};
 
 impl Tasks {
     /// Waits until nothing moves or publishes the branch of a task that is being removed.
@@ -133,6 +134,10 @@ impl Tenants for Tasks {
 
     fn set_up(self: Arc<Self>, environment: Arc<EnvironmentSlot>) -> BoxFuture<'static, ()> {
         Box::pin(async move { self.run_setup(&environment).await })
+    }
+
+    fn is_preparing(&self) -> bool {
+        self.table.all().iter().any(|slot| slot.record().last_run().phase == RunPhase::Preparing)
     }
 
     fn continue_updates(self: Arc<Self>, landings: Vec<Landing>) -> BoxFuture<'static, ()> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durable::blocking;
+use environments::EnvironmentSlot;
 use futures_util::future::FutureExt as _;
 use git::{Mirror, Worktree, WorktreeSpec};
 use model::ErrorCode;
@@ -27,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 use super::image_build::progress as build_progress;
 use super::launch::answered;
 use super::tasks::{TaskSlot, Tasks};
-use crate::environment::EnvironmentSlot;
 
 /// The branch and the name under which the mirror keeps the commit of a setup while it runs.
 const BRANCH: &str = "codex/setup";

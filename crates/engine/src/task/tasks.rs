@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use config::Config;
+use environments::{BuiltImages, Environments, Publishing, Redaction};
 use model::problem::Problem;
 use model::queue::WaitsFor;
 use model::run::RunPhase;
@@ -19,11 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::removals::Removals;
 use super::revisits::Revisits;
-use crate::built_images::BuiltImages;
-use crate::environment::Environments;
-use crate::publishing::Publishing;
 use crate::readiness::Readiness;
-use crate::redaction::Redaction;
 
 /// A task in memory.
 pub(crate) type TaskSlot = Slot<Tasks>;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use durable::blocking;
+use environments::{EnvironmentSlot, not_ready};
 use git::Mirror;
 use model::ErrorCode;
 use model::environment::{EnvironmentEvent, EnvironmentRecord, EnvironmentRequest};
@@ -19,7 +20,6 @@ use runner::keeper::RunFiles;
 use spine::Mailbox as _;
 
 use super::User;
-use crate::environment::{EnvironmentSlot, not_ready};
 use crate::task::{PlannedSetup, existing_run};
 
 /// The maximum size of a log that is returned, in bytes. Earlier output is omitted.

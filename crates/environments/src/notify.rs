@@ -8,11 +8,11 @@ use model::notice::setup_notice;
 use notifications::Delivered;
 use spine::Mailbox as _;
 
-use super::environments::{EnvironmentSlot, Environments};
+use crate::environments::{EnvironmentSlot, Environments};
 
 impl Environments {
     /// Delivers the notification, if it is due.
-    pub(super) async fn notify(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) {
+    pub(crate) async fn notify(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) {
         let _one_at_a_time = slot.notifying.lock().await;
         let record = slot.record();
         let Some(failed) = record.setup_state.due_notice() else { return };

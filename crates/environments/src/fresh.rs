@@ -12,8 +12,8 @@ use model::problem::{Problem, ProblemKind};
 use printable::printable_line;
 use protocol::{RefItem, RefKind, RefsQuery, RefsView};
 
-use super::environments::{EnvironmentSlot, Environments, try_to_follow_settings};
-use super::failures::{missing_history, not_ready};
+use crate::environments::{EnvironmentSlot, Environments, try_to_follow_settings};
+use crate::failures::{missing_history, not_ready};
 
 /// The maximum number of branches and tags in a list: more than anyone reads, and few enough for a page.
 const MOST_REFS: usize = 2000;
@@ -29,7 +29,7 @@ const PROPOSED: usize = 5;
 
 impl Environments {
     /// Fetches from the remote. The fetch continues even if the caller stops waiting, and simultaneous requests share a fetch.
-    pub(crate) async fn fetch_environment(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
+    pub async fn fetch_environment(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
         let mirror = slot.mirror().ok_or_else(|| not_ready(&slot.record()))?;
         let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
         let fetched = self.tracker.spawn(async move {
@@ -44,7 +44,7 @@ impl Environments {
     }
 
     /// Returns the branches and tags that a task can start from, as of the last fetch.
-    pub(crate) async fn refs(&self, slot: &EnvironmentSlot, query: &RefsQuery) -> Result<RefsView, Problem> {
+    pub async fn refs(&self, slot: &EnvironmentSlot, query: &RefsQuery) -> Result<RefsView, Problem> {
         let mut items = items(&known(slot)?).await?;
         items.retain(|item| query.tasks || !is_of_a_task(item));
         if let Some(wanted) = query.q.as_deref().map(str::to_lowercase) {
@@ -57,7 +57,7 @@ impl Environments {
 
     /// Checks whether a task could start from this ref. An unknown name is searched for on the remote. If the remote does not
     /// answer in time, the check passes, and the task fails later if the ref does not exist.
-    pub(crate) async fn check_ref(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, name: &str) -> Result<(), Problem> {
+    pub async fn check_ref(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, name: &str) -> Result<(), Problem> {
         let name = RefName::parse(name)?;
         let mirror = known(slot)?;
         if mirror.resolve_ref(name.as_str()).await.map_err(Problem::internal)?.is_some() {

@@ -24,7 +24,7 @@ use process::RunProgramError;
 use spine::Common;
 use tokio_util::sync::CancellationToken;
 
-use crate::environment::Environments;
+use crate::environments::Environments;
 use crate::redaction::Redaction;
 
 /// The paths of pull request templates, in the order in which GitHub looks for them.
@@ -50,9 +50,11 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Pushes branches and opens pull requests.
-pub(crate) struct Publishing {
-    pub(crate) forges: Forges,
-    pub(crate) following: Following,
+pub struct Publishing {
+    /// The clients of Git hosts.
+    pub forges: Forges,
+    /// When to ask Git hosts about pull requests again.
+    pub following: Following,
     config: Arc<Config>,
     environments: Arc<Environments>,
     redaction: Arc<Redaction>,
@@ -61,30 +63,29 @@ pub(crate) struct Publishing {
 
 impl Publishing {
     /// Creates the publishing of a server.
-    pub(crate) fn new(common: Common, environments: Arc<Environments>, redaction: Arc<Redaction>) -> Self {
+    pub fn new(common: Common, environments: Arc<Environments>, redaction: Arc<Redaction>) -> Self {
         let Common { config, cancel, .. } = common;
         Self { forges: Forges::default(), following: Following::default(), config, environments, redaction, cancel }
     }
 
-    pub(crate) fn place(&self, env_id: EnvironmentId) -> Option<(ForgePlace, Option<Secret>)> {
+    /// Returns the repository on its Git host and the token for it, if there are any.
+    pub fn place(&self, env_id: EnvironmentId) -> Option<(ForgePlace, Option<Secret>)> {
         place_of(&self.config, self.environments.record(env_id)?.as_ref())
     }
 
     /// Returns the token for https remotes of the Git host, and their root URL.
-    pub(crate) fn push_token(&self, env_id: EnvironmentId) -> Option<(Secret, String)> {
+    pub fn push_token(&self, env_id: EnvironmentId) -> Option<(Secret, String)> {
         let (place, token) = self.place(env_id)?;
         Some((token?, place.web()))
     }
 
-    pub(crate) fn default_branch(&self, env_id: EnvironmentId) -> Option<BranchName> {
+    /// Returns the default branch of a repository.
+    pub fn default_branch(&self, env_id: EnvironmentId) -> Option<BranchName> {
         self.environments.record(env_id)?.default_branch.clone()
     }
 
-    pub(crate) async fn push_branch(
-        &self,
-        record: &TaskRecord,
-        publication: &Publication,
-    ) -> Result<PublicationEvent, PublishError> {
+    /// Pushes the branch of a task.
+    pub async fn push_branch(&self, record: &TaskRecord, publication: &Publication) -> Result<PublicationEvent, PublishError> {
         let mirror = self.environments.mirror_of(record.env_id)?;
         let branch = record.branch();
         let missing = || RunError::new(ErrorCode::BranchMissing, format!("branch `{branch}` not found in the mirror"));
@@ -107,7 +108,8 @@ impl Publishing {
         Ok(PublicationEvent::Pushed { attempt: publication.attempt, sha })
     }
 
-    pub(crate) async fn ensure_pull_request(
+    /// Finds or opens the pull request of a task, or explains how a person can open it.
+    pub async fn ensure_pull_request(
         &self,
         record: &TaskRecord,
         publication: &Publication,
@@ -157,7 +159,8 @@ impl Publishing {
         }
     }
 
-    pub(crate) async fn proposal(&self, mirror: &Mirror, record: &TaskRecord) -> (String, String) {
+    /// Returns the title and the text of a new pull request, with masked secrets.
+    pub async fn proposal(&self, mirror: &Mirror, record: &TaskRecord) -> (String, String) {
         let template = match &record.base_sha {
             Some(base) => template(mirror, base).await,
             None => None,
@@ -167,7 +170,7 @@ impl Publishing {
         (redactor.mask(&text::title(record)).into_owned(), redactor.mask(&body).into_owned())
     }
 
-    pub(crate) async fn changes(&self, mirror: &Mirror, record: &TaskRecord) -> Changes {
+    async fn changes(&self, mirror: &Mirror, record: &TaskRecord) -> Changes {
         let tip = mirror.tip(record.branch().as_str()).await.ok().flatten();
         let (Some(base), Some(tip)) = (&record.base_sha, tip) else { return Changes::default() };
         match mirror.stat(base, &tip).await {
@@ -181,10 +184,11 @@ impl Publishing {
 }
 
 /// Why a task could not be published.
-pub(crate) struct PublishError {
-    pub(crate) error: RunError,
+pub struct PublishError {
+    /// The error for the record.
+    pub error: RunError,
     /// The commit of the branch on the remote, if somebody else moved the branch.
-    pub(crate) remote_sha: Option<ObjectId>,
+    pub remote_sha: Option<ObjectId>,
 }
 
 impl From<RunError> for PublishError {
@@ -231,7 +235,7 @@ async fn ensured(
 }
 
 /// Returns why a person has to open the pull request.
-pub(crate) fn by_hand(place: Option<&(ForgePlace, Option<Secret>)>) -> Option<String> {
+pub fn by_hand(place: Option<&(ForgePlace, Option<Secret>)>) -> Option<String> {
     match place {
         None => Some("unknown Git host; set it with `codex-orchestrator env edit --forge --forge-project`".to_owned()),
         Some((place, None)) => Some(format!("no token is set for {}", place.kind.name())),
@@ -241,7 +245,7 @@ pub(crate) fn by_hand(place: Option<&(ForgePlace, Option<Secret>)>) -> Option<St
 
 /// Returns the target branch of a pull request: the branch that the task started from, or else the repository's default
 /// branch.
-pub(crate) async fn base_branch(mirror: &Mirror, record: &TaskRecord, default: Option<BranchName>) -> Option<BranchName> {
+pub async fn base_branch(mirror: &Mirror, record: &TaskRecord, default: Option<BranchName>) -> Option<BranchName> {
     let named = BranchName::parse(record.git_ref.as_str()).ok();
     match named {
         Some(branch) if mirror.verify_branch(branch.as_str()).await.is_ok() => Some(branch),

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use git::{Mirror, WorktreeError};
 use model::environment::EnvironmentStatus;
 
-use super::environments::{EnvironmentSlot, Environments, try_to_follow_settings};
+use crate::environments::{EnvironmentSlot, Environments, try_to_follow_settings};
 
 impl Environments {
     /// Opens all mirrors that are not open.
-    pub(crate) async fn open_mirrors(self: &Arc<Self>) {
+    pub async fn open_mirrors(self: &Arc<Self>) {
         for slot in self.all() {
             self.open_mirror(&slot).await;
         }
     }
 
     /// Opens the mirror of a repository, unless it is open or is being cloned.
-    pub(super) async fn open_mirror(self: &Arc<Self>, slot: &EnvironmentSlot) {
+    pub(crate) async fn open_mirror(self: &Arc<Self>, slot: &EnvironmentSlot) {
         if slot.mirror().is_some() || slot.record().status == EnvironmentStatus::Cloning {
             return;
         }

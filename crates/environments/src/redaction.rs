@@ -8,13 +8,13 @@ use process::Redactor;
 use runner::worker::Login;
 use store::CodexHome;
 
-use crate::environment::Environments;
+use crate::environments::Environments;
 
 /// The maximum number of cached redactors.
 const MOST_REDACTORS: usize = 16;
 
 /// The secrets that no reader may see.
-pub(crate) struct Redaction {
+pub struct Redaction {
     /// Values that no reader of any repository may see.
     secrets: Vec<String>,
     codex_home: CodexHome,
@@ -25,12 +25,12 @@ pub(crate) struct Redaction {
 
 impl Redaction {
     /// Creates the redaction of a server that has these secrets.
-    pub(crate) fn new(secrets: Vec<String>, codex_home: CodexHome, environments: Arc<Environments>) -> Self {
+    pub fn new(secrets: Vec<String>, codex_home: CodexHome, environments: Arc<Environments>) -> Self {
         Self { secrets, codex_home, environments, known: Mutex::default() }
     }
 
     /// Returns the redactor for readers of a repository's runs.
-    pub(crate) fn redactor(&self, env_id: EnvironmentId) -> Redactor {
+    pub fn redactor(&self, env_id: EnvironmentId) -> Redactor {
         let mut secrets = self.secrets.clone();
         match Login::stored(&self.codex_home) {
             Ok(login) => secrets.extend(login.iter().flat_map(Login::secrets).map(|secret| secret.expose().to_owned())),

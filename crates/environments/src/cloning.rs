@@ -14,11 +14,11 @@ use model::run::RunError;
 use protocol::{FeedEvent, Progress};
 use spine::Mailbox as _;
 
-use super::environments::{EnvironmentSlot, Environments, history_of, try_to_follow_settings};
+use crate::environments::{EnvironmentSlot, Environments, history_of, try_to_follow_settings};
 
 impl Environments {
     /// Clones a repository, unless it is being removed.
-    pub(super) async fn clone_mirror(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) {
+    pub(crate) async fn clone_mirror(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) {
         let _one_at_a_time = slot.cloning.lock().await;
         if slot.record().status != EnvironmentStatus::Cloning {
             return;

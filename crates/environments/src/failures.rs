@@ -6,7 +6,7 @@ use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::problem::Problem;
 
 /// Returns the error for a repository without a usable mirror.
-pub(crate) fn not_ready(record: &EnvironmentRecord) -> Problem {
+pub fn not_ready(record: &EnvironmentRecord) -> Problem {
     let detail = format!("the repository `{}` is {}", record.name, record.status.as_str());
     let problem = Problem::new(ErrorCode::EnvironmentNotReady, detail);
     match record.status {
@@ -22,14 +22,14 @@ pub(crate) fn not_ready(record: &EnvironmentRecord) -> Problem {
 }
 
 /// Returns the hint for a ref that was not found, if the mirror does not have the whole history.
-pub(crate) fn missing_history(mirror: &Mirror) -> Option<&'static str> {
+pub fn missing_history(mirror: &Mirror) -> Option<&'static str> {
     mirror
         .is_shallow()
         .then_some("only the newest commits were fetched; to fetch all of them: codex-orchestrator env edit ENV --depth default")
 }
 
 /// Converts a failed check of a branch into an error with hints.
-pub(super) fn branch_problem(error: VerifyBranchError) -> Problem {
+pub(crate) fn branch_problem(error: VerifyBranchError) -> Problem {
     match error {
         VerifyBranchError::Missing(missing) => {
             Problem::new(ErrorCode::BranchNotFound, missing.to_string()).hint("choose an existing branch")

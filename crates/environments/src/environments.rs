@@ -28,11 +28,11 @@ use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::failures::not_ready;
-use super::live::EnvironmentLive;
+use crate::failures::not_ready;
+use crate::live::EnvironmentLive;
 
 /// What repositories need to know about the tasks in them.
-pub(crate) trait Tenants: Send + Sync {
+pub trait Tenants: Send + Sync {
     /// Removes the repository's tasks, and returns when nothing outside of the trash refers to them.
     fn remove_all(self: Arc<Self>, id: EnvironmentId) -> BoxFuture<'static, Result<(), Problem>>;
 
@@ -41,34 +41,33 @@ pub(crate) trait Tenants: Send + Sync {
 
     /// Continues updates of branches that were interrupted.
     fn continue_updates(self: Arc<Self>, landings: Vec<Landing>) -> BoxFuture<'static, ()>;
+
+    /// Whether the run of any task is being prepared.
+    fn is_preparing(&self) -> bool;
 }
 
 /// All repositories.
-pub(crate) struct Environments {
-    pub(crate) damaged: Vec<Damaged>,
-    pub(super) config: Arc<Config>,
-    pub(super) home: Arc<Home>,
-    pub(super) git: Git,
-    pub(super) boot: Arc<Boot>,
-    pub(super) feed: Feed,
-    pub(super) queue: Arc<Queue>,
+pub struct Environments {
+    /// The records that could not be read.
+    pub damaged: Vec<Damaged>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) home: Arc<Home>,
+    pub(crate) git: Git,
+    pub(crate) boot: Arc<Boot>,
+    pub(crate) feed: Feed,
+    pub(crate) queue: Arc<Queue>,
     /// Held for reading while something is being created.
-    pub(super) creating: Arc<RwLock<()>>,
-    pub(super) tracker: TaskTracker,
-    pub(super) cancel: CancellationToken,
-    pub(super) notifications: Arc<Notifications>,
+    pub(crate) creating: Arc<RwLock<()>>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) notifications: Arc<Notifications>,
     table: Table<Self>,
     tenants: OnceLock<Weak<dyn Tenants>>,
 }
 
 impl Environments {
     /// Creates the repositories with these records, which were read from disk.
-    pub(crate) fn new(
-        common: Common,
-        git: Git,
-        notifications: Arc<Notifications>,
-        found: Records<EnvironmentRecord>,
-    ) -> Arc<Self> {
+    pub fn new(common: Common, git: Git, notifications: Arc<Notifications>, found: Records<EnvironmentRecord>) -> Arc<Self> {
         let Records { records, damaged } = found;
         let Common { config, home, boot, feed, queue, creating, tracker, cancel } = common;
         let (table, tenants) = (Table::default(), OnceLock::new());
@@ -94,36 +93,36 @@ impl Environments {
     }
 
     /// Introduces the tasks. Only the first call counts.
-    pub(crate) fn set_tenants(&self, tenants: Weak<dyn Tenants>) {
+    pub fn set_tenants(&self, tenants: Weak<dyn Tenants>) {
         self.tenants.get_or_init(|| tenants);
     }
 
-    pub(super) fn tenants(&self) -> Option<Arc<dyn Tenants>> {
+    pub(crate) fn tenants(&self) -> Option<Arc<dyn Tenants>> {
         self.tenants.get()?.upgrade()
     }
 
     /// Returns a repository.
-    pub(crate) fn get(&self, id: EnvironmentId) -> Option<Arc<EnvironmentSlot>> {
+    pub fn get(&self, id: EnvironmentId) -> Option<Arc<EnvironmentSlot>> {
         self.table.get(id)
     }
 
     /// Returns the record of a repository.
-    pub(crate) fn record(&self, id: EnvironmentId) -> Option<Arc<EnvironmentRecord>> {
+    pub fn record(&self, id: EnvironmentId) -> Option<Arc<EnvironmentRecord>> {
         self.get(id).map(|slot| slot.record())
     }
 
     /// Returns all repositories, newest first.
-    pub(crate) fn all(&self) -> Vec<Arc<EnvironmentSlot>> {
+    pub fn all(&self) -> Vec<Arc<EnvironmentSlot>> {
         self.table.all()
     }
 
     /// Whether this server removed the repository.
-    pub(crate) fn was_removed(&self, id: EnvironmentId) -> bool {
+    pub fn was_removed(&self, id: EnvironmentId) -> bool {
         self.table.was_removed(id)
     }
 
     /// Returns the complete mirror of a repository.
-    pub(crate) fn mirror_of(&self, id: EnvironmentId) -> Result<git::Mirror, RunError> {
+    pub fn mirror_of(&self, id: EnvironmentId) -> Result<git::Mirror, RunError> {
         self.get(id).and_then(|slot| slot.mirror()).ok_or_else(|| {
             RunError::new(ErrorCode::MirrorMissing, format!("the mirror of the repository {id} is missing"))
                 .hint("its folder in `envs/` is missing or damaged; the task's worktree is unchanged")
@@ -131,32 +130,32 @@ impl Environments {
     }
 
     /// Returns the policy for runs of a repository, including the server's settings.
-    pub(crate) fn run_policy(&self, id: EnvironmentId) -> RunPolicy {
+    pub fn run_policy(&self, id: EnvironmentId) -> RunPolicy {
         let policy = self.record(id).map(|record| record.runs.clone()).unwrap_or_default();
         RunPolicy { resume_interrupted: policy.resume_interrupted.or(Some(self.config.resume_interrupted)), ..policy }
     }
 
     /// Returns the settings for the commits of a repository.
-    pub(crate) fn commit_settings(&self, id: EnvironmentId) -> CommitSettings {
+    pub fn commit_settings(&self, id: EnvironmentId) -> CommitSettings {
         self.record(id).map(|record| record.commits.clone()).unwrap_or_default()
     }
 
     /// Returns the name of a repository, or nothing if it was removed.
-    pub(crate) fn name_of(&self, id: EnvironmentId) -> String {
+    pub fn name_of(&self, id: EnvironmentId) -> String {
         self.record(id).map(|record| record.name.to_string()).unwrap_or_default()
     }
 
     /// Tells followers of the feed that something about a repository has changed.
-    pub(crate) fn publish(&self, slot: &EnvironmentSlot) {
+    pub fn publish(&self, slot: &EnvironmentSlot) {
         self.feed.publish(FeedEvent::Environment { env_id: slot.id, status: slot.record().status, progress: slot.progress() });
     }
 }
 
 /// A repository in memory.
-pub(crate) type EnvironmentSlot = Slot<Environments>;
+pub type EnvironmentSlot = Slot<Environments>;
 
 /// Sets the mirror's default branch to the recorded one, and how much history its next fetch gets, if there is a mirror.
-pub(crate) async fn follow_settings(slot: &EnvironmentSlot) -> Result<(), RunProgramError> {
+pub async fn follow_settings(slot: &EnvironmentSlot) -> Result<(), RunProgramError> {
     let (Some(mirror), record) = (slot.mirror(), slot.record()) else { return Ok(()) };
     mirror.want_history(history_of(&record));
     match &record.default_branch {
@@ -166,14 +165,14 @@ pub(crate) async fn follow_settings(slot: &EnvironmentSlot) -> Result<(), RunPro
 }
 
 /// Like [`follow_settings`], but only logs an error. Each new task tries again.
-pub(super) async fn try_to_follow_settings(slot: &EnvironmentSlot) {
+pub(crate) async fn try_to_follow_settings(slot: &EnvironmentSlot) {
     if let Err(error) = follow_settings(slot).await {
         tracing::error!(environment = %slot.id, %error, "could not set a mirror's default branch");
     }
 }
 
 /// Returns how much history the mirror of a repository should have.
-pub(super) fn history_of(record: &EnvironmentRecord) -> History {
+pub(crate) fn history_of(record: &EnvironmentRecord) -> History {
     History::of_depth(record.sources.depth.and_then(NonZeroU32::new))
 }
 
@@ -323,7 +322,7 @@ impl Aggregate for Environments {
 }
 
 /// Deletes the files of a repository that contains no work. Blocks.
-pub(super) fn delete_files(home: &Home, id: EnvironmentId) -> Result<(), StoreError> {
+pub(crate) fn delete_files(home: &Home, id: EnvironmentId) -> Result<(), StoreError> {
     home.discard_environment(id)?;
     home.delete_discarded_environment(id)
 }

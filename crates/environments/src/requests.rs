@@ -22,8 +22,8 @@ use model::sources::SourceSettings;
 use protocol::{CreateEnvironment, EditEnvironment};
 use spine::Mailbox as _;
 
-use super::environments::{EnvironmentSlot, Environments, delete_files};
-use super::failures::{branch_problem, not_ready};
+use crate::environments::{EnvironmentSlot, Environments, delete_files};
+use crate::failures::{branch_problem, not_ready};
 
 /// How long to wait for the removal of a repository without tasks: longer than it takes to stop a run.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(90);
@@ -33,7 +33,7 @@ const PATIENCE_PER_TASK: u32 = 2;
 
 impl Environments {
     /// Records a repository and starts its clone.
-    pub(crate) async fn add(self: &Arc<Self>, new: CreateEnvironment) -> Result<Arc<EnvironmentSlot>, Problem> {
+    pub async fn add(self: &Arc<Self>, new: CreateEnvironment) -> Result<Arc<EnvironmentSlot>, Problem> {
         let repo_url = RepositoryUrl::parse_new(&new.repo_url)?;
         let default_branch = new.default_branch.as_deref().map(BranchName::parse).transpose()?;
         let name = match new.name.as_deref() {
@@ -78,14 +78,14 @@ impl Environments {
     }
 
     /// Restores a repository from the trash.
-    pub(crate) async fn restore(self: &Arc<Self>, record: Box<EnvironmentRecord>) -> Result<(), Problem> {
+    pub async fn restore(self: &Arc<Self>, record: Box<EnvironmentRecord>) -> Result<(), Problem> {
         let slot = self.create(EnvironmentEvent::Restored(record)).await?;
         self.open_mirror(&slot).await;
         Ok(())
     }
 
     /// Changes the given settings, and keeps the others.
-    pub(crate) async fn edit(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, edit: EditEnvironment) -> Result<(), Problem> {
+    pub async fn edit(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, edit: EditEnvironment) -> Result<(), Problem> {
         let branch = edit.default_branch.as_deref().map(BranchName::parse).transpose()?;
         // If the repository was never cloned, the next attempt reports a missing branch.
         if let Some(branch) = branch.as_ref().filter(|_| slot.record().status != EnvironmentStatus::Failed) {
@@ -97,16 +97,12 @@ impl Environments {
     }
 
     /// Records that submodules may be fetched from these URLs.
-    pub(crate) async fn allow_sources(
-        self: &Arc<Self>,
-        slot: &Arc<EnvironmentSlot>,
-        urls: &[RepositoryUrl],
-    ) -> Result<(), Problem> {
+    pub async fn allow_sources(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, urls: &[RepositoryUrl]) -> Result<(), Problem> {
         self.ask(slot, EnvironmentRequest::AllowSources(urls.to_vec())).await.map(drop)
     }
 
     /// Retries a failed clone. Repeating the request is harmless.
-    pub(crate) async fn retry_clone(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
+    pub async fn retry_clone(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
         let asked = self.ask(slot, EnvironmentRequest::Retry).await;
         if asked.is_err() && slot.record().status == EnvironmentStatus::Failed {
             self.delete_files_of(slot.id).await;
@@ -115,7 +111,7 @@ impl Environments {
     }
 
     /// Removes a repository's tasks, then the repository. Returns when they are gone. `tasks` is the number of its tasks.
-    pub(crate) async fn remove(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, tasks: usize) -> Result<(), Problem> {
+    pub async fn remove(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, tasks: usize) -> Result<(), Problem> {
         self.ask(slot, EnvironmentRequest::Remove).await?;
         let more = Duration::from_secs(PATIENCE_PER_TASK.into()) * u32::try_from(tasks).unwrap_or(u32::MAX);
         tokio::time::timeout(REMOVAL_PATIENCE.saturating_add(more), slot.until_gone()).await.map_err(|_| {
@@ -125,7 +121,7 @@ impl Environments {
     }
 
     /// Ends everything that uses a repository that is being removed.
-    pub(super) async fn vacate(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) {
+    pub(crate) async fn vacate(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) {
         slot.cancel_work.cancel();
         drop(slot.cloning.lock().await);
         drop(slot.setting_up.lock().await);

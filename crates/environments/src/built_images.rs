@@ -19,13 +19,13 @@ use runner::worker::own_image;
 use spine::Common;
 use store::{BuiltImageRecord, Home, StoreError, TrashedThing};
 
-use crate::environment::Environments;
+use crate::environments::Environments;
 
 /// The minimum length of an image ID prefix that counts as a reference to the image.
 const SHORTEST_ID: usize = 12;
 
 /// The images that this server built.
-pub(crate) struct BuiltImages {
+pub struct BuiltImages {
     config: Arc<Config>,
     home: Arc<Home>,
     runner: Arc<dyn Runner>,
@@ -36,13 +36,13 @@ pub(crate) struct BuiltImages {
 
 impl BuiltImages {
     /// Creates the list of a server's images.
-    pub(crate) fn new(common: Common, runner: Arc<dyn Runner>, environments: Arc<Environments>) -> Self {
+    pub fn new(common: Common, runner: Arc<dyn Runner>, environments: Arc<Environments>) -> Self {
         let Common { config, home, .. } = common;
         Self { config, home, runner, environments, turn: tokio::sync::Mutex::default() }
     }
 
     /// Records an image that was just built. The newest image of a repository comes last.
-    pub(crate) async fn record(&self, env_id: EnvironmentId, name: &str, image_id: String) -> Result<(), StoreError> {
+    pub async fn record(&self, env_id: EnvironmentId, name: &str, image_id: String) -> Result<(), StoreError> {
         let _turn = self.turn.lock().await;
         let home = Arc::clone(&self.home);
         let name = name.to_owned();
@@ -61,12 +61,12 @@ impl BuiltImages {
     }
 
     /// Returns the images that this server built and that still exist, and what uses each of them.
-    pub(crate) async fn all(&self) -> Result<Vec<BuiltImage>, Problem> {
+    pub async fn all(&self) -> Result<Vec<BuiltImage>, Problem> {
         self.images_without(&BTreeSet::new()).await
     }
 
     /// Returns the images that would be unused once these items are deleted.
-    pub(crate) async fn unused_without(&self, deleted: &[TrashItem]) -> Result<Vec<BuiltImage>, Problem> {
+    pub async fn unused_without(&self, deleted: &[TrashItem]) -> Result<Vec<BuiltImage>, Problem> {
         let environments = deleted.iter().filter(|item| item.kind == TrashKind::Environment).map(|item| item.id.clone());
         let mut images = self.images_without(&environments.collect()).await?;
         images.retain(|image| image.used_by == ImageUse::Nothing);
@@ -74,7 +74,7 @@ impl BuiltImages {
     }
 
     /// Removes unused images, and returns the removed ones.
-    pub(crate) async fn remove_unused(&self) -> Result<Vec<BuiltImage>, Problem> {
+    pub async fn remove_unused(&self) -> Result<Vec<BuiltImage>, Problem> {
         let unused = self.unused_without(&[]).await?;
         let mut removed = vec![];
         for image in unused {

@@ -16,7 +16,6 @@ use jiff::Timestamp;
 use model::environment::EnvironmentStatus;
 use model::ids::EnvironmentId;
 use model::prepared::{PreparedLimits, PreparedStep, Space, next_step};
-use model::run::RunPhase;
 use model::task::TaskStatus;
 use process::RunProgramError;
 use protocol::FeedEvent;
@@ -26,8 +25,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::environment::{EnvironmentSlot, Environments};
-use crate::task::Tasks;
+use crate::environments::{EnvironmentSlot, Environments};
 
 /// How long nothing must happen before worktrees are prepared.
 const QUIET: Duration = Duration::from_secs(2);
@@ -70,11 +68,10 @@ impl Wanted {
 }
 
 /// The prepared worktrees of all repositories.
-pub(crate) struct PreparedWorktrees {
+pub struct PreparedWorktrees {
     config: Arc<Config>,
     home: Arc<Home>,
     environments: Arc<Environments>,
-    tasks: Arc<Tasks>,
     queue: Arc<Queue>,
     feed: Feed,
     tracker: TaskTracker,
@@ -85,13 +82,13 @@ pub(crate) struct PreparedWorktrees {
 
 impl PreparedWorktrees {
     /// Creates the prepared worktrees of a server.
-    pub(crate) fn new(common: Common, environments: Arc<Environments>, tasks: Arc<Tasks>) -> Self {
+    pub fn new(common: Common, environments: Arc<Environments>) -> Self {
         let Common { config, home, queue, feed, tracker, cancel, .. } = common;
-        Self { config, home, environments, tasks, queue, feed, tracker, cancel, turn: tokio::sync::Mutex::default() }
+        Self { config, home, environments, queue, feed, tracker, cancel, turn: tokio::sync::Mutex::default() }
     }
 
     /// Prepares worktrees until the server stops.
-    pub(crate) fn keep_preparing(self: &Arc<Self>) {
+    pub fn keep_preparing(self: &Arc<Self>) {
         let (inner, since) = (Arc::clone(self), self.feed.last());
         self.tracker.spawn(async move {
             inner.delete_unknown().await;
@@ -160,7 +157,7 @@ impl PreparedWorktrees {
 
     /// Whether no run is being prepared.
     fn is_idle(&self) -> bool {
-        !self.tasks.table.all().iter().any(|slot| slot.record().last_run().phase == RunPhase::Preparing)
+        !self.environments.tenants().is_some_and(|tenants| tenants.is_preparing())
     }
 
     /// Brings the prepared worktrees of a repository up to date. Returns whether this is done. `sizes` are the sizes of earlier
@@ -265,7 +262,7 @@ impl PreparedWorktrees {
 
     /// Discards all prepared worktrees if the machine was not stopped cleanly, because their files may be incomplete. Call this
     /// before any task starts.
-    pub(crate) async fn discard_after(&self, boot: &store::Boot) -> Result<(), StoreError> {
+    pub async fn discard_after(&self, boot: &store::Boot) -> Result<(), StoreError> {
         let is_unclean = boot.unclean_stop.as_ref().is_some_and(|stop| stop.boot_id == boot.boot_id);
         if !(boot.is_first_start && is_unclean) {
             return Ok(());
@@ -275,7 +272,7 @@ impl PreparedWorktrees {
     }
 
     /// Deletes the prepared worktrees that are older than this, or only counts them. Returns their size in bytes.
-    pub(crate) async fn collect(&self, age: Duration, deletion: Deletion) -> u64 {
+    pub async fn collect(&self, age: Duration, deletion: Deletion) -> u64 {
         let _turn = self.turn.lock().await;
         let (now, mut bytes) = (Timestamp::now(), 0);
         for slot in self.environments.all() {

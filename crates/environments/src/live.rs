@@ -8,34 +8,34 @@ use protocol::{FetchView, Progress};
 use tokio_util::sync::CancellationToken;
 
 /// The state of a repository that exists only in memory.
-pub(crate) struct EnvironmentLive {
+pub struct EnvironmentLive {
     mirror: RwLock<Option<Mirror>>,
     progress: Mutex<Option<Progress>>,
     /// Why the mirror could not be opened the last time.
     unusable: Mutex<Option<String>>,
     /// Cancels the clone and the setup.
-    pub(crate) cancel_work: CancellationToken,
+    pub cancel_work: CancellationToken,
     /// Locked while the clone runs.
-    pub(super) cloning: tokio::sync::Mutex<()>,
+    pub(crate) cloning: tokio::sync::Mutex<()>,
     /// Locked while the setup runs.
-    pub(crate) setting_up: tokio::sync::Mutex<()>,
+    pub setting_up: tokio::sync::Mutex<()>,
     /// Locked while notifications are sent.
-    pub(super) notifying: tokio::sync::Mutex<()>,
+    pub(crate) notifying: tokio::sync::Mutex<()>,
     /// Locked while a task looks for its snapshot, and while snapshots lose their names.
-    pub(crate) taking_snapshot: tokio::sync::Mutex<()>,
+    pub taking_snapshot: tokio::sync::Mutex<()>,
     /// The last build of the repository's own image.
-    pub(crate) image: ImageBuild,
+    pub image: ImageBuild,
 }
 
 /// The last build of a repository's own image.
 #[derive(Default)]
-pub(crate) struct ImageBuild {
+pub struct ImageBuild {
     last: Mutex<(CancellationToken, Option<RunError>)>,
 }
 
 impl ImageBuild {
     /// Stops the last build, forgets its failure, and returns what stops the new one.
-    pub(crate) fn start(&self, parent: &CancellationToken) -> CancellationToken {
+    pub fn start(&self, parent: &CancellationToken) -> CancellationToken {
         let cancel = parent.child_token();
         let (before, _) = std::mem::replace(&mut *self.last(), (cancel.clone(), None));
         before.cancel();
@@ -43,12 +43,12 @@ impl ImageBuild {
     }
 
     /// Remembers why the last build failed.
-    pub(crate) fn end(&self, error: Option<RunError>) {
+    pub fn end(&self, error: Option<RunError>) {
         self.last().1 = error;
     }
 
     /// Returns why the last build failed.
-    pub(crate) fn error(&self) -> Option<RunError> {
+    pub fn error(&self) -> Option<RunError> {
         self.last().1.clone()
     }
 
@@ -58,7 +58,7 @@ impl ImageBuild {
 }
 
 impl EnvironmentLive {
-    pub(super) fn new(parent: &CancellationToken) -> Self {
+    pub(crate) fn new(parent: &CancellationToken) -> Self {
         Self {
             mirror: RwLock::default(),
             progress: Mutex::default(),
@@ -73,31 +73,33 @@ impl EnvironmentLive {
     }
 
     /// Returns the mirror, once it is complete.
-    pub(crate) fn mirror(&self) -> Option<Mirror> {
+    pub fn mirror(&self) -> Option<Mirror> {
         self.mirror.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_mirror(&self, mirror: Mirror) {
+    pub(crate) fn set_mirror(&self, mirror: Mirror) {
         *self.mirror.write().unwrap_or_else(PoisonError::into_inner) = Some(mirror);
     }
 
     /// Returns when the mirror was last fetched.
-    pub(crate) fn fetch(&self) -> FetchView {
+    pub fn fetch(&self) -> FetchView {
         let Some((running, last)) = self.mirror().map(|mirror| mirror.fetch_state()) else { return FetchView::default() };
         let error = last.as_ref().and_then(|last| last.error.as_deref()).map(git::FetchError::to_run_error);
         FetchView { running, ended_at: last.map(|last| last.at), error }
     }
 
-    pub(crate) fn progress(&self) -> Option<Progress> {
+    /// Returns the progress of the clone or the setup.
+    pub fn progress(&self) -> Option<Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn set_progress(&self, progress: Option<Progress>) {
+    /// Sets the progress of the clone or the setup.
+    pub fn set_progress(&self, progress: Option<Progress>) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
     }
 
     /// Remembers why the mirror cannot be opened. Returns whether the reason is new.
-    pub(super) fn is_newly_unusable(&self, reason: String) -> bool {
+    pub(crate) fn is_newly_unusable(&self, reason: String) -> bool {
         let mut before = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = before.as_ref() != Some(&reason);
         *before = Some(reason);
