@@ -203,3 +203,44 @@ async fn a_task_of_a_shallow_clone_is_committed_updated_and_pushed() {
     assert_eq!((commits(&stage).as_str(), stage.mirror().join("shallow").exists()), ("10", false));
     stage.lives_on(&Attacked { task: resumed, log }).await;
 }
+
+#[tokio::test]
+async fn tasks_work_in_some_folders_of_a_partial_clone() {
+    let upstream = Upstream::new();
+    for setting in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+        upstream.git(&["config", setting, "true"]);
+    }
+    upstream.commit("main", &[("app/main", "first\n"), ("docs/a", "1\n"), ("libs/b", "1\n")], "first");
+    upstream.commit("main", &[("app/main", "second\n")], "second");
+    let mut stage = ShellAgent::on(BINARY, Upstream::new(), &json!({})).await;
+    let new = json!({ "repo_url": upstream.file_url(), "name": "large",
+                      "sources": { "partial_clone": true, "sparse_paths": ["libs"] }, "runs": { "subdirectory": "app" } });
+    let (status, created) = stage.home.post("/api/v1/envs", &new).await;
+    assert_eq!(status, 201, "{created}");
+    created["env_id"].as_str().expect("an ID").clone_into(&mut stage.env);
+    let path = format!("/api/v1/envs/{}", stage.env);
+    stage.home.wait_for(&path, |view| view["status"] == "ready").await;
+    let look = "echo FILES $(git ls-files --others --cached -t | grep -v ^S | cut -c3- | sort | tr '\\n' ,); \
+                echo CLEAN $(git status --porcelain | wc -l);";
+    let first = stage.attack(&format!("{look} git show HEAD~1:app/main 2>&1; echo two > app/two; echo 2 > libs/b")).await;
+    first.completed();
+    assert_eq!((first.said("FILES"), first.said("CLEAN")), ("README.md,app/main,libs/b,", "0"), "{}", first.log);
+    assert!(first.log.contains("only-the-server-can-fetch"), "{}", first.log);
+    let changed = |task: &Value| {
+        let id = id_of(task);
+        stage.git(&["diff", "--name-status", "--no-renames", "main", &format!("codex/{id}")]).replace('\t', " ")
+    };
+    assert_eq!(changed(&first.task).lines().collect::<Vec<_>>(), ["A app/two", "M libs/b"]);
+    // The base moves in the folders and outside of them. Then the agent adds a folder, whose contents the server has fetched.
+    upstream.commit("main", &[("docs/a", "2\n"), ("libs/new", "1\n")], "third");
+    let id = id_of(&first.task);
+    let (status, view) = stage.home.post(&format!("/api/v1/tasks/{id}/update"), &json!({ "strategy": "merge" })).await;
+    assert_eq!((status, &view["outcome"]), (200, &json!("updated")), "{view}");
+    let more = "git sparse-checkout add docs && cat docs/a && echo 3 > docs/a";
+    let resumed = stage.resumed(&first.task, &format!("{look} {more}")).await;
+    assert_eq!(resumed["status"], "completed", "{resumed}");
+    let log = stage.home.text(&format!("/api/v1/tasks/{id}/runs/2/log")).await;
+    assert!(log.contains("FILES README.md,app/main,app/two,libs/b,libs/new,") && log.contains("CLEAN 0"), "{log}");
+    assert_eq!(changed(&resumed).lines().collect::<Vec<_>>(), ["A app/two", "M docs/a", "M libs/b"]);
+    stage.lives_on(&Attacked { task: resumed, log }).await;
+}

@@ -75,6 +75,8 @@ impl Shells {
             notes.push(format!("could not fetch new commits: {}", error.to_run_error().message));
         }
         let commit = self.commit(slot, &mirror, &record, asked.git_ref.as_deref()).await?;
+        let completed = mirror.complete(&commit, &slot.cancel_work).await;
+        completed.map_err(|error| error.to_run_error().into_problem(ProblemKind::Unavailable))?;
         let id = ShellId::from_uuid(uuid::Uuid::now_v7());
         let Some(_busy) = self.begin(id) else { return Err(Problem::internal("the shell exists")) };
         let prepared = async {

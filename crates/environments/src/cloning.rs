@@ -14,7 +14,7 @@ use model::run::RunError;
 use protocol::{FeedEvent, Progress};
 use spine::Mailbox as _;
 
-use crate::environments::{EnvironmentSlot, Environments, history_of, try_to_follow_settings};
+use crate::environments::{EnvironmentSlot, Environments, contents_of, history_of, try_to_follow_settings};
 
 impl Environments {
     /// Clones a repository, unless it is being removed.
@@ -65,6 +65,7 @@ impl Environments {
             into: &into,
             default_branch: record.default_branch.as_ref().map(BranchName::as_str),
             history: history_of(&record),
+            contents: contents_of(&record),
             progress: &progress,
             cancel: slot.cancel_work.clone(),
             deadline: self.config.clone_time_limit,

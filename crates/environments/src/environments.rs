@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use config::Config;
 use durable::crash::CrashPoint;
 use futures_util::future::BoxFuture;
-use git::{Git, History, Landing};
+use git::{Contents, Git, History, Landing};
 use jiff::Timestamp;
 use model::ErrorCode;
 use model::commit::CommitSettings;
@@ -158,6 +158,7 @@ pub type EnvironmentSlot = Slot<Environments>;
 pub async fn follow_settings(slot: &EnvironmentSlot) -> Result<(), RunProgramError> {
     let (Some(mirror), record) = (slot.mirror(), slot.record()) else { return Ok(()) };
     mirror.want_history(history_of(&record));
+    mirror.want_contents(contents_of(&record));
     match &record.default_branch {
         Some(branch) => mirror.follow_default_branch(branch.as_str()).await,
         None => Ok(()),
@@ -174,6 +175,11 @@ pub(crate) async fn try_to_follow_settings(slot: &EnvironmentSlot) {
 /// Returns how much history the mirror of a repository should have.
 pub(crate) fn history_of(record: &EnvironmentRecord) -> History {
     History::of_depth(record.sources.depth.and_then(NonZeroU32::new))
+}
+
+/// Returns which contents of files the mirror of a repository should have.
+pub(crate) fn contents_of(record: &EnvironmentRecord) -> Contents {
+    if record.sources.partial_clone { Contents::OfUsedCommits } else { Contents::All }
 }
 
 impl Recorded for Environments {

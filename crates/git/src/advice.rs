@@ -1,7 +1,7 @@
 //! Converts errors of git into problems that tell people what to do.
 
 use model::ErrorCode;
-use model::problem::Problem;
+use model::problem::{Problem, ProblemKind};
 use model::run::RunError;
 
 use super::clone::CloneError;
@@ -60,6 +60,7 @@ impl ReplayError {
             Self::TooMany { .. } => Problem::new(ErrorCode::TooManyCommits, self.to_string())
                 .hint("merge the base instead: codex-orchestrator task update --merge"),
             Self::TooOld { .. } => Problem::new(ErrorCode::GitTooOld, self.to_string()).hint("install git 2.39 or newer"),
+            Self::Fetch(error) => error.to_run_error().into_problem(ProblemKind::Unavailable),
             Self::Unexpected { .. } | Self::Program(_) | Self::Files(_) => {
                 Problem::internal(format!("could not merge the commits: {self}")).hint("nothing has changed")
             }

@@ -17,6 +17,7 @@ use super::fetch::run_network;
 use super::fetch_error::FetchError;
 use super::history::{self, History};
 use super::mirror::{BranchMissing, Mirror, OpenMirrorError, VerifyBranchError, is_task_branch};
+use super::partial::{self, Contents};
 use super::program::{ANSWER_LIMIT_BYTES, ENDING, Git, GitDir, MARK, answer, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
@@ -39,6 +40,8 @@ pub struct CloneRequest<'a> {
     pub default_branch: Option<&'a str>,
     /// How much history to get.
     pub history: History,
+    /// Which contents of files to get.
+    pub contents: Contents,
     /// Receives the progress.
     pub progress: OnProgress<'a>,
     /// Cancels the clone.
@@ -104,12 +107,20 @@ impl Git {
         self.download(&request, partial.path()).await?;
         self.set_up(partial.path(), &default_branch).await?;
         history::note(partial.path(), request.history)?;
+        partial::note(partial.path(), request.contents)?;
         Mirror::open(self, partial.path())?.verify_branch(&default_branch).await.map_err(|error| match error {
             VerifyBranchError::Missing(missing) => CloneError::BranchMissing(missing),
             VerifyBranchError::Program(error) => CloneError::Program(error),
         })?;
         if request.cancel.is_cancelled() {
             return Err(FetchError::Cancelled.into());
+        }
+        if request.contents == Contents::OfUsedCommits {
+            let mirror = Mirror::open(self, partial.path())?;
+            let tip = mirror.resolve_branch(&default_branch).await?;
+            if let Some(tip) = tip {
+                mirror.complete(&tip, &request.cancel).await?;
+            }
         }
         let into = request.into.to_owned();
         let completed = tokio::task::spawn_blocking(move || partial.complete(&into));
@@ -136,7 +147,7 @@ impl Git {
         let command = self.network_command(GitDir::None).await?;
         // `--no-local`: copy objects instead of sharing them by hard links with a repository that others may write to.
         let command = command.args(["clone", "--bare", "--progress", "--no-local", "--template=", "--origin=origin"]);
-        let command = command.args(request.history.clone_options()).arg("--");
+        let command = command.args(request.history.clone_options()).args(request.contents.clone_options()).arg("--");
         let command = command.env(MARK, request.into).arg(request.url).arg(into).stderr(Stderr::Progress(Box::new(tell)));
         run_network(command.deadline(request.deadline).cancel(request.cancel.clone())).await?;
         Ok(())

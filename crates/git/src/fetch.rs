@@ -16,6 +16,7 @@ use super::gate::FetchTicket;
 use super::history;
 use super::locks::remove_stale_locks;
 use super::mirror::Mirror;
+use super::partial::Contents;
 use super::program::{Git, GitDir, QUICK};
 use super::progress::Progress;
 
@@ -77,12 +78,20 @@ impl Mirror {
         let wanted = self.wanted_history();
         let deepening = wanted.map(|wanted| history::deepening(self.path(), wanted)).transpose()?.flatten();
         let command = command.args(["--no-recurse-submodules", "--no-auto-maintenance", "--progress"]);
-        let command = command.args(deepening.as_ref()).arg("origin").stderr(Stderr::Progress(Box::new(tell)));
+        let contents = self.wanted_contents().unwrap_or(Contents::OfUsedCommits).fetch_options(self.path());
+        let command = command.args(deepening.as_ref()).args(contents).arg("origin").stderr(Stderr::Progress(Box::new(tell)));
         run_network(command.deadline(deadline).cancel(cancel.clone())).await?;
         if let Some(wanted) = wanted.filter(|_| deepening.is_some()) {
             history::note(self.path(), wanted)?;
         }
-        Ok(())
+        if !contents.is_empty() {
+            return self.forget_partial().await;
+        }
+        // The server reads files of the default branch at any time.
+        match self.resolve_branch(&self.default_branch().await?).await? {
+            Some(tip) => self.complete(&tip, cancel).await,
+            None => Ok(()),
+        }
     }
 }
 

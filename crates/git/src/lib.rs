@@ -16,6 +16,7 @@ mod settings;
 mod admin;
 mod advice;
 mod archive;
+mod partial;
 mod plain_file;
 mod remove_tree;
 
@@ -110,6 +111,7 @@ pub use needed::Needs;
 pub use objects::CountObjectsError;
 pub use on_disk::note_other_content;
 pub use outgoing::OwnCommits;
+pub use partial::Contents;
 pub use prepared::{CommitSize, Pool, Prepared, Start};
 pub use program::{DiscoverGitError, Git, GitVersion};
 pub use progress::{OnProgress, Progress, ProgressPhase};

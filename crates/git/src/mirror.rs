@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::admin;
 use super::gate::{FetchGate, WriterGuard};
 use super::history::{History, is_shallow};
+use super::partial::Contents;
 use super::program::{ANSWER_LIMIT_BYTES, Git, GitDir, answer, branch_ref};
 use super::progress::Progress;
 use super::unreachable::LastCount;
@@ -94,6 +95,8 @@ struct Inner {
     fetching: watch::Sender<Option<Progress>>,
     /// How much history the mirror should have, once that is known.
     wanted_history: watch::Sender<Option<History>>,
+    /// Which contents of files the mirror should have, once that is known.
+    wanted_contents: watch::Sender<Option<Contents>>,
     /// Tracks which files have been synced to disk.
     on_disk: ChangedTree,
     /// Only one repack runs at a time.
@@ -116,6 +119,7 @@ impl Mirror {
             gate: FetchGate::default(),
             fetching: watch::Sender::default(),
             wanted_history: watch::Sender::default(),
+            wanted_contents: watch::Sender::default(),
             on_disk: ChangedTree::default(),
             repack_turn: tokio::sync::Mutex::default(),
             last_count: LastCount::default(),
@@ -155,6 +159,15 @@ impl Mirror {
     /// Sets how much history the mirror should have from the next fetch on. Until this is called, fetches leave that as it is.
     pub fn want_history(&self, history: History) {
         self.inner.wanted_history.send_replace(Some(history));
+    }
+
+    /// Sets which contents of files the mirror should have from the next fetch on. A mirror with all contents keeps them.
+    pub fn want_contents(&self, contents: Contents) {
+        self.inner.wanted_contents.send_replace(Some(contents));
+    }
+
+    pub(super) fn wanted_contents(&self) -> Option<Contents> {
+        *self.inner.wanted_contents.borrow()
     }
 
     pub(super) fn wanted_history(&self) -> Option<History> {

@@ -89,6 +89,8 @@ impl Mirror {
     pub async fn unreachable(&self, cutoff: SystemTime) -> Result<Unreachable, CountObjectsError> {
         let files = self.object_files().await?;
         let walk = self.git().command(GitDir::Mirror(self.path())).args(["rev-list", "--objects", "--disk-usage"]);
+        // A partial mirror lacks objects on purpose.
+        let walk = walk.args(self.is_partial().then_some("--missing=allow-promisor"));
         let walk = walk.args(["--all", "--reflog", "--indexed-objects"]).deadline(COUNTING);
         let reachable: u64 = answer(walk).await?.trim().parse().unwrap_or(u64::MAX);
         let frames = PACK_FRAME_BYTES * (files.packs.len() + files.cruft.len()) as u64;
@@ -127,9 +129,13 @@ impl Mirror {
         tokio::task::spawn_blocking(move || ObjectFiles::list(&mirror)).await.map_err(io::Error::other)?
     }
 
-    /// Returns the size of objects in cruft packs that became unreachable before the cutoff.
+    /// Returns the size of objects in cruft packs that became unreachable before the cutoff and may be deleted. A partial mirror keeps
+    /// them.
     pub(super) async fn expired(&self, files: &ObjectFiles, cutoff: SystemTime) -> Result<u64, CountObjectsError> {
         let mut bytes = 0;
+        if self.is_partial() {
+            return Ok(bytes);
+        }
         for pack in &files.cruft {
             let index = File::open(pack.with_extension("idx"))?;
             let command = self.git().command(GitDir::Mirror(self.path())).arg("show-index").stdin(Stdin::File(index));

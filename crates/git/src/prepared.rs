@@ -166,6 +166,7 @@ impl Pool {
         cancel: &CancellationToken,
     ) -> Result<Option<Prepared>, WorktreeError> {
         let written_with = self.written_with().await?;
+        self.mirror.complete(commit, cancel).await?;
         if self.mirror.fetch_large_files(commit, cancel).await?.is_some() {
             remove_tree_aside(folder).await?;
             return Ok(None);

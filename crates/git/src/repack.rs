@@ -251,6 +251,10 @@ impl Mirror {
         let unlisted = needs.unlisted.take();
         self.name_needed(needs, cancel).await?;
         let Step::Prune { unpacked, cutoff } = step else { return Ok(Pruning::NothingExpired) };
+        // In a partial mirror, git counts an object as unreachable if the remote has it, too, even if a task's branch needs it.
+        if self.is_partial() {
+            return Ok(Pruning::NothingExpired);
+        }
         let files = self.object_files().await?;
         let has_expired = match unpacked {
             Unpacked::Cruft => self.expired(&files, cutoff).await? > 0,

@@ -10,8 +10,10 @@ use model::ids::ObjectId;
 use model::merge::{FileConflict, Merged};
 use model::task::UpdateStrategy;
 use process::{CommandSpec, RunProgramError, Stdin, Stdout};
+use tokio_util::sync::CancellationToken;
 
 use super::commit_object::CommitObject;
+use super::fetch_error::FetchError;
 use super::incoming::Quarantine;
 use super::makers::Signature;
 use super::mirror::{Mirror, is_ancestor};
@@ -94,6 +96,9 @@ pub enum ReplayError {
     /// Git failed.
     #[error(transparent)]
     Program(#[from] RunProgramError),
+    /// The contents of files could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// Files could not be read or written.
     #[error("could not store the new commits: {0}")]
     Files(#[from] io::Error),
@@ -102,6 +107,7 @@ pub enum ReplayError {
 impl Mirror {
     /// Returns the files in which two commits conflict, or none if git can merge them. Leaves nothing in the mirror.
     pub async fn conflicts_of(&self, ours: &ObjectId, theirs: &ObjectId) -> Result<Vec<FileConflict>, ReplayError> {
+        self.complete(theirs, &CancellationToken::new()).await?;
         Ok(Replay::begin(self)?.merged(ours, theirs).await?.conflicts)
     }
 
@@ -119,6 +125,7 @@ impl Mirror {
         if ancestor(request.head, request.base).await? {
             return Ok(Replayed::Moved { head: request.base.clone(), dropped: 0 });
         }
+        self.complete(request.base, &CancellationToken::new()).await?;
         let replay = Replay::begin(self)?;
         let made = match request.strategy {
             UpdateStrategy::Rebase => replay.rebase(&request).await?,

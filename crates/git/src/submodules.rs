@@ -59,7 +59,11 @@ impl Mirror {
         };
         let default = branch_ref(&self.default_branch().await?);
         let branches = std::iter::once(default.as_str()).chain(listed.lines().filter(is_trusted));
-        let asked: Vec<_> = branches.map(|branch| format!("{branch}:.gitmodules\n")).collect();
+        let branches: Vec<_> = branches.collect();
+        if self.is_partial() {
+            self.fetch_gitmodules(&branches).await?;
+        }
+        let asked: Vec<_> = branches.iter().map(|branch| format!("{branch}:.gitmodules\n")).collect();
         let blobs =
             self.git().command(GitDir::Mirror(self.path())).args(["cat-file", "--batch-check=%(objecttype) %(objectname)"]);
         let blobs = answer(blobs.stdin(Stdin::Bytes(asked.concat().into_bytes()))).await?;
@@ -74,6 +78,22 @@ impl Mirror {
         }
         settings.allowed_urls.iter().cloned().for_each(|url| sources.trust(url));
         Ok(sources)
+    }
+
+    /// Fetches the `.gitmodules` of branches into a partial mirror. Without it, no URL of a branch is trusted.
+    async fn fetch_gitmodules(&self, branches: &[&str]) -> Result<(), RunProgramError> {
+        let branches: Vec<_> = branches.iter().take(MOST_CONFIGS).map(|&branch| branch.to_owned()).collect();
+        let mut files = Vec::new();
+        for commit in self.commits_of(&branches).await?.into_iter().flatten() {
+            let listed = self.git().command(GitDir::Mirror(self.path())).args(["ls-tree", commit.as_str(), "--", ".gitmodules"]);
+            // The format is `mode type id TAB path`.
+            let listed = answer(listed).await?;
+            files.extend(listed.split_ascii_whitespace().nth(2).map(str::to_owned));
+        }
+        if let Err(error) = self.fetch_objects(files, &CancellationToken::new()).await {
+            tracing::warn!(%error, "could not fetch `.gitmodules` of a trusted branch");
+        }
+        Ok(())
     }
 
     /// Returns the URLs of a commit's submodules that could be fetched but are not trusted yet.

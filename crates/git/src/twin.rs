@@ -16,7 +16,7 @@ use model::sparse::Cone;
 use process::RunProgramError;
 
 use super::makers::Signature;
-use super::mirror::is_task_branch;
+use super::mirror::{Mirror, is_task_branch};
 use super::plain_file::plain_file;
 use super::program::{GitDir, answer, branch_ref, with_suffix};
 use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
@@ -149,7 +149,7 @@ impl Worktree {
         borrowed.extend(refs.packed.lines().skip(1).filter_map(|line| Some(line.split_once(' ')?.0.to_owned())));
         let mut files = TwinFiles(vec![
             ("HEAD".to_owned(), format!("ref: {branch}\n").into_bytes()),
-            ("config".to_owned(), config(spec, self.base.as_str().len(), &self.cone).into_bytes()),
+            ("config".to_owned(), config(spec, self.base.as_str().len(), &self.cone, &self.mirror).into_bytes()),
             ("info/exclude".to_owned(), Vec::new()),
             ("objects/info/alternates".to_owned(), format!("{}\n", spec.objects_inside).into_bytes()),
             (branch, format!("{tip}\n").into_bytes()),
@@ -208,9 +208,24 @@ pub(super) fn base_ref(name: &str) -> String {
     format!("refs/orchestrator/base/{name}")
 }
 
+/// The remote that an agent repository expects to have the contents that the mirror lacks. Git names it in its errors.
+const PROMISOR: &str = "only-the-server-can-fetch";
+
 /// Returns the agent's initial configuration. It has no effect on this machine.
-fn config(spec: &TwinSpec<'_>, digits: usize, cone: &Cone) -> String {
-    let (version, extensions) = if digits == 64 { (1, "[extensions]\n\tobjectformat = sha256\n") } else { (0, "") };
+fn config(spec: &TwinSpec<'_>, digits: usize, cone: &Cone, mirror: &Mirror) -> String {
+    let mut extensions = String::new();
+    if digits == 64 {
+        extensions.push_str("\tobjectformat = sha256\n");
+    }
+    let mut promisor = String::new();
+    if mirror.is_partial() {
+        extensions.push_str(&format!("\tpartialClone = {PROMISOR}\n"));
+        promisor = format!("[remote \"{PROMISOR}\"]\n\tpromisor = true\n\tpartialclonefilter = blob:none\n");
+    }
+    let version = u8::from(!extensions.is_empty());
+    if version == 1 {
+        extensions.insert_str(0, "[extensions]\n");
+    }
     let (name, email, url) = (quoted(&spec.author.name), quoted(&spec.author.email), quoted(spec.origin_url));
     let sparse: String = sparse::settings(cone)
         .iter()
@@ -219,7 +234,7 @@ fn config(spec: &TwinSpec<'_>, digits: usize, cone: &Cone) -> String {
     format!(
         "[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n{sparse}{extensions}\
          [gc]\n\tauto = 0\n[user]\n\tname = {name}\n\temail = {email}\n\
-         [remote \"origin\"]\n\turl = {url}\n\tfetch = +refs/heads/*:{ORIGIN}*\n"
+         [remote \"origin\"]\n\turl = {url}\n\tfetch = +refs/heads/*:{ORIGIN}*\n{promisor}"
     )
 }
 

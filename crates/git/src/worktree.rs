@@ -144,6 +144,7 @@ impl Mirror {
         crash::point(CrashPoint::WorktreeAdded);
         let tip = self.resolve_branch(spec.branch).await?;
         let tip = tip.as_ref().unwrap_or(spec.base);
+        self.complete(tip, &cancel).await?;
         let large_files = self.fetch_large_files(tip, &cancel).await?;
         let mut start = match pool {
             Some(pool) => pool.take(&worktree.admin, &worktree.tree, tip).await?,

@@ -6,6 +6,7 @@ use std::io;
 
 use process::RunProgramError;
 
+use super::fetch_error::FetchError;
 use super::remove_tree::RemoveTreeError;
 
 /// Why a worktree could not be created or removed.
@@ -14,6 +15,9 @@ pub enum WorktreeError {
     /// Git failed.
     #[error(transparent)]
     Program(#[from] RunProgramError),
+    /// The contents of files could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// Files could not be read or written.
     #[error("could not set up the worktree: {0}")]
     Files(#[from] io::Error),

@@ -79,6 +79,7 @@ impl Tasks {
             Some(base) => base.clone(),
             None => self.newest_base(&mirror, &task).await?,
         };
+        mirror.complete(&base, cancel).await.map_err(|error| error.to_run_error())?;
         let environment = if task.needs_environment() {
             match self.start_point(slot, &mirror, cancel).await? {
                 StartPoint::Known(environment) => environment,

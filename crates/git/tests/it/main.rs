@@ -13,6 +13,7 @@ mod hostile;
 mod import;
 mod large_files;
 mod omitted;
+mod partial;
 mod power;
 mod prepared;
 mod repack;

@@ -12,8 +12,9 @@ use process::{ProcessIdentity, Signal, processes_with_environment};
 use testkit::upstream::Upstream;
 use tokio_util::sync::CancellationToken;
 
+use crate::partial;
 use crate::support::agent::Agent;
-use crate::support::{Bench, PATIENCE, base, branch, write};
+use crate::support::{Bench, PATIENCE, base, branch, committed, write};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -428,4 +429,26 @@ async fn a_mirror_that_is_never_at_rest_is_repacked_when_it_has_very_many_packs(
         std::fs::write(bench.mirror.path().join(format!("objects/pack/pack-{number}.pack")), "").expect("written");
     }
     assert!(bench.mirror.has_very_many_packs().await.expect("counted"));
+}
+
+#[tokio::test]
+async fn a_partial_mirror_keeps_its_contents_and_misses_nothing() {
+    for unpacked in BOTH {
+        let bench = Bench::partial(partial::upstream()).await;
+        let clock = Clock::new(unpacked);
+        let worktree = bench.worktree("one").await;
+        // Git counts this file as unreachable, because the remote has a file with the same content.
+        write(&worktree, "new", "own\n");
+        committed(&worktree, "1").await;
+        let contents = || ["main:file", "main:same", "main~1:file", "other:own"].map(|name| partial::has(&bench, name));
+        for day in [0, 20] {
+            clock.repack(&bench, day).await;
+            assert_eq!(contents(), [true, true, false, true], "{unpacked:?}");
+        }
+        bench.mirror.unreachable(SystemTime::now()).await.expect("the objects can be counted");
+        partial::toggle(&bench);
+        bench.worktree("three").await;
+        write(&worktree, "new", "more\n");
+        committed(&worktree, "2").await;
+    }
 }

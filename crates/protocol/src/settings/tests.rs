@@ -49,6 +49,7 @@ const SAMPLES: &[(&str, &[&str])] = &[
     ("co_author", &["Codex <codex@example.org>"]),
     ("signing_key", &["/home/me/.ssh/id_ed25519"]),
     ("depth", &["50"]),
+    ("partial_clone", &["on"]),
     ("sparse_paths", &["docs", "services/api"]),
     ("trusted_branches", &["release/*"]),
     ("allowed_urls", &["https://example.com/owner/library.git"]),
@@ -192,7 +193,7 @@ fn the_json_of_every_setting_is_stable() {
         "commits": { "max_new_files": 500, "max_commit_mb": 50, "max_file_mb": 5, "author": "Ada Lovelace <ada@example.org>",
                      "committer": "Bot <bot@example.org>", "sign_off": true, "co_author": "Codex <codex@example.org>",
                      "signing_key": "/home/me/.ssh/id_ed25519" },
-        "sources": { "depth": 50, "sparse_paths": ["docs", "services/api"], "trusted_branches": ["release/*"], "allowed_urls": ["https://example.com/owner/library.git"] },
+        "sources": { "depth": 50, "partial_clone": true, "sparse_paths": ["docs", "services/api"], "trusted_branches": ["release/*"], "allowed_urls": ["https://example.com/owner/library.git"] },
     });
     assert_eq!(serde_json::to_value(&edit).expect("an edit can be serialized"), json);
     let view = edited(&view(), edit);

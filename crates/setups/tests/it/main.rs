@@ -45,6 +45,7 @@ impl Bench {
         let git = Git::discover(BaseEnvironment::pick(variables), None).await.expect("git is installed");
         let request = CloneRequest {
             history: git::History::Everything,
+            contents: git::Contents::All,
             url: &upstream.url(),
             into: &folder.path().join("mirror"),
             default_branch: None,

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use git::{
-    CloneError, CloneRequest, Cloned, CommitMessage, Decision, Git, History, Makers, Mirror, Progress, RunTrailers, Snapshot,
-    SnapshotError, SnapshotRequest, Worktree, WorktreeError, WorktreeSpec,
+    CloneError, CloneRequest, Cloned, CommitMessage, Contents, Decision, Git, History, Makers, Mirror, Progress, RunTrailers,
+    Snapshot, SnapshotError, SnapshotRequest, Worktree, WorktreeError, WorktreeSpec,
 };
 use model::commit::Choices;
 use model::ids::ObjectId;
@@ -45,10 +45,19 @@ impl Bench {
 
     /// Creates a mirror of this upstream that has so much of its history.
     pub(crate) async fn with_history(upstream: Upstream, history: History) -> Self {
+        Self::with(upstream, history, Contents::All).await
+    }
+
+    /// Creates a mirror of this upstream that has the contents of files only for the commits that are used.
+    pub(crate) async fn partial(upstream: Upstream) -> Self {
+        Self::with(upstream, History::Everything, Contents::OfUsedCommits).await
+    }
+
+    async fn with(upstream: Upstream, history: History, contents: Contents) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let git = git(folder.path()).await;
         let (url, into) = (upstream.url(), folder.path().join("mirror"));
-        let request = CloneRequest { history, ..clone_request(&url, &into) };
+        let request = CloneRequest { history, contents, ..clone_request(&url, &into) };
         let cloned = git.clone_mirror(request).await.expect("the upstream can be cloned");
         Self { folder, upstream, git, mirror: cloned.mirror }
     }
@@ -137,7 +146,8 @@ pub(crate) async fn git(home: &Path) -> Git {
 
 pub(crate) fn clone_request<'a>(url: &'a str, into: &'a Path) -> CloneRequest<'a> {
     let cancel = CancellationToken::new();
-    CloneRequest { url, into, default_branch: None, history: History::Everything, progress: &quiet, cancel, deadline: PATIENCE }
+    let (history, contents) = (History::Everything, Contents::All);
+    CloneRequest { url, into, default_branch: None, history, contents, progress: &quiet, cancel, deadline: PATIENCE }
 }
 
 pub(crate) async fn clone(git: &Git, url: &str, into: &Path) -> Result<Cloned, CloneError> {
