@@ -41,6 +41,7 @@ mod real_codex;
 mod runs;
 mod script_worker;
 mod service;
+mod signing;
 mod stage;
 mod submodules;
 mod supervisor;

@@ -10,6 +10,7 @@ pub mod contract;
 pub mod docker;
 pub mod fake_server;
 pub mod forge;
+pub mod gpg;
 mod home;
 pub mod lfs_server;
 pub mod login;

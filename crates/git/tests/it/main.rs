@@ -19,6 +19,7 @@ mod prepared;
 mod repack;
 mod review;
 mod signing;
+mod signing_with_gpg;
 mod snapshot;
 mod sparse;
 mod submodules;
