@@ -28,7 +28,7 @@ use super::agent_repository::OBJECTS_INSIDE;
 use super::placed_files::PlacedFiles;
 use crate::seam::{Supply, Unreachable, Upkeep as _};
 use crate::setup::{SetupRequest, SetupSpec};
-use crate::worker::{Earlier, Housekeeping, SETUP_MARK, SetUp, SetUpError, home_label};
+use crate::worker::{Earlier, Housekeeping, SETUP_MARK, SetUp, SetUpError, container_limits, home_label};
 
 /// The name under which the mirror keeps the commit of a setup.
 const KEPT_AS: &str = "setup";
@@ -98,6 +98,7 @@ impl LocalRunner {
             image: image.as_deref(),
             settings: &spec.container.settings,
             memory: self.memory_of(&spec.container.settings),
+            limits: container_limits(&self.config),
             network: spec.network,
             allow_hosts: &spec.allow_hosts,
             variables: &spec.variables,

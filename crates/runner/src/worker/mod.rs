@@ -36,4 +36,5 @@ pub use sandbox::was_read_only;
 pub use script::cannot_mount;
 pub use session::{Session, SessionFolder};
 pub(crate) use set_up::{Earlier, SETUP_MARK, SetUp, SetUpError};
+pub(crate) use variables::container_limits;
 pub use variables::{RUN_MARK, engine_environment, run_mark};

@@ -63,6 +63,8 @@ pub(crate) struct SetUp<'a> {
     pub(crate) settings: &'a ContainerSettings,
     /// The memory limit in bytes, or `None` for the default of `codex-docker`.
     pub(crate) memory: Option<u64>,
+    /// The server's other limits, as variables. Those of the repository take precedence.
+    pub(crate) limits: Vec<(OsString, OsString)>,
     /// The network.
     pub(crate) network: ContainerNetwork,
     /// The hosts that can be reached with the network `allow`.
@@ -125,7 +127,7 @@ struct ResultFolder {
 
 impl SetUp<'_> {
     fn environment(&self) -> Vec<(OsString, OsString)> {
-        let mut environment = BTreeMap::<OsString, OsString>::new();
+        let mut environment: BTreeMap<OsString, OsString> = self.limits.iter().cloned().collect();
         let mut set = |name: &str, value: OsString| environment.insert(name.into(), value);
         set(SETUP_MARK, (&self.mark).into());
         set("CONTAINER_NAME", (&self.container).into());

@@ -68,6 +68,13 @@ pub fn engine_environment(config: &Config) -> Vec<(OsString, OsString)> {
     environment.into_iter().collect()
 }
 
+/// Returns the server's limits for every container. The memory of a container is not one of them, because it also depends on the number of
+/// runs.
+pub(crate) fn container_limits(config: &Config) -> Vec<(OsString, OsString)> {
+    let limits = CONTAINER_NAMES.iter().filter(|name| ![crate::memory::VARIABLE, "CODEX_DOCKER_CONFIG"].contains(name));
+    limits.filter_map(|name| Some((name.into(), config.environment.get(&OsString::from(name))?.clone()))).collect()
+}
+
 fn picked(config: &Config, names: impl Iterator<Item = String>) -> BTreeMap<OsString, OsString> {
     let mut picked = config.base_environment.common();
     for name in names {
