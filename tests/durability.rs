@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::json;
 use testkit::TestHome;
+use testkit::shell_agent::ShellAgent;
 use testkit::syscalls::{self, TracedServer};
 use testkit::upstream::Upstream;
 
 use crate::BINARY;
+use crate::container_setup::{until_phase, upstream};
 
 /// The longest time until a line of a running run's log is synced.
 const AT_MOST: Duration = Duration::from_secs(5);
@@ -44,7 +46,30 @@ async fn everything_that_a_record_refers_to_is_synced_before_the_record() {
     let answer = home.request(Method::GET, &format!("/api/v1/tasks/{task}")).send().await.expect("the server answers");
     assert_eq!(answer.status(), 200);
     home.stop().await;
+    nothing_is_lost(&traced, server, &home);
+}
 
+#[tokio::test]
+async fn the_result_and_the_output_of_a_setup_are_synced_before_the_record_says_how_it_ended() {
+    let description = "[setup]\nrun = \"echo said; mkdir -p kept; echo kept > kept/file; [ $(cat lock) = 1 ]\"\nkeys = [\"lock\"]\n\
+                       [keep]\npaths = [\"kept\"]\n";
+    let traced = TracedServer::of(BINARY);
+    let home = TestHome::new(traced.program().to_str().expect("the temporary path is UTF-8"));
+    let mut stage = ShellAgent::in_home(home, upstream(description), &json!({})).await;
+    let server = stage.home.server_pid();
+    stage.attack("echo work > work.txt; echo more >> kept/file").await.completed();
+    stage.upstream.commit("main", &[("lock", "2\n")], "a lock that the setup refuses");
+    let task = stage.home.task(&stage.env, "echo never").await;
+    until_phase(&stage, "failed").await;
+    let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{task}/stop"), &json!({})).await;
+    assert!(status < 300, "{answer}");
+    stage.home.settled(&task).await;
+    stage.home.stop().await;
+    nothing_is_lost(&traced, server, &stage.home);
+}
+
+#[track_caller]
+fn nothing_is_lost(traced: &TracedServer, server: u32, home: &TestHome) {
     let violations = syscalls::check(&traced.trace(server), &home.path(), home.scratch());
     assert!(
         violations.is_empty(),

@@ -4,6 +4,7 @@
 //! description the owner accepted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -211,6 +212,10 @@ impl Tasks {
         if let SetupOutcome::Failed(error) = &outcome {
             tracing::warn!(environment = %environment.id, code = error.code.as_str(), error = error.message, "setup failed");
         }
+        let log = self.home.layout.setup_log(environment.id, attempt.number);
+        if let Err(error) = blocking(move || put_on_disk(&log)).await {
+            tracing::warn!(environment = %environment.id, %error, "could not sync the output of a setup");
+        }
         self.environments.post(environment, EnvironmentEvent::SetupEnded { number: attempt.number, outcome }).await;
     }
 
@@ -329,6 +334,12 @@ impl Tasks {
         mirror.forget(KEPT_AS).await.map_err(|error| not_removed(&error))?;
         durable::blocking(move || git::remove_tree(&new)).await.map_err(|error| not_removed(&error))
     }
+}
+
+/// Syncs the output of a setup, if there is any. Blocks.
+fn put_on_disk(log: &Path) -> std::io::Result<()> {
+    durable::sync_file_if_there(log)?;
+    log.parent().filter(|folder| folder.exists()).map_or(Ok(()), durable::sync_folder)
 }
 
 fn stopped() -> RunError {

@@ -6,7 +6,9 @@
 //!    session of its thread, and the objects and refs of the mirror; a base commit and a ready mirror after the mirror's files.
 //! 4. A client is told that something was created (201) only after its record and all parent folders were synced.
 //! 5. A task is restored from the trash after the refs of its mirror were synced.
-//! 6. At the end of the trace, every state file would survive a power cut.
+//! 6. A repository's record says that a setup is ready after the record of its snapshot and the output of the setup were synced, and that
+//!    it failed after its output was synced.
+//! 7. At the end of the trace, every state file would survive a power cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -125,14 +127,20 @@ impl Rules {
         }
     }
 
-    /// Checks rules 3 and 5.
+    /// Checks rules 3, 5 and 6.
     fn what_it_refers_to_is_synced(&mut self, from: &Path, to: &Path, line: usize) {
         let folder = to.parent().unwrap_or(Path::new(""));
         let record = || serde_json::from_slice::<Value>(self.disk.content(from)).unwrap_or_default();
         if to.ends_with("env.json") && folder.parent() == Some(&self.home.join("envs")) {
-            if record()["status"] == "ready" && !self.ready.contains(folder) {
+            let now = record();
+            if now["status"] == "ready" && !self.ready.contains(folder) {
                 let needed = self.git_state(&folder.join("mirror"));
                 self.require(&needed, line, &format!("{} says that the repository is ready", self.disk.name(to)));
+            }
+            let setup = &now["setup_state"]["last"];
+            if setup["phase"] != "running" {
+                let what = format!("{} says that its setup is {}", self.disk.name(to), setup["phase"]);
+                self.require(&files_of_setup(&folder.join("snapshots"), setup), line, &what);
             }
         } else if to.ends_with("meta.json") && folder.parent() == Some(&self.home.join("tasks")) {
             let (now, id) = (record(), folder.file_name().unwrap_or_default().to_string_lossy().into_owned());
@@ -239,6 +247,13 @@ impl Rules {
             && (has_ending || matches!(&*name, "token" | "repo.url" | "default_branch"))
             && !inside.components().any(|part| elsewhere(part.as_os_str()))
     }
+}
+
+/// Returns the output of a setup that has ended, and the record of its snapshot.
+fn files_of_setup(snapshots: &Path, setup: &Value) -> Vec<PathBuf> {
+    let output = setup["number"].as_u64().map(|number| snapshots.join(format!("setup-{number:03}.log")));
+    let key = setup["key"].as_str().filter(|_| setup["phase"] == "ready");
+    output.into_iter().chain(key.map(|key| snapshots.join(key).join("snapshot.json"))).collect()
 }
 
 fn is_record(path: &Path) -> bool {

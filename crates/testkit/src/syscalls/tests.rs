@@ -208,3 +208,38 @@ fn a_folder_that_was_moved_and_whose_new_name_is_not_synced_is_found() {
     let moved = format!("rename(\"/h/tasks/{TASK}\", \"/h/trash\") = 0\n");
     one_violation(&[folders(), meta("queued", ""), moved].concat(), &["at the end", "trash/meta.json", "the folder of the home"]);
 }
+
+/// Returns the calls of a setup whose output is in a synced folder, up to its snapshot with a name that may be lost.
+fn set_up() -> String {
+    let snapshots = format!("/h/envs/{ENV}/snapshots");
+    let new = format!("mkdir(\"{snapshots}\", 0700) = 0\nmkdir(\"{snapshots}/new\", 0700) = 0\n");
+    let (log, synced) = (file(&format!("{snapshots}/setup-001.log")), "syncfs(3</h>) = 0\n".to_owned());
+    let snapshot = record(&format!("{snapshots}/new/snapshot.json"), "{}");
+    let moved = format!("rename(\"{snapshots}/new\", \"{snapshots}/abc\") = 0\n");
+    [folders(), ready(), new, log, synced, snapshot, moved].concat()
+}
+
+fn ended(phase: &str) -> String {
+    let json = format!(r#"{{"status":"ready","setup_state":{{"last":{{"number":1,"key":"abc","phase":"{phase}"}}}}}}"#);
+    record(&format!("/h/envs/{ENV}/env.json"), &json)
+}
+
+#[test]
+fn a_setup_is_ready_after_the_name_of_its_snapshot_was_synced() {
+    let synced = format!("fsync(5</h/envs/{ENV}/snapshots>) = 0\n");
+    assert_eq!(found(&[set_up(), synced, ended("ready")].concat()), Vec::<String>::new());
+    assert_eq!(found(&[set_up(), ended("running")].concat()).len(), 1, "at the end, the name would not survive");
+    one_violation(&[set_up(), ended("ready")].concat(), &["says that its setup is \"ready\"", "made `envs/…0002/snapshots/abc`"]);
+}
+
+#[test]
+fn a_setup_has_failed_after_its_output_was_synced() {
+    let log = format!("/h/envs/{ENV}/snapshots/setup-001.log");
+    let synced = format!("fsync(5</h/envs/{ENV}/snapshots>) = 0\n");
+    let more = [set_up(), synced, format!("write(6<{log}>, \"x\", 1) = 1\n")].concat();
+    one_violation(
+        &[more.clone(), ended("failed")].concat(),
+        &["says that its setup is \"failed\"", "no fsync of `envs/…0002/snapshots/setup"],
+    );
+    assert_eq!(found(&[more, format!("fsync(6<{log}>) = 0\n"), ended("failed")].concat()), Vec::<String>::new());
+}
