@@ -10,6 +10,7 @@ mod container_artifacts;
 mod container_codex;
 mod container_environment;
 mod container_files;
+mod container_power;
 mod container_projects;
 mod container_registries;
 mod container_repositories;

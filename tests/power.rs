@@ -9,6 +9,7 @@ use scripted_model::{CodexConfig, Script, ScriptedModel};
 use serde_json::{Value, json};
 use testkit::TestHome;
 use testkit::codex::{CodexCli, CodexHome};
+use testkit::power_disk::{FileSystem, PowerDisk};
 use testkit::upstream::Upstream;
 
 use crate::BINARY;
@@ -153,6 +154,92 @@ async fn a_worktree_whose_administration_was_emptied_keeps_work_that_is_not_comm
     assert_eq!(resumed["status"], "completed", "{resumed}");
     assert_eq!(read(&tree.join("copy")), "mine\n");
     assert!(!tree.with_file_name("worktree.found").exists());
+}
+
+/// Lets a repository's runs commit two new files without asking.
+async fn limit_new_files(home: &TestHome, env: &str) {
+    let (status, answer) = home.patch(&format!("/api/v1/envs/{env}"), &json!({ "commits": { "max_new_files": 2 } })).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+/// Commits the held files of a task, and checks the files of `junk` on its branch.
+async fn commits_junk(home: &TestHome, env: &str, upstream: &Upstream, task: &Value, expected: &[String]) {
+    let id = task["task_id"].as_str().expect("the task has an ID");
+    let answer = json!({ "answer": "commit", "question": task["held"]["number"] });
+    let (status, done) = home.post(&format!("/api/v1/tasks/{id}/answer"), &answer).await;
+    assert_eq!((status, &done["held"]), (200, &Value::Null), "{done}");
+    let git = |arguments: &[&str]| upstream.git_in(&home.path().join("envs").join(env).join("mirror"), arguments);
+    assert_eq!(git(&["fsck", "--strict", "--no-dangling"]), "");
+    let branch = format!("refs/heads/codex/{id}");
+    let files = git(&["ls-tree", "-r", "--name-only", &branch, "junk/"]);
+    assert_eq!(files, "junk/1\njunk/2\njunk/3\njunk/4\njunk/5");
+    let is_as_expected = |(file, content): (&str, &String)| git(&["cat-file", "blob", &format!("{branch}:{file}")]) == *content;
+    assert_eq!(files.lines().zip(expected).map(is_as_expected).collect::<Vec<_>>(), [true; 5]);
+}
+
+/// Leaves five files of more than 100 KB each.
+const JUNK: &str = "mkdir junk; for n in 1 2 3 4 5; do seq $n 20000 > junk/$n; done";
+
+/// Returns the content of these files.
+fn junk() -> Vec<String> {
+    let lines = |n: u32| (n..=20_000).map(|line| line.to_string()).collect::<Vec<_>>().join("\n");
+    (1..=5).map(lines).collect()
+}
+
+#[tokio::test]
+async fn held_files_survive_a_power_cut_of_a_real_disk_and_another_one_while_their_task_is_in_the_trash() {
+    let upstream = Upstream::new();
+    let mut home = TestHome::new(BINARY);
+    let mut disk = PowerDisk::mount(FileSystem::Ext4, home.scratch(), &home.path());
+    home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
+    home.set("ORCH_TEST_BOOT_ID", "first");
+    home.start().await;
+    let env = home.environment(&upstream.url()).await;
+    limit_new_files(&home, &env).await;
+    let task = home.task(&env, &format!("begin; {JUNK}; echo 1 > work.txt; end done")).await;
+    let ended = home.settled(&task).await;
+    assert_eq!((&ended["status"], &ended["held"]["files"]), (&json!("completed"), &json!(4)), "{ended}");
+    cut(&mut home, &mut disk, "second").await;
+    let path = format!("/api/v1/tasks/{task}");
+    let (_, found) = home.get(&path).await;
+    assert_eq!((&found["held"], &found["group"]), (&ended["held"], &json!("needs_you")), "{found}");
+    assert_eq!(home.delete(&path).await.0, 204);
+    cut(&mut home, &mut disk, "third").await;
+    let (status, back) = home.post(&format!("{path}/restore"), &json!({})).await;
+    assert_eq!((status, &back["held"]), (200, &ended["held"]), "{back}");
+    commits_junk(&home, &env, &upstream, &back, &junk()).await;
+}
+
+/// Cuts the power of the disk with the home, and starts the next server.
+async fn cut(home: &mut TestHome, disk: &mut PowerDisk, boot: &str) {
+    disk.cut();
+    home.power_off().await;
+    disk.power_on(|| home.kill_everything());
+    home.set("ORCH_TEST_BOOT_ID", boot);
+    home.start().await;
+}
+
+#[tokio::test]
+async fn held_files_of_a_run_that_the_cut_ended_wait_for_an_answer_and_a_torn_file_of_the_base_is_restored() {
+    let (mut home, env, upstream) = started().await;
+    limit_new_files(&home, &env).await;
+    let never = home.scratch().join("never");
+    let task = home.task(&env, &format!("begin; {JUNK}; say ready; await {}; end done", never.display())).await;
+    let log = home.path().join("tasks").join(&task).join("logs/run-001.jsonl");
+    home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
+    home.wait_for(&format!("/api/v1/tasks/{task}"), |_| read(&log).contains("ready")).await;
+    home.power_off().await;
+    // The power cut emptied a file of the base. A new file lost its end, but nobody knows its complete content.
+    fs_err::write(worktree(&home, &task).join("README.md"), "").expect("written");
+    fs_err::write(worktree(&home, &task).join("junk/5"), "5\n6").expect("written");
+    reboot(&mut home).await;
+    let ended = home.settled(&task).await;
+    assert_eq!((&ended["status"], &ended["held"]["files"]), (&json!("interrupted"), &json!(3)), "{ended}");
+    assert!(notes(&ended, 0).contains("restored from the last commit: `README.md`"), "{ended}");
+    let mut expected = junk();
+    expected[4] = "5\n6".to_owned();
+    commits_junk(&home, &env, &upstream, &ended, &expected).await;
+    assert_eq!(read(&worktree(&home, &task).join("README.md")), "hello\n");
 }
 
 /// Runs the real Codex on the host once, and returns the ended task and its session.

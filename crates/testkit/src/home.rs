@@ -257,7 +257,7 @@ impl TestHome {
     }
 
     /// Kills every process of the home without waiting.
-    pub(crate) fn kill_everything(&self) {
+    pub fn kill_everything(&self) {
         leftovers::end(self.folder.path());
     }
 
