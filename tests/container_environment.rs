@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 use testkit::TestHome;
-use testkit::docker::{Sandbox, docker, redis_image};
-use testkit::shell_agent::{ShellAgent, id_of};
+use testkit::docker::{Sandbox, docker, postgres_image, redis_image, try_docker};
+use testkit::shell_agent::{ShellAgent, id_of, postgres_client_image};
 
 use crate::BINARY;
 use crate::container_setup::{log_of, said, setup, until_phase, upstream};
@@ -73,6 +73,70 @@ async fn services_work_without_a_network_and_end_with_a_run_that_is_stopped_or_k
     let view = stage.home.settled(&task).await;
     assert_eq!(view["status"], "stopped", "{view}");
     nothing_runs(&task);
+}
+
+#[tokio::test]
+async fn an_agent_without_a_network_queries_a_database_and_nothing_of_it_outlives_the_run() {
+    let service =
+        format!("image = \"{}\"\nready = \"pg_isready -h 127.0.0.1\"\nports = [5432]\nvolumes = [\"/data\"]\n", postgres_image());
+    let description = format!("image = \"{}\"\n[services.db]\n{service}", postgres_client_image());
+    let mut home = TestHome::new(BINARY);
+    home.set("CODEX_API_KEY", "sk-test-0123456789");
+    let stage = ShellAgent::in_home(home, upstream(&description), &json!({ "network": "none" })).await;
+    let ask = "ask() { psql -h db -U postgres -At -c \"$1\" 2>&1; };";
+    let script = format!(
+        "{ask} echo TABLE $(ask 'CREATE TABLE kept (n int)'); echo ROWS $(ask 'INSERT INTO kept SELECT generate_series(1, 100)'); \
+         echo SUM $(ask 'SELECT sum(n) FROM kept'); echo NETWORK $(tail -n +3 /proc/net/dev | cut -d: -f1)"
+    );
+    let first = stage.attack(&script).await;
+    first.completed();
+    let said_first = ["TABLE", "ROWS", "SUM", "NETWORK"].map(|mark| first.said(mark));
+    assert_eq!(said_first, ["CREATE TABLE", "INSERT 0 100", "5050", "lo"], "{}", first.log);
+    let id = id_of(&first.task);
+    nothing_runs(&id);
+    // The next run has a new database. A stop ends it in the middle of a query.
+    let waits = format!("{ask} echo SUM $(ask 'SELECT sum(n) FROM kept'); ask 'SELECT pg_sleep(1000)'");
+    let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{id}/resume"), &json!({ "prompt": waits })).await;
+    assert_eq!(status, 201, "{answer}");
+    let filter = format!("label=codex-docker.label.task={id}");
+    let containers = || docker(&["ps", "--quiet", "--filter", &filter]);
+    let is_asked = || {
+        let asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()";
+        let query = ["psql", "-h", "127.0.0.1", "-U", "postgres", "-At", "-c", asked];
+        containers().lines().any(|container| try_docker(&[&["exec", container], &query[..]].concat()).stdout == b"1\n")
+    };
+    testkit::until(std::time::Duration::from_mins(1), "the database is asked", is_asked);
+    let found = containers();
+    assert_eq!(found.lines().count(), 3, "the agent, the database and the owner of their network: {found}");
+    let shown = |format: &str| {
+        let all = found.lines().map(|container| docker(&["inspect", "--format", format, container])).collect::<String>();
+        all.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let volumes = shown("{{range .Mounts}}{{.Name}} {{end}}");
+    let namespaces = shown("{{.NetworkSettings.SandboxKey}}");
+    // The container engine deletes the file of a namespace later than the namespace itself, which is mounted over the file.
+    let is_mounted = |path: &String| {
+        let (_, name) = path.rsplit_once('/').expect("the path of a file");
+        fs_err::read_to_string("/proc/self/mounts").expect("Linux lists mounts").contains(&format!("/netns/{name} "))
+    };
+    assert!(!volumes.is_empty() && !namespaces.is_empty() && namespaces.iter().all(is_mounted), "{volumes:?} {namespaces:?}");
+    let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{id}/stop"), &json!({})).await;
+    assert!(status < 300, "{answer}");
+    let view = stage.home.settled(&id).await;
+    assert_eq!(view["status"], "stopped", "{view}");
+    nothing_runs(&id);
+    for volume in volumes {
+        assert!(!try_docker(&["volume", "inspect", &volume]).status.success(), "the volume `{volume}` is removed");
+    }
+    assert!(!namespaces.iter().any(is_mounted), "the network namespaces are removed: {namespaces:?}");
+    let missing = "relation \"kept\" does not exist";
+    let log = log_of(&stage, &first.task, 2).await;
+    assert!(said(&log, "SUM").contains(missing), "{log}");
+    for (run, has_error) in [(1, false), (2, true)] {
+        let log = stage.home.text(&format!("/api/v1/tasks/{id}/runs/{run}/services/db/log")).await;
+        assert!(log.contains("ready to accept connections"), "{run}: {log}");
+        assert_eq!(log.contains(missing), has_error, "{run}: {log}");
+    }
 }
 
 #[tokio::test]

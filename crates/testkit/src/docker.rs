@@ -87,8 +87,13 @@ pub fn redis_image() -> String {
 
 /// Builds an image with a package of Debian, unless the container engine has it. The image is kept for later tests.
 fn debian_image(image: &str, package: &str, rest: &str) -> String {
+    debian_image_on(BASE_IMAGE, image, package, rest)
+}
+
+/// Builds an image with a package of Debian on top of another image, unless the container engine has it.
+pub(crate) fn debian_image_on(base: &str, image: &str, package: &str, rest: &str) -> String {
     let install = format!("apt-get install -y -qq --no-install-recommends {package}");
-    let dockerfile = format!("FROM {BASE_IMAGE}\nRUN apt-get update -qq && {install} && rm -rf /var/lib/apt/lists/*\n{rest}");
+    let dockerfile = format!("FROM {base}\nRUN apt-get update -qq && {install} && rm -rf /var/lib/apt/lists/*\n{rest}");
     kept_image(image, || build_image(image, &dockerfile))
 }
 

@@ -182,6 +182,15 @@ impl Attacked {
     }
 }
 
+/// Returns an image with the agent and `psql`.
+///
+/// # Panics
+/// If the image cannot be built.
+pub fn postgres_client_image() -> String {
+    build_image();
+    docker::debian_image_on(IMAGE, "codex-docker-test/psql:1", "postgresql-client", "")
+}
+
 /// Builds the image of the agent. The engine's cache makes this fast and safe to do in several tests at once.
 pub(crate) fn build_image() {
     let dockerfile = format!("FROM {}\nRUN rm -f /usr/local/bin/codex\nCOPY codex /usr/local/bin/codex\n", docker::codex_image());
