@@ -13,11 +13,11 @@ use process::{RunProgramError, Stderr, Stdin, Stdout};
 use process::{kill_all, processes_with_environment};
 use tokio_util::sync::CancellationToken;
 
+use super::contents::{self, Contents};
 use super::fetch::run_network;
 use super::fetch_error::FetchError;
 use super::history::{self, History};
 use super::mirror::{BranchMissing, Mirror, OpenMirrorError, VerifyBranchError, is_task_branch};
-use super::partial::{self, Contents};
 use super::program::{ANSWER_LIMIT_BYTES, ENDING, Git, GitDir, MARK, answer, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
@@ -107,7 +107,7 @@ impl Git {
         self.download(&request, partial.path()).await?;
         self.set_up(partial.path(), &default_branch).await?;
         history::note(partial.path(), request.history)?;
-        partial::note(partial.path(), request.contents)?;
+        contents::note(partial.path(), request.contents)?;
         Mirror::open(self, partial.path())?.verify_branch(&default_branch).await.map_err(|error| match error {
             VerifyBranchError::Missing(missing) => CloneError::BranchMissing(missing),
             VerifyBranchError::Program(error) => CloneError::Program(error),

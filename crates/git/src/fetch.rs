@@ -11,12 +11,12 @@ use process::{CommandSpec, Finished, Stderr, Stdin};
 use tokio_util::sync::CancellationToken;
 
 use super::admin;
+use super::contents::Contents;
 use super::fetch_error::FetchError;
 use super::gate::FetchTicket;
 use super::history;
 use super::locks::remove_stale_locks;
 use super::mirror::Mirror;
-use super::partial::Contents;
 use super::program::{Git, GitDir, QUICK};
 use super::progress::Progress;
 

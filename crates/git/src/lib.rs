@@ -22,6 +22,7 @@ mod remove_tree;
 
 // A mirror: cloning, fetching, and what it contains.
 mod clone;
+mod contents;
 mod fetch;
 mod fetch_error;
 mod gate;
@@ -93,6 +94,7 @@ pub use changed::{ChangedFile, Content, Listing};
 pub use clone::{CloneError, CloneRequest, Cloned};
 pub use commit_files::CommitFilesRequest;
 pub use compare::{Binary, Reading};
+pub use contents::Contents;
 pub use decision::{Decision, DecisionError};
 pub use diff::{DiffStat, FileStat, Standing, Whitespace};
 pub use diff_tree::DiffError;
@@ -111,7 +113,6 @@ pub use needed::Needs;
 pub use objects::CountObjectsError;
 pub use on_disk::note_other_content;
 pub use outgoing::OwnCommits;
-pub use partial::Contents;
 pub use prepared::{CommitSize, Pool, Prepared, Start};
 pub use program::{DiscoverGitError, Git, GitVersion};
 pub use progress::{OnProgress, Progress, ProgressPhase};

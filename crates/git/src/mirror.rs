@@ -13,9 +13,9 @@ use process::{CommandSpec, RunProgramError, Stdin, Stdout};
 use tokio::sync::watch;
 
 use super::admin;
+use super::contents::Contents;
 use super::gate::{FetchGate, WriterGuard};
 use super::history::{History, is_shallow};
-use super::partial::Contents;
 use super::program::{ANSWER_LIMIT_BYTES, Git, GitDir, answer, branch_ref};
 use super::progress::Progress;
 use super::unreachable::LastCount;

@@ -5,66 +5,20 @@
 //! every commit that a task starts from.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::Path;
 
-use durable::write_atomically;
 use model::ids::ObjectId;
 use process::{RunProgramError, Stdin, Stdout};
 use tokio_util::sync::CancellationToken;
 
 use super::admin::ignore_missing;
+use super::contents::{FILTER, MARK, is_partial};
 use super::fetch::run_network;
 use super::fetch_error::FetchError;
 use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, GitDir, LONG};
 
-/// The file in a mirror that marks it as partial.
-const MARK: &str = "codex-orchestrator-partial";
-
-/// The option that leaves out the contents of files.
-const FILTER: &str = "--filter=blob:none";
-
 /// The settings with which git remembers that the remote has the missing objects.
 const SETTINGS: [&str; 3] = ["remote.origin.promisor", "remote.origin.partialclonefilter", "extensions.partialClone"];
-
-/// Which contents of files a mirror should have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Contents {
-    /// Those of all commits.
-    #[default]
-    All,
-    /// Those of the commits that are used.
-    OfUsedCommits,
-}
-
-impl Contents {
-    /// Returns the options for a clone.
-    pub(super) fn clone_options(self) -> &'static [&'static str] {
-        match self {
-            Self::All => &[],
-            Self::OfUsedCommits => &[FILTER],
-        }
-    }
-
-    /// Returns the options of a fetch, which gets all missing contents if they are wanted now.
-    pub(super) fn fetch_options(self, mirror: &Path) -> &'static [&'static str] {
-        if self == Self::All && is_partial(mirror) { &["--refetch", "--no-filter"] } else { &[] }
-    }
-}
-
-/// Whether a mirror may lack contents of files.
-pub(super) fn is_partial(mirror: &Path) -> bool {
-    mirror.join(MARK).is_file()
-}
-
-/// Notes which contents a mirror has after it was cloned.
-pub(super) fn note(mirror: &Path, contents: Contents) -> io::Result<()> {
-    match contents {
-        Contents::All => Ok(()),
-        Contents::OfUsedCommits => write_atomically(&mirror.join(MARK), b""),
-    }
-}
 
 impl Mirror {
     /// Whether the mirror may lack contents of files.

@@ -81,8 +81,8 @@ pub(super) fn settings(cone: &Cone) -> Vec<(String, String)> {
 }
 
 /// Returns the entries of an index that are outside of a cone and do not exist in the worktree. `command` uses the index.
-pub(super) async fn absent<'a>(
-    command: CommandSpec<'a>,
+pub(super) async fn absent(
+    command: CommandSpec<'_>,
     cone: &Cone,
     root: impl FnOnce() -> io::Result<OwnedFd>,
 ) -> Result<Vec<Entry>, RunProgramError> {

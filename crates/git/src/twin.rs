@@ -219,7 +219,7 @@ fn config(spec: &TwinSpec<'_>, digits: usize, cone: &Cone, mirror: &Mirror) -> S
     }
     let mut promisor = String::new();
     if mirror.is_partial() {
-        extensions.push_str(&format!("\tpartialClone = {PROMISOR}\n"));
+        extensions = extensions + "\tpartialClone = " + PROMISOR + "\n";
         promisor = format!("[remote \"{PROMISOR}\"]\n\tpromisor = true\n\tpartialclonefilter = blob:none\n");
     }
     let version = u8::from(!extensions.is_empty());
@@ -227,10 +227,9 @@ fn config(spec: &TwinSpec<'_>, digits: usize, cone: &Cone, mirror: &Mirror) -> S
         extensions.insert_str(0, "[extensions]\n");
     }
     let (name, email, url) = (quoted(&spec.author.name), quoted(&spec.author.email), quoted(spec.origin_url));
-    let sparse: String = sparse::settings(cone)
-        .iter()
-        .map(|(name, value)| format!("\t{} = {value}\n", name.trim_start_matches("core.")))
-        .collect();
+    let sparse = sparse::settings(cone).into_iter();
+    let sparse: Vec<_> = sparse.map(|(name, value)| format!("\t{} = {value}\n", name.trim_start_matches("core."))).collect();
+    let sparse = sparse.concat();
     format!(
         "[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n{sparse}{extensions}\
          [gc]\n\tauto = 0\n[user]\n\tname = {name}\n\temail = {email}\n\

@@ -123,7 +123,7 @@ settings! {
     /// Whether to fetch the contents of files only for the commits that tasks start from (a partial clone)
     ///
     /// This makes the clone of a repository with a long history smaller, without hiding commits. The remote must support it, as GitHub,
-    /// GitLab and Forgejo do. Set this when you add the repository: an existing clone keeps what it has. If you turn it off, the next fetch
+    /// GitLab and Forgejo do. Set this when you add the repository: an existing clone keeps all contents. If you turn it off, the next fetch
     /// gets all contents. In a task, Git commands that need the contents of other commits, such as `git log -p`, `git blame` and `git
     /// checkout OTHER-BRANCH`, fail.
     partial_clone: bool = bool as bool => Ok, {

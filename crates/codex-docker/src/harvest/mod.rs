@@ -135,8 +135,8 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
     folder.put("submodules", submodules.as_bytes())?;
     let cone = Cone::of(arguments.folders.iter().cloned());
     if !cone.is_everything() {
-        let expressions: String = cone.expressions().iter().map(|expression| format!("^[^\t]*\t{expression}\n")).collect();
-        folder.put("cone", expressions.as_bytes())?;
+        let expressions: Vec<_> = cone.expressions().iter().map(|expression| format!("^[^\t]*\t{expression}\n")).collect();
+        folder.put("cone", expressions.concat().as_bytes())?;
         folder.put("patterns", cone.patterns().as_bytes())?;
     }
     folder.put(inside::GIT_FILE, format!("gitdir: {}\n", inside::GIT_DIR).as_bytes())?;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::agent::Agent;
 use crate::support::{Bench, committed, write};
 
-/// An upstream whose first version of a file is only in its history, and whose branch `other` has a file of its own.
+/// An upstream whose first version of a file is only in its history, and whose branch `other` has another file.
 pub(crate) fn upstream() -> Upstream {
     let upstream = Upstream::new();
     for setting in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {

@@ -445,7 +445,7 @@ async fn a_partial_mirror_keeps_its_contents_and_misses_nothing() {
             clock.repack(&bench, day).await;
             assert_eq!(contents(), [true, true, false, true], "{unpacked:?}");
         }
-        bench.mirror.unreachable(SystemTime::now()).await.expect("the objects can be counted");
+        bench.mirror.unreachable(clock.today).await.expect("the objects can be counted");
         partial::toggle(&bench);
         bench.worktree("three").await;
         write(&worktree, "new", "more\n");

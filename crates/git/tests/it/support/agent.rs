@@ -173,8 +173,8 @@ impl<'b> Agent<'b> {
         let text = format!("Do it\n\nDone.\n\nTask-Id: {}\nRun: {run}\n", self.worktree.branch());
         std::fs::write(&message, text).expect("a file");
         let cone = self.worktree.cone();
-        let expressions: String = cone.expressions().iter().map(|expression| format!("^[^\t]*\t{expression}\n")).collect();
-        let inputs = [("cone", expressions), ("patterns", cone.patterns())].map(|(name, content)| {
+        let expressions: Vec<_> = cone.expressions().iter().map(|expression| format!("^[^\t]*\t{expression}\n")).collect();
+        let inputs = [("cone", expressions.concat()), ("patterns", cone.patterns())].map(|(name, content)| {
             let file = self.bench.path(&format!("tasks/{}/{name}", self.task));
             if !cone.is_everything() {
                 std::fs::write(&file, content).expect("a file");

@@ -56,17 +56,22 @@ impl Bench {
     async fn with(upstream: Upstream, history: History, contents: Contents) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let base = base(folder.path());
-        Self::in_folder(folder, base, upstream, history).await
+        Self::in_folder(folder, base, upstream, (history, contents)).await
     }
 
     /// Creates a mirror of this upstream whose git sees one more variable.
     pub(crate) async fn with_variable(upstream: Upstream, name: &str, value: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let base = base(folder.path()).with(name, value);
-        Self::in_folder(folder, base, upstream, History::Everything).await
+        Self::in_folder(folder, base, upstream, (History::Everything, Contents::All)).await
     }
 
-    async fn in_folder(folder: tempfile::TempDir, base: BaseEnvironment, upstream: Upstream, history: History) -> Self {
+    async fn in_folder(
+        folder: tempfile::TempDir,
+        base: BaseEnvironment,
+        upstream: Upstream,
+        (history, contents): (History, Contents),
+    ) -> Self {
         let git = Git::discover(base, None).await.expect("git is installed");
         let (url, into) = (upstream.url(), folder.path().join("mirror"));
         let request = CloneRequest { history, contents, ..clone_request(&url, &into) };
