@@ -76,6 +76,20 @@ async fn a_task_from_another_branch_gets_its_contents_before_its_worktree_exists
 }
 
 #[tokio::test]
+async fn the_files_of_any_commit_can_be_found() {
+    let bench = Bench::partial(upstream()).await;
+    let other = bench.mirror.resolve_ref("other").await.expect("git answers").expect("it exists");
+    let expected = [Some(id(bench.upstream.git(&["rev-parse", "other:own"]).trim())), None];
+    assert_eq!(bench.mirror.objects_at(&other, &["own", "gone"]).await.expect("git answers"), expected);
+    bench.upstream.commit("other", &[("own", "more\n")], "more");
+    bench.fetch().await;
+    toggle(&bench);
+    let other = bench.mirror.resolve_ref("other").await.expect("git answers").expect("it exists");
+    let error = bench.mirror.objects_at(&other, &["own"]).await.expect_err("the upstream is away");
+    assert!(error.to_string().contains("remote"), "{error}");
+}
+
+#[tokio::test]
 async fn an_agent_works_and_its_work_is_imported_although_its_history_has_no_contents() {
     let bench = Bench::partial(upstream()).await;
     let agent = Agent::new(&bench, "one").await;

@@ -118,6 +118,21 @@ async fn a_file_or_a_link_in_the_place_of_a_folder_deletes_its_files() {
 }
 
 #[tokio::test]
+async fn a_submodule_outside_of_the_folders_stays_in_every_commit() {
+    let bench = bench().await;
+    bench.upstream.submodule("main", "docs/sub", &"1".repeat(40));
+    bench.fetch().await;
+    let worktree = bench.sparse_worktree("host", &cone()).await;
+    assert_eq!(bench.by_hand(worktree.path(), &["status", "--porcelain"]), "");
+    work(&worktree);
+    assert_eq!(changes(&bench, committed(&worktree, "1").await.as_str()), WORK);
+    let agent = Agent::in_worktree(&bench, "contained", bench.sparse_worktree("contained", &cone()).await).await;
+    work(&agent.worktree);
+    let ended = agent.end_run("1").await;
+    assert_eq!((changes(&bench, ended.head.as_str()), ended.dropped_gitlinks), (WORK.map(str::to_owned).to_vec(), vec![]));
+}
+
+#[tokio::test]
 async fn an_agent_adds_a_folder_and_commits_a_deletion_itself() {
     let bench = bench().await;
     let agent = Agent::in_worktree(&bench, "one", bench.sparse_worktree("one", &cone()).await).await;
