@@ -108,6 +108,17 @@ fn without_live_restore_the_run_is_cut_off_and_not_stuck() {
 }
 
 #[test]
+fn an_engine_that_remaps_users_is_not_used() {
+    let engine = OwnEngine::start(&["--userns-remap=default"]);
+    let hand = Hand::with_shell().with("DOCKER_HOST", &engine.host()).with("IMAGE_NAME", engine.small_image());
+    for arguments in ["check", "echo it runs"] {
+        let said = hand.run([arguments]);
+        assert!(said.code != Some(0) && said.stderr.contains("remove `userns-remap`"), "{said:?}");
+    }
+    drop(engine);
+}
+
+#[test]
 fn a_stop_ends_although_no_engine_answers() {
     let engine = OwnEngine::start(&["--live-restore"]);
     let hand = Hand::with_shell().with("DOCKER_HOST", &engine.host()).with("CODEX_DOCKER_NETWORK", "none");

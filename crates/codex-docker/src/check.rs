@@ -10,7 +10,7 @@ use crate::connect::{connect, refused};
 use crate::failure::Failure;
 use crate::image::{self, ImageStatus};
 use crate::layers::{self, LayerSupport};
-use crate::run::machine;
+use crate::run::{check_users, machine};
 use crate::settings::state_root;
 use model::ErrorCode;
 use model::container::{ContainerProblem, LayerFallback};
@@ -110,6 +110,7 @@ async fn look(
         rootless: options.iter().any(|option| option.contains("name=rootless")),
         memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()),
     });
+    check_users(&options)?;
     checked.image = image::status(&docker, image).await?;
     if checked.image.is_none() {
         return Err(image::missing(image));
@@ -142,12 +143,14 @@ mod tests {
         use crate::tests::{ScriptedEngine, found, missing, refusal};
 
         let version = || found(&json!({ "ApiVersion": "1.47" }));
+        let remapping = || found(&json!({ "ServerVersion": "28.1.0", "SecurityOptions": ["name=seccomp", "name=userns"] }));
         let info =
             || found(&json!({ "ServerVersion": "28.1.0", "LiveRestoreEnabled": true, "SecurityOptions": ["name=rootless"] }));
         let present = || found(&json!({ "Id": "sha256:1", "Size": 1 }));
         for (info, image, expected, knows_engine) in [
             (info(), present(), None, true),
             (info(), missing(), Some(ErrorCode::ImageMissing), true),
+            (remapping(), present(), Some(ErrorCode::EngineRemapsUsers), true),
             (info(), refusal(500, "no space left on device"), Some(ErrorCode::DiskFull), true),
             (refusal(500, "x"), present(), Some(ErrorCode::EngineFailed), false),
             (found(&json!({})), present(), None, true),

@@ -28,7 +28,7 @@ use bollard::query_parameters::InspectContainerOptions;
 pub(crate) use self::hold::Stops;
 use self::launch::{Services, not_started, prepare_again, start, start_services};
 pub(crate) use self::launch::{attach, launch, network_for};
-pub(crate) use self::prepare::{PreparedRun, check, check_image, machine};
+pub(crate) use self::prepare::{PreparedRun, check, check_image, check_users, machine};
 pub(crate) use self::watch::{End, Watch};
 use crate::connect::{connect, refused, status_of};
 use crate::failure::Failure;

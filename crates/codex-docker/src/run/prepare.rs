@@ -109,6 +109,19 @@ pub(super) fn check_volumes(docker: &Docker, settings: &Settings) -> Result<(), 
         .hint("use Docker 26 or newer, or mount the whole volume with CODEX_VOLUME_MOUNTS"))
 }
 
+/// Fails if the engine gives the users of containers other IDs: they could not read or write any folder of a run. `options` are the
+/// engine's security options.
+pub(crate) fn check_users(options: &[String]) -> Result<(), Failure> {
+    if !options.iter().any(|option| option.contains("name=userns")) {
+        return Ok(());
+    }
+    let detail =
+        "the container engine gives the users of containers other IDs (userns-remap), so a run could not use its folders";
+    Err(Failure::new(ErrorCode::EngineRemapsUsers, detail)
+        .hint("remove `userns-remap` from the container engine's settings and restart the engine")
+        .hint("or use a rootless container engine"))
+}
+
 /// Asks the engine about its machine, and chooses the seccomp profile.
 pub(crate) async fn machine(docker: &Docker, environment: &BTreeMap<String, String>) -> Result<Machine, Failure> {
     let failed = |error| refused(ErrorCode::EngineFailed, "could not get information about the container engine", &error);
@@ -117,6 +130,7 @@ pub(crate) async fn machine(docker: &Docker, environment: &BTreeMap<String, Stri
     let kind = if is_podman { EngineKind::Podman } else { EngineKind::Docker };
     let seccomp = Seccomp::choose(environment.get(seccomp::VARIABLE).map(String::as_str), &info, kind)?;
     let options = info.security_options.unwrap_or_default();
+    check_users(&options)?;
     let memory = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(2 << 30);
     let most = |resource| rustix::process::getrlimit(resource).maximum;
     let open_files = most(Resource::Nofile).unwrap_or(u64::MAX).min(MANY_FILES);

@@ -249,6 +249,10 @@ impl ErrorCode {
             }
             Self::EngineUnreachable | Self::EngineFailed => &["run `docker version` to check the container engine"],
             Self::EngineTooOld => &["install Docker 19.03 or newer, or Podman 4 or newer"],
+            Self::EngineRemapsUsers => &[
+                "remove `userns-remap` from the container engine's settings and restart the engine",
+                "or use a rootless container engine",
+            ],
             Self::EngineAddress => &["use a local container engine: `unix:///path` or `tcp://127.0.0.1:PORT`"],
             Self::EngineContext => &["run `docker context ls` to see the available contexts"],
             Self::SettingUnusable => &["see the environment contract for valid values"],

@@ -460,6 +460,8 @@ error_codes! {
         EngineUnreachable "engine_unreachable" [];
         /// The container engine is too old.
         EngineTooOld "engine_too_old" [];
+        /// The container engine gives the users of containers other IDs (`userns-remap`).
+        EngineRemapsUsers "engine_remaps_users" [];
         /// The address of the container engine is not supported.
         EngineAddress "engine_address" [];
         /// The Docker context does not exist or has no endpoint.

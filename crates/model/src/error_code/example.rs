@@ -282,6 +282,9 @@ impl ErrorCode {
             Self::EngineTooOld => {
                 "the container engine at unix:///var/run/docker.sock is too old: it has API 1.38, but API 1.40 is required"
             }
+            Self::EngineRemapsUsers => {
+                "the container engine gives the users of containers other IDs (userns-remap), so a run could not use its folders"
+            }
             Self::EngineAddress => "cannot use the container engine `ssh://me@example.org` (from DOCKER_HOST)",
             Self::EngineContext => "the Docker context `remote` does not exist or has no address",
             Self::EngineFailed => "could not list the containers: context deadline exceeded",
