@@ -349,8 +349,8 @@ const QUEUE: Section = Section {
             "memory_for_runs",
             ValueForm::Size,
             UNSET,
-            "Memory that the containers of all runs may use together. A run starts only if its memory limit still fits. The limit of a \
-             run is this size divided by `max_parallel_runs`, but at least 1 GiB, unless `CODEX_DOCKER_MEMORY` or the repository sets it.",
+            "Memory that the containers of all runs and setups may use together. A run or a setup starts only if its memory limit \
+             still fits. The limit of a run is this size divided by `max_parallel_runs`, but at least 1 GiB, unless `CODEX_DOCKER_MEMORY` or the repository sets it.",
             |draft, given| given.size().map(|bytes| draft.config.memory_for_runs = Some(bytes)),
         )
         .variable("ORCH_MEMORY_FOR_RUNS")

@@ -1,4 +1,4 @@
-//! Decides which run starts next, and starts it. Every queued run starts here.
+//! Decides which run starts next, and starts it. Every queued run starts here, and every setup gets its memory here.
 //!
 //! Each look reads all records again, so that nothing depends on an earlier look.
 
@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use environments::Environments;
 use jiff::Timestamp;
-use model::queue::{Blocker, Capacity, EnvironmentLimit, MemoryLimit, WaitingRun, plan};
+use model::ids::EnvironmentId;
+use model::queue::{Blocker, Capacity, EnvironmentLimit, MemoryLimit, WaitingRun, WaitingSetup, plan};
 use model::run::{RunPhase, RunRecord};
 use model::task::{TaskEvent, TaskRecord};
 use protocol::{FeedEvent, QueueItem, QueueView};
-use spine::{COUNTED, Common, Feed, Mailbox as _, Queue};
+use spine::{COUNTED, Common, Feed, Mailbox as _, Queue, TurnState};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -67,27 +68,38 @@ impl Admission {
     async fn admit(self: &Arc<Self>) -> Duration {
         let records: Vec<_> = self.tasks.table.all().iter().map(|slot| slot.record()).collect();
         let waits = |task: &TaskRecord| task.last_run().phase == RunPhase::Queued && !task.removing;
+        let demands = self.queue.setups.demands();
         // This also finds out how much memory there is.
-        let hold = if records.iter().any(|record| waits(record)) { self.hold().await } else { None };
-        let mut waiting = vec![];
+        let asks = records.iter().any(|record| waits(record)) || demands.iter().any(|setup| setup.state != TurnState::Started);
+        let hold = if asks { self.hold().await } else { None };
+        let (mut waiting, mut setups) = (vec![], vec![]);
         let mut running = BTreeMap::new();
         let mut promised: u64 = 0;
+        for demand in demands {
+            let memory = self.memory_of(demand.environment, demand.containers);
+            match demand.state {
+                TurnState::Started => promised = promised.saturating_add(memory),
+                TurnState::Asked | TurnState::Waiting => setups.push(WaitingSetup { env_id: demand.environment, memory }),
+            }
+        }
         for record in records {
             let run = record.last_run();
             if is_under_way(run) {
                 *running.entry(record.env_id).or_default() += 1;
-                promised = promised.saturating_add(self.memory_of(&record));
+                promised = promised.saturating_add(self.memory_of_run(&record));
             } else if waits(&record) {
                 let (priority, queued_at, not_before) = (run.priority, run.queued_at, run.not_before);
                 let (asks, needs_setup) = (record.question.is_some(), record.needs_environment());
-                let (task_id, env_id, memory) = (record.task_id, record.env_id, self.memory_of(&record));
+                let (task_id, env_id, memory) = (record.task_id, record.env_id, self.memory_of_run(&record));
                 waiting.push(WaitingRun { task_id, env_id, priority, queued_at, not_before, asks, needs_setup, memory });
             }
         }
         let memory = self.readiness.run_memory().map(|memory| MemoryLimit { total: memory.total, promised });
-        let room = Capacity { memory, most: self.readiness.most_runs(), running, limits: self.limits(), hold: hold.clone() };
+        let (most, limits) = (self.readiness.most_runs(), self.limits());
+        let room = Capacity { memory, most, running, limits, hold: hold.clone(), setups };
         let now = Timestamp::now();
         let plan = plan(waiting, room, now);
+        self.queue.setups.start(&plan.setups);
         let was_held = self.queue.hold();
         if let Some(hold) = hold.as_ref().filter(|hold| was_held.as_ref().is_none_or(|before| before.code != hold.code)) {
             tracing::warn!(reason = hold.detail, "runs cannot start");
@@ -105,15 +117,19 @@ impl Admission {
         [timed, hold.map(|_| HOLD_PERIOD), Some(PERIOD)].into_iter().flatten().min().unwrap_or(PERIOD)
     }
 
-    /// Returns the memory that a run of a task may use together with its services, in bytes. Each service has the same limit.
-    fn memory_of(&self, task: &TaskRecord) -> u64 {
-        let repository = self.environments.get(task.env_id).map(|environment| environment.record());
-        let containers = 1 + task.environment.services.len() as u64;
+    /// Returns the memory that a run of a task may use together with its services, in bytes.
+    fn memory_of_run(&self, task: &TaskRecord) -> u64 {
+        self.memory_of(task.env_id, 1 + task.environment.services.len() as u64)
+    }
+
+    /// Returns the memory that this number of a repository's containers may use, in bytes. Services have the limit of the repository.
+    fn memory_of(&self, environment: EnvironmentId, containers: u64) -> u64 {
+        let repository = self.environments.record(environment);
         let memory = self.readiness.run_memory().zip(repository);
         memory.map_or(0, |(memory, repository)| memory.needed(&repository.container).saturating_mul(containers))
     }
 
-    fn limits(&self) -> BTreeMap<model::ids::EnvironmentId, EnvironmentLimit> {
+    fn limits(&self) -> BTreeMap<EnvironmentId, EnvironmentLimit> {
         let environments = self.environments.all();
         let limits = environments.iter().map(|slot| {
             let record = slot.record();

@@ -66,6 +66,15 @@ pub struct WaitingRun {
     pub memory: u64,
 }
 
+/// A setup that waits until its memory fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingSetup {
+    /// The repository of the setup.
+    pub env_id: EnvironmentId,
+    /// The memory that the setup may use, in bytes.
+    pub memory: u64,
+}
+
 /// The limits of a repository.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EnvironmentLimit {
@@ -88,21 +97,23 @@ pub struct Capacity {
     pub limits: BTreeMap<EnvironmentId, EnvironmentLimit>,
     /// Why no run may start, e.g. because the disk is full.
     pub hold: Option<Blocker>,
-    /// The memory of all runs together, if it is limited.
+    /// The memory of all runs and setups together, if it is limited.
     pub memory: Option<MemoryLimit>,
+    /// Setups that wait for memory, oldest first. They start before all runs, because new tasks wait for them.
+    pub setups: Vec<WaitingSetup>,
 }
 
-/// The memory that runs may use together, in bytes.
+/// The memory that runs and setups may use together, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryLimit {
-    /// The memory of all runs together.
+    /// The memory of all runs and setups together.
     pub total: u64,
-    /// The sum of what the active runs may use.
+    /// The sum of what the active runs and setups may use.
     pub promised: u64,
 }
 
 impl MemoryLimit {
-    /// Whether another run fits. A run that needs more than all of the memory can start only alone.
+    /// Whether another run or setup fits. One that needs more than all of the memory can start only alone.
     fn has_room_for(&self, memory: u64) -> bool {
         self.promised == 0 || self.promised.saturating_add(memory) <= self.total
     }
@@ -136,7 +147,7 @@ pub enum WaitsFor {
     Turn,
     /// Another run of the same repository to end.
     EnvironmentLimit,
-    /// Other runs to end, because together they may use all the memory for runs.
+    /// Other runs or setups to end, because together they may use all the memory for runs.
     Memory,
     /// The repository to be unpaused.
     EnvironmentPaused,
@@ -168,9 +179,11 @@ pub struct QueuePlace {
     pub hold: Option<Blocker>,
 }
 
-/// The runs that start now, and the places of the others.
+/// The setups and runs that start now, and the places of the other runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
+    /// Repositories whose setups start now.
+    pub setups: Vec<EnvironmentId>,
     /// Tasks whose runs start now, in this order.
     pub begin: Vec<TaskId>,
     /// Tasks whose runs wait, next one first.
@@ -194,7 +207,17 @@ fn failed(room: &Capacity, environment: EnvironmentId) -> bool {
     room.limits.get(&environment).is_some_and(|limit| limit.setup == Some(SetupPhase::Failed))
 }
 
-/// Decides which runs start.
+/// Takes this memory if it fits, and returns whether it does.
+fn take(limit: &mut Option<MemoryLimit>, memory: u64) -> bool {
+    let Some(limit) = limit else { return true };
+    let fits = limit.has_room_for(memory);
+    if fits {
+        limit.promised = limit.promised.saturating_add(memory);
+    }
+    fits
+}
+
+/// Decides which setups and runs start.
 pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) -> Plan {
     waiting.sort_by_cached_key(|run| {
         let start = match run.not_before {
@@ -209,8 +232,14 @@ pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) ->
     });
     let mut total: usize = room.running.values().sum();
     let mut plan = Plan::default();
-    // Smaller runs do not overtake a run that waits for memory. Otherwise, it might never start.
+    // Smaller runs do not overtake a setup or a run that waits for memory. Otherwise, it might never start.
     let mut is_memory_short = false;
+    for setup in room.setups {
+        is_memory_short = is_memory_short || !take(&mut room.memory, setup.memory);
+        if !is_memory_short {
+            plan.setups.push(setup.env_id);
+        }
+    }
     for run in waiting {
         let limit = room.limits.get(&run.env_id).copied().unwrap_or_default();
         let of_environment = room.running.entry(run.env_id).or_default();
@@ -231,7 +260,7 @@ pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) ->
             Some(WaitsFor::EnvironmentLimit)
         } else if total >= room.most {
             Some(WaitsFor::Turn)
-        } else if is_memory_short || room.memory.is_some_and(|limit| !limit.has_room_for(run.memory)) {
+        } else if is_memory_short || !take(&mut room.memory, run.memory) {
             is_memory_short = true;
             Some(WaitsFor::Memory)
         } else {
@@ -241,9 +270,6 @@ pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) ->
             None => {
                 total += 1;
                 *of_environment += 1;
-                if let Some(limit) = &mut room.memory {
-                    limit.promised = limit.promised.saturating_add(run.memory);
-                }
                 plan.begin.push(run.task_id);
             }
             Some(waits_for) => {
@@ -344,6 +370,37 @@ mod tests {
         assert_eq!(overtaken, (vec![], vec![(1, 1, WaitsFor::Memory), (2, 2, WaitsFor::Memory)]), "nobody overtakes");
         let unlimited = plan(vec![with(1, 16), with(2, 16)], room(10), at(9));
         assert_eq!(unlimited.begin.len(), 2, "without a known limit, only the number of runs counts");
+    }
+
+    #[test]
+    fn setups_take_part_in_the_memory_and_start_first() {
+        let setup = |n, gib: u64| WaitingSetup { env_id: env(n), memory: gib << 30 };
+        let planned = |setups: Vec<WaitingSetup>, promised: u64| {
+            let memory = Some(MemoryLimit { total: 8 << 30, promised: promised << 30 });
+            let plan = plan(vec![run(1, 1, 1), run(2, 2, 2)], Capacity { memory, setups, ..room(10) }, at(9));
+            let setups: Vec<_> = plan.setups.iter().map(|id| (1..10).find(|n| env(*n) == *id).expect("known")).collect();
+            (setups, plan.begin.iter().map(|task| number(*task)).collect::<Vec<_>>(), places(&plan))
+        };
+        let memory = |n, position| (n, position, WaitsFor::Memory);
+        assert_eq!(planned(vec![setup(5, 6)], 0), (vec![5], vec![1, 2], vec![]));
+        assert_eq!(planned(vec![setup(5, 7)], 0), (vec![5], vec![1], vec![memory(2, 1)]), "its memory is promised");
+        let waits = (vec![], vec![], vec![memory(1, 1), memory(2, 2)]);
+        assert_eq!(planned(vec![setup(5, 7)], 2), waits, "no run overtakes a setup");
+        assert_eq!(planned(vec![setup(5, 7), setup(6, 1)], 2), waits, "nor does a smaller setup");
+        assert_eq!(planned(vec![setup(5, 7), setup(6, 1)], 0).0, [5, 6]);
+        let alone = (vec![5], vec![], vec![memory(1, 1), memory(2, 2)]);
+        assert_eq!(planned(vec![setup(5, 16)], 0), alone, "a setup that needs more than there is starts alone");
+        assert_eq!(planned(vec![setup(5, 16)], 1), waits);
+        let unlimited = plan(vec![run(1, 1, 1)], Capacity { setups: vec![setup(5, 99)], ..room(10) }, at(9));
+        assert_eq!((unlimited.setups, unlimited.begin), (vec![env(5)], vec![id(1)]), "without a known limit, nothing waits");
+    }
+
+    #[test]
+    fn setups_start_although_something_holds_the_queue() {
+        let hold = Blocker { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] };
+        let setups = vec![WaitingSetup { env_id: env(5), memory: 1 }];
+        let plan = plan(vec![run(1, 1, 1)], Capacity { hold: Some(hold), setups, ..room(10) }, at(9));
+        assert_eq!((plan.setups, plan.begin), (vec![env(5)], vec![]), "the hold is about runs");
     }
 
     #[test]

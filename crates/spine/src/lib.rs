@@ -20,6 +20,7 @@ mod feed;
 mod mailbox;
 mod queue;
 mod recorded;
+mod setup_turns;
 mod slot;
 mod table;
 
@@ -30,6 +31,7 @@ pub use feed::Feed;
 pub use mailbox::Mailbox;
 pub use queue::Queue;
 pub use recorded::Recorded;
+pub use setup_turns::{SetupDemand, SetupTurn, SetupTurns, TurnState};
 pub use slot::{Existence, Slot};
 pub use table::{Age, Table};
 

@@ -5,15 +5,19 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use model::ids::TaskId;
+use model::ids::{EnvironmentId, TaskId};
 use model::queue::{Blocker, Plan, QueuePlace};
 use tokio::sync::Notify;
+
+use crate::setup_turns::{SetupTurn, SetupTurns};
 
 /// The state that is shown to readers, and the signal to check again.
 #[derive(Default)]
 pub struct Queue {
     /// Wakes when a run may be able to start.
     pub changed: Notify,
+    /// Setups that run, or wait until their memory fits.
+    pub setups: SetupTurns,
     shown: RwLock<ShownQueue>,
 }
 
@@ -28,6 +32,13 @@ impl Queue {
     /// Signals that a run may be able to start.
     pub fn look(&self) {
         self.changed.notify_one();
+    }
+
+    /// Asks for the memory of a repository's setup with this number of containers. It is given back when the turn is dropped.
+    pub fn ask_for_setup(&self, environment: EnvironmentId, containers: u64) -> SetupTurn<'_> {
+        let turn = self.setups.ask(environment, containers, &self.changed);
+        self.look();
+        turn
     }
 
     /// Returns the place of a task's run in the queue.

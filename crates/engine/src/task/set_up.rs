@@ -20,10 +20,11 @@ use model::run::RunError;
 use model::setup::{
     SetupAttempt, SetupBasis, SetupGoal, SetupOutcome, SetupPhase, SetupScript, Snapshot, TakenEnvironment, TakenFiles,
 };
+use protocol::Progress;
 use runner::spec::Sandbox;
 use runner::{ImagesRequest, SetupRequest, SetupSpec, until_reached};
 use setups::{PlanError, SetupPlan};
-use spine::Mailbox as _;
+use spine::{Mailbox as _, SetupTurn, TurnState};
 use tokio_util::sync::CancellationToken;
 
 use super::image_build::progress as build_progress;
@@ -36,6 +37,9 @@ const KEPT_AS: &str = "setup";
 
 /// How often followers of the feed can hear about new output of a setup.
 const OUTPUT_PERIOD: Duration = Duration::from_secs(1);
+
+/// What a setup waits for while its memory does not fit.
+const WAITS_FOR_MEMORY: &str = "Waiting for memory that runs and other setups may use";
 
 /// What a new task starts from.
 pub(super) enum StartPoint {
@@ -266,6 +270,7 @@ impl Tasks {
             }
         };
         let spec = setups::spec(&plan, attempt, record, self.container_of(Some(record)));
+        let _memory = self.memory_turn(environment, &spec).await?;
         let newest = until_reached(cancel, || self.runner.newest_snapshot(environment.id, &plan.family)).await;
         let made = match setups::update(&plan, &spec, newest.ok_or_else(stopped)?.as_ref()) {
             None => self.make_snapshot(environment, record, &mirror, &spec).await,
@@ -286,6 +291,31 @@ impl Tasks {
             let script = snapshot.script();
             SetupOutcome::Ready(snapshot.key, script)
         })
+    }
+
+    /// Waits until the memory of a setup's containers fits. It is the setup's as long as the turn is held. A setup without a script has no
+    /// container.
+    async fn memory_turn(&self, environment: &EnvironmentSlot, spec: &SetupSpec) -> Result<Option<SetupTurn<'_>>, RunError> {
+        if spec.script.is_none() {
+            return Ok(None);
+        }
+        let mut turn = self.queue.ask_for_setup(environment.id, 1 + spec.services.len() as u64);
+        let mut wait = async || {
+            if turn.decided().await == TurnState::Waiting {
+                self.show_progress(environment, Some(WAITS_FOR_MEMORY));
+                turn.started().await;
+            }
+        };
+        let started = environment.cancel_work.run_until_cancelled(wait()).await;
+        self.show_progress(environment, None);
+        started.ok_or_else(stopped)?;
+        Ok(Some(turn))
+    }
+
+    /// Shows what a setup does or waits for.
+    fn show_progress(&self, environment: &EnvironmentSlot, phase: Option<&str>) {
+        environment.set_progress(phase.map(|phase| Progress { phase: phase.to_owned(), percent: None }));
+        self.environments.publish(environment);
     }
 
     /// Runs a setup, in a new worktree if it has a script.

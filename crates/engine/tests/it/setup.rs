@@ -1,10 +1,11 @@
 //! The setup of a repository, with a runner elsewhere: how often it runs, who waits for it, and who gets which secrets.
 
+use model::queue::WaitsFor;
 use model::run_times::PhaseTimes;
 use model::setup::{SetupPhase, SetupScript, SnapshotKey};
 use model::task::LayerGeneration;
 use protocol::{AcceptDescription, EditSetup, SetupView};
-use runner::{RunKey, RunSpec, SetupSpec};
+use runner::{RunKey, RunMemory, RunSpec, SetupSpec};
 
 use crate::bench::{Bench, Ending, SECRET, Server, block_on, eventually};
 
@@ -119,6 +120,79 @@ fn ten_tasks_wait_for_one_setup_and_start_from_its_snapshot() {
     let phases: Vec<_> = late.durations().map(|(name, _)| name).collect();
     assert_eq!(phases, ["queued", "fetch", "worktree", "container", "codex", "commit"]);
     assert!(late.snapshot.is_some_and(|snapshot| snapshot.hit), "it did not wait");
+    server.end(Ending::ShutDown);
+}
+
+/// Waits until the task waits for this in the queue.
+fn until_waiting(server: &Server, task: &str, waits_for: WaitsFor) {
+    server.run(async |user| {
+        let mut feed = std::pin::pin!(user.feed(None));
+        while user.task(task).expect("the task exists").queue.is_none_or(|place| place.waits_for != waits_for) {
+            futures_util::StreamExt::next(&mut feed).await;
+        }
+    });
+}
+
+/// Waits until the repository shows that its setup waits for memory.
+fn until_setup_waits_for_memory(server: &Server, repository: &str) {
+    server.run(async |user| {
+        let mut feed = std::pin::pin!(user.feed(None));
+        let waits = |progress: protocol::Progress| progress.phase.contains("memory");
+        while !user.environment(repository).expect("the repository exists").progress.is_some_and(waits) {
+            futures_util::StreamExt::next(&mut feed).await;
+        }
+    });
+}
+
+#[test]
+fn a_setup_waits_for_memory_and_the_runs_behind_it_wait_for_the_setup() {
+    let bench = Bench::new(30, 0, None);
+    bench.host.limit_memory(RunMemory { total: 5 << 30, of_a_run: 3 << 30 });
+    let server = bench.server();
+    let repository = bench.add_repository(&server);
+    let first = server.task(&repository, "wait");
+    server.until(&first, "running");
+    until_thread(&server, &first);
+    let new = server.task(&repository, "do it");
+    until_waiting(&server, &new, WaitsFor::Memory);
+    describe(&server, &repository, WITH_SECRET);
+    server.run(async |user| user.run_setup(&repository).await.expect("accepted"));
+    until_setup_waits_for_memory(&server, &repository);
+    assert_eq!(bench.host.ledger().setups.len(), 0, "it does not fit next to the run");
+    server.run(async |user| user.stop_task(&first).await.expect("accepted"));
+    until_setups(&bench, 1);
+    server.until(&first, "stopped");
+    let prompt = protocol::ResumeTask { prompt: "wait".to_owned(), ..protocol::ResumeTask::default() };
+    server.run(async |user| user.resume_task(&first, prompt, None).await.expect("accepted"));
+    until_waiting(&server, &first, WaitsFor::Memory);
+    bench.host.release_setup();
+    until_phase(&server, &repository, SetupPhase::Ready);
+    server.until(&first, "running");
+    server.run(async |user| user.stop_task(&first).await.expect("accepted"));
+    server.until(&new, "completed");
+    server.end(Ending::ShutDown);
+}
+
+#[test]
+fn a_setup_that_needs_more_memory_than_there_is_runs_alone() {
+    let bench = Bench::new(31, 0, None);
+    bench.host.limit_memory(RunMemory { total: 5 << 30, of_a_run: 3 << 30 });
+    let server = bench.server();
+    let repository = bench.add_repository(&server);
+    let before = server.task(&repository, "wait");
+    server.until(&before, "running");
+    describe(&server, &repository, "[setup]\nrun = \"make\"\n[services.db]\nimage = \"postgres:16\"\n");
+    let task = server.task(&repository, "do it");
+    until_waiting(&server, &task, WaitsFor::Memory);
+    server.run(async |user| user.run_setup(&repository).await.expect("accepted"));
+    until_setup_waits_for_memory(&server, &repository);
+    until_waiting(&server, &task, WaitsFor::Setup);
+    server.end(Ending::Killed);
+    let server = bench.server();
+    server.run(async |user| user.stop_task(&before).await.expect("accepted"));
+    until_setups(&bench, 1);
+    bench.host.release_setup();
+    server.until(&task, "completed");
     server.end(Ending::ShutDown);
 }
 

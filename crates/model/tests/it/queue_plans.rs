@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use model::error_code::ErrorCode;
 use model::ids::{EnvironmentId, TaskId};
-use model::queue::{Blocker, Capacity, EnvironmentLimit, MemoryLimit, Plan, Priority, WaitingRun, WaitsFor, plan};
+use model::queue::{Blocker, Capacity, EnvironmentLimit, MemoryLimit, Plan, Priority, WaitingRun, WaitingSetup, WaitsFor, plan};
 use model::setup::SetupPhase;
 use proptest::prelude::*;
 
@@ -55,13 +55,26 @@ fn capacity() -> impl Strategy<Value = Capacity> {
     let running = proptest::collection::btree_map((0..4_u128).prop_map(environment), 0..4_usize, 0..4);
     let hold = proptest::option::weighted(0.15, Just(()).prop_map(|()| hold()));
     let memory = (1..20_u64, 0..12_u64).prop_map(|(total, promised)| MemoryLimit { total, promised });
-    (0..8_usize, running, limits, hold, proptest::option::of(memory)).prop_map(|(most, running, limits, hold, memory)| Capacity {
+    let setups = proptest::collection::vec(1..9_u64, 0..3).prop_map(|setups| {
+        let setups = (0..).zip(setups);
+        setups.map(|(number, memory)| WaitingSetup { env_id: environment(number), memory }).collect::<Vec<_>>()
+    });
+    let memory = proptest::option::of(memory);
+    (0..8_usize, running, limits, hold, memory, setups).prop_map(|(most, running, limits, hold, memory, setups)| Capacity {
         most,
         running,
         limits,
         hold,
         memory,
+        setups,
     })
+}
+
+/// Returns the memory of the setups and runs that start.
+fn memory_of(waiting: &[WaitingRun], room: &Capacity, plan: &Plan) -> u64 {
+    let setups = room.setups.iter().filter(|setup| plan.setups.contains(&setup.env_id));
+    let runs = plan.begin.iter().map(|task| of(waiting, *task).memory);
+    setups.map(|setup| setup.memory).chain(runs).sum()
 }
 
 /// Returns the waiting run of this task.
@@ -95,13 +108,15 @@ proptest! {
         prop_assert_eq!(planned.iter().collect::<BTreeSet<_>>().len(), waiting.len());
         prop_assert!(plan.wait.iter().map(|(_, place)| place.position).eq(1..=plan.wait.len()));
         prop_assert!(plan.begin.iter().all(|task| is_ready(of(&waiting, *task), &room)));
+        prop_assert!(room.setups.iter().map(|setup| setup.env_id).collect::<Vec<_>>().starts_with(&plan.setups));
+        let begun = plan.begin.len() + plan.setups.len();
+        if let Some(limit) = room.memory.filter(|limit| begun > 1 || begun == 1 && limit.promised > 0) {
+            prop_assert!(limit.promised + memory_of(&waiting, &room, &plan) <= limit.total);
+        }
         if !plan.begin.is_empty() {
+            prop_assert_eq!(plan.setups.len(), room.setups.len(), "no run overtakes a setup");
             let active = active(&waiting, &room, &plan);
             prop_assert!(active.values().sum::<usize>() <= room.most);
-            if let Some(limit) = room.memory.filter(|limit| limit.promised > 0 || plan.begin.len() > 1) {
-                let begun: u64 = plan.begin.iter().map(|task| of(&waiting, *task).memory).sum();
-                prop_assert!(limit.promised + begun <= limit.total);
-            }
             for task in &plan.begin {
                 let env = of(&waiting, *task).env_id;
                 let most = room.limits.get(&env).and_then(|limit| limit.most).unwrap_or(usize::MAX);
@@ -180,11 +195,12 @@ proptest! {
     fn when_the_runs_that_start_have_started_nothing_else_starts(waiting in waiting(), room in capacity()) {
         let before = plan(waiting.clone(), room.clone(), at(NOW));
         let running = active(&waiting, &room, &before);
-        let begun: u64 = before.begin.iter().map(|task| of(&waiting, *task).memory).sum();
+        let begun = memory_of(&waiting, &room, &before);
         let memory = room.memory.map(|limit| MemoryLimit { promised: limit.promised + begun, ..limit });
         let rest: Vec<_> = waiting.into_iter().filter(|run| !before.begin.contains(&run.task_id)).collect();
-        let after = plan(rest, Capacity { running, memory, ..room }, at(NOW));
-        prop_assert_eq!(after.begin, vec![]);
+        let setups = room.setups.iter().copied().filter(|setup| !before.setups.contains(&setup.env_id)).collect();
+        let after = plan(rest, Capacity { running, memory, setups, ..room }, at(NOW));
+        prop_assert_eq!((after.begin, after.setups), (vec![], vec![]));
         prop_assert_eq!(after.wait, before.wait);
     }
 

@@ -8,7 +8,9 @@ use model::problem::Problem;
 use model::setup::{SetupPhase, SetupScript};
 use model::size::bytes;
 use printable::{printable, printable_line};
-use protocol::{DescriptionOrigin, DescriptionView, EditSetup, EnvironmentView, ProposalView, SetupAttemptView, SetupView};
+use protocol::{
+    DescriptionOrigin, DescriptionView, EditSetup, EnvironmentView, Progress, ProposalView, SetupAttemptView, SetupView,
+};
 use serde::Deserialize;
 
 use super::answer::{Answer, Page, PageProblem, see};
@@ -62,7 +64,7 @@ fn page(signed: &Signed, one: &EnvironmentView, setup: &SetupView, output: &str,
         p.quiet { "The setup installs what tasks need. It runs once for each version of its inputs, in the default branch. New tasks start from its result." }
         div #list data-live=(live) {
             @if !setup.applies { p.warning { (if setup.keeps_caches { ONLY_CACHES } else { NOT_APPLIED }) } }
-            @if let Some(last) = &setup.last { (attempt(signed, last, &path)) }
+            @if let Some(last) = &setup.last { (attempt(signed, last, one.progress.as_ref(), &path)) }
             @if let Some(error) = &setup.error { p.error { (printable(&error.message)) } }
             @if let Some(proposal) = &setup.proposal { (proposed(signed, proposal, &path)) }
             @if let Some(description) = &setup.description { (described(signed, description, &path)) }
@@ -94,7 +96,7 @@ fn page(signed: &Signed, one: &EnvironmentView, setup: &SetupView, output: &str,
     layout::page(&format!("Environment of {}", layout::name(&one.name)), NavItem::Environments, &body)
 }
 
-fn attempt(signed: &Signed, last: &SetupAttemptView, path: &impl Fn(&str) -> String) -> Markup {
+fn attempt(signed: &Signed, last: &SetupAttemptView, progress: Option<&Progress>, path: &impl Fn(&str) -> String) -> Markup {
     let (shape, class, word) = match last.phase {
         SetupPhase::Running => ("◔", "s-running", "Setup is running"),
         SetupPhase::Ready if last.script == Some(SetupScript::Maintain) => {
@@ -106,7 +108,8 @@ fn attempt(signed: &Signed, last: &SetupAttemptView, path: &impl Fn(&str) -> Str
     };
     html! {
         p { span class={ "status " (class) } { span aria-hidden="true" { (shape) } " " (word) }
-            span.facts { " · " code { (last.commit.short()) } @if let Some(branch) = &last.branch { " on " code { (branch) } } " · " (age(last.ended_at.unwrap_or(last.started_at))) } }
+            span.facts { " · " code { (last.commit.short()) } @if let Some(branch) = &last.branch { " on " code { (branch) } } " · " (age(last.ended_at.unwrap_or(last.started_at)))
+            @if let Some(progress) = progress.filter(|_| last.phase == SetupPhase::Running) { " · " (progress.phase) } } }
         @if let Some(error) = &last.error { p.error { (printable(&error.message)) } }
         @if last.phase == SetupPhase::Failed { p { "New tasks wait. Run the setup again, or start them without it." } }
         @if last.phase == SetupPhase::Skipped { p.quiet { "Tasks start without the setup until its inputs change." } }

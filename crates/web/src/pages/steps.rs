@@ -93,7 +93,7 @@ fn waits(place: &QueuePlace, repository: &str) -> Markup {
             WaitsFor::Answer => "waiting for your answer",
             WaitsFor::Turn => "waiting for another run",
             WaitsFor::EnvironmentLimit => { "waiting for another run in " (repository) },
-            WaitsFor::Memory => "waiting for memory that other runs may use",
+            WaitsFor::Memory => "waiting for memory that other runs and setups may use",
             WaitsFor::Setup => { "waiting for the setup of " (repository) }
             WaitsFor::SetupAnswer => { "the setup of " (repository) " failed" }
             WaitsFor::EnvironmentPaused => { "new runs in " (repository) " are paused" },

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use model::setup::{Snapshot, SnapshotKey};
 use model::task::LayerGeneration;
 use runner::keeper::ExitRecord;
 use runner::spec::{RunKey, RunSpec};
-use runner::{RunState, Runner, SetupSpec, Unreachable};
+use runner::{RunMemory, RunState, Runner, SetupSpec, Unreachable};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Handle, Runtime};
@@ -86,6 +86,8 @@ pub(super) struct Host {
     pub(super) handle: Handle,
     pub(super) faults: Faults,
     pub(super) capacity: Option<usize>,
+    /// The memory of all runs, which is not limited if nobody sets it before a server asks.
+    pub(super) memory: OnceLock<Option<RunMemory>>,
     state: Mutex<State>,
     /// Allows one request about runs at a time.
     pub(super) turn: tokio::sync::Mutex<()>,
@@ -113,11 +115,17 @@ impl FakeHost {
             handle: runtime.handle().clone(),
             faults: Faults::new(seed, percentage),
             capacity,
+            memory: OnceLock::new(),
             state: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             setups_released: tokio::sync::watch::Sender::new(0),
         };
         Self { host: Arc::new(host), runtime: Some(runtime) }
+    }
+
+    /// Limits the memory of all runs. Call it before a server connects.
+    pub(crate) fn limit_memory(&self, memory: RunMemory) {
+        self.host.memory.set(Some(memory)).expect("no server has asked yet");
     }
 
     /// Connects a server. Requests of servers that connected before are rejected from now on.

@@ -232,7 +232,7 @@ impl Runner for FakeRunner {
     }
 
     fn capacity(&self) -> RunnerCapacity {
-        RunnerCapacity { most: self.host.capacity, memory: None }
+        RunnerCapacity { most: self.host.capacity, memory: *self.host.memory.get_or_init(|| None) }
     }
 
     fn sandbox(&self, container: ContainerSandbox) -> Sandbox {
