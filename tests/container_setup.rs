@@ -203,6 +203,31 @@ async fn a_moved_base_updates_the_snapshot_and_a_failed_update_sets_it_up_again(
 }
 
 #[tokio::test]
+async fn a_setup_from_the_image_is_for_new_tasks_only() {
+    let description =
+        "[setup]\nrun = \"od -An -N8 -tx8 /dev/urandom > /opt/random; ls /opt/random* | wc -l\"\nkeys = [\"lock\"]\n";
+    let stage = ShellAgent::on(BINARY, upstream(description), &json!({})).await;
+    let look = "echo RANDOM $(cat /opt/random)";
+    let first = stage.attack(look).await;
+    let random = first.completed().said("RANDOM").to_owned();
+    let run = async |arguments: &[&str]| {
+        let output = stage.home.command(&[&["env", "setup", "run", &stage.env], arguments].concat()).output().await;
+        let output = output.expect("the program starts");
+        assert!(output.status.success(), "{output:?}");
+    };
+    run(&[]).await;
+    assert_eq!(stage.attack(look).await.completed().said("RANDOM"), random, "the result of the same inputs stays");
+    run(&["--fresh"]).await;
+    let view = setup(&stage).await;
+    assert_eq!((&view["last"]["script"], view["snapshots"].as_array().map(Vec::len)), (&json!("setup"), Some(2)), "{view}");
+    let second = stage.attack(look).await;
+    assert_ne!(second.completed().said("RANDOM"), random);
+    let resumed = stage.resumed(&first.task, look).await;
+    assert_eq!(resumed["status"], "completed", "{resumed}");
+    assert_eq!(said(&log_of(&stage, &first.task, 2).await, "RANDOM"), random, "a task keeps its snapshot");
+}
+
+#[tokio::test]
 async fn a_setup_that_fails_asks_once_and_tasks_start_after_the_answer() {
     let description = "[setup]\nrun = \"echo the reason; exit 7\"\n";
     let stage = ShellAgent::on(BINARY, upstream(description), &json!({})).await;

@@ -11,8 +11,8 @@ use protocol::{
     AcceptDescription, AnswerTask, ArtifactsView, CollectGarbage, CommitFiles, ConflictsQuery, ConflictsView, CreateEnvironment,
     CreateTask, DiffFormat, DiffQuery, DiskView, EditEnvironment, EditSetup, EnvironmentView, FeedQuery, Finding, FollowQuery,
     GarbageCollected, InstalledQuery, InstalledView, LogQuery, OpenShell, Page, PublicationView, PublishTask, QueueView,
-    RefsQuery, RefsView, ResumeTask, ServerStatus, SetPassword, SetupDiffQuery, SetupDiffView, SetupView, ShellView, SignInLink,
-    TaskQuery, TaskView, TrashItem, UpdateTask, UpdateView,
+    RefsQuery, RefsView, ResumeTask, RunSetupQuery, ServerStatus, SetPassword, SetupDiffQuery, SetupDiffView, SetupView,
+    ShellView, SignInLink, TaskQuery, TaskView, TrashItem, UpdateTask, UpdateView,
 };
 use reqwest::Method;
 use serde_json::Value;
@@ -118,7 +118,7 @@ operations! {
     /// Replaces or approves the description of a repository's environment.
     edit_setup(env_id: EnvironmentId) PATCH "/api/v1/envs/{env_id}/setup" {EditSetup} => SetupView, json;
     /// Runs the setup of a repository.
-    run_setup(env_id: EnvironmentId) POST "/api/v1/envs/{env_id}/setup/run" => SetupView, json;
+    run_setup(env_id: EnvironmentId) POST "/api/v1/envs/{env_id}/setup/run" ?RunSetupQuery => SetupView, json;
     /// Compares the description of the environment on a branch with that of the default branch.
     show_setup_diff(env_id: EnvironmentId) GET "/api/v1/envs/{env_id}/setup/diff" ?SetupDiffQuery => SetupDiffView, json;
     /// Lets the description of a branch apply to the tasks of this branch.

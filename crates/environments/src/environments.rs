@@ -244,7 +244,7 @@ impl Aggregate for Environments {
             EnvironmentRequest::Edit(_)
             | EnvironmentRequest::AllowSources(_)
             | EnvironmentRequest::EditSetup(_)
-            | EnvironmentRequest::SetUp(_)
+            | EnvironmentRequest::SetUp { .. }
             | EnvironmentRequest::SkipSetup
             | EnvironmentRequest::Retry => Err(Problem::no_environment(id)),
         }

@@ -47,7 +47,8 @@ pub use installed::{InstalledCommandView, InstalledView};
 pub use model::damaged::Damaged;
 pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use query::{
-    Archived, ConflictsQuery, DiffFormat, DiffQuery, FeedQuery, FollowQuery, InstalledQuery, LogQuery, RefsQuery, TaskQuery,
+    Archived, ConflictsQuery, DiffFormat, DiffQuery, FeedQuery, FollowQuery, InstalledQuery, LogQuery, RefsQuery, RunSetupQuery,
+    TaskQuery,
 };
 pub use queue::{QueueItem, QueueView};
 pub use refs::{FetchView, RefItem, RefKind, RefsView};

@@ -2,6 +2,7 @@
 //!
 //! Parameters whose errors need hints are plain text here. The engine parses them.
 
+use model::setup::SetupStart;
 use serde::{Deserialize, Serialize};
 
 use model::ids::{EnvironmentId, UUID};
@@ -177,6 +178,23 @@ pub struct ConflictsQuery {
     #[serde(default)]
     #[param(required = false)]
     pub fetch: bool,
+}
+
+/// Query of `POST /api/v1/envs/{env_id}/setup/run`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RunSetupQuery {
+    /// Start from the image, not from an earlier result. Later setups of the repository do not use the earlier results either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[param(required = false)]
+    pub fresh: bool,
+}
+
+impl RunSetupQuery {
+    /// Returns what the setup starts from.
+    pub fn start(self) -> SetupStart {
+        if self.fresh { SetupStart::Image } else { SetupStart::Earlier }
+    }
 }
 
 #[cfg(test)]

@@ -172,7 +172,8 @@ pub async fn plan(
     let missing = format!("missing: {}", found.missing.join(" "));
     let image = found.id.as_deref().unwrap_or(&missing);
     let folders: Vec<_> = repository.cone().folders().cloned().collect();
-    let inputs = KeyInputs { description: &description, image, user, files: &files, commit: whole, folders: &folders };
+    let edition = repository.setup_state.edition;
+    let inputs = KeyInputs { description: &description, image, user, files: &files, commit: whole, folders: &folders, edition };
     let key = inputs.key();
     let family = match basis.trust {
         BranchTrust::Trusted => inputs.family(),

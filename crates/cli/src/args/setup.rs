@@ -66,9 +66,14 @@ pub(crate) enum SetupCommand {
         none: bool,
     },
     /// Run the setup now, and print its output
+    ///
+    /// If the result of the same inputs exists, it stays.
     Run {
         #[command(flatten)]
         env: EnvArgument,
+        /// Start from the image, not from an earlier result
+        #[arg(long)]
+        fresh: bool,
     },
     /// Start tasks without the setup that failed
     Skip {

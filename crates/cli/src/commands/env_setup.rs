@@ -12,7 +12,7 @@ use model::problem::Problem;
 use model::setup::{SetupPhase, SetupScript};
 use model::size::bytes;
 use printable::printable;
-use protocol::{DescriptionOrigin, EditSetup, SetupAttemptView, SetupView};
+use protocol::{DescriptionOrigin, EditSetup, RunSetupQuery, SetupAttemptView, SetupView};
 
 use super::env_trust::{self, Choice};
 use crate::args::{EditSetupArguments, SetupCommand};
@@ -80,9 +80,9 @@ pub(crate) async fn run(client: &Client, command: &SetupCommand, format: OutputF
             let edit = EditSetup { trust: Some(branches.clone()), ..EditSetup::default() };
             show(&client.edit_setup(id, &edit).await?, &env.env, format)?;
         }
-        SetupCommand::Run { env } => {
+        SetupCommand::Run { env, fresh } => {
             let id = ids::environment(client, &env.env).await?;
-            client.run_setup(id).await?;
+            client.run_setup(id, &RunSetupQuery { fresh: *fresh }).await?;
             return follow(client, id, &env.env, format).await;
         }
         SetupCommand::Skip { env } => {

@@ -12,7 +12,7 @@ use model::environment::{EnvironmentEvent, EnvironmentRecord, EnvironmentRequest
 use model::ids::{EnvironmentId, ObjectId, RunNumber};
 use model::names::BranchName;
 use model::problem::Problem;
-use model::setup::{SetupPhase, trusted_pattern};
+use model::setup::{SetupPhase, SetupStart, trusted_pattern};
 use process::RunProgramError;
 use protocol::{AcceptDescription, EditSetup, InstalledView, OpenShell, SetupDiffView, SetupView, ShellView};
 use runner::Supply as _;
@@ -114,26 +114,34 @@ impl User {
         }
     }
 
-    /// Runs the setup of a repository now. A running setup continues.
-    pub async fn run_setup(&self, id: &str) -> Result<SetupView, Problem> {
+    /// Runs the setup of a repository now. A running setup continues, so a setup that starts from the image is refused until it has ended.
+    pub async fn run_setup(&self, id: &str, start: SetupStart) -> Result<SetupView, Problem> {
         let slot = self.environment_slot(id)?;
-        if !self.server.tasks.applies_descriptions(&slot.record()) {
+        let mut record = (*slot.record()).clone();
+        let edition = record.setup_state.edition_for(start);
+        record.setup_state.edition = edition;
+        if !self.server.tasks.applies_descriptions(&record) {
             return Err(Problem::new(ErrorCode::NoSetup, "the worker does not run Codex in containers, so it runs no setups")
                 .hint("choose the built-in worker: ORCH_WORKER=codex-docker"));
         }
         let (mirror, _) = self.default_branch(&slot).await?;
         // An answer to a setup of another branch runs that one again.
-        let unfinished = slot.record().setup_state.last.clone().filter(|last| last.phase == SetupPhase::Failed);
+        let unfinished = record.setup_state.last.clone().filter(|last| last.phase == SetupPhase::Failed);
         let unfinished = unfinished.and_then(|last| last.branch);
         match self
             .server
             .tasks
-            .planned_setup(&mirror, &slot.record(), unfinished, &slot.cancel_work)
+            .planned_setup(&mirror, &record, unfinished, &slot.cancel_work)
             .await
             .map_err(|error| unreadable(&error.message))?
         {
             PlannedSetup::Setup(plan) => {
-                self.server.environments.ask(&slot, EnvironmentRequest::SetUp(plan.goal())).await?;
+                let asked = EnvironmentRequest::SetUp { goal: plan.goal(), edition };
+                let record = self.server.environments.ask(&slot, asked).await?;
+                if record.setup_state.edition < edition {
+                    return Err(Problem::new(ErrorCode::SetupRunning, format!("a setup of `{}` is running", record.name))
+                        .hint("wait until it has ended, then try again"));
+                }
             }
             PlannedSetup::Refused(goal, error) => {
                 let problem = Problem::new(ErrorCode::DescriptionRefused, error.message.clone());
@@ -141,7 +149,7 @@ impl User {
                 return Err(problem);
             }
             PlannedSetup::Nothing(..) => {
-                return Err(Problem::new(ErrorCode::NoSetup, format!("`{}` has no setup to run", slot.record().name))
+                return Err(Problem::new(ErrorCode::NoSetup, format!("`{}` has no setup to run", record.name))
                     .hint("describe one: codex-orchestrator env setup edit ENV"));
             }
         }

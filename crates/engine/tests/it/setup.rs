@@ -2,7 +2,7 @@
 
 use model::queue::WaitsFor;
 use model::run_times::PhaseTimes;
-use model::setup::{SetupPhase, SetupScript, SnapshotKey};
+use model::setup::{SetupPhase, SetupScript, SetupStart, SnapshotKey};
 use model::task::LayerGeneration;
 use protocol::{AcceptDescription, EditSetup, SetupView};
 use runner::{RunKey, RunMemory, RunSpec, SetupSpec};
@@ -156,7 +156,7 @@ fn a_setup_waits_for_memory_and_the_runs_behind_it_wait_for_the_setup() {
     let new = server.task(&repository, "do it");
     until_waiting(&server, &new, WaitsFor::Memory);
     describe(&server, &repository, WITH_SECRET);
-    server.run(async |user| user.run_setup(&repository).await.expect("accepted"));
+    server.run(async |user| user.run_setup(&repository, SetupStart::Earlier).await.expect("accepted"));
     until_setup_waits_for_memory(&server, &repository);
     assert_eq!(bench.host.ledger().setups.len(), 0, "it does not fit next to the run");
     server.run(async |user| user.stop_task(&first).await.expect("accepted"));
@@ -184,7 +184,7 @@ fn a_setup_that_needs_more_memory_than_there_is_runs_alone() {
     describe(&server, &repository, "[setup]\nrun = \"make\"\n[services.db]\nimage = \"postgres:16\"\n");
     let task = server.task(&repository, "do it");
     until_waiting(&server, &task, WaitsFor::Memory);
-    server.run(async |user| user.run_setup(&repository).await.expect("accepted"));
+    server.run(async |user| user.run_setup(&repository, SetupStart::Earlier).await.expect("accepted"));
     until_setup_waits_for_memory(&server, &repository);
     until_waiting(&server, &task, WaitsFor::Setup);
     server.end(Ending::Killed);
@@ -217,7 +217,7 @@ fn a_failed_setup_holds_new_tasks_until_the_owner_answers() {
     let resumed = protocol::ResumeTask { prompt: "go on".to_owned(), ..protocol::ResumeTask::default() };
     server.run(async |user| user.resume_task(&before, resumed, None).await.expect("accepted"));
     server.until(&before, "completed");
-    server.run(async |user| user.run_setup(&repository).await.expect("accepted"));
+    server.run(async |user| user.run_setup(&repository, SetupStart::Earlier).await.expect("accepted"));
     until_setups(&bench, 2);
     bench.host.release_setup();
     until_phase(&server, &repository, SetupPhase::Failed);
@@ -307,7 +307,7 @@ fn secrets_of_a_setup_are_released_by_the_owner_and_withheld_from_agents() {
     let approve = EditSetup { approve: Some(description.hash.to_string()), ..EditSetup::default() };
     let approved = server.run(async |user| user.edit_setup(&repository, approve).await.expect("accepted"));
     assert!(approved.description.is_some_and(|description| description.approved));
-    server.run(async |user| user.run_setup(&repository).await.expect("accepted"));
+    server.run(async |user| user.run_setup(&repository, SetupStart::Earlier).await.expect("accepted"));
     until_setups(&bench, 2);
     bench.host.release_setup();
     until_phase(&server, &repository, SetupPhase::Ready);
@@ -400,6 +400,41 @@ fn a_snapshot_is_updated_when_the_base_moves_and_set_up_again_if_that_fails() {
     let (third, spec, script) = run("3", 4);
     assert_eq!((script_of(&spec), spec.update.clone(), script), ("make deps", None, Some(SetupScript::Setup)));
     assert_eq!((spec.replaces.as_deref(), spec.key), (Some("the setup script exited with code 1"), third));
+    server.end(Ending::ShutDown);
+}
+
+#[test]
+fn a_setup_from_the_image_uses_no_earlier_result_and_changes_nothing_for_tasks_that_have_one() {
+    let bench = Bench::new(32, 0, None);
+    let server = bench.server();
+    let repository = bench.add_repository(&server);
+    bench.commit(&[("lock", "1")]);
+    describe(&server, &repository, "[setup]\nrun = \"make deps\"\nkeys = [\"lock\"]\n[maintain]\nrun = \"make update\"\n");
+    let completed = || {
+        bench.host.release_setup();
+        let task = server.task(&repository, "do it");
+        (server.until(&task, "completed").snapshot.expect("it started from a snapshot"), task)
+    };
+    let last = || bench.host.ledger().setups.last().map(|(spec, _)| spec.clone()).expect("a setup ran");
+    let run = |start| server.run(async |user| user.run_setup(&repository, start).await);
+    let (first, task) = completed();
+    run(SetupStart::Image).expect("accepted");
+    until_setups(&bench, 2);
+    let refused = run(SetupStart::Image).expect_err("it runs");
+    assert_eq!(refused.report.code, model::ErrorCode::SetupRunning);
+    run(SetupStart::Earlier).expect("the running one continues");
+    let (second, _) = completed();
+    assert_ne!(second, first);
+    assert_eq!((script_of(&last()), last().update, last().key), ("make deps", None, second.clone()));
+    assert_eq!(resumed(&bench, &server, &task).snapshot, Some(first), "a task keeps what it started with");
+    bench.commit(&[("lock", "2")]);
+    let (third, _) = completed();
+    let update = last().update.expect("it is an update");
+    assert_eq!((script_of(&last()), update.from, last().key), ("make update", second, third.clone()));
+    assert_eq!(bench.host.ledger().setups.len(), 3);
+    run(SetupStart::Image).expect("accepted");
+    let (fourth, _) = completed();
+    assert_eq!((script_of(&last()), last().update, fourth == third), ("make deps", None, false));
     server.end(Ending::ShutDown);
 }
 
@@ -577,7 +612,8 @@ fn a_description_that_is_not_valid_is_rejected_or_asks_once() {
     let edit = EditSetup { description: Some(Some("[setpu]\n".to_owned())), ..EditSetup::default() };
     let problem = server.run(async |user| user.edit_setup(&repository, edit).await.expect_err("it is not valid"));
     assert_eq!(problem.report.code, model::ErrorCode::DescriptionRefused);
-    let none = server.run(async |user| user.run_setup(&repository).await.expect_err("there is nothing to run"));
+    let none =
+        server.run(async |user| user.run_setup(&repository, SetupStart::Earlier).await.expect_err("there is nothing to run"));
     assert_eq!(none.report.code, model::ErrorCode::NoSetup);
     server.end(Ending::ShutDown);
 }

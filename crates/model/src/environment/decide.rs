@@ -8,7 +8,7 @@ use super::record::{EnvironmentRecord, EnvironmentStatus};
 use crate::decision::Decision;
 use crate::names::{BranchName, RepositoryUrl};
 use crate::run::RunError;
-use crate::setup::{SetupGoal, SetupOutcome, SetupSettings, SetupState};
+use crate::setup::{SetupEdition, SetupGoal, SetupOutcome, SetupSettings, SetupState};
 
 /// An action to perform. Every action is idempotent: performing it twice is harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +88,12 @@ pub enum EnvironmentRequest {
     /// Replace the owner's decisions about the setup.
     EditSetup(SetupSettings),
     /// Run a setup, even if one with this key failed or was skipped. A running setup continues.
-    SetUp(SetupGoal),
+    SetUp {
+        /// What the setup is for.
+        goal: SetupGoal,
+        /// The edition of its key.
+        edition: SetupEdition,
+    },
     /// Start tasks without the setup that failed. Repeating the request is harmless.
     SkipSetup,
 }
@@ -116,8 +121,8 @@ pub fn request(record: &EnvironmentRecord, asked: EnvironmentRequest, now: Times
             changed(record, now, vec![])
         }
         (EnvironmentRequest::EditSetup(setup), _) => changed(EnvironmentRecord { setup, ..record }, now, vec![]),
-        (EnvironmentRequest::SetUp(goal), EnvironmentStatus::Ready) => {
-            let state = record.setup_state.start(goal, now);
+        (EnvironmentRequest::SetUp { goal, edition }, EnvironmentStatus::Ready) => {
+            let state = record.setup_state.start(goal, edition, now);
             set_up(record, state, now)
         }
         (EnvironmentRequest::SkipSetup, EnvironmentStatus::Ready) => match record.setup_state.skip() {
@@ -125,7 +130,7 @@ pub fn request(record: &EnvironmentRecord, asked: EnvironmentRequest, now: Times
             None => Decision::keep(record, vec![]),
         },
         (
-            EnvironmentRequest::SetUp(_) | EnvironmentRequest::SkipSetup,
+            EnvironmentRequest::SetUp { .. } | EnvironmentRequest::SkipSetup,
             EnvironmentStatus::Cloning | EnvironmentStatus::Failed | EnvironmentStatus::Removing,
         )
         | (EnvironmentRequest::Retry, EnvironmentStatus::Removing) => return None,
@@ -370,7 +375,7 @@ mod tests {
         let failed = ended.record;
         let skipped = request(&failed, EnvironmentRequest::SkipSetup, now()).expect("the request is accepted");
         assert_eq!((skipped.record.setup_state.holds(), skipped.effects), (None, vec![]));
-        let asked = EnvironmentRequest::SetUp(goal());
+        let asked = EnvironmentRequest::SetUp { goal: goal(), edition: SetupEdition::default() };
         let again = request(&failed, asked.clone(), now()).expect("the request is accepted");
         assert_eq!((again.effects, again.record.setup_state.running().is_some()), (vec![EnvironmentEffect::SetUp], true));
         assert_eq!(request(&record(EnvironmentStatus::Removing), asked, now()), None);

@@ -50,6 +50,7 @@ impl ErrorCode {
             Self::AnswerRefused => &["use one of the choices in the message"],
             Self::DescriptionChanged => &["read the description again, and approve its new hash"],
             Self::NoSetup => &["describe one: codex-orchestrator env setup edit ENV"],
+            Self::SetupRunning => &["wait until the setup has ended: codex-orchestrator env setup log --follow ENV"],
             Self::DescriptionRefused => &["fix the description, then try again"],
             Self::VariableRefused => {
                 &["use only letters, digits and `_` in names, and do not use names that this program sets itself"]

@@ -94,6 +94,8 @@ error_codes! {
         DescriptionChanged "description_changed" [WrongState];
         /// The repository has no setup to run.
         NoSetup "no_setup" [WrongState];
+        /// A setup of the repository is running, so none can start from the image.
+        SetupRunning "setup_running" [WrongState];
         /// The description of the repository's environment is not valid.
         DescriptionRefused "description_refused" [Unusable];
         /// A variable has an invalid name or value.

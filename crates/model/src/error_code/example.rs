@@ -55,6 +55,7 @@ impl ErrorCode {
             Self::AnswerRefused => "invalid answer; use `fetch` or `skip`, or `commit` or `ignore`",
             Self::DescriptionChanged => "this description is not the one in effect",
             Self::NoSetup => "`app` has no setup to run",
+            Self::SetupRunning => "a setup of `app` is running",
             Self::DescriptionRefused => {
                 "invalid environment description in `.codex-orchestrator/environment.toml`: unknown field `setpu`"
             }

@@ -61,6 +61,25 @@ impl<'de> Deserialize<'de> for SnapshotKey {
     }
 }
 
+/// How often the owner of a repository asked for a setup that starts from the image. All keys contain this number, so no earlier snapshot is
+/// used or updated any more, except by the tasks that have it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SetupEdition(u32);
+
+impl SetupEdition {
+    /// Whether the owner never asked for such a setup.
+    pub fn is_first(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns the next edition.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 /// A file that a snapshot depends on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct KeyFile {
@@ -85,6 +104,8 @@ pub struct KeyInputs<'a> {
     pub commit: Option<&'a ObjectId>,
     /// The folders that the setup's worktree contains, if it does not contain all of them.
     pub folders: &'a [SparsePath],
+    /// The edition of the repository's setups.
+    pub edition: SetupEdition,
 }
 
 /// What is hashed of a description: all that has an effect on the result, in a fixed order.
@@ -102,6 +123,9 @@ struct Hashed<'a> {
     // Keys of worktrees with all folders are those of earlier versions.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     folders: &'a [SparsePath],
+    // So are keys of repositories whose owner never asked for a setup from the image.
+    #[serde(skip_serializing_if = "SetupEdition::is_first")]
+    edition: SetupEdition,
 }
 
 impl KeyInputs<'_> {
@@ -118,6 +142,7 @@ impl KeyInputs<'_> {
             files: self.files,
             commit: self.commit,
             folders: self.folders,
+            edition: self.edition,
         }))
     }
 
@@ -169,7 +194,15 @@ mod tests {
     fn each_input_changes_the_key() {
         let (first, second) = (description("make deps"), description("make all"));
         let (files, others, commit) = ([file('a')], [file('b')], object('c'));
-        let base = KeyInputs { description: &first, image: "sha256:1", user: "root", files: &files, commit: None, folders: &[] };
+        let base = KeyInputs {
+            description: &first,
+            image: "sha256:1",
+            user: "root",
+            files: &files,
+            commit: None,
+            folders: &[],
+            edition: SetupEdition(0),
+        };
         let folders = [SparsePath::parse("app").expect("a folder")];
         let variants = [
             KeyInputs { description: &second, ..base.clone() },
@@ -179,6 +212,8 @@ mod tests {
             KeyInputs { files: &[], ..base.clone() },
             KeyInputs { commit: Some(&commit), ..base.clone() },
             KeyInputs { folders: &folders, ..base.clone() },
+            KeyInputs { edition: SetupEdition(1), ..base.clone() },
+            KeyInputs { edition: SetupEdition(2), ..base.clone() },
         ];
         let keys: BTreeSet<_> = variants.iter().chain([&base]).map(KeyInputs::key).collect();
         assert_eq!(keys.len(), variants.len() + 1);
@@ -196,7 +231,10 @@ mod tests {
         if let Some(setup) = &mut limited.setup {
             setup.minutes = std::num::NonZeroU32::new(5).expect("not zero");
         }
-        let key = |description| KeyInputs { description, image: "i", user: "root", files: &[], commit: None, folders: &[] }.key();
+        let key = |description| {
+            let edition = SetupEdition::default();
+            KeyInputs { description, image: "i", user: "root", files: &[], commit: None, folders: &[], edition }.key()
+        };
         assert_eq!(key(&plain), key(&limited));
     }
 

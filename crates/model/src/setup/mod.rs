@@ -24,10 +24,10 @@ pub use description::{
     Setup, ToolName, ToolVersion,
 };
 pub use image::{Build, ImageChoice, copies_files};
-pub use key::{ImageInputs, KeyFile, KeyInputs, SnapshotKey};
+pub use key::{ImageInputs, KeyFile, KeyInputs, SetupEdition, SnapshotKey};
 pub use paths::{CachePath, FilePath, InvalidPath, KeepPath, VolumePath};
 pub use retention::needed_snapshots;
 pub use snapshot::{FolderContent, LayerTarget, SetupScript, Snapshot, SnapshotFolder};
-pub use state::{SetupAttempt, SetupGoal, SetupOutcome, SetupPhase, SetupSettings, SetupState};
+pub use state::{SetupAttempt, SetupGoal, SetupOutcome, SetupPhase, SetupSettings, SetupStart, SetupState};
 pub use taken::{TakenEnvironment, TakenFiles};
 pub use trust::{BranchTrust, SetupBasis, trusted_pattern};

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::description::{Description, DescriptionHash};
-use super::key::SnapshotKey;
+use super::key::{SetupEdition, SnapshotKey};
 use super::snapshot::SetupScript;
 use crate::ids::ObjectId;
 use crate::names::{BranchName, VariableName};
@@ -74,6 +74,15 @@ pub struct SetupGoal {
     pub branch: Option<BranchName>,
 }
 
+/// What a setup that the owner asks for starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetupStart {
+    /// An earlier result, if there is a suitable one, or else the image. If the result for the same inputs exists, it stays.
+    Earlier,
+    /// The image.
+    Image,
+}
+
 /// A setup that was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetupAttempt {
@@ -125,6 +134,9 @@ pub struct SetupState {
     /// Earlier setups that the owner skipped, newest last. The answer to one branch is not lost when another one is set up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SnapshotKey>,
+    /// The edition of all keys.
+    #[serde(default, skip_serializing_if = "SetupEdition::is_first")]
+    pub edition: SetupEdition,
 }
 
 /// The number of skipped setups that are remembered.
@@ -163,9 +175,17 @@ impl SetupState {
         }
     }
 
-    /// Starts a setup that the owner asked for. A running one continues.
-    pub(crate) fn start(&self, goal: SetupGoal, now: Timestamp) -> Option<Self> {
-        self.running().is_none().then(|| self.begun(goal, now))
+    /// Returns the edition of a setup that the owner asks for.
+    pub fn edition_for(&self, start: SetupStart) -> SetupEdition {
+        match start {
+            SetupStart::Earlier => self.edition,
+            SetupStart::Image => self.edition.next(),
+        }
+    }
+
+    /// Starts a setup of this edition that the owner asked for. A running one continues.
+    pub(crate) fn start(&self, goal: SetupGoal, edition: SetupEdition, now: Timestamp) -> Option<Self> {
+        self.running().is_none().then(|| Self { edition: self.edition.max(edition), ..self.begun(goal, now) })
     }
 
     fn begun(&self, goal: SetupGoal, now: Timestamp) -> Self {
@@ -178,7 +198,7 @@ impl SetupState {
         let (ended_at, script, error) = (None, None, None);
         let attempt =
             SetupAttempt { number, key, commit, branch, phase, started_at: now, ended_at, script, error, is_notice_due: false };
-        Self { last: Some(attempt), skipped }
+        Self { last: Some(attempt), skipped, edition: self.edition }
     }
 
     /// Records how an attempt ended. The end of another attempt changes nothing.
@@ -230,6 +250,10 @@ mod tests {
     use super::*;
     use crate::error_code::ErrorCode;
 
+    fn first() -> SetupEdition {
+        SetupEdition::default()
+    }
+
     fn key(digit: char) -> SnapshotKey {
         SnapshotKey::parse(&digit.to_string().repeat(64)).expect("a key")
     }
@@ -270,7 +294,7 @@ mod tests {
     fn a_failed_setup_holds_new_tasks_until_somebody_answers() {
         let state = failed('a');
         assert_eq!((state.holds(), state.want(goal('a'), now())), (Some(SetupPhase::Failed), None));
-        let again = state.start(goal('a'), now()).expect("the owner asked for it");
+        let again = state.start(goal('a'), first(), now()).expect("the owner asked for it");
         assert_eq!((again.holds(), again.last.as_ref().map(|attempt| attempt.number)), (Some(SetupPhase::Running), Some(2)));
         let skipped = state.skip().expect("it failed");
         assert_eq!((skipped.holds(), skipped.phase_of(&key('a'))), (None, Some(SetupPhase::Skipped)));
@@ -286,7 +310,7 @@ mod tests {
         let notified = state.notified(1).expect("it is due");
         assert_eq!((notified.due_notice(), notified.holds(), notified.notified(1)), (None, Some(SetupPhase::Failed), None));
         assert_eq!(state.skip().expect("it failed").due_notice(), None);
-        assert_eq!(state.start(goal('a'), now()).expect("the owner asked for it").due_notice(), None);
+        assert_eq!(state.start(goal('a'), first(), now()).expect("the owner asked for it").due_notice(), None);
         let text = serde_json::to_string(&state).expect("it can be serialized");
         assert_eq!(serde_json::from_str::<SetupState>(&text).expect("it can be read"), state);
     }
@@ -297,7 +321,7 @@ mod tests {
         let other = skipped.want(goal('b'), now()).expect("another setup");
         let ready = other.end(2, SetupOutcome::Ready(key('b'), SetupScript::Setup), now()).expect("it was running");
         assert_eq!((ready.phase_of(&key('a')), ready.want(goal('a'), now())), (Some(SetupPhase::Skipped), None));
-        let again = ready.start(goal('a'), now()).expect("the owner asked for it");
+        let again = ready.start(goal('a'), first(), now()).expect("the owner asked for it");
         assert_eq!((again.phase_of(&key('a')), again.skipped.len()), (Some(SetupPhase::Running), 0));
     }
 
@@ -308,10 +332,10 @@ mod tests {
 
     #[test]
     fn the_end_of_an_older_attempt_changes_nothing() {
-        let again = failed('a').start(goal('a'), now()).expect("it starts");
+        let again = failed('a').start(goal('a'), first(), now()).expect("it starts");
         assert_eq!(again.end(1, SetupOutcome::Ready(key('a'), SetupScript::Setup), now()), None);
         assert!(again.end(2, SetupOutcome::Ready(key('a'), SetupScript::Setup), now()).is_some());
-        assert_eq!(again.start(goal('b'), now()), None, "a running setup continues");
+        assert_eq!(again.start(goal('b'), first(), now()), None, "a running setup continues");
         assert_eq!(again.skip(), None);
     }
 
@@ -336,6 +360,31 @@ mod tests {
     fn a_key_that_was_computed_without_an_image_is_replaced() {
         let ready = running('a').end(1, SetupOutcome::Ready(key('b'), SetupScript::Setup), now()).expect("it was running");
         assert_eq!((ready.phase_of(&key('a')), ready.phase_of(&key('b'))), (None, Some(SetupPhase::Ready)));
+    }
+
+    #[test]
+    fn a_setup_from_the_image_is_a_new_edition_that_lasts() {
+        let ready = running('a').end(1, SetupOutcome::Ready(key('a'), SetupScript::Setup), now()).expect("it was running");
+        assert_eq!((ready.edition_for(SetupStart::Earlier), ready.edition_for(SetupStart::Image)), (first(), first().next()));
+        let fresh = ready.start(goal('b'), ready.edition_for(SetupStart::Image), now()).expect("nothing runs");
+        assert_eq!(
+            (fresh.edition, fresh.start(goal('c'), first().next().next(), now())),
+            (first().next(), None),
+            "a running setup continues"
+        );
+        let ended = fresh.end(2, SetupOutcome::Ready(key('b'), SetupScript::Setup), now()).expect("it was running");
+        let wanted = ended.want(goal('d'), now()).expect("other inputs");
+        let failed = wanted.end(3, SetupOutcome::Failed(RunError::new(ErrorCode::SetupFailed, "no")), now());
+        let skipped = failed.and_then(|failed| failed.skip()).expect("it failed");
+        assert_eq!((wanted.edition, skipped.edition), (first().next(), first().next()));
+        assert_eq!(
+            skipped.start(goal('e'), first(), now()).expect("nothing runs").edition,
+            first().next(),
+            "no edition comes back"
+        );
+        let text = serde_json::to_string(&skipped).expect("it can be serialized");
+        assert_eq!(serde_json::from_str::<SetupState>(&text).expect("it can be read"), skipped);
+        assert!(!serde_json::to_string(&ready).expect("it can be serialized").contains("edition"), "as in earlier versions");
     }
 
     #[test]

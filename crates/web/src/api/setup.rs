@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::header;
 use axum::response::IntoResponse;
-use protocol::{AcceptDescription, EditSetup, ProblemView, SetupDiffQuery, SetupDiffView, SetupView};
+use protocol::{AcceptDescription, EditSetup, ProblemView, RunSetupQuery, SetupDiffQuery, SetupDiffView, SetupView};
 
 use super::operation::{BadBody, BadQuery, EnvPath, NotThere, Refused};
 use crate::caller::AsUser;
@@ -47,17 +47,22 @@ pub(crate) async fn edit(
 
 /// Run the setup of a repository
 ///
-/// Returns as soon as the setup is recorded. It runs even if it failed or was skipped before. A running setup continues.
+/// Returns as soon as the setup is recorded. It runs even if it failed or was skipped before. A running setup continues. If the result of
+/// the same inputs exists, it stays, unless the setup starts from the image.
 #[utoipa::path(post, path = "/envs/{env_id}/setup/run", operation_id = "run_setup", tag = "environments",
-    params(EnvPath),
+    params(EnvPath, RunSetupQuery),
     responses(
         (status = 200, description = "The setup is running", body = SetupView),
-        (status = 409, description = "The repository has no setup, or is not cloned", body = ProblemView, content_type = "application/problem+json"),
-        (status = 422, description = "The description of the environment is not valid", body = ProblemView, content_type = "application/problem+json"),
+        (status = 409, description = "The repository has no setup or is not cloned, or a running setup does not start from the image", body = ProblemView, content_type = "application/problem+json"),
+        (status = 422, description = "The description of the environment or a parameter is not valid", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
-pub(crate) async fn run(AsUser(user): AsUser, PathOf(id): PathOf<String>) -> Result<Json<SetupView>, ProblemResponse> {
-    Ok(Json(user.run_setup(&id).await?))
+pub(crate) async fn run(
+    AsUser(user): AsUser,
+    PathOf(id): PathOf<String>,
+    QueryOf(query): QueryOf<RunSetupQuery>,
+) -> Result<Json<SetupView>, ProblemResponse> {
+    Ok(Json(user.run_setup(&id, query.start()).await?))
 }
 
 /// Start tasks without the setup

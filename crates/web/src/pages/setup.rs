@@ -1,6 +1,6 @@
 //! The page of a repository's setup: the description of its environment, the last setup, its output and the snapshots.
 
-use axum::extract::Path;
+use axum::extract::{Path, Query};
 use axum::response::Response;
 use engine::User;
 use maud::{Markup, html};
@@ -9,7 +9,8 @@ use model::setup::{SetupPhase, SetupScript};
 use model::size::bytes;
 use printable::{printable, printable_line};
 use protocol::{
-    DescriptionOrigin, DescriptionView, EditSetup, EnvironmentView, Progress, ProposalView, SetupAttemptView, SetupView,
+    DescriptionOrigin, DescriptionView, EditSetup, EnvironmentView, Progress, ProposalView, RunSetupQuery, SetupAttemptView,
+    SetupView,
 };
 use serde::Deserialize;
 
@@ -22,6 +23,9 @@ use crate::caller::AsUser;
 
 /// The size of the end of the output that the page shows, in bytes.
 const OUTPUT_BYTES: usize = 64 * 1024;
+
+/// The question before a setup that starts from the image.
+const FRESH: &str = "Set the environment up again from the image? New tasks wait until the setup has ended. Earlier results are not used any more, except by the tasks that have them.";
 
 /// The form with the text of a description.
 #[derive(Debug, Deserialize)]
@@ -116,6 +120,7 @@ fn attempt(signed: &Signed, last: &SetupAttemptView, progress: Option<&Progress>
         @if last.phase != SetupPhase::Running {
             div.actions {
                 (button_form(signed, &path("/run"), "Run again", if last.phase == SetupPhase::Failed { "primary" } else { "" }, None))
+                (button_form(signed, &path("/run?fresh=true"), "Run again from the image", "", Some(FRESH)))
                 @if last.phase == SetupPhase::Failed { (button_form(signed, &path("/skip"), "Start tasks without it", "", None)) }
             }
         }
@@ -203,8 +208,13 @@ pub(crate) async fn approve(
     Ok(see(&format!("/environments/{id}/setup")))
 }
 
-pub(crate) async fn run(AsUser(user): AsUser, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    user.run_setup(&id).await?;
+pub(crate) async fn run(
+    AsUser(user): AsUser,
+    Path(id): Path<String>,
+    Query(query): Query<RunSetupQuery>,
+    _: SignedForm<()>,
+) -> Result<Response, PageProblem> {
+    user.run_setup(&id, query.start()).await?;
     Ok(see(&format!("/environments/{id}/setup")))
 }
 
