@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use testkit::TestHome;
 use testkit::docker::{Sandbox, docker, postgres_image, redis_image, try_docker};
 use testkit::shell_agent::{ShellAgent, id_of, postgres_client_image};
+use testkit::upstream::Upstream;
 
 use crate::BINARY;
 use crate::container_setup::{log_of, said, setup, until_phase, upstream};
@@ -198,6 +199,27 @@ async fn runs_exports_and_later_runs_use_the_image_of_the_description() {
     stage.upstream.commit("main", &[("lock", "2\n")], "newer");
     let newer = stage.attack("echo LOCK $(cat /opt/lock)").await;
     assert_eq!(newer.completed().said("LOCK"), "2", "{}", newer.log);
+}
+
+#[tokio::test]
+async fn a_task_with_a_described_image_needs_none_of_the_settings() {
+    let sandbox = Sandbox::new();
+    let mut stage = ShellAgent::on(BINARY, upstream(""), &json!({})).await;
+    let image = sandbox.build("own", &format!("FROM {SHELL}\nRUN echo own > /opt/own\n"));
+    let description = format!("image = \"{image}\"\n\n[setup]\nrun = \"cp /opt/own /opt/made\"\n");
+    stage.upstream.commit("main", &[(".codex-orchestrator/environment.toml", &description)], "a description");
+    stage.home.stop().await;
+    stage.home.set("IMAGE_NAME", "codex-docker-test/missing:1");
+    stage.home.start().await;
+    let plain = Upstream::new();
+    let plain = stage.home.environment(&plain.file_url()).await;
+    let (status, refused) = stage.home.post("/api/v1/tasks", &json!({ "env_id": plain, "prompt": "true" })).await;
+    assert_eq!((status, &refused["code"]), (503, &json!("no_worker")), "{refused}");
+    let first = stage.attack("echo MADE $(cat /opt/made); echo work > work").await;
+    assert_eq!(first.completed().said("MADE"), "own", "{}", first.log);
+    assert!(stage.committed(&first.task).iter().any(|path| path == "work"), "the work was exported");
+    let resumed = stage.resumed(&first.task, "true").await;
+    assert_eq!(resumed["status"], "completed", "{resumed}");
 }
 
 #[tokio::test]

@@ -2,14 +2,14 @@
 //!
 //! Each look reads all records again, so that nothing depends on an earlier look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use environments::Environments;
 use jiff::Timestamp;
 use model::ids::EnvironmentId;
-use model::queue::{Blocker, Capacity, EnvironmentLimit, MemoryLimit, WaitingRun, WaitingSetup, plan};
+use model::queue::{Blocker, Capacity, EnvironmentLimit, MemoryLimit, Plan, WaitingRun, WaitingSetup, WaitsFor, plan};
 use model::run::{RunPhase, RunRecord};
 use model::task::{TaskEvent, TaskRecord};
 use protocol::{FeedEvent, QueueItem, QueueView};
@@ -91,14 +91,15 @@ impl Admission {
                 let (priority, queued_at, not_before) = (run.priority, run.queued_at, run.not_before);
                 let (asks, needs_setup) = (record.question.is_some(), record.needs_environment());
                 let (task_id, env_id, memory) = (record.task_id, record.env_id, self.memory_of_run(&record));
-                waiting.push(WaitingRun { task_id, env_id, priority, queued_at, not_before, asks, needs_setup, memory });
+                let run = WaitingRun { task_id, env_id, priority, queued_at, not_before, asks, needs_setup, memory, hold: None };
+                waiting.push(run);
             }
         }
         let memory = self.readiness.run_memory().map(|memory| MemoryLimit { total: memory.total, promised });
         let (most, limits) = (self.readiness.most_runs(), self.limits());
         let room = Capacity { memory, most, running, limits, hold: hold.clone(), setups };
         let now = Timestamp::now();
-        let plan = plan(waiting, room, now);
+        let plan = self.planned(waiting, room, now).await;
         self.queue.setups.start(&plan.setups);
         let was_held = self.queue.hold();
         if let Some(hold) = hold.as_ref().filter(|hold| was_held.as_ref().is_none_or(|before| before.code != hold.code)) {
@@ -114,7 +115,26 @@ impl Admission {
         });
         futures_util::future::join_all(begin).await;
         let timed = plan.look_again.map(|time| Duration::try_from(time.duration_since(now)).unwrap_or_default());
-        [timed, hold.map(|_| HOLD_PERIOD), Some(PERIOD)].into_iter().flatten().min().unwrap_or(PERIOD)
+        let is_held = plan.wait.iter().any(|(_, place)| place.waits_for == WaitsFor::Hold);
+        [timed, is_held.then_some(HOLD_PERIOD), Some(PERIOD)].into_iter().flatten().min().unwrap_or(PERIOD)
+    }
+
+    /// Plans the queue. Runs that would start although their image is missing wait. Only these are checked, because this may read their
+    /// repositories.
+    async fn planned(&self, mut waiting: Vec<WaitingRun>, room: Capacity, now: Timestamp) -> Plan {
+        let mut checked = BTreeSet::new();
+        loop {
+            let plan = plan(waiting.clone(), room.clone(), now);
+            let unchecked: Vec<_> = plan.begin.iter().copied().filter(|task| checked.insert(*task)).collect();
+            if unchecked.is_empty() {
+                return plan;
+            }
+            for task in unchecked {
+                let Some(slot) = self.tasks.table.get(task) else { continue };
+                let hold = self.tasks.hold_of(&slot).await;
+                waiting.iter_mut().filter(|run| run.task_id == task).for_each(|run| run.hold.clone_from(&hold));
+            }
+        }
     }
 
     /// Returns the memory that a run of a task may use together with its services, in bytes.

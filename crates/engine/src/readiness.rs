@@ -14,7 +14,7 @@ use model::problem::Problem;
 use model::queue::Blocker;
 use model::{ErrorCode, Report};
 use protocol::{Damaged, WorkerStatus};
-use runner::{RunMemory, Runner};
+use runner::{NeededImage, RunMemory, Runner};
 use spine::Common;
 use store::{Home, free_bytes};
 use tokio_util::sync::CancellationToken;
@@ -53,9 +53,14 @@ impl Readiness {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Fails if no worker could run a task of the repository now.
+    /// Fails if no worker could run a task of the repository now, whatever the image of the task is.
     pub(crate) async fn able_worker(&self, environment: Option<&EnvironmentRecord>) -> Result<(), Problem> {
-        self.runner.ready(environment).await
+        self.runner.ready(environment, NeededImage::Other).await
+    }
+
+    /// Returns a problem if the image of the repository's or the server's settings is missing. Runs may use another one.
+    pub(crate) async fn missing_image(&self, environment: &EnvironmentRecord) -> Option<Problem> {
+        self.runner.ready(Some(environment), NeededImage::OfSettings).await.err()
     }
 
     /// Returns how many runs can be executed at the same time.

@@ -20,11 +20,11 @@ use model::problem::{Problem, ProblemKind};
 use model::run::RunError;
 use model::setup::{SetupPhase, SnapshotKey, TakenEnvironment, TakenFiles};
 use protocol::{OpenShell, ShellView};
-use runner::{Preparation, Runner};
+use runner::{NeededImage, Preparation, Runner};
 use spine::Common;
 use store::{FoundShell, Home, ShellState, StoreError};
 
-use crate::task::{PlannedSetup, Tasks};
+use crate::task::{ImageSource, PlannedSetup, Tasks};
 
 /// How long a prepared shell waits for the program that asked for it.
 const WAIT: Duration = Duration::from_mins(5);
@@ -68,7 +68,7 @@ impl Shells {
             let detail = "the worker does not run Codex in containers, so it cannot start a shell in one";
             return Err(Problem::new(ErrorCode::NoShell, detail));
         }
-        self.runner.ready(Some(&record)).await?;
+        self.runner.ready(Some(&record), NeededImage::Other).await?;
         let mut notes = vec![];
         let fetched = mirror.fetch_since(mirror.fetch_ticket(), self.config.fetch_time_limit, self.cancel.clone()).await;
         if let Err(error) = fetched {
@@ -82,6 +82,9 @@ impl Shells {
         let prepared = async {
             let branch = asked.git_ref.as_deref().and_then(|name| BranchName::parse(name).ok());
             let environment = self.environment(slot, &mirror, branch, id, &mut notes).await?;
+            if let Some(problem) = self.tasks.missing_image(&record, &ImageSource::Taken(environment.clone())).await {
+                return Err(problem);
+            }
             self.prepare(slot, &mirror, id, &commit, &environment, &mut notes).await
         };
         if let Err(problem) = prepared.await {

@@ -64,6 +64,8 @@ pub struct WaitingRun {
     pub needs_setup: bool,
     /// The memory that the run may use, in bytes.
     pub memory: u64,
+    /// Why the run may not start, e.g. because its image is missing.
+    pub hold: Option<Blocker>,
 }
 
 /// A setup that waits until its memory fits.
@@ -153,7 +155,7 @@ pub enum WaitsFor {
     EnvironmentPaused,
     /// The earliest start time of the run.
     Time,
-    /// A solution to the problem that blocks the whole queue.
+    /// A solution to the problem that blocks the whole queue or this run.
     Hold,
     /// An answer to the task's question.
     Answer,
@@ -174,7 +176,7 @@ pub struct QueuePlace {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub not_before: Option<Timestamp>,
-    /// Why no run may start.
+    /// Why no run may start, or why this one may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Blocker>,
 }
@@ -256,6 +258,8 @@ pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) ->
             Some(WaitsFor::EnvironmentPaused)
         } else if let Some(phase) = setup {
             Some(if phase == SetupPhase::Failed { WaitsFor::SetupAnswer } else { WaitsFor::Setup })
+        } else if run.hold.is_some() {
+            Some(WaitsFor::Hold)
         } else if limit.most.is_some_and(|most| *of_environment >= most) {
             Some(WaitsFor::EnvironmentLimit)
         } else if total >= room.most {
@@ -273,7 +277,7 @@ pub fn plan(mut waiting: Vec<WaitingRun>, mut room: Capacity, now: Timestamp) ->
                 plan.begin.push(run.task_id);
             }
             Some(waits_for) => {
-                let hold = room.hold.clone().filter(|_| waits_for == WaitsFor::Hold);
+                let hold = room.hold.clone().or(run.hold).filter(|_| waits_for == WaitsFor::Hold);
                 let place = QueuePlace { position: plan.wait.len() + 1, waits_for, not_before: later, hold };
                 plan.wait.push((run.task_id, place));
             }
@@ -305,7 +309,17 @@ mod tests {
     fn run(n: u128, environment: u128, second: i64) -> WaitingRun {
         let (task_id, env_id) = (id(n), env(environment));
         let (priority, queued_at) = (Priority::Normal, at(second));
-        WaitingRun { task_id, env_id, priority, queued_at, not_before: None, asks: false, needs_setup: false, memory: 1 << 30 }
+        WaitingRun {
+            task_id,
+            env_id,
+            priority,
+            queued_at,
+            not_before: None,
+            asks: false,
+            needs_setup: false,
+            memory: 1 << 30,
+            hold: None,
+        }
     }
 
     fn room(most: usize) -> Capacity {
@@ -433,6 +447,15 @@ mod tests {
         let plan = plan(vec![run(1, 1, 1)], Capacity { hold: Some(hold.clone()), ..room(10) }, at(9));
         assert!(plan.begin.is_empty());
         assert_eq!((plan.wait[0].1.waits_for, plan.wait[0].1.hold.clone()), (WaitsFor::Hold, Some(hold)));
+    }
+
+    #[test]
+    fn what_holds_one_run_holds_up_nobody_else() {
+        let missing = Blocker { code: ErrorCode::NoWorker.into(), detail: "image `x` not found".to_owned(), hints: vec![] };
+        let held = WaitingRun { hold: Some(missing.clone()), priority: Priority::High, ..run(1, 1, 1) };
+        let plan = plan(vec![held, run(2, 1, 2)], room(1), at(9));
+        assert_eq!((plan.begin.clone(), places(&plan)), (vec![id(2)], vec![(1, 1, WaitsFor::Hold)]));
+        assert_eq!(plan.wait[0].1.hold, Some(missing));
     }
 
     #[test]

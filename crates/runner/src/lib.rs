@@ -19,8 +19,8 @@ pub use local::LocalRunner;
 pub use memory::RunMemory;
 pub use reach::{Backoff, until_reached};
 pub use seam::{
-    ExportError, ExportFolder, ExportMode, ExportRequest, Exported, Integrity, JournalNews, Preparation, RunRemains, RunRequest,
-    RunState, Runner, RunnerCapacity, StartError, Supply, Unreachable, Upkeep, WorkLocation,
+    ExportError, ExportFolder, ExportMode, ExportRequest, Exported, Integrity, JournalNews, NeededImage, Preparation, RunRemains,
+    RunRequest, RunState, Runner, RunnerCapacity, StartError, Supply, Unreachable, Upkeep, WorkLocation,
 };
 pub use setup::{EnvironmentImages, FoundImages, ImagesRequest, OnStep, SetupRequest, SetupSpec, SnapshotUpdate};
 pub use spec::{RunKey, RunSpec};

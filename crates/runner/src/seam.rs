@@ -80,6 +80,15 @@ pub enum RunState {
     Unreachable(Unreachable),
 }
 
+/// The image of a run, for the question whether the run could start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NeededImage {
+    /// That of the repository's or the server's settings, which must exist.
+    OfSettings,
+    /// Another one: that of a snapshot, or one that the setup of the repository downloads or builds first.
+    Other,
+}
+
 /// How many runs a runner can execute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunnerCapacity {
@@ -352,8 +361,8 @@ pub trait Runner: Upkeep {
 /// The parts of a runner that do not concern a single attempt. The defaults are those of a runner that leaves nothing on the
 /// server's machine.
 pub trait Upkeep: Send + Sync {
-    /// Returns why no run of a repository could start now, or of any repository if none is given.
-    fn ready<'a>(&'a self, repository: Option<&'a EnvironmentRecord>) -> BoxFuture<'a, Result<(), Problem>>;
+    /// Returns why no run of a repository with this image could start now, or of any repository if none is given.
+    fn ready<'a>(&'a self, repository: Option<&'a EnvironmentRecord>, image: NeededImage) -> BoxFuture<'a, Result<(), Problem>>;
 
     /// Returns the status for the API, as of the last check.
     fn status(&self) -> WorkerStatus;

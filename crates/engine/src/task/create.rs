@@ -17,6 +17,7 @@ use model::task::{NewRun, NewTask, TaskEvent, TaskRecord};
 use protocol::CreateTask;
 use spine::Mailbox as _;
 
+use super::ready::ImageSource;
 use super::tasks::{TaskSlot, Tasks};
 
 impl Tasks {
@@ -38,7 +39,8 @@ impl Tasks {
             return same_request(&slot.record(), &new).map(|()| (slot, false));
         }
         let environment = self.environments.get(new.env_id).map(|environment| environment.record());
-        self.readiness.able_worker(environment.as_deref()).await?;
+        let image = ImageSource::new_task(&new.git_ref);
+        self.ready_to_run(environment.as_deref(), &image).await?;
         let slot = self.record(new, images).await?;
         drop(waiting);
         if let Some(ticket) = ticket {

@@ -10,6 +10,7 @@
 //! * [`spec`]: what a runner learns about a run; [`journal_copy`], [`export`]: what the runner delivers.
 //! * [`set_up`]: which snapshot of its repository's environment a task starts from, and how it is created.
 //! * [`answer`]: questions of a task before its run can start, and their answers.
+//! * [`ready`]: whether the image that a run would use is missing.
 //! * [`image_build`]: builds the image of a repository before its first task.
 //! * [`update`]: updates of the branch to its base, between two runs.
 //!
@@ -36,6 +37,7 @@ mod observe;
 mod prepare;
 mod publish;
 mod read;
+mod ready;
 mod refresh;
 mod removals;
 mod remove;
@@ -51,6 +53,7 @@ mod unclean;
 mod update;
 
 pub(crate) use read::existing_run;
+pub(crate) use ready::ImageSource;
 pub use review::{Changes, PictureSide, Review, ReviewPart, ReviewState};
 pub(crate) use set_up::PlannedSetup;
 pub(crate) use tasks::{TaskParts, TaskSlot, TaskTable, Tasks};

@@ -70,10 +70,7 @@ impl Tasks {
         let Some(environment) = self.environments.get(slot.env_id) else {
             return Ok(StartPoint::Known(TakenEnvironment::default()));
         };
-        let task = slot.record();
-        let own = task.base_sha.is_some().then(|| task.branch());
-        let start = BranchName::parse(task.git_ref.as_str()).ok();
-        let branches = own.into_iter().chain(start);
+        let branches = slot.record().environment_branches();
         let (key, event, services, files) = match self.planned_setup(mirror, &environment.record(), branches, cancel).await? {
             PlannedSetup::Nothing(environment) => return Ok(StartPoint::Known(environment)),
             PlannedSetup::Setup(plan) => {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use config::Config;
 use environments::{BuiltImages, Environments, Publishing, Redaction};
-use model::problem::Problem;
 use model::queue::WaitsFor;
 use model::run::RunPhase;
 use model::setup::SnapshotKey;
@@ -98,11 +97,6 @@ impl Tasks {
             creating: common.creating,
             keys: tokio::sync::Mutex::default(),
         })
-    }
-
-    /// Fails if no worker could run the task now.
-    pub(crate) async fn ready_to_go_on(&self, slot: &TaskSlot) -> Result<(), Problem> {
-        self.readiness.able_worker(self.environments.record(slot.env_id).as_deref()).await
     }
 
     /// Returns the snapshots that tasks use or are about to use.

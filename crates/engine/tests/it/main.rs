@@ -5,4 +5,5 @@ mod fake;
 mod prepared;
 mod seam;
 mod setup;
+mod setup_waits;
 mod storm;

@@ -1,24 +1,23 @@
 //! The setup of a repository, with a runner elsewhere: how often it runs, who waits for it, and who gets which secrets.
 
-use model::queue::WaitsFor;
 use model::run_times::PhaseTimes;
 use model::setup::{SetupPhase, SetupScript, SetupStart, SnapshotKey};
 use model::task::LayerGeneration;
 use protocol::{AcceptDescription, EditSetup, SetupView};
-use runner::{RunKey, RunMemory, RunSpec, SetupSpec};
+use runner::{RunKey, RunSpec, SetupSpec};
 
 use crate::bench::{Bench, Ending, SECRET, Server, block_on, eventually};
 
 /// A description that installs dependencies with a secret.
-const WITH_SECRET: &str = "[setup]\nrun = \"make deps\"\nsecrets = [\"TOKEN\"]\n";
+pub(crate) const WITH_SECRET: &str = "[setup]\nrun = \"make deps\"\nsecrets = [\"TOKEN\"]\n";
 
 /// Another description.
 const OTHER: &str = "[setup]\nrun = \"make other\"\n";
 
 /// A description whose setup fails.
-const FAILING: &str = "[setup]\nrun = \"false\"\n";
+pub(crate) const FAILING: &str = "[setup]\nrun = \"false\"\n";
 
-fn describe(server: &Server, repository: &str, text: &str) -> SetupView {
+pub(crate) fn describe(server: &Server, repository: &str, text: &str) -> SetupView {
     let edit = EditSetup { description: Some(Some(text.to_owned())), ..EditSetup::default() };
     server.run(async |user| user.edit_setup(repository, edit).await.expect("accepted"))
 }
@@ -27,7 +26,7 @@ fn setup(server: &Server, repository: &str) -> SetupView {
     server.run(async |user| user.setup(repository).await.expect("the repository exists"))
 }
 
-fn until_phase(server: &Server, repository: &str, phase: SetupPhase) -> SetupView {
+pub(crate) fn until_phase(server: &Server, repository: &str, phase: SetupPhase) -> SetupView {
     server.run(async |user| {
         let mut feed = std::pin::pin!(user.feed(None));
         loop {
@@ -41,7 +40,7 @@ fn until_phase(server: &Server, repository: &str, phase: SetupPhase) -> SetupVie
 }
 
 /// Waits until Codex has reported its thread, so that the task can be resumed.
-fn until_thread(server: &Server, task: &str) {
+pub(crate) fn until_thread(server: &Server, task: &str) {
     server.run(async |user| {
         let mut feed = std::pin::pin!(user.feed(None));
         while user.task(task).expect("the task exists").thread_id.is_none() {
@@ -90,7 +89,7 @@ fn times(server: &Server, task: &str) -> PhaseTimes {
     server.run(async |user| user.task(task).expect("the task exists")).runs[0].times.clone()
 }
 
-fn until_setups(bench: &Bench, number: usize) {
+pub(crate) fn until_setups(bench: &Bench, number: usize) {
     block_on(eventually("the setup starts", || bench.host.ledger().setups.len() == number));
 }
 
@@ -120,79 +119,6 @@ fn ten_tasks_wait_for_one_setup_and_start_from_its_snapshot() {
     let phases: Vec<_> = late.durations().map(|(name, _)| name).collect();
     assert_eq!(phases, ["queued", "fetch", "worktree", "container", "codex", "commit"]);
     assert!(late.snapshot.is_some_and(|snapshot| snapshot.hit), "it did not wait");
-    server.end(Ending::ShutDown);
-}
-
-/// Waits until the task waits for this in the queue.
-fn until_waiting(server: &Server, task: &str, waits_for: WaitsFor) {
-    server.run(async |user| {
-        let mut feed = std::pin::pin!(user.feed(None));
-        while user.task(task).expect("the task exists").queue.is_none_or(|place| place.waits_for != waits_for) {
-            futures_util::StreamExt::next(&mut feed).await;
-        }
-    });
-}
-
-/// Waits until the repository shows that its setup waits for memory.
-fn until_setup_waits_for_memory(server: &Server, repository: &str) {
-    server.run(async |user| {
-        let mut feed = std::pin::pin!(user.feed(None));
-        let waits = |progress: protocol::Progress| progress.phase.contains("memory");
-        while !user.environment(repository).expect("the repository exists").progress.is_some_and(waits) {
-            futures_util::StreamExt::next(&mut feed).await;
-        }
-    });
-}
-
-#[test]
-fn a_setup_waits_for_memory_and_the_runs_behind_it_wait_for_the_setup() {
-    let bench = Bench::new(30, 0, None);
-    bench.host.limit_memory(RunMemory { total: 5 << 30, of_a_run: 3 << 30 });
-    let server = bench.server();
-    let repository = bench.add_repository(&server);
-    let first = server.task(&repository, "wait");
-    server.until(&first, "running");
-    until_thread(&server, &first);
-    let new = server.task(&repository, "do it");
-    until_waiting(&server, &new, WaitsFor::Memory);
-    describe(&server, &repository, WITH_SECRET);
-    server.run(async |user| user.run_setup(&repository, SetupStart::Earlier).await.expect("accepted"));
-    until_setup_waits_for_memory(&server, &repository);
-    assert_eq!(bench.host.ledger().setups.len(), 0, "it does not fit next to the run");
-    server.run(async |user| user.stop_task(&first).await.expect("accepted"));
-    until_setups(&bench, 1);
-    server.until(&first, "stopped");
-    let prompt = protocol::ResumeTask { prompt: "wait".to_owned(), ..protocol::ResumeTask::default() };
-    server.run(async |user| user.resume_task(&first, prompt, None).await.expect("accepted"));
-    until_waiting(&server, &first, WaitsFor::Memory);
-    bench.host.release_setup();
-    until_phase(&server, &repository, SetupPhase::Ready);
-    server.until(&first, "running");
-    server.run(async |user| user.stop_task(&first).await.expect("accepted"));
-    server.until(&new, "completed");
-    server.end(Ending::ShutDown);
-}
-
-#[test]
-fn a_setup_that_needs_more_memory_than_there_is_runs_alone() {
-    let bench = Bench::new(31, 0, None);
-    bench.host.limit_memory(RunMemory { total: 5 << 30, of_a_run: 3 << 30 });
-    let server = bench.server();
-    let repository = bench.add_repository(&server);
-    let before = server.task(&repository, "wait");
-    server.until(&before, "running");
-    describe(&server, &repository, "[setup]\nrun = \"make\"\n[services.db]\nimage = \"postgres:16\"\n");
-    let task = server.task(&repository, "do it");
-    until_waiting(&server, &task, WaitsFor::Memory);
-    server.run(async |user| user.run_setup(&repository, SetupStart::Earlier).await.expect("accepted"));
-    until_setup_waits_for_memory(&server, &repository);
-    until_waiting(&server, &task, WaitsFor::Setup);
-    server.end(Ending::Killed);
-    let server = bench.server();
-    server.run(async |user| user.stop_task(&before).await.expect("accepted"));
-    until_setups(&bench, 1);
-    bench.host.release_setup();
-    server.until(&task, "completed");
     server.end(Ending::ShutDown);
 }
 

@@ -10,12 +10,19 @@ use super::layers::{LayerGeneration, Refreshes};
 use super::record::TaskRecord;
 use super::refusal::Refusal;
 use crate::decision::Decision;
+use crate::names::BranchName;
 use crate::setup::TakenEnvironment;
 
 impl TaskRecord {
     /// Whether the next run takes the newest environment: it is the first one, or the environment was refreshed.
     pub fn needs_environment(&self) -> bool {
         self.base_sha.is_none() || self.refreshes.is_due
+    }
+
+    /// Returns the branches from which the task could take its environment, preferred ones first.
+    pub fn environment_branches(&self) -> Vec<BranchName> {
+        let own = self.base_sha.is_some().then(|| self.branch());
+        own.into_iter().chain(BranchName::parse(self.git_ref.as_str()).ok()).collect()
     }
 
     /// Records the environment that a run takes. A task that has an environment keeps it.

@@ -24,16 +24,16 @@ fn hold() -> Blocker {
 }
 
 /// A run as drawn: its number, repository, priority, times and flags.
-type Drawn = (u128, (u128, Priority, i64, Option<i64>, (bool, bool, u64)));
+type Drawn = (u128, (u128, Priority, i64, Option<i64>, (bool, bool, u64, bool)));
 
 fn waiting() -> impl Strategy<Value = Vec<WaitingRun>> {
     let priority = prop_oneof![Just(Priority::Low), Just(Priority::Normal), Just(Priority::High)];
     let time = proptest::option::of(NOW - 5..NOW + 6);
-    let flags = (proptest::bool::weighted(0.2), any::<bool>(), 1..5_u64);
+    let flags = (proptest::bool::weighted(0.2), any::<bool>(), 1..5_u64, proptest::bool::weighted(0.1));
     let run = (0..4_u128, priority, 0..20_i64, time, flags);
     proptest::collection::vec(run, 0..24).prop_map(|runs| {
         let runs = (1..).zip(runs);
-        let run = |(number, (env, priority, queued_at, time, (asks, needs_setup, memory))): Drawn| WaitingRun {
+        let run = |(number, (env, priority, queued_at, time, (asks, needs_setup, memory, is_held))): Drawn| WaitingRun {
             task_id: TaskId::from_uuid(uuid::Uuid::from_u128(number)),
             env_id: environment(env),
             priority,
@@ -42,6 +42,7 @@ fn waiting() -> impl Strategy<Value = Vec<WaitingRun>> {
             asks,
             needs_setup,
             memory,
+            hold: is_held.then(hold),
         };
         runs.map(run).collect()
     })
@@ -94,7 +95,8 @@ fn active(waiting: &[WaitingRun], room: &Capacity, plan: &Plan) -> BTreeMap<Envi
 fn is_ready(run: &WaitingRun, room: &Capacity) -> bool {
     let limit = room.limits.get(&run.env_id).copied().unwrap_or_default();
     let waits_for_setup = run.needs_setup && limit.setup.is_some();
-    !run.asks && !limit.paused && !waits_for_setup && room.hold.is_none() && run.not_before.is_none_or(|time| time <= at(NOW))
+    let is_held = room.hold.is_some() || run.hold.is_some();
+    !run.asks && !limit.paused && !waits_for_setup && !is_held && run.not_before.is_none_or(|time| time <= at(NOW))
 }
 
 proptest! {
@@ -137,7 +139,7 @@ proptest! {
             let is_true = match place.waits_for {
                 WaitsFor::Answer => run.asks,
                 WaitsFor::Time => is_later,
-                WaitsFor::Hold => room.hold.is_some(),
+                WaitsFor::Hold => room.hold.is_some() || run.hold.is_some(),
                 WaitsFor::EnvironmentPaused => limit.paused,
                 WaitsFor::Setup => run.needs_setup && limit.setup == Some(SetupPhase::Running),
                 WaitsFor::SetupAnswer => run.needs_setup && limit.setup == Some(SetupPhase::Failed),
@@ -147,7 +149,7 @@ proptest! {
             };
             prop_assert!(is_true, "{:?} {:?}", run, place);
             prop_assert_eq!(place.not_before, run.not_before.filter(|_| is_later && !run.asks));
-            prop_assert_eq!(&place.hold, &room.hold.clone().filter(|_| place.waits_for == WaitsFor::Hold));
+            prop_assert_eq!(place.hold.is_some(), place.waits_for == WaitsFor::Hold);
         }
         let times = waiting.iter().filter(|run| !run.asks).filter_map(|run| run.not_before);
         prop_assert_eq!(plan.look_again, times.filter(|time| *time > at(NOW)).min());
@@ -206,7 +208,7 @@ proptest! {
 
     #[test]
     fn a_queue_empties_when_runs_end_and_time_passes(waiting in waiting(), most in 1..4_usize) {
-        let mut rest: Vec<_> = waiting.into_iter().map(|run| WaitingRun { asks: false, ..run }).collect();
+        let mut rest: Vec<_> = waiting.into_iter().map(|run| WaitingRun { asks: false, hold: None, ..run }).collect();
         let mut now = at(NOW);
         while !rest.is_empty() {
             let plan = plan(rest.clone(), Capacity { most, ..Capacity::default() }, now);

@@ -112,6 +112,10 @@ impl LocalRunner {
         let snapshot = housekeeping.set_up(&call, cancel.clone()).await.map_err(|error| failed(&error))?;
         let snapshot = Snapshot { base: spec.image.clone(), ..snapshot };
         crash::point(CrashPoint::SetUp);
+        // The image of the settings may be missing.
+        for folder in [worktree.path(), &twin] {
+            self.give_back(folder, image.as_deref()).await.map_err(|error| unusable(&error))?;
+        }
         self.land(spec, &snapshot, worktree.path(), &twin).await.map_err(|error| unusable(&error))?;
         Ok(snapshot)
     }
@@ -161,9 +165,6 @@ impl LocalRunner {
 
     /// Removes what is not part of the snapshot, and gives the folder its name.
     async fn land(&self, spec: &SetupSpec, snapshot: &Snapshot, checkout: &Path, twin: &Path) -> Result<(), LandError> {
-        for folder in [checkout, twin] {
-            self.reclaim(folder).await?;
-        }
         let (home, repository, landed) = (Arc::clone(&self.home), spec.repository, snapshot.clone());
         let folders = [checkout.to_owned(), twin.to_owned()];
         blocking(move || {

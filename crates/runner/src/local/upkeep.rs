@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::LocalRunner;
 use super::set_up::setup_labels;
 use crate::memory::RunMemory;
-use crate::seam::{Preparation, Supply, Unreachable, Upkeep};
+use crate::seam::{NeededImage, Preparation, Supply, Unreachable, Upkeep};
 use crate::setup::OnStep;
 use crate::spec::RunKey;
 use crate::worker::{ImageRequest, SessionFolder, Worker, home_label, task_labels, told, was_read_only};
@@ -47,14 +47,20 @@ impl LocalRunner {
 }
 
 impl LocalRunner {
+    /// Makes this server's user the owner of a folder, with a container of this image, or of the pinned one.
+    pub(super) async fn give_back(&self, folder: &Path, image: Option<&str>) -> Result<(), Unreachable> {
+        let label = home_label(self.home.layout.home());
+        Ok(self.housekeeping(Redactor::default()).give_back(folder, image, &label).await?)
+    }
+
     pub(super) fn runs_setups(&self) -> bool {
         self.worker.as_ref().is_ok_and(Worker::runs_setups)
     }
 }
 
 impl Upkeep for LocalRunner {
-    fn ready<'a>(&'a self, repository: Option<&'a EnvironmentRecord>) -> BoxFuture<'a, Result<(), Problem>> {
-        Box::pin(async move { self.worker()?.ready(self.site(), repository).await })
+    fn ready<'a>(&'a self, repository: Option<&'a EnvironmentRecord>, image: NeededImage) -> BoxFuture<'a, Result<(), Problem>> {
+        Box::pin(async move { self.worker()?.ready(self.site(), repository, image).await })
     }
 
     fn status(&self) -> WorkerStatus {
@@ -148,9 +154,7 @@ impl Upkeep for LocalRunner {
     fn reclaim<'a>(&'a self, folder: &'a Path) -> BoxFuture<'a, Result<(), Unreachable>> {
         Box::pin(async move {
             if self.uses_agent_repositories() {
-                let (image, label) = (self.config.image.as_deref(), home_label(self.home.layout.home()));
-                let housekeeping = self.housekeeping(Redactor::default());
-                housekeeping.give_back(folder, image, &label).await?;
+                self.give_back(folder, self.config.image.as_deref()).await?;
             }
             Ok(())
         })

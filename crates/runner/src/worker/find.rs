@@ -21,6 +21,7 @@ use super::kind::{
 use super::script::Script;
 use super::session::SessionFolder;
 use crate::keeper::RunFiles;
+use crate::seam::NeededImage;
 use crate::spec::{ContainerSandbox, Sandbox};
 
 /// The program that runs Codex.
@@ -149,9 +150,14 @@ impl Worker {
         self.kind.image(site, container, repository)
     }
 
-    /// Returns why no run of a repository could start now.
-    pub(crate) async fn ready(&self, site: Site<'_>, repository: Option<&EnvironmentRecord>) -> Result<(), Problem> {
-        self.kind.ready(site, repository).await
+    /// Returns why no run of a repository with this image could start now.
+    pub(crate) async fn ready(
+        &self,
+        site: Site<'_>,
+        repository: Option<&EnvironmentRecord>,
+        image: NeededImage,
+    ) -> Result<(), Problem> {
+        self.kind.ready(site, repository, image).await
     }
 
     /// Checks the settings of a run, and creates its image.

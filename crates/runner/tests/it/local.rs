@@ -21,8 +21,8 @@ use runner::keeper::{ExitRecord, KeeperOrder, KeeperRecord, RunFiles, WorkerEnd}
 use runner::spec::{ContainerSandbox, Driver, FileRef, ImageRef, Limits, SPEC_SCHEMA, Sandbox, SecretRef, Source, Turn};
 use runner::worker::{Cleanup, SessionFolder};
 use runner::{
-    Integrity, JournalNews, LocalRunner, RunKey, RunRemains, RunRequest, RunSpec, RunState, Runner as _, RunnerCapacity,
-    StartError, Supply, Upkeep as _, WorkLocation,
+    Integrity, JournalNews, LocalRunner, NeededImage, RunKey, RunRemains, RunRequest, RunSpec, RunState, Runner as _,
+    RunnerCapacity, StartError, Supply, Upkeep as _, WorkLocation,
 };
 use store::{CodexHome, Home};
 
@@ -319,7 +319,7 @@ async fn without_a_worker_no_run_can_start_and_the_status_says_why() {
     let status = runner.status();
     assert_eq!((status.name.as_str(), status.hints.len()), ("/no/such/worker", 1));
     assert!(status.problem.is_some() && !runner.is_stale());
-    assert_eq!(runner.ready(None).await.expect_err("no worker").report.code, ErrorCode::NoWorker);
+    assert_eq!(runner.ready(None, NeededImage::Other).await.expect_err("no worker").report.code, ErrorCode::NoWorker);
     assert_eq!(runner.sandbox(ContainerSandbox::default()), Sandbox::Host);
     let failed = runner.ensure_started(&spec(), &NoSupply).await.expect_err("no worker");
     let StartError::Failed(error) = failed else { panic!("{failed}") };

@@ -54,6 +54,8 @@ pub(crate) struct Ledger {
     pub(crate) setups: Vec<(SetupSpec, Vec<String>)>,
     /// Images that the machine does not have.
     pub(crate) missing_images: BTreeSet<String>,
+    /// Whether the machine does not have the image of the settings.
+    pub(crate) lacks_settings_image: bool,
     /// How often images were created.
     pub(crate) image_rounds: usize,
     /// The requests to delete earlier layers, with the layers that stay.
@@ -153,6 +155,16 @@ impl FakeHost {
     /// Takes these images away, and brings all others back.
     pub(crate) fn lose_images(&self, names: BTreeSet<String>) {
         self.host.note(|ledger| ledger.missing_images = names);
+    }
+
+    /// Takes the image of the settings away.
+    pub(crate) fn lose_settings_image(&self) {
+        self.host.note(|ledger| ledger.lacks_settings_image = true);
+    }
+
+    /// Brings the image of the settings back.
+    pub(crate) fn restore_settings_image(&self) {
+        self.host.note(|ledger| ledger.lacks_settings_image = false);
     }
 
     /// Makes the host reachable again.

@@ -19,8 +19,8 @@ use protocol::WorkerStatus;
 use runner::spec::{ContainerSandbox, Driver, RunKey, RunSpec, Sandbox};
 use runner::{
     EnvironmentImages, ExportError, ExportFolder, ExportRequest, Exported, FoundImages, ImagesRequest, Integrity, JournalNews,
-    Preparation, RunRemains, RunRequest, RunState, Runner, RunnerCapacity, SetupRequest, StartError, Supply, Unreachable, Upkeep,
-    WorkLocation,
+    NeededImage, Preparation, RunRemains, RunRequest, RunState, Runner, RunnerCapacity, SetupRequest, StartError, Supply,
+    Unreachable, Upkeep, WorkLocation,
 };
 
 use super::agent;
@@ -332,8 +332,10 @@ impl Runner for FakeRunner {
 }
 
 impl Upkeep for FakeRunner {
-    fn ready<'a>(&'a self, _repository: Option<&'a EnvironmentRecord>) -> BoxFuture<'a, Result<(), Problem>> {
-        Box::pin(async { Ok(()) })
+    fn ready<'a>(&'a self, _repository: Option<&'a EnvironmentRecord>, image: NeededImage) -> BoxFuture<'a, Result<(), Problem>> {
+        let is_missing = image == NeededImage::OfSettings && self.host.ledger().lacks_settings_image;
+        let missing = is_missing.then(|| Problem::new(ErrorCode::NoWorker, "the image of the settings is missing"));
+        Box::pin(async { missing.map_or(Ok(()), Err) })
     }
 
     fn status(&self) -> WorkerStatus {

@@ -22,6 +22,7 @@ use super::super::request::{Cleanup, IMAGES_INSIDE, RunCall};
 use super::super::session::SessionFolder;
 use super::super::variables::{API_KEY, CONTAINER_NAMES};
 use super::{Confidentiality, Draft, FoundWorker, ImageRequest, LoginCommand, PrepareRequest, Site, WorkerKind, own_image};
+use crate::seam::NeededImage;
 use crate::spec::{ContainerSandbox, ImageRef, Sandbox};
 
 /// The built-in worker.
@@ -47,14 +48,14 @@ impl BuiltIn {
         own_image::build(site, ImageRequest { repository, supply, on_step: Box::new(|_| {}), cancel }).await
     }
 
-    async fn is_ready(&self, site: Site<'_>, repository: Option<&EnvironmentRecord>) -> Result<(), Problem> {
+    async fn is_ready(&self, site: Site<'_>, repository: Option<&EnvironmentRecord>, image: NeededImage) -> Result<(), Problem> {
         let container = ContainerSandbox::of(repository, site.config.image.as_deref());
         let named = repository.and_then(|repository| repository.container.image.as_deref()).or(site.config.image.as_deref());
         let check = site.checks.fresh(named).await;
         // An image with the repository's own Dockerfile is built when a run needs it.
-        let builds = container.image == ImageRef::Built;
+        let can_be_missing = container.image == ImageRef::Built || image == NeededImage::Other;
         match problem(&check) {
-            Some(problem) if !(builds && check.status.engine.is_some()) => return Err(problem),
+            Some(problem) if !(can_be_missing && check.status.engine.is_some()) => return Err(problem),
             Some(_) | None => {}
         }
         // The run reports a login that cannot be read.
@@ -137,8 +138,13 @@ impl WorkerKind for BuiltIn {
         false
     }
 
-    fn ready<'a>(&'a self, site: Site<'a>, repository: Option<&'a EnvironmentRecord>) -> BoxFuture<'a, Result<(), Problem>> {
-        Box::pin(self.is_ready(site, repository))
+    fn ready<'a>(
+        &'a self,
+        site: Site<'a>,
+        repository: Option<&'a EnvironmentRecord>,
+        image: NeededImage,
+    ) -> BoxFuture<'a, Result<(), Problem>> {
+        Box::pin(self.is_ready(site, repository, image))
     }
 
     fn prepare<'a>(&'a self, site: Site<'a>, request: PrepareRequest<'a>) -> BoxFuture<'a, Result<(), RunError>> {

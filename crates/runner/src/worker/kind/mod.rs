@@ -31,7 +31,7 @@ use super::harvest::own_image;
 use super::request::{Cleanup, RunCall};
 use super::session::SessionFolder;
 use crate::keeper::RunFiles;
-use crate::seam::Supply;
+use crate::seam::{NeededImage, Supply};
 use crate::setup::OnStep;
 use crate::spec::{ContainerSandbox, ImageRef, RunSpec, Sandbox};
 
@@ -197,8 +197,13 @@ pub(super) trait WorkerKind: Debug + Send + Sync {
         image_of(container, repository)
     }
 
-    /// Returns why no run of a repository could start now.
-    fn ready<'a>(&'a self, _site: Site<'a>, _repository: Option<&'a EnvironmentRecord>) -> BoxFuture<'a, Result<(), Problem>> {
+    /// Returns why no run of a repository with this image could start now.
+    fn ready<'a>(
+        &'a self,
+        _site: Site<'a>,
+        _repository: Option<&'a EnvironmentRecord>,
+        _image: NeededImage,
+    ) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async { Ok(()) })
     }
 

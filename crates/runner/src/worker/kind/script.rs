@@ -31,6 +31,7 @@ use super::super::variables::API_KEY;
 use super::{Confidentiality, Draft, FoundWorker, PrepareRequest, Site, WorkerKind, program};
 use crate::journal::Tail;
 use crate::keeper::RunFiles;
+use crate::seam::NeededImage;
 use crate::spec::{ContainerSandbox, ImageRef, Sandbox};
 
 /// Prefixes of the script's stderr lines about skipped mounts.
@@ -103,7 +104,12 @@ impl WorkerKind for PublicScript {
         }
     }
 
-    fn ready<'a>(&'a self, _site: Site<'a>, repository: Option<&'a EnvironmentRecord>) -> BoxFuture<'a, Result<(), Problem>> {
+    fn ready<'a>(
+        &'a self,
+        _site: Site<'a>,
+        repository: Option<&'a EnvironmentRecord>,
+        _image: NeededImage,
+    ) -> BoxFuture<'a, Result<(), Problem>> {
         let refused = repository.and_then(|repository| open_network_only(&NetworkNeeds::of_repository(repository)));
         Box::pin(async { refused.map_or(Ok(()), Err) })
     }
