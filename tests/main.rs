@@ -22,6 +22,7 @@ mod durability;
 mod examples;
 mod full_disk;
 mod health;
+mod host_setup;
 mod hostile;
 mod http_api;
 mod http_doors;

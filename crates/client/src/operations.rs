@@ -175,6 +175,8 @@ operations! {
 
     /// Opens the log of a run.
     read_log(task_id: TaskId, n: RunNumber) GET "/api/v1/tasks/{task_id}/runs/{n}/log" ?LogQuery => Download, download;
+    /// Returns the output of the setup that ran on the server's machine before a run.
+    show_host_setup_log(task_id: TaskId, n: RunNumber) GET "/api/v1/tasks/{task_id}/runs/{n}/setup/log" => String, text;
     /// Returns the output of a service of a run.
     show_service_log(task_id: TaskId, n: RunNumber, service: ServiceName) GET "/api/v1/tasks/{task_id}/runs/{n}/services/{service}/log" => String, text;
     /// Lists the artifacts of a run.

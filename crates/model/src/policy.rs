@@ -80,6 +80,18 @@ settings! {
         input: Input::Text("FOLDER"),
     }
 
+    /// Whether the setup script runs on the server's machine, without isolation, if the worker is `host`
+    ///
+    /// The script runs with the rights of the server: it can read and change everything that the server's user can, also the files of other
+    /// repositories. Everyone who can change the description on the default branch decides what it does. It runs once in the worktree of
+    /// each new task, before the first run.
+    setup_on_host: bool = bool as bool => Ok, {
+        flag: "setup-on-host",
+        label: "Setup on the host",
+        default: "off",
+        input: Input::Switch,
+    }
+
     /// Reasoning effort for new tasks that do not name one, e.g. `low`, `medium` or `high`
     effort: Option<names::Setting> = String as names::Setting => |text| names::Setting::parse(&text).map(Some), {
         flag: "effort",

@@ -76,6 +76,9 @@ pub struct SetupView {
     /// Whether the worker keeps the folders in `[cache]` for each task, although it does not apply the rest of a description.
     #[serde(default)]
     pub keeps_caches: bool,
+    /// Whether the script runs on the server's machine, without isolation, once for each new task. The rest of the description has no effect.
+    #[serde(default)]
+    pub runs_on_host: bool,
     /// The last setup.
     pub last: Option<SetupAttemptView>,
     /// Branches and patterns that the owner trusts.

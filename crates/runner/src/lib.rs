@@ -22,5 +22,5 @@ pub use seam::{
     ExportError, ExportFolder, ExportMode, ExportRequest, Exported, Integrity, JournalNews, NeededImage, Preparation, RunRemains,
     RunRequest, RunState, Runner, RunnerCapacity, StartError, Supply, Unreachable, Upkeep, WorkLocation,
 };
-pub use setup::{EnvironmentImages, FoundImages, ImagesRequest, OnStep, SetupRequest, SetupSpec, SnapshotUpdate};
+pub use setup::{EnvironmentImages, FoundImages, HostSetup, ImagesRequest, OnStep, SetupRequest, SetupSpec, SnapshotUpdate};
 pub use spec::{RunKey, RunSpec};

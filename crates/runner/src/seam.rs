@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::keeper::ExitRecord;
 use crate::memory::RunMemory;
-use crate::setup::{EnvironmentImages, FoundImages, ImagesRequest, OnStep, SetupRequest};
+use crate::setup::{EnvironmentImages, FoundImages, HostSetup, ImagesRequest, OnStep, SetupRequest};
 use crate::spec::{ContainerSandbox, FileRef, RunKey, RunSpec, Sandbox, SecretRef};
 use crate::worker::SessionFolder;
 
@@ -354,8 +354,22 @@ pub trait Runner: Upkeep {
         _request: SetupRequest<'a>,
         _supply: &'a dyn Supply,
     ) -> BoxFuture<'a, Result<Snapshot, StartError>> {
-        Box::pin(async { Err(StartError::Failed(RunError::new(ErrorCode::SetupFailed, "this worker cannot run a setup"))) })
+        Box::pin(async { Err(cannot_set_up()) })
     }
+
+    /// Runs a setup on this machine itself, in the worktree of a task. A script that an earlier server started is ended first.
+    fn set_up_on_host<'a>(
+        &'a self,
+        _setup: &'a HostSetup,
+        _supply: &'a dyn Supply,
+        _cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), StartError>> {
+        Box::pin(async { Err(cannot_set_up()) })
+    }
+}
+
+fn cannot_set_up() -> StartError {
+    StartError::Failed(RunError::new(ErrorCode::SetupFailed, "this worker cannot run a setup"))
 }
 
 /// The parts of a runner that do not concern a single attempt. The defaults are those of a runner that leaves nothing on the

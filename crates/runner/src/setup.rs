@@ -11,7 +11,7 @@ use model::setup::{FilePath, ImageChoice, LayerTarget, Script, Service, ServiceN
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::spec::{ContainerSandbox, SecretRef};
+use crate::spec::{ContainerSandbox, RunKey, SecretRef};
 
 /// Receives the steps of a build, such as `[3/9] RUN npm ci`.
 pub type OnStep<'a> = Box<dyn FnMut(&str) + Send + 'a>;
@@ -107,6 +107,23 @@ pub struct SetupSpec {
     pub files: BTreeMap<FilePath, SecretRef>,
     /// Services that run next to the script. Their data is not kept.
     pub services: BTreeMap<ServiceName, Service>,
+    /// The time limit in seconds.
+    pub seconds: u64,
+}
+
+/// A setup that runs on the runner's machine itself, without a container, in the worktree of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostSetup {
+    /// The run that waits for it.
+    pub key: RunKey,
+    /// The repository.
+    pub repository: EnvironmentId,
+    /// The script.
+    pub script: Script,
+    /// The repository's variables.
+    pub variables: BTreeMap<VariableName, String>,
+    /// The secrets of the setup.
+    pub secrets: BTreeMap<VariableName, SecretRef>,
     /// The time limit in seconds.
     pub seconds: u64,
 }

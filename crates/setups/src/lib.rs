@@ -15,5 +15,5 @@ pub use basis::{basis, basis_of, default_commit, is_described_alike};
 pub use diff::diff;
 pub use images::images;
 pub use installed::installed;
-pub use plan::{Effective, Origin, PlanError, SetupPlan, approvable, check, effective, plan, spec, update};
+pub use plan::{Effective, Origin, PlanError, SetupPlan, approvable, check, effective, host_setup, plan, spec, update};
 pub use view::view;

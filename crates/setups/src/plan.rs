@@ -15,8 +15,8 @@ use model::setup::{
     SetupBasis, SetupGoal, Snapshot, SnapshotKey,
 };
 use process::RunProgramError;
-use runner::spec::{ContainerSandbox, SecretRef};
-use runner::{EnvironmentImages, FoundImages, SetupSpec, SnapshotUpdate};
+use runner::spec::{ContainerSandbox, RunKey, SecretRef};
+use runner::{EnvironmentImages, FoundImages, HostSetup, SetupSpec, SnapshotUpdate};
 
 /// Files on which a setup depends if its description names none.
 const DEFAULT_KEYS: &[&str] = &[
@@ -188,13 +188,8 @@ pub async fn plan(
 pub fn spec(plan: &SetupPlan, attempt: &SetupAttempt, repository: &EnvironmentRecord, container: ContainerSandbox) -> SetupSpec {
     let SetupPlan { description, found, key, family, basis: SetupBasis { commit, trust, .. }, .. } = plan;
     let setup = description.setup.as_ref();
-    // The rest of a branch whose description was accepted could print the secrets.
-    let is_approved = *trust == BranchTrust::Trusted && repository.setup.approved.contains(&description.hash());
-    let of_setup: BTreeSet<&VariableName> = setup.into_iter().flat_map(|setup| &setup.secrets).filter(|_| is_approved).collect();
+    let files = description.files_of(FilePhase::Setup).filter(|_| gets_secrets(description, *trust, repository));
     let reference = |name: &VariableName| SecretRef { repository: repository.env_id, name: name.clone() };
-    let secrets: BTreeMap<_, _> =
-        repository.secrets.keys().filter(|name| of_setup.contains(name)).map(|name| (name.clone(), reference(name))).collect();
-    let files = description.files_of(FilePhase::Setup).filter(|_| is_approved);
     let files = files.map(|(path, secret)| (path.clone(), reference(secret))).collect();
     let keeps = description.keep.paths.iter().cloned().map(LayerTarget::Keep);
     let caches = description.cache.paths.iter().cloned().map(LayerTarget::Cache);
@@ -217,11 +212,44 @@ pub fn spec(plan: &SetupPlan, attempt: &SetupAttempt, repository: &EnvironmentRe
         network,
         allow_hosts: allowed.unwrap_or_default(),
         variables: repository.variables.clone(),
-        secrets,
+        secrets: secrets(description, *trust, repository),
         files,
         services: description.services.clone(),
         seconds: u64::from(minutes.get()) * 60,
     }
+}
+
+/// Whether a setup gets secrets: the rest of a branch whose description was only accepted could print them.
+fn gets_secrets(description: &Description, trust: BranchTrust, repository: &EnvironmentRecord) -> bool {
+    trust == BranchTrust::Trusted && repository.setup.approved.contains(&description.hash())
+}
+
+/// Returns the secrets that a setup gets as variables.
+fn secrets(description: &Description, trust: BranchTrust, repository: &EnvironmentRecord) -> BTreeMap<VariableName, SecretRef> {
+    let names =
+        description.setup.iter().flat_map(|setup| &setup.secrets).filter(|_| gets_secrets(description, trust, repository));
+    let names: BTreeSet<&VariableName> = names.collect();
+    let existing = repository.secrets.keys().filter(|name| names.contains(name));
+    existing.map(|name| (name.clone(), SecretRef { repository: repository.env_id, name: name.clone() })).collect()
+}
+
+/// Describes a setup that runs on the machine of the server for a run, if the description has a script. Of the description, only the
+/// script, its secrets and its time limit have an effect.
+pub fn host_setup(
+    description: &Description,
+    trust: BranchTrust,
+    repository: &EnvironmentRecord,
+    key: RunKey,
+) -> Option<HostSetup> {
+    let setup = description.setup.as_ref()?;
+    Some(HostSetup {
+        key,
+        repository: repository.env_id,
+        script: setup.run.clone(),
+        variables: repository.variables.clone(),
+        secrets: secrets(description, trust, repository),
+        seconds: u64::from(setup.minutes.get()) * 60,
+    })
 }
 
 /// Describes an update of an earlier snapshot instead of a setup, if the plan has a script for that and the snapshot is suitable.

@@ -25,6 +25,7 @@ pub async fn view(
         proposal: None,
         applies: true,
         keeps_caches: false,
+        runs_on_host: false,
         last: repository.setup_state.last.as_ref().map(Into::into),
         trusted: repository.setup.trusted.iter().cloned().collect(),
         accepted: repository.setup.accepted.keys().cloned().collect(),

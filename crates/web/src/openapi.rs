@@ -172,6 +172,7 @@ mod tests {
         get /api/v1/tasks/{task_id}/runs/{n}/events
         get /api/v1/tasks/{task_id}/runs/{n}/log
         get /api/v1/tasks/{task_id}/runs/{n}/services/{service}/log
+        get /api/v1/tasks/{task_id}/runs/{n}/setup/log
         get /api/v1/trash
         get /healthz
         get /metrics

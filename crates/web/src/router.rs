@@ -77,6 +77,7 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(publish::feedback))
         .routes(routes!(runs::log))
         .routes(routes!(runs::service_log))
+        .routes(routes!(runs::host_setup_log))
         .routes(routes!(artifacts::list))
         .routes(routes!(artifacts::read))
         .routes(routes!(runs::events))

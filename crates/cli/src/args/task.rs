@@ -235,6 +235,9 @@ pub(crate) enum TaskCommand {
         /// Print the output of this service, such as `db`, instead of the transcript
         #[arg(long, value_name = "NAME", value_parser = service_name, conflicts_with_all = ["follow", "raw"])]
         service: Option<ServiceName>,
+        /// Print the output of the setup that ran on the server's machine before the run
+        #[arg(long, conflicts_with_all = ["follow", "raw", "service"])]
+        setup: bool,
     },
     /// Continue a task's thread with a new prompt
     Resume {

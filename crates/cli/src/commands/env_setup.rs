@@ -26,6 +26,10 @@ const NO_EFFECT: &str = "the description has no effect, because the worker does 
 const ONLY_CACHES: &str =
     "the worker is not the built-in one, so the description has no effect, except that each task keeps the folders in [cache]";
 
+/// What the description of an environment does if its setup runs on the server's machine.
+const ON_HOST: &str = "the setup script runs on the machine of the server, without isolation, once in the worktree of each new task; \
+                       the rest of the description has no effect: image, tools, services, cache, keep, files and network";
+
 /// How often the output of a running setup is read.
 const PERIOD: Duration = Duration::from_millis(500);
 
@@ -207,7 +211,7 @@ fn lines(setup: &SetupView, name: &str) -> Vec<String> {
         lines.push(format!("hint         write one: codex-orchestrator env setup edit {name}"));
     }
     if !setup.applies && (setup.description.is_some() || setup.error.is_some()) {
-        lines.push(format!("note         {}", if setup.keeps_caches { ONLY_CACHES } else { NO_EFFECT }));
+        lines.push(format!("note         {}", effect(setup)));
     }
     if !setup.trusted.is_empty() {
         let names: Vec<_> = setup.trusted.iter().map(model::sources::BranchPattern::as_str).collect();
@@ -224,6 +228,15 @@ fn lines(setup: &SetupView, name: &str) -> Vec<String> {
         format!("snapshot     {key} of {commit}{base}, {files}, {}, {}", bytes(snapshot.bytes), snapshot.created_at)
     }));
     lines
+}
+
+/// Returns what a description does that the worker does not apply.
+fn effect(setup: &SetupView) -> &'static str {
+    match (setup.runs_on_host, setup.keeps_caches) {
+        (true, _) => ON_HOST,
+        (false, true) => ONLY_CACHES,
+        (false, false) => NO_EFFECT,
+    }
 }
 
 fn attempt_lines(last: &SetupAttemptView, name: &str) -> Vec<String> {
@@ -296,6 +309,9 @@ mod tests {
         let mut script = view.clone();
         script.as_object_mut().expect("an object").extend(with_caches.as_object().expect("an object").clone());
         assert!(lines_of(script).join("\n").contains("except that each task keeps the folders in [cache]"));
+        let mut on_host = view.clone();
+        on_host["runs_on_host"] = json!(true);
+        assert!(lines_of(on_host).join("\n").contains("runs on the machine of the server, without isolation"));
         assert!(lines_of(view).join("\n").contains("the description has no effect, because the worker does not run"));
     }
 

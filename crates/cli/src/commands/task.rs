@@ -59,13 +59,17 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
             task_show::list(client, &asked, format).await
         }
         TaskCommand::Show { task } => show(client, &task.task, format).await,
-        TaskCommand::Logs { task, run, follow, raw, service } => {
+        TaskCommand::Logs { task, run, follow, raw, service, setup } => {
             let form = if *raw || format.is_json() { RunFormat::Raw } else { RunFormat::Transcript };
             let id = ids::task(client, &task.task).await?;
             let task = client.show_task(id).await?;
             let number = run.map_or_else(|| last_run(&task), RunNumber);
             if let Some(name) = service {
                 printer::bytes(client.show_service_log(id, number, name.clone()).await?.as_bytes());
+                return Ok(ExitCode::SUCCESS);
+            }
+            if *setup {
+                printer::bytes(client.show_host_setup_log(id, number).await?.as_bytes());
                 return Ok(ExitCode::SUCCESS);
             }
             if *follow { follow::run(client, id, number, form).await } else { logs(client, &task, number, form).await }

@@ -11,6 +11,7 @@
 //! * [`set_up`]: which snapshot of its repository's environment a task starts from, and how it is created.
 //! * [`answer`]: questions of a task before its run can start, and their answers.
 //! * [`ready`]: whether the image that a run would use is missing.
+//! * [`host_setup`]: runs the setup of a task on this machine, if the owner allowed it.
 //! * [`image_build`]: builds the image of a repository before its first task.
 //! * [`update`]: updates of the branch to its base, between two runs.
 //!
@@ -25,6 +26,7 @@ mod create;
 mod export;
 mod finish;
 mod follow;
+mod host_setup;
 mod image_build;
 mod installs;
 mod journal_copy;

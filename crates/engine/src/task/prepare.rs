@@ -122,6 +122,7 @@ impl Tasks {
         };
         until_reached(cancel, prepare).await.ok_or_else(stopped)??;
         self.check_images(&task).await?;
+        self.set_up_on_host(slot, &mirror, cancel).await?;
         self.write_prompt(&task).await?;
         mirror.sync().await.map_err(|error| not_synced(&error))?;
         let snapshot_created_at = match &environment.snapshot {

@@ -369,7 +369,7 @@ fn put_on_disk(log: &Path) -> std::io::Result<()> {
     log.parent().filter(|folder| folder.exists()).map_or(Ok(()), durable::sync_folder)
 }
 
-fn stopped() -> RunError {
+pub(super) fn stopped() -> RunError {
     RunError::new(ErrorCode::Cancelled, "stopped before the setup ended")
 }
 
@@ -382,7 +382,7 @@ fn unplanned(error: PlanError, basis: &SetupBasis) -> Result<PlannedSetup, RunEr
     }
 }
 
-fn unreadable(error: &dyn std::fmt::Display) -> RunError {
+pub(super) fn unreadable(error: &dyn std::fmt::Display) -> RunError {
     RunError::new(ErrorCode::MirrorUnreadable, format!("could not read the mirror: {error}"))
 }
 

@@ -38,7 +38,8 @@ impl User {
         let view = setups::view(&mirror, &slot.record(), &commit, &snapshots).await.map_err(|error| unreadable(&error))?;
         let tasks = &self.server.tasks;
         let (applies, keeps_caches) = (tasks.applies_descriptions(&slot.record()), tasks.keeps_caches());
-        Ok(SetupView { applies, keeps_caches, ..view })
+        let runs_on_host = tasks.sets_up_on_host(&slot.record());
+        Ok(SetupView { applies, keeps_caches, runs_on_host, ..view })
     }
 
     /// Changes what the owner decided about a repository's setup.
@@ -195,6 +196,15 @@ impl User {
         let files = RunFiles::new(&self.server.common.home.layout.logs(slot.id), run);
         let read = self.end_of_log(slot.env_id, files.service_log(name)).await;
         read.map_err(|error| Problem::internal(format!("could not read the output of the service: {error}")))
+    }
+
+    /// Returns the output of the setup that ran on this machine before a run, with secrets masked. It is empty if none ran.
+    pub async fn host_setup_log(&self, id: &str, run: RunNumber) -> Result<String, Problem> {
+        let slot = self.task_slot(id)?;
+        existing_run(&slot, run)?;
+        let files = RunFiles::new(&self.server.common.home.layout.logs(slot.id), run);
+        let read = self.end_of_log(slot.env_id, files.setup_log()).await;
+        read.map_err(|error| Problem::internal(format!("could not read the output of the setup: {error}")))
     }
 
     /// Returns the end of a log, with the secrets of a repository masked.

@@ -100,6 +100,16 @@ impl RunFiles {
         self.with(".artifacts")
     }
 
+    /// The script of a setup that runs on this machine before the run.
+    pub fn setup_script(&self) -> PathBuf {
+        self.with(".setup")
+    }
+
+    /// The output of this script.
+    pub fn setup_log(&self) -> PathBuf {
+        self.with(".setup.log")
+    }
+
     /// A lock that the keeper holds while it lives.
     pub fn lock(&self) -> PathBuf {
         self.with(".lock")

@@ -8,6 +8,7 @@ mod artifacts;
 mod context;
 mod ending;
 mod export;
+mod host_setup;
 mod images;
 mod layers;
 mod login;
@@ -33,6 +34,7 @@ use model::problem::Problem;
 use model::setup::{Snapshot, SnapshotKey};
 use process::Redactor;
 use store::{CodexHome, Home};
+use tokio_util::sync::CancellationToken;
 
 use crate::journal::FolderWatch;
 use crate::keeper::{self, KeeperState, RunFiles};
@@ -40,7 +42,7 @@ use crate::seam::{
     ExportError, ExportRequest, Exported, JournalNews, Preparation, RunRemains, RunRequest, RunState, Runner, RunnerCapacity,
     StartError, Supply, Unreachable,
 };
-use crate::setup::{EnvironmentImages, FoundImages, ImagesRequest, SetupRequest};
+use crate::setup::{EnvironmentImages, FoundImages, HostSetup, ImagesRequest, SetupRequest};
 use crate::spec::{ContainerSandbox, RunKey, RunSpec, Sandbox};
 use crate::worker::{ContainerChecks, Housekeeping, Site, Worker, WorkerProblem};
 
@@ -240,6 +242,15 @@ impl Runner for LocalRunner {
         supply: &'a dyn Supply,
     ) -> BoxFuture<'a, Result<Snapshot, StartError>> {
         Box::pin(async move { self.set_up(request, supply).await.map_err(StartError::Failed) })
+    }
+
+    fn set_up_on_host<'a>(
+        &'a self,
+        setup: &'a HostSetup,
+        supply: &'a dyn Supply,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), StartError>> {
+        Box::pin(async move { self.ran_on_host(setup, supply, cancel).await.map_err(StartError::Failed) })
     }
 
     /// The files of a run belong to its task, so they are kept.

@@ -15,16 +15,18 @@ use model::ErrorCode;
 use model::ids::{Attempt, EnvironmentId, RunNumber, TaskId};
 use model::run::RunError;
 use model::secret::Secret;
+use model::setup::Script;
 use process::{BaseEnvironment, ProcessIdentity, Redactor};
 use runner::journal::FolderWatch;
 use runner::keeper::{ExitRecord, KeeperOrder, KeeperRecord, RunFiles, WorkerEnd};
 use runner::spec::{ContainerSandbox, Driver, FileRef, ImageRef, Limits, SPEC_SCHEMA, Sandbox, SecretRef, Source, Turn};
 use runner::worker::{Cleanup, SessionFolder};
 use runner::{
-    Integrity, JournalNews, LocalRunner, NeededImage, RunKey, RunRemains, RunRequest, RunSpec, RunState, Runner as _,
+    HostSetup, Integrity, JournalNews, LocalRunner, NeededImage, RunKey, RunRemains, RunRequest, RunSpec, RunState, Runner as _,
     RunnerCapacity, StartError, Supply, Upkeep as _, WorkLocation,
 };
 use store::{CodexHome, Home};
+use tokio_util::sync::CancellationToken;
 
 const ID: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
 
@@ -324,6 +326,41 @@ async fn without_a_worker_no_run_can_start_and_the_status_says_why() {
     let failed = runner.ensure_started(&spec(), &NoSupply).await.expect_err("no worker");
     let StartError::Failed(error) = failed else { panic!("{failed}") };
     assert_eq!(error.code, ErrorCode::NoWorker);
+}
+
+#[tokio::test]
+async fn a_setup_on_this_machine_is_ended_at_its_time_limit_or_on_request() {
+    let stage = Stage::custom();
+    std::os::unix::fs::symlink("/bin/sh", stage.folder.path().join("sh")).expect("linked");
+    fs::create_dir_all(stage.home.layout.worktree(task())).expect("made");
+    let setup = |script: &str, seconds| HostSetup {
+        key: key(),
+        repository: EnvironmentId::from_uuid(task().uuid()),
+        script: Script::new(script).expect("a script"),
+        variables: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        seconds,
+    };
+    let run = async |setup: HostSetup, cancel: CancellationToken| {
+        let ran = stage.runner.set_up_on_host(&setup, &NoSupply, &cancel).await;
+        ran.map_err(|failed| match failed {
+            StartError::Failed(error) => (error.code, error.message),
+            StartError::Unreachable(unreachable) => panic!("{unreachable}"),
+        })
+    };
+    let slow = "echo started; /bin/sleep 600 & /bin/sleep 600";
+    let (code, message) = run(setup(slow, 1), CancellationToken::new()).await.expect_err("it takes too long");
+    assert_eq!((code, message.as_str()), (ErrorCode::SetupFailed.into(), "the setup script took more than 1 seconds"));
+    assert_eq!(fs::read_to_string(stage.files().setup_log()).expect("its output"), "started\n");
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let (code, _) = run(setup(slow, 600), cancel).await.expect_err("it is canceled");
+    assert_eq!(code, ErrorCode::Cancelled);
+    assert_eq!(run(setup("pwd; echo wrong >&2", 600), CancellationToken::new()).await, Ok(()));
+    let worktree = fs::canonicalize(stage.home.layout.worktree(task())).expect("it exists");
+    assert_eq!(fs::read_to_string(stage.files().setup_log()).expect("its output"), format!("{}\nwrong\n", worktree.display()));
+    let left = process::processes_with_environment("ORCH_SETUP", ID).expect("they can be listed");
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]

@@ -121,6 +121,21 @@ pub(crate) async fn service_log(
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text))
 }
 
+/// Get the output of the setup on the host
+///
+/// Returns the last 4 MiB of the output of the setup that ran on the server's machine before this run. Secrets are masked. The text is empty
+/// if none ran.
+#[utoipa::path(get, path = "/tasks/{task_id}/runs/{n}/setup/log", operation_id = "show_host_setup_log", tag = "runs",
+    params(RunPath),
+    responses((status = 200, description = "The output", body = String, content_type = "text/plain"), Refused, NotThere))]
+pub(crate) async fn host_setup_log(
+    AsUser(user): AsUser,
+    PathOf((id, run)): PathOf<(String, String)>,
+) -> Result<impl IntoResponse, ProblemResponse> {
+    let text = user.host_setup_log(&id, run_number(&run)?).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text))
+}
+
 /// Stream a run
 ///
 /// Sends server-sent events: one event per line of the log, with the byte offset after the line as `id`. When the run ends, the stream sends

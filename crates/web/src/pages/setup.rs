@@ -18,7 +18,7 @@ use super::answer::{Answer, Page, PageProblem, see};
 use super::layout::{self, NavItem, age};
 use super::live;
 use super::session::{Signed, SignedForm, button_form, form_token};
-use super::setup_branches::{self, NOT_APPLIED, ONLY_CACHES};
+use super::setup_branches::{self, NOT_APPLIED, ON_HOST, ONLY_CACHES};
 use crate::caller::AsUser;
 
 /// The size of the end of the output that the page shows, in bytes.
@@ -67,7 +67,7 @@ fn page(signed: &Signed, one: &EnvironmentView, setup: &SetupView, output: &str,
         h1 { "Environment" }
         p.quiet { "The setup installs what tasks need. It runs once for each version of its inputs, in the default branch. New tasks start from its result." }
         div #list data-live=(live) {
-            @if !setup.applies { p.warning { (if setup.keeps_caches { ONLY_CACHES } else { NOT_APPLIED }) } }
+            @if !setup.applies { p.warning { (effect(setup)) } }
             @if let Some(last) = &setup.last { (attempt(signed, last, one.progress.as_ref(), &path)) }
             @if let Some(error) = &setup.error { p.error { (printable(&error.message)) } }
             @if let Some(proposal) = &setup.proposal { (proposed(signed, proposal, &path)) }
@@ -98,6 +98,15 @@ fn page(signed: &Signed, one: &EnvironmentView, setup: &SetupView, output: &str,
         (setup_branches::section(signed, setup, &path))
     };
     layout::page(&format!("Environment of {}", layout::name(&one.name)), NavItem::Environments, &body)
+}
+
+/// Returns what a description does that the worker does not apply.
+fn effect(setup: &SetupView) -> &'static str {
+    match (setup.runs_on_host, setup.keeps_caches) {
+        (true, _) => ON_HOST,
+        (false, true) => ONLY_CACHES,
+        (false, false) => NOT_APPLIED,
+    }
 }
 
 fn attempt(signed: &Signed, last: &SetupAttemptView, progress: Option<&Progress>, path: &impl Fn(&str) -> String) -> Markup {

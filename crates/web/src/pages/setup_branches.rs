@@ -25,6 +25,9 @@ const LINES: usize = 5_000;
 pub(super) const NOT_APPLIED: &str =
     "Descriptions have no effect here, because the worker of this server does not run Codex in containers.";
 
+/// What a page says if the setup runs on the server's machine.
+pub(super) const ON_HOST: &str = "The setup script runs on the machine of the server, without isolation, once in the worktree of each new task. The rest of the description has no effect: image, tools, services, cache, keep, files and network.";
+
 /// What a page says if the worker only keeps the folders in `[cache]`.
 pub(super) const ONLY_CACHES: &str = "Descriptions have no effect here, because the worker of this server is not the built-in one, except that each task keeps the folders in [cache].";
 
