@@ -105,7 +105,12 @@ fn ref_pattern(before: &str, also: &str) -> String {
 
 /// Returns the pattern of names that [`is_branch_name`] accepts, with or without `refs/heads/`.
 pub(crate) fn branch_pattern(also: &str) -> String {
-    ref_pattern(&format!("(?:refs/heads/)?(?!refs/heads/)(?!HEAD[{SPACE}]*$)"), also)
+    branch_pattern_except("", also)
+}
+
+/// Like [`branch_pattern`], without names that match `except` after `refs/heads/`.
+pub(crate) fn branch_pattern_except(except: &str, also: &str) -> String {
+    ref_pattern(&format!("(?:refs/heads/)?(?!refs/heads/)(?!HEAD[{SPACE}]*$){except}"), also)
 }
 
 text_type!(

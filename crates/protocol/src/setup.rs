@@ -5,7 +5,9 @@ use model::diff::Diff;
 use model::ids::{ObjectId, ShellId};
 use model::names::{BranchName, RefName, VariableName};
 use model::run::RunError;
-use model::setup::{DescriptionHash, DescriptionText, SetupAttempt, SetupPhase, SetupScript, Snapshot, SnapshotKey};
+use model::setup::{
+    DescriptionHash, DescriptionText, SetupAttempt, SetupPhase, SetupScript, Snapshot, SnapshotKey, TrustedPattern,
+};
 use model::sources::BranchPattern;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,7 @@ pub struct EditSetup {
     pub approve: Option<String>,
     /// Branches or patterns such as `release/*` whose descriptions apply to the tasks that start from them. Replaces the list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<TrustedPattern>>)]
     pub trust: Option<Vec<String>>,
 }
 

@@ -30,4 +30,4 @@ pub use retention::needed_snapshots;
 pub use snapshot::{FolderContent, LayerTarget, SetupScript, Snapshot, SnapshotFolder};
 pub use state::{SetupAttempt, SetupGoal, SetupOutcome, SetupPhase, SetupSettings, SetupStart, SetupState};
 pub use taken::{TakenEnvironment, TakenFiles};
-pub use trust::{BranchTrust, SetupBasis, trusted_pattern};
+pub use trust::{BranchTrust, SetupBasis, TrustedPattern, trusted_pattern};

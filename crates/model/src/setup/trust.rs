@@ -8,8 +8,9 @@ use super::key::SnapshotKey;
 use super::state::{SetupGoal, SetupSettings};
 use crate::error_code::ErrorCode;
 use crate::ids::ObjectId;
-use crate::names::BranchName;
+use crate::names::{BranchName, branch_pattern_except};
 use crate::problem::Problem;
+use crate::schema::{described, text};
 use crate::sources::BranchPattern;
 
 /// Why a branch decides about the environment of a task.
@@ -45,6 +46,18 @@ impl SetupBasis {
     }
 }
 
+/// The text of a pattern that [`trusted_pattern`] accepts, for its schema.
+#[derive(Debug)]
+pub struct TrustedPattern;
+
+described!(
+    TrustedPattern,
+    text(
+        "A branch name in which `*` matches any characters except `/`. It cannot start with `*` or name a task's branch. At most 250 bytes.",
+        branch_pattern_except(r"(?!\*|codex/)", r"\*")
+    )
+);
+
 /// Parses a pattern of branches to trust. A pattern for all branches, or for those of tasks, is rejected.
 pub fn trusted_pattern(text: &str) -> Result<BranchPattern, Problem> {
     let pattern = BranchPattern::parse(text)?;
@@ -71,6 +84,7 @@ impl SetupSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::tests::agree;
 
     #[test]
     fn nobody_can_trust_all_branches_or_those_of_tasks() {
@@ -82,6 +96,12 @@ mod tests {
         }
         let code = trusted_pattern("code*/x").expect("it could match other branches");
         assert!(!code.matches("codex/x"));
+    }
+
+    #[test]
+    fn the_schema_describes_what_the_parser_accepts() {
+        const PIECES: &[&str] = &["refs/heads/", "*", "HEAD", "codex", "/", ".", "-", "a", " ", "@", "{"];
+        agree::<TrustedPattern>(|text| trusted_pattern(text).is_ok(), &["release/*", "a*", "codex", "refs/heads/v*.x"], PIECES);
     }
 
     #[test]
