@@ -160,7 +160,7 @@ async fn a_power_cut_at_any_step_of_a_setup_leaves_a_whole_snapshot_or_none() {
 
     machine.until_half().await;
     machine.cut_until("set-up").await;
-    assert_eq!(machine.complete(), 0, "there is no part of a snapshot");
+    assert_eq!(machine.complete(), 0, "no complete snapshot exists yet");
 
     machine.until_half().await;
     machine.go();

@@ -1,6 +1,6 @@
 //! The shell around the pure core: it stores records, performs effects, and observes files and processes.
 //!
-//! [`Engine`] is the only entry point. There is no HTML, HTTP, command line or Docker here. Each module has one job: `task` contains the
+//! [`Engine`] is the only entry point. HTML, HTTP, the command line and Docker belong to other crates. Each module has one job: `task` contains the
 //! mailboxes that make decisions about tasks, record them and carry them out. The crate `environments` does the same for repositories,
 //! `store` reads and writes state files, `git` runs git, `runner` executes runs, and `forge` talks to Git hosts.
 

@@ -58,7 +58,7 @@ impl Mirror {
         if missing.is_empty() {
             return Ok(());
         }
-        // The objects are named, so there is no reason to tell the remote which commits are known.
+        // The objects are named, so the remote does not need to know which commits the mirror has.
         let settings = [("fetch.negotiationAlgorithm".to_owned(), "noop".to_owned())];
         let command = self.git().network_command_with(GitDir::Mirror(self.path()), &settings).await?;
         let command = command.args(["fetch", FILTER, "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]);
