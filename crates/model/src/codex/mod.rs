@@ -4,6 +4,7 @@
 //! run, [`classify`] determines its outcome, and [`transcribe`] formats an event for people. Every step is a total function:
 //! no output of a worker causes an error or a panic, and no line is lost.
 
+pub mod app_server;
 mod event;
 mod installs;
 mod item;
