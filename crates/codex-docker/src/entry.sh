@@ -67,6 +67,10 @@ elif ! command -v codex > /dev/null; then
     exit 127
 fi
 
+if [ -e "$in/start-folder" ]; then
+    cd "./$(cat "$in/start-folder")" || exit 125
+fi
+
 # The login of an account is stored in a mounted folder. Codex replaces auth.json and locks a file next to it, so both are links.
 if [ -d /codex-auth ]; then
     for name in auth.json auth.lock; do
@@ -85,4 +89,6 @@ fi
 forward broker 8317
 forward proxy 8318
 [ -e "$in/stdin" ] && exec < "$in/stdin"
+# A pipe that is open for reading and writing never ends, also if other processes open and close it.
+[ -p /codex-docker/stdin ] && exec <> /codex-docker/stdin
 exec "$program" "$@" >> "$out/stdout"

@@ -62,6 +62,8 @@ pub(crate) enum Stdin {
     Nothing,
     /// A stream, which is passed on.
     Stream,
+    /// A named pipe, which the container opens itself.
+    Pipe,
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {

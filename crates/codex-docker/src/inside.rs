@@ -58,6 +58,12 @@ pub(crate) const CONFIG: &str = "config.toml";
 /// Below [`IN`]: Codex's stdin, unless it is a stream.
 pub(crate) const STDIN: &str = "stdin";
 
+/// The named pipe that is Codex's stdin.
+pub(crate) const PIPE: &str = "/codex-docker/stdin";
+
+/// Below [`IN`]: the folder that Codex starts in, below the working directory.
+pub(crate) const START_FOLDER: &str = "start-folder";
+
 /// Below [`IN`]: exists if a shell or another program runs instead of Codex.
 pub(crate) const SHELL: &str = "shell";
 

@@ -80,7 +80,7 @@ pub(crate) fn container(
         attach_stdin: Some(streams),
         attach_stdout: Some(shows_output),
         attach_stderr: Some(shows_output),
-        stop_signal: Some("SIGINT".to_owned()),
+        stop_signal: Some(stop_signal(settings).to_owned()),
         labels: Some(labels::of_container(&settings.state.to_string_lossy(), &settings.labels)),
         host_config: Some(HostConfig {
             mounts: Some(mounts(settings).into_iter().chain(layers.iter().cloned()).collect()),
@@ -91,6 +91,11 @@ pub(crate) fn container(
         }),
         ..ContainerCreateBody::default()
     }
+}
+
+/// Returns the signal after which Codex ends in good order. SIGINT would end its app server, but not the commands of the agent.
+pub(crate) fn stop_signal(settings: &Settings) -> &'static str {
+    if settings.pipe.is_some() { "SIGTERM" } else { "SIGINT" }
 }
 
 /// Returns the network of the container: that of its services, if there are any.
@@ -210,6 +215,7 @@ fn mounts(settings: &Settings) -> Vec<Mount> {
         mount(&wish.source, &wish.target)
     }));
     mounts.extend(settings.volumes.iter().map(volume));
+    mounts.extend(settings.pipe.iter().map(|path| bind(path, inside::PIPE)));
     let placed = settings.files.iter().enumerate();
     mounts.extend(placed.map(|(n, file)| bind_read_only(&state.join("in").join(placed_file(n)), &file.target)));
     mounts

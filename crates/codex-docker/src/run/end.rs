@@ -38,7 +38,9 @@ pub(super) fn exit_code(settings: &Settings, end: &End, reason: Option<StopReaso
     if !words.is_empty() {
         crate::say(&format!("the container engine reports: {words}"));
     }
-    if reason.is_some() {
+    // A server ends only when it is asked to, so its own exit code tells how it ended.
+    let is_end_of_server = settings.pipe.is_some() && reason == Some(StopReason::Asked(15));
+    if reason.is_some() && !is_end_of_server {
         return exit_code_of(reason);
     }
     if *out_of_memory && code == 137 {

@@ -22,6 +22,7 @@ use crate::connect::status_of;
 use crate::disk;
 use crate::failure::Failure;
 use crate::settings::Settings;
+use crate::spec::stop_signal;
 use model::ErrorCode;
 
 /// How long Codex may take to exit after SIGINT. It usually takes a tenth of a second.
@@ -65,17 +66,18 @@ impl Stops {
     }
 }
 
-/// Stops a container in stages: SIGINT, so that Codex can complete its session, then SIGKILL.
+/// Stops a container in stages: a signal after which Codex completes its session, then SIGKILL.
 pub(super) struct Stopping<'a> {
     docker: &'a Docker,
     container: &'a str,
+    signal: &'static str,
     pub(super) reason: Option<StopReason>,
     kill_at: Instant,
 }
 
 impl<'a> Stopping<'a> {
-    pub(super) fn new(docker: &'a Docker, container: &'a str) -> Self {
-        Self { docker, container, reason: None, kill_at: Instant::now() + NEVER }
+    pub(super) fn new(docker: &'a Docker, container: &'a str, signal: &'static str) -> Self {
+        Self { docker, container, signal, reason: None, kill_at: Instant::now() + NEVER }
     }
 
     /// Starts to stop the container. A second call kills it immediately.
@@ -83,7 +85,7 @@ impl<'a> Stopping<'a> {
         if self.reason.is_none() {
             self.reason = Some(reason);
             self.kill_at = Instant::now() + STOP_GRACE;
-            self.send("SIGINT").await;
+            self.send(self.signal).await;
         } else {
             self.kill_at = Instant::now();
         }
@@ -125,7 +127,7 @@ pub(super) async fn hold(
     let mut broken = broken.fuse();
     let pump = attached.map(|attached| tokio::spawn(pump(attached.input)));
     let mut watch = Watch::new(docker, &settings.name);
-    let mut stopping = Stopping::new(docker, &settings.name);
+    let mut stopping = Stopping::new(docker, &settings.name, stop_signal(settings));
     let mut look = interval(DISK_LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut has_complained = false;

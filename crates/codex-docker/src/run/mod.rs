@@ -19,7 +19,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::IsTerminal as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::PathBuf;
 
 use bollard::Docker;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, Mount};
@@ -39,6 +40,7 @@ use crate::ledger;
 use crate::settings::{Caller, Settings};
 use crate::spec::{self, Talk};
 use model::ErrorCode;
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::termios::tcgetwinsize;
 use tokio::time::Instant;
 
@@ -63,6 +65,7 @@ pub(crate) async fn run(
 ) -> Result<u8, Failure> {
     let mut settings = Settings::read(environment, caller)?;
     let (stdin, talk) = how_to_talk();
+    settings.pipe = (stdin == Stdin::Pipe).then(named_pipe).flatten();
     prepare::check(&mut settings)?;
     let docker = connect(environment).await?;
     prepare::check_volumes(&docker, &settings)?;
@@ -145,7 +148,7 @@ fn how_to_talk() -> (Stdin, Talk) {
     }
     match kind_of(stdin.as_fd()) {
         Some(Stdin::Stream) => (Stdin::Stream, Talk::Stream),
-        Some(Stdin::File) => (Stdin::File, Talk::Files),
+        Some(kind @ (Stdin::File | Stdin::Pipe)) => (kind, Talk::Files),
         Some(Stdin::Nothing) | None => (Stdin::Nothing, Talk::Files),
     }
 }
@@ -156,9 +159,22 @@ fn kind_of(stdin: BorrowedFd<'_>) -> Option<Stdin> {
     let kind = file.metadata().ok()?.file_type();
     Some(match () {
         () if kind.is_file() => Stdin::File,
+        () if kind.is_fifo() && is_read_and_written(&file) && named_pipe().is_some() => Stdin::Pipe,
         () if kind.is_fifo() || kind.is_socket() => Stdin::Stream,
         () => Stdin::Nothing,
     })
+}
+
+/// Whether a file is open for reading and writing. Only a caller that wants this opens a pipe in this way.
+fn is_read_and_written(file: &File) -> bool {
+    fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::RDWR))
+}
+
+/// Returns the path of the named pipe that is stdin.
+fn named_pipe() -> Option<PathBuf> {
+    let path = fs_err::read_link("/proc/self/fd/0").ok()?;
+    let (named, open) = (fs_err::metadata(&path).ok()?, fs_err::metadata("/proc/self/fd/0").ok()?);
+    ((named.dev(), named.ino()) == (open.dev(), open.ino())).then_some(path)
 }
 
 /// Finds the container of this run, if an earlier codex-docker was killed. Fails if the name belongs to another container.

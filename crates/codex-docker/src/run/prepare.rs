@@ -244,6 +244,9 @@ impl PreparedRun {
         if stdin == Stdin::File {
             folder.put_stdin(std::io::stdin())?;
         }
+        if let Some(start) = &settings.start_folder {
+            folder.put(inside::START_FOLDER, start.as_bytes())?;
+        }
         folder.make_outputs()
     }
 

@@ -17,6 +17,7 @@ use super::hold::{Stopping, Stops};
 use super::watch::Watch;
 use crate::failure::Failure;
 use crate::settings::Settings;
+use crate::spec::stop_signal;
 use model::ErrorCode;
 
 /// The terminal in raw mode. The previous mode is restored when this is dropped.
@@ -52,7 +53,7 @@ pub(super) async fn hold(docker: &Docker, settings: &Settings, attached: Option<
     let mut stops = Stops::listen().map_err(failed)?;
     let mut keys = keys();
     let mut watch = Watch::new(docker, &settings.name);
-    let mut stopping = Stopping::new(docker, &settings.name);
+    let mut stopping = Stopping::new(docker, &settings.name, stop_signal(settings));
     let raw = Raw::enter().map_err(failed)?;
     resize(docker, &settings.name).await;
     let mut shows = true;

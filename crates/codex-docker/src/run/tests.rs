@@ -118,15 +118,22 @@ fn the_kind_of_stdin_decides_how_input_reaches_codex() {
 
 #[tokio::test]
 async fn a_stop_asks_first_and_a_second_one_kills() {
-    let (interrupt, kill) = ("POST /containers/run/kill?signal=SIGINT", "POST /containers/run/kill?signal=SIGKILL");
-    for answer in [done(), refusal(409, "not running"), missing(), refusal(500, "x"), Answer::Silence] {
+    let kill = "POST /containers/run/kill?signal=SIGKILL";
+    for (answer, signal) in [
+        (done(), "SIGINT"),
+        (refusal(409, "not running"), "SIGTERM"),
+        (missing(), "SIGINT"),
+        (refusal(500, "x"), "SIGINT"),
+        (Answer::Silence, "SIGINT"),
+    ] {
+        let interrupt = format!("POST /containers/run/kill?signal={signal}");
         let engine = ScriptedEngine::start(move |_| answer.clone());
-        let mut stopping = Stopping::new(&engine.docker, "run");
+        let mut stopping = Stopping::new(&engine.docker, "run", signal);
         stopping.end(StopReason::Asked(15)).await;
-        assert_eq!(engine.changes(), [interrupt]);
+        assert_eq!(engine.changes(), [interrupt.as_str()]);
         stopping.end(StopReason::DiskFull).await;
         assert_eq!(stopping.reason, Some(StopReason::Asked(15)), "the first reason counts");
         stopping.patience().await;
-        assert_eq!(engine.changes(), [interrupt, kill], "nobody waits after the second stop");
+        assert_eq!(engine.changes(), [interrupt.as_str(), kill], "nobody waits after the second stop");
     }
 }

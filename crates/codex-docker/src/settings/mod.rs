@@ -206,6 +206,10 @@ pub struct Settings {
     /// The image that the container is created from, if earlier runs installed something. Other containers of the run never use it,
     /// because an agent changed it.
     pub kept_image: Option<String>,
+    /// The folder that Codex starts in, below the working directory.
+    pub start_folder: Option<String>,
+    /// The named pipe that is Codex's stdin. A Codex with such a pipe is a server, which ends only when it is asked to.
+    pub pipe: Option<PathBuf>,
     /// The variables of the container.
     pub variables: BTreeMap<String, String>,
     /// The broker, if the container uses one.
@@ -264,6 +268,8 @@ impl Settings {
             service_logs: folder_of("CODEX_DOCKER_SERVICE_LOGS")?,
             kept_image: None,
             keep_as: get(KEEP_AS).map(|name| values::image_name(KEEP_AS, name)).transpose()?,
+            start_folder: get("CODEX_DOCKER_START_FOLDER").map(str::to_owned),
+            pipe: None,
             variables: variables(environment, broker.as_ref()),
             state: root.join(&name),
             root,
