@@ -47,7 +47,7 @@ fn paths(list: &Value, key: &str) -> Vec<String> {
 async fn what_an_agent_leaves_is_kept_for_each_run_and_is_harmless() {
     let script = Script::new().turn(Turn::containing("leave files").step([leave()]).says("done")).turn(
         Turn::containing("leave more")
-            .step([Item::shell("ls -A /artifacts | wc -l > /artifacts/count; echo counted")])
+            .step([Item::shell("ls -A /artifacts > /tmp/found; wc -l < /tmp/found > /artifacts/count; echo counted")])
             .says("done"),
     );
     let stage = setup(script, docker::codex_image()).start().await;
@@ -78,7 +78,7 @@ async fn what_an_agent_leaves_is_kept_for_each_run_and_is_harmless() {
     let second = stage.resume(&first, "leave more").await;
     let found = stage.home.get(&list(completed(&second), 2)).await.1;
     assert_eq!((paths(&found, "artifacts"), found["left_out"].clone()), (vec!["count".to_owned()], json!([])));
-    assert_eq!(stage.home.text(&format!("{}/count", list(&second, 2))).await, "1\n", "each run gets an empty folder");
+    assert_eq!(stage.home.text(&format!("{}/count", list(&second, 2))).await, "0\n", "each run gets an empty folder");
     assert_eq!(stage.home.get(&list(&first, 1)).await.1["artifacts"], expected);
     assert_eq!(stage.home.get(&list(&first, 3)).await.0, 404);
 

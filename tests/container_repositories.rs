@@ -220,7 +220,7 @@ async fn tasks_work_in_some_folders_of_a_partial_clone() {
     created["env_id"].as_str().expect("an ID").clone_into(&mut stage.env);
     let path = format!("/api/v1/envs/{}", stage.env);
     stage.home.wait_for(&path, |view| view["status"] == "ready").await;
-    let look = "echo FILES $(git ls-files --others --cached -t | grep -v ^S | cut -c3- | sort | tr '\\n' ,); \
+    let look = "cd \"$(git rev-parse --show-toplevel)\"; echo FILES $(git ls-files --others --cached -t | grep -v ^S | cut -c3- | sort | tr '\\n' ,); \
                 echo CLEAN $(git status --porcelain | wc -l);";
     let first = stage.attack(&format!("{look} git show HEAD~1:app/main 2>&1; echo two > app/two; echo 2 > libs/b")).await;
     first.completed();

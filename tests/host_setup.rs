@@ -47,6 +47,7 @@ impl Stage {
         fs_err::rename(testkit::worker::scripted_worker(&bin), bin.join("codex")).expect("renamed");
         home.set("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").expect("PATH is set")));
         home.set("ORCH_WORKER", "host");
+        home.set("ORCH_DRIVER", "exec");
         home.start().await;
         let env = home.environment(&upstream.url()).await;
         Self { home, env, _upstream: upstream }

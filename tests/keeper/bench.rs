@@ -56,6 +56,7 @@ impl Bench {
             stop_grace_ms: milliseconds(STOP_GRACE),
             cleanup: None,
             sessions: None,
+            app_server: None,
             notes: vec![],
         };
         Self { folder, files, order }

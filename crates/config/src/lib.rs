@@ -15,6 +15,7 @@ use std::time::Duration;
 use model::forge::{ApiUrl, ProjectPath};
 use model::near::near;
 use model::notice::{NoticeSettings, QuietHours};
+use model::policy::DriverChoice;
 use model::problem::Problem;
 use model::secret::Secret;
 use process::BaseEnvironment;
@@ -47,6 +48,8 @@ pub struct Config {
     pub model_url: Option<String>,
     /// Whether an API key stays outside of containers, behind a broker.
     pub broker: Broker,
+    /// How Codex is run, for repositories that do not say it.
+    pub driver: DriverChoice,
     /// A `config.toml` for the Codex in containers.
     pub codex_config: Option<PathBuf>,
     /// A token for pushes to GitHub and pull requests there, for repositories without their own token.
@@ -165,6 +168,7 @@ impl Config {
             image: None,
             model_url: None,
             broker: Broker::default(),
+            driver: DriverChoice::default(),
             codex_config: None,
             github_token: None,
             github_project: None,

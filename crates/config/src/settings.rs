@@ -7,6 +7,7 @@ mod notifications;
 use std::fmt;
 
 use model::forge::{ApiUrl, ProjectPath};
+use model::policy::DriverChoice;
 use model::secret::Secret;
 
 use self::notifications::{NOTIFICATIONS, QUIET_HOURS};
@@ -225,6 +226,20 @@ const CODEX: Section = Section {
                 given.boolean().map(|on| draft.config.broker = if on { Broker::On } else { Broker::Off })
             },
         ),
+        Setting::new(
+            "driver",
+            ValueForm::Text,
+            "\"auto\"",
+            "How Codex is run, for repositories that do not set it: `exec` for `codex exec`, `app-server` for Codex's app server, or \
+             `auto` for the app server if the version of Codex has a usable one. Workers other than `codex-docker` and `host` always \
+             use `exec`.",
+            |draft, given| {
+                let invalid = || Invalid::Rule("use `exec`, `app-server` or `auto`".to_owned());
+                draft.config.driver = DriverChoice::parse(&given.text()?).ok_or_else(invalid)?;
+                Ok(())
+            },
+        )
+        .variable("ORCH_DRIVER"),
         Setting::new(
             "codex_config",
             ValueForm::Path,

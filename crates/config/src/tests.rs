@@ -63,6 +63,7 @@ fn an_invalid_setting_is_named() {
         ("prune_days = 13", "prune_days"),
         ("listen = ", "line 1"),
         ("broker = \"yes\"", "broker"),
+        ("driver = \"fast\"", "fast"),
         ("[notify.quiet_hours]\nfrom = \"22:00\"", "quiet hours"),
         ("[notify]\nntfy_url = \"ntfy.sh/topic\"", "ntfy_url"),
         ("[notify]\ntell = [\"all\"]", "all"),

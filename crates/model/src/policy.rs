@@ -5,7 +5,7 @@
 use crate::error_code::ErrorCode;
 use crate::names;
 use crate::problem::Problem;
-use crate::settings::{Choice, Group, Input, settings};
+use crate::settings::{Choice, Group, Input, settings, text_by_as_str};
 use crate::subdirectory::Subdirectory;
 
 /// The maximum number of automatic retries. A run that fails more often is unlikely to recover on its own.
@@ -13,6 +13,37 @@ const MAX_RETRIES: u32 = 10;
 
 /// The maximum number of parallel runs, which is more than any machine can handle.
 const MAX_PARALLEL_RUNS: u32 = 1000;
+
+/// How Codex is run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriverChoice {
+    /// With `codex exec`.
+    Exec,
+    /// With Codex's app server. A run fails if the version of Codex has no usable one.
+    AppServer,
+    /// With Codex's app server, or with `codex exec` if the version of Codex has no usable one.
+    #[default]
+    Auto,
+}
+
+impl DriverChoice {
+    /// Returns the value in JSON and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exec => "exec",
+            Self::AppServer => "app-server",
+            Self::Auto => "auto",
+        }
+    }
+
+    /// Parses such a value.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Exec, Self::AppServer, Self::Auto].into_iter().find(|choice| choice.as_str() == text)
+    }
+}
+
+text_by_as_str!(DriverChoice);
 
 settings! {
     /// How a repository's runs are started. Omitted settings have their default values.
@@ -69,6 +100,21 @@ settings! {
         input: Input::Text("NAME"),
     }
 
+    /// How Codex is run: `exec`, `app-server`, or `auto`
+    ///
+    /// The app server of Codex requires Codex 0.169.0 or later, and the built-in worker or the worker `host`. Other workers always use
+    /// `exec`.
+    driver: Option<DriverChoice> = String as DriverChoice => |text| driver_of(&text).map(Some), {
+        flag: "driver",
+        label: "Driver",
+        default: "the server's setting",
+        input: Input::Choice(&[
+            Choice { value: "auto", meaning: "Codex's app server if there is a usable one, otherwise codex exec" },
+            Choice { value: "app-server", meaning: "Codex's app server" },
+            Choice { value: "exec", meaning: "codex exec" },
+        ]),
+    }
+
     /// Folder of the repository that agents start in, e.g. `services/api`
     ///
     /// Use this for repositories that contain several projects. The agent can still change the other files of the repository. A
@@ -112,6 +158,12 @@ fn parallel_runs(runs: u32) -> Result<u32, Problem> {
     Err(refused(format!("invalid number of parallel runs: {runs}"))
         .hint(format!("use a number from 1 to {MAX_PARALLEL_RUNS}"))
         .hint("to stop starting new runs, pause the repository"))
+}
+
+/// Parses the value of a setting or a request.
+pub fn driver_of(text: &str) -> Result<DriverChoice, Problem> {
+    let invalid = || refused(format!("invalid driver `{}`", names::shown(text))).hint("use `exec`, `app-server` or `auto`");
+    DriverChoice::parse(text).ok_or_else(invalid)
 }
 
 fn retries(retries: u32) -> Result<u32, Problem> {

@@ -31,7 +31,7 @@ use model::forge::{EditForge, ForgeSettings};
 use model::ids::{EnvironmentId, RunNumber, TaskId};
 use model::image::{GivenFile, GivenImage};
 use model::names::{BranchName, NewRepositoryUrl, Prompt, RefName, RepositoryUrl, Setting, Title, VariableName};
-use model::policy::{EditRunPolicy, RunPolicy};
+use model::policy::{DriverChoice, EditRunPolicy, RunPolicy};
 use model::problem::{Problem, ProblemKind};
 use model::queue::{Blocker, Priority};
 use model::report::Report;
@@ -44,6 +44,7 @@ pub use answer::{AnswerTask, CommitFiles};
 pub use artifacts::ArtifactsView;
 pub use doctor::{Finding, Level};
 pub use installed::{InstalledCommandView, InstalledView};
+pub use model::codex::app_server::RunDelta;
 pub use model::damaged::Damaged;
 pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use query::{
@@ -276,6 +277,10 @@ pub struct CreateTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Priority>)]
     pub priority: Option<String>,
+    /// How Codex is run. Default: the repository's setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DriverChoice>)]
+    pub driver: Option<String>,
 }
 
 /// Body of `POST /api/v1/tasks/{task_id}/resume` and of the requests for follow-ups.

@@ -11,6 +11,7 @@ use model::diff::DiffStats;
 use model::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
 use model::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
+use model::policy::DriverChoice;
 use model::publication::Publication;
 use model::queue::{Priority, QueuePlace};
 use model::run::{RunCause, RunEnd, RunError, RunRecord, RunStatus};
@@ -37,6 +38,9 @@ pub struct TaskView {
     /// The branch, tag or commit that was requested as the start.
     #[serde(rename = "ref")]
     pub git_ref: RefName,
+    /// How Codex is run. If it is not set, the repository's setting applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<DriverChoice>,
     /// The commit that the task starts from. After an update, the commit that the branch is based on.
     #[schema(value_type = Option<String>)]
     pub base_sha: Option<ObjectId>,
@@ -125,6 +129,7 @@ impl TaskView {
             repo_url: record.repo_url.clone(),
             title: record.title.clone(),
             git_ref: record.git_ref.clone(),
+            driver: record.driver,
             base_sha: record.base_sha.clone(),
             branch: record.branch(),
             thread_id: record.thread_id,

@@ -13,6 +13,7 @@ use futures_util::stream::BoxStream;
 use git::{Makers, Mirror, Worktree};
 use jiff::Timestamp;
 use model::ErrorCode;
+use model::codex::app_server::LiveNews;
 use model::commit::{Choices, Selection};
 use model::container::ImageUsage;
 use model::environment::EnvironmentRecord;
@@ -295,6 +296,12 @@ pub trait Runner: Upkeep {
 
     /// Follows the log of an attempt from an offset to its end. After an error, follow it again from the length of the copy.
     fn journal(&self, key: RunKey, from: u64) -> BoxStream<'_, Result<JournalNews, Unreachable>>;
+
+    /// Follows the text of items that an attempt is still writing, from the start of the attempt. It is only for people who watch: the
+    /// log contains the complete items.
+    fn live(&self, _key: RunKey) -> BoxStream<'_, LiveNews> {
+        Box::pin(futures_util::stream::pending())
+    }
 
     /// Passes a request to an attempt. Does nothing if the attempt has ended or never started.
     fn request(&self, key: RunKey, request: RunRequest) -> BoxFuture<'_, Result<(), Unreachable>>;

@@ -14,6 +14,7 @@ use model::environment::EnvironmentRecord;
 use model::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
 use model::names::{Setting, VariableName};
+use model::policy::DriverChoice;
 use model::setup::{CachePath, FilePath, Service, ServiceName, SnapshotKey};
 use model::subdirectory::Subdirectory;
 use model::task::LayerGeneration;
@@ -87,12 +88,34 @@ pub struct RunSpec {
     pub files: BTreeMap<FilePath, SecretRef>,
 }
 
-/// How Codex is run. Codex's app server will be a further variant.
+/// How Codex is run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Driver {
     /// `codex exec`: one turn, with the prompt on stdin.
     Exec(Turn),
+    /// Codex's app server: one turn, which people can follow and steer.
+    AppServer(Turn),
+    /// Codex's app server, or `codex exec` if the version of Codex has no usable one.
+    Auto(Turn),
+}
+
+impl Driver {
+    /// Returns the driver that a repository's settings choose, for a turn.
+    pub fn new(choice: DriverChoice, turn: Turn) -> Self {
+        match choice {
+            DriverChoice::Exec => Self::Exec(turn),
+            DriverChoice::AppServer => Self::AppServer(turn),
+            DriverChoice::Auto => Self::Auto(turn),
+        }
+    }
+
+    /// Returns the turn.
+    pub fn turn(&self) -> &Turn {
+        match self {
+            Self::Exec(turn) | Self::AppServer(turn) | Self::Auto(turn) => turn,
+        }
+    }
 }
 
 /// A turn of a thread.

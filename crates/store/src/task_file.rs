@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use model::commit::PathText;
 use model::ids::{EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use model::names::{BranchName, RefName, RepositoryUrl, Title, VariableName};
+use model::policy::DriverChoice;
 use model::publication::Publication;
 use model::run::RunRecord;
 use model::setup::{CachePath, FilePath, Service, ServiceName, SnapshotKey, TakenEnvironment, TakenFiles};
@@ -34,6 +35,9 @@ pub(crate) struct TaskFile {
     /// The branch, tag or commit that was requested as the start.
     #[serde(rename = "ref")]
     pub(crate) git_ref: RefName,
+    /// How Codex is run. If it is not set, the repository's setting applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) driver: Option<DriverChoice>,
     /// The commit that the task starts from. After an update, the commit that the branch is based on.
     pub(crate) base_sha: Option<ObjectId>,
     /// The task's branch, `codex/<task_id>`.
@@ -122,6 +126,7 @@ impl From<&TaskRecord> for TaskFile {
             repo_url: task.repo_url.clone(),
             title: task.title.clone(),
             git_ref: task.git_ref.clone(),
+            driver: task.driver,
             base_sha: task.base_sha.clone(),
             branch: task.branch(),
             snapshot: task.environment.snapshot.clone(),
@@ -197,6 +202,7 @@ impl TryFrom<TaskFile> for TaskRecord {
             repo_url: file.repo_url,
             title: file.title,
             git_ref: file.git_ref,
+            driver: file.driver,
             base_sha: file.base_sha,
             environment: TakenEnvironment {
                 snapshot: file.snapshot,

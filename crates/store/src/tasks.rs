@@ -123,6 +123,7 @@ mod tests {
             repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
             git_ref: RefName::parse("main").expect("a ref"),
             title: Title::parse("t").expect("a title"),
+            driver: None,
             run: NewRun {
                 prompt: Prompt::parse("Do it").expect("a prompt"),
                 images: vec![],

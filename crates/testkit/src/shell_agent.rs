@@ -67,7 +67,9 @@ impl ShellAgent {
     /// Starts a server in a home that has no server yet.
     pub async fn in_home(mut home: TestHome, upstream: Upstream, container: &Value) -> Self {
         build_image();
-        for (name, value) in [("ORCH_WORKER", "codex-docker"), ("IMAGE_NAME", IMAGE), ("CODEX_DOCKER_FREE_DISK", "100m")] {
+        for (name, value) in
+            [("ORCH_WORKER", "codex-docker"), ("ORCH_DRIVER", "exec"), ("IMAGE_NAME", IMAGE), ("CODEX_DOCKER_FREE_DISK", "100m")]
+        {
             home.set(name, value);
         }
         home.start().await;
@@ -146,7 +148,7 @@ impl ShellAgent {
         let resumed = self.resumed(&attacked.task, "echo ordinary > ordinary; git status --short | head -3").await;
         assert_eq!(resumed["status"], "completed", "an ordinary follow-up works: {resumed}");
         assert!(
-            self.committed(&resumed).iter().any(|name| name == "ordinary"),
+            self.committed(&resumed).iter().any(|path| path.rsplit('/').next() == Some("ordinary")),
             "the work of the follow-up is committed: {resumed}"
         );
         assert!(!self.canary().exists(), "no planted command ran on the host");

@@ -78,7 +78,7 @@ impl ScriptedContainers {
         this.answers(USABLE);
         this.put("app-server", "exit 1");
         this.harvests("echo 'nothing can be harvested here' >&2; exit 125");
-        let config = format!("container_program = [\"{}\", \"codex-docker\"]\n", this.program().display());
+        let config = format!("driver = \"exec\"\ncontainer_program = [\"{}\", \"codex-docker\"]\n", this.program().display());
         fs_err::write(home.path().join("config.toml"), config).expect("a test's home can be written");
         this
     }

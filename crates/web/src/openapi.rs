@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use protocol::{FeedEvent, ProblemView, RunEnded};
+use protocol::{FeedEvent, ProblemView, RunDelta, RunEnded};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -21,7 +21,7 @@ use crate::router;
                        needs no token, and on TCP, where every path except `/healthz` needs one. An environment is a repository. \
                        Every error is a `Problem`.",
     ),
-    components(schemas(FeedEvent, ProblemView, RunEnded)),
+    components(schemas(FeedEvent, ProblemView, RunDelta, RunEnded)),
     modifiers(&Bearer),
     security((), ("token" = [])),
     tags(

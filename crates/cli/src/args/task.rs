@@ -128,6 +128,14 @@ pub(crate) enum PriorityWord {
     High,
 }
 
+/// How Codex is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DriverWord {
+    Auto,
+    AppServer,
+    Exec,
+}
+
 /// A task status to filter by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StatusWord {
@@ -188,6 +196,9 @@ pub(crate) enum TaskCommand {
         /// Title for lists [default: the first line of the prompt]
         #[arg(long)]
         title: Option<String>,
+        /// How to run Codex [default: the repository's setting]
+        #[arg(long, value_parser = SuggestedValues::<DriverWord>::new())]
+        driver: Option<String>,
         #[command(flatten)]
         run: PromptArguments,
     },
@@ -399,6 +410,7 @@ pub(crate) enum FollowUpCommand {
 
 #[cfg(test)]
 mod tests {
+    use model::policy::DriverChoice;
     use model::queue::Priority;
     use model::task::{TaskGroup, TaskStatus};
     use serde::de::DeserializeOwned;
@@ -418,6 +430,8 @@ mod tests {
     #[test]
     fn words_of_the_command_line_are_those_of_the_api() {
         assert_eq!(parsed::<Priority, PriorityWord>(), [Priority::Low, Priority::Normal, Priority::High]);
+        let drivers = [DriverChoice::Auto, DriverChoice::AppServer, DriverChoice::Exec];
+        assert_eq!(parsed::<DriverChoice, DriverWord>(), drivers);
         assert_eq!(parsed::<TaskGroup, GroupWord>(), TaskGroup::ALL);
         let statuses = parsed::<TaskStatus, StatusWord>();
         let names: Vec<_> = statuses.iter().map(|status| status.as_str().to_owned()).collect();

@@ -24,9 +24,10 @@ use crate::{ids, printer};
 
 pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFormat) -> Result<ExitCode, Problem> {
     match command {
-        TaskCommand::Create { env, git_ref, title, run } => {
+        TaskCommand::Create { env, git_ref, title, driver, run } => {
             let env_id = ids::environment(client, env).await?.to_string();
-            let new = CreateTask { git_ref: git_ref.clone(), title: title.clone(), ..new_task(env_id, run)? };
+            let new =
+                CreateTask { git_ref: git_ref.clone(), title: title.clone(), driver: driver.clone(), ..new_task(env_id, run)? };
             let created = client.create_task(&new).await?;
             begun(client, &created, run.after_start(), format).await
         }
@@ -121,7 +122,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, format: OutputFo
 /// Returns the request for a task with its first run.
 fn new_task(env_id: String, run: &PromptArguments) -> Result<CreateTask, Problem> {
     let ResumeTask { prompt, images, attachments, model, effort, priority } = asked(run)?;
-    Ok(CreateTask { env_id, prompt, images, attachments, git_ref: None, title: None, model, effort, priority })
+    Ok(CreateTask { env_id, prompt, images, attachments, model, effort, priority, ..CreateTask::default() })
 }
 
 /// Prints what a run has logged so far.

@@ -131,7 +131,7 @@ fn numbers_and_names_are_checked() {
 
 #[test]
 fn a_prompt_can_look_like_an_option_after_two_dashes() {
-    let TaskCommand::Create { env, git_ref, title, run } = task(&["create", "--env", "app", "--", "--follow"]) else {
+    let TaskCommand::Create { env, git_ref, title, run, .. } = task(&["create", "--env", "app", "--", "--follow"]) else {
         panic!("another command")
     };
     assert_eq!((env.as_str(), git_ref, title), ("app", None, None));

@@ -46,6 +46,7 @@ fn each_setting_of_the_file_changes_its_own_field_and_no_other() {
     check("image = \"x:1\"", "image");
     check("model_url = \"http://127.0.0.1:1/v1\"", "model_url");
     check("broker = false", "broker");
+    check("driver = \"exec\"", "driver");
     check("codex_config = \"/etc/codex.toml\"", "codex_config");
     check("container_program = [\"/bin/x\"]", "container_program");
     check("pass_environment = [\"A\"]", "pass_environment");
@@ -107,6 +108,8 @@ fn a_variable_overrides_the_file_for_every_setting_that_has_one() {
     check("IMAGE_NAME", "b:1", "image = \"a:1\"", image, ["a:1", "b:1"]);
     let model_url = |config: &Config| config.model_url.clone().unwrap_or_default();
     check("CODEX_DOCKER_MODEL_URL", "http://b", "model_url = \"http://a\"", model_url, ["http://a", "http://b"]);
+    let driver = |config: &Config| config.driver.as_str().to_owned();
+    check("ORCH_DRIVER", "app-server", "driver = \"exec\"", driver, ["exec", "app-server"]);
     let most = |config: &Config| config.max_parallel_runs.to_string();
     check("ORCH_MAX_PARALLEL_RUNS", " 10000 ", "max_parallel_runs = 1", most, ["1", "10000"]);
     let floor = |config: &Config| config.free_space_floor.to_string();
@@ -126,7 +129,7 @@ fn a_variable_overrides_the_file_for_every_setting_that_has_one() {
 #[test]
 fn the_list_of_variables_above_is_complete() {
     let known = keyed().filter_map(|(_, _, setting)| setting.variable).count();
-    assert_eq!(known, 12, "add the new variable to the test above");
+    assert_eq!(known, 13, "add the new variable to the test above");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use model::environment::EnvironmentStatus;
 use model::ids::{EnvironmentId, TaskId};
 use model::image::{self, Image};
 use model::names::{Prompt, RefName, Setting, Title};
+use model::policy;
 use model::problem::{Problem, ProblemKind};
 use model::queue::Priority;
 use model::task::{NewRun, NewTask, TaskEvent, TaskRecord};
@@ -61,6 +62,7 @@ impl Tasks {
         let model = asked.model.as_deref().map(Setting::parse).transpose()?;
         let effort = asked.effort.as_deref().map(Setting::parse).transpose()?;
         let priority = asked.priority.as_deref().map(Priority::parse).transpose()?.unwrap_or_default();
+        let driver = asked.driver.as_deref().map(policy::driver_of).transpose()?;
         let git_ref = asked.git_ref.as_deref().map(RefName::parse).transpose()?;
         let images = image::parse_all(asked.images, asked.attachments)?;
         let environment = self.environments.get(env_id).ok_or_else(|| Problem::no_environment(env_id))?.record();
@@ -71,6 +73,7 @@ impl Tasks {
             repo_url: environment.repo_url.clone(),
             git_ref: git_ref.ok_or_else(|| not_ready(&environment))?,
             title,
+            driver,
             run: NewRun { prompt, images: image::files(&images), model, effort, priority, idempotency_key: None },
             idempotency_key: None,
         };
@@ -116,6 +119,7 @@ fn same_request(task: &TaskRecord, asked: &NewTask) -> Result<(), Problem> {
         && task.title == asked.title
         && first.prompt == asked.run.prompt
         && first.images == asked.run.images
+        && task.driver == asked.driver
         && (asked.run.model.is_none() || first.model == asked.run.model)
         && (asked.run.effort.is_none() || first.effort == asked.run.effort);
     if same {

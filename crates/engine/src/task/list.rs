@@ -121,6 +121,7 @@ mod tests {
                 repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
                 git_ref: RefName::parse("main").expect("a ref"),
                 title: Title::parse(title).expect("a title"),
+                driver: None,
                 run: NewRun {
                     prompt: Prompt::parse("Do it").expect("a prompt"),
                     images: vec![],
@@ -224,6 +225,7 @@ mod tests {
             repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
             git_ref: RefName::parse("main").expect("a ref"),
             title: Title::parse("t").expect("a title"),
+            driver: None,
             run: NewRun {
                 prompt: Prompt::parse("Do it").expect("a prompt"),
                 images: vec![],

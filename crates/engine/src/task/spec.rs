@@ -15,6 +15,7 @@ use model::environment::EnvironmentRecord;
 use model::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, ShellId, TaskId};
 use model::image::ImageFile;
 use model::names::Title;
+use model::policy::DriverChoice;
 use model::run::RunError;
 use model::secret::Secret;
 use model::setup::{FilePath, TakenEnvironment, TakenFiles};
@@ -58,7 +59,8 @@ impl Tasks {
             subdirectory: repository.and_then(|repository| repository.runs.subdirectory.clone()),
             previous: previous(task),
         };
-        RunSpec { layers: task.refreshes.generation, ..self.spec_of(key_of(task), turn, source, repository, environment) }
+        let driver = Driver::new(self.driver_of(task.driver, repository), turn);
+        RunSpec { layers: task.refreshes.generation, ..self.spec_of(key_of(task), driver, source, repository, environment) }
     }
 
     /// Describes a shell in this environment as if it were the first run of a task with the same ID.
@@ -83,13 +85,13 @@ impl Tasks {
             previous: None,
         };
         let key = RunKey { task: TaskId::from_uuid(shell.uuid()), run: RunNumber::FIRST, attempt: Attempt::FIRST };
-        self.spec_of(key, turn, source, Some(repository), environment)
+        self.spec_of(key, Driver::Exec(turn), source, Some(repository), environment)
     }
 
     fn spec_of(
         &self,
         key: RunKey,
-        turn: Turn,
+        driver: Driver,
         source: Source,
         repository: Option<&EnvironmentRecord>,
         environment: &TakenEnvironment,
@@ -98,7 +100,7 @@ impl Tasks {
         RunSpec {
             schema: SPEC_SCHEMA,
             key,
-            driver: Driver::Exec(turn),
+            driver,
             sandbox: self.runner.sandbox(self.container_of(repository)),
             limits: Limits::of(&self.config),
             variables: repository.map(|repository| repository.variables.clone()).unwrap_or_default(),
@@ -116,6 +118,11 @@ impl Tasks {
             files: repository.map(|repository| placed_files(repository, environment)).unwrap_or_default(),
             source,
         }
+    }
+
+    /// Returns how Codex is run: as the task, the repository or the server says.
+    fn driver_of(&self, task: Option<DriverChoice>, repository: Option<&EnvironmentRecord>) -> DriverChoice {
+        task.or_else(|| repository?.runs.driver).unwrap_or(self.config.driver)
     }
 
     /// Describes the last run of a task that has a base.

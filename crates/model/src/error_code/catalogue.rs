@@ -104,7 +104,7 @@ error_codes! {
         SecretRefused "secret_refused" [Unusable];
         /// A container setting is invalid.
         ContainerRefused "container_refused" [Unusable];
-        /// A setting for the runs of a repository is invalid.
+        /// A setting for the runs of a repository or a task is invalid.
         RunsRefused "runs_refused" [Unusable];
         /// A setting for the commits of a repository is invalid.
         CommitsRefused "commits_refused" [Unusable];

@@ -19,6 +19,7 @@ use crate::commit::PathText;
 use crate::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use crate::image::{ImageFile, ImageName};
 use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title, VariableName};
+use crate::policy::DriverChoice;
 use crate::publication::Publication;
 use crate::queue::Priority;
 use crate::run::{RunCause, RunPhase, RunRecord};
@@ -92,6 +93,8 @@ pub struct NewTask {
     pub git_ref: RefName,
     /// The title.
     pub title: Title,
+    /// How Codex is run. If it is not set, the repository's setting applies.
+    pub driver: Option<DriverChoice>,
     /// The first run.
     pub run: NewRun,
     /// The idempotency key of the request.
@@ -111,6 +114,8 @@ pub struct TaskRecord {
     pub title: Title,
     /// The branch, tag or commit that was requested as the start.
     pub git_ref: RefName,
+    /// How Codex is run. If it is not set, the repository's setting applies.
+    pub driver: Option<DriverChoice>,
     /// The commit that the task starts from, once it is known. After an update, the commit that the branch is based on.
     pub base_sha: Option<ObjectId>,
     /// What the task took from the environment of its repository when it started, or when the environment was refreshed.
@@ -171,6 +176,7 @@ impl TaskRecord {
             repo_url: new.repo_url,
             title: new.title,
             git_ref: new.git_ref,
+            driver: new.driver,
             base_sha: None,
             environment: TakenEnvironment::default(),
             placed_files: BTreeMap::new(),

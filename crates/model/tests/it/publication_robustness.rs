@@ -55,6 +55,7 @@ fn task(turns: &[(String, String)]) -> TaskRecord {
         repo_url: RepositoryUrl::parse("/srv/repo").expect("the URL is valid"),
         git_ref: RefName::parse("main").expect("the ref is valid"),
         title: Title::of_prompt(&new_run(first).prompt),
+        driver: None,
         run: new_run(first),
         idempotency_key: None,
     };

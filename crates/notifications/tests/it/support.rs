@@ -216,6 +216,7 @@ fn running(n: u128) -> TaskRecord {
         repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
         git_ref: RefName::parse("main").expect("a ref"),
         title: Title::parse(&format!("Task {n}")).expect("a title"),
+        driver: None,
         run: NewRun {
             prompt: Prompt::parse("The secret plan").expect("a prompt"),
             images: vec![],

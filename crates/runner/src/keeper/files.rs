@@ -35,9 +35,24 @@ impl RunFiles {
         self.with(".prompt")
     }
 
-    /// The worker's stdout, byte for byte.
+    /// The log of the run in the schema of `codex exec --json`: the worker's stdout, byte for byte, unless it is Codex's app server.
     pub fn journal(&self) -> PathBuf {
         self.with(".jsonl")
+    }
+
+    /// The messages of Codex's app server, byte for byte, if the run uses it. The log is a translation of them.
+    pub fn messages(&self) -> PathBuf {
+        self.with(".rpc.jsonl")
+    }
+
+    /// The messages that are about to replace those of an ended run.
+    pub fn compacted_messages(&self) -> PathBuf {
+        self.with(".rpc.new")
+    }
+
+    /// The named pipe that is the stdin of Codex's app server.
+    pub fn pipe(&self) -> PathBuf {
+        self.with(".stdin")
     }
 
     /// The worker's stderr, byte for byte.

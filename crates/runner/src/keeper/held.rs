@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use model::codex::app_server::ConversationState;
 use process::RunningProgram;
 use process::{Signal, descendants_of, ended_children_of, kill_all};
 use rustix::io::Errno;
@@ -16,10 +17,12 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
+use super::app_server::{AppServer, remove_files};
 use super::files::RunFiles;
 use super::on_disk::Syncing;
 use super::record::{KeeperOrder, WorkerEnd};
 use super::turn::TurnWatch;
+use crate::worker::{AppServerCall, Otherwise};
 
 /// How long leftover processes of the worker get after SIGTERM.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(2);
@@ -55,6 +58,10 @@ enum EndReason {
     Asked,
     TimeLimit,
     Grace,
+    /// The turn of an app server ended. The server itself would not exit.
+    TurnEnded,
+    /// The app server cannot be used.
+    Unsupported,
 }
 
 /// The stage of the stop protocol.
@@ -66,9 +73,30 @@ enum Stage {
     Killed,
 }
 
+/// How a worker ended.
+pub(super) struct Supervised {
+    pub(super) ending: WorkerEnd,
+    pub(super) has_started: bool,
+    pub(super) stop_requested: bool,
+    /// Why the app server cannot be used, if `codex exec` should be started instead.
+    pub(super) unsupported: Option<String>,
+}
+
+impl Supervised {
+    pub(super) fn of(ending: WorkerEnd) -> Self {
+        Self { ending, has_started: false, stop_requested: false, unsupported: None }
+    }
+}
+
 /// A supervised worker.
 pub(super) struct SupervisedWorker {
     worker: RunningProgram,
+    /// The conversation with Codex's app server, if the worker is one.
+    talk: Option<AppServer>,
+    otherwise: Otherwise,
+    /// When the app server must have answered.
+    answer_limit: Instant,
+    unsupported: Option<String>,
     turn: TurnWatch,
     stop_grace: Duration,
     turn_end_grace: Duration,
@@ -85,10 +113,20 @@ pub(super) struct SupervisedWorker {
 }
 
 impl SupervisedWorker {
-    pub(super) fn new(order: &KeeperOrder, files: &RunFiles, worker: RunningProgram) -> Self {
+    pub(super) fn new(
+        order: &KeeperOrder,
+        files: &RunFiles,
+        worker: RunningProgram,
+        talk: Option<(AppServer, &AppServerCall)>,
+    ) -> Self {
         let now = Instant::now();
+        let call = talk.as_ref().map(|(_, call)| *call);
         Self {
             worker,
+            otherwise: call.map_or(Otherwise::Fail, |call| call.otherwise),
+            answer_limit: now + call.map_or(NEVER, |call| Duration::from_millis(call.answer_limit_ms).min(NEVER)),
+            unsupported: None,
+            talk: talk.map(|(talk, _)| talk),
             turn: TurnWatch::new(files.journal(), files.folder()),
             stop_grace: Duration::from_millis(order.stop_grace_ms).min(NEVER),
             turn_end_grace: Duration::from_millis(order.turn_end_grace_ms).min(NEVER),
@@ -102,11 +140,12 @@ impl SupervisedWorker {
         }
     }
 
-    /// Waits until the worker ends, or ends it. Returns how the worker ended, and whether a stop was requested.
-    pub(super) async fn until_its_end(mut self, signals: &mut Signals) -> io::Result<(WorkerEnd, bool)> {
+    /// Waits until the worker ends, or ends it.
+    pub(super) async fn until_its_end(mut self, files: &RunFiles, signals: &mut Signals) -> io::Result<Supervised> {
         loop {
             let lingering = self.lingering.unwrap_or_else(|| Instant::now() + NEVER);
             let working = self.stage == Stage::Working;
+            let is_silent = working && self.talk.as_ref().is_some_and(AppServer::is_silent);
             tokio::select! {
                 ended = self.worker.ended() => {
                     pass_over("could not watch the worker", ended);
@@ -117,6 +156,10 @@ impl SupervisedWorker {
                 _ = signals.hang_up.recv() => {}
                 _ = signals.child.recv() => pass_over("could not reap an orphaned process", self.bury_orphans()),
                 ended = self.turn.change() => self.lingering = ended.then(|| Instant::now() + self.turn_end_grace),
+                state = changed(&mut self.talk) => self.conversation_changed(state),
+                () = sleep_until(self.answer_limit), if is_silent => self.conversation_changed(ConversationState::Unsupported(
+                    "it did not answer in time".to_owned(),
+                )),
                 () = self.syncing.due() => self.syncing.start(self.turn.thread()),
                 () = sleep_until(self.limit), if working => self.end(EndReason::TimeLimit),
                 () = sleep_until(lingering), if working => self.end(EndReason::Grace),
@@ -125,7 +168,17 @@ impl SupervisedWorker {
         }
         let status = self.worker.reap().await?;
         leave_nothing().await;
-        Ok((self.ending(status), self.asked))
+        if self.talk.as_ref().is_some_and(AppServer::is_silent) && self.reason.is_none() {
+            self.not_supported(format!("it ended before it answered ({status})"));
+        }
+        let ending = self.ending(status);
+        let unsupported = self.unsupported.filter(|_| !self.asked);
+        match (self.talk, &unsupported) {
+            (Some(_), Some(_)) => pass_over("could not remove the files of the app server", remove_files(files)),
+            (Some(talk), None) => talk.finish(files).await,
+            (None, _) => {}
+        }
+        Ok(Supervised { ending, has_started: true, stop_requested: self.asked, unsupported })
     }
 
     /// Ends a worker immediately if it cannot be recorded.
@@ -147,24 +200,60 @@ impl SupervisedWorker {
 
     fn end(&mut self, reason: EndReason) {
         self.reason = Some(reason);
+        match &self.talk {
+            // The turn's end is in the log before the server ends.
+            Some(talk) if talk.interrupt() => {}
+            // SIGINT would end the server, but not its commands.
+            Some(_) => return self.terminate(),
+            None => pass_over("could not interrupt the worker", self.worker.signal_group(Signal::INT)),
+        }
         self.stage = Stage::Interrupted;
         self.patience = Instant::now() + self.stop_grace;
-        pass_over("could not interrupt the worker", self.worker.signal_group(Signal::INT));
+    }
+
+    fn terminate(&mut self) {
+        self.stage = Stage::Terminated;
+        self.patience = Instant::now() + self.stop_grace;
+        pass_over("could not terminate the worker", self.worker.signal_group(Signal::TERM));
+    }
+
+    fn conversation_changed(&mut self, state: ConversationState) {
+        match state {
+            ConversationState::Initializing | ConversationState::Opening | ConversationState::Working => {}
+            ConversationState::Unsupported(reason) => {
+                self.not_supported(reason);
+                self.end_of_conversation(EndReason::Unsupported);
+            }
+            ConversationState::Ended => self.end_of_conversation(EndReason::TurnEnded),
+        }
+    }
+
+    /// Ends the app server, which would otherwise wait for the next turn.
+    fn end_of_conversation(&mut self, reason: EndReason) {
+        self.reason.get_or_insert(reason);
+        if matches!(self.stage, Stage::Working | Stage::Interrupted) {
+            self.terminate();
+        }
+    }
+
+    fn not_supported(&mut self, reason: String) {
+        match (self.otherwise, &self.talk) {
+            (Otherwise::Exec, _) => self.unsupported = Some(reason),
+            (Otherwise::Fail, Some(talk)) => talk.fail(format!("Codex's app server cannot be used: {reason}")),
+            (Otherwise::Fail, None) => {}
+        }
     }
 
     async fn go_on_ending(&mut self) {
         match self.stage {
-            Stage::Working | Stage::Interrupted => {
-                self.stage = Stage::Terminated;
-                pass_over("could not terminate the worker", self.worker.signal_group(Signal::TERM));
-            }
+            Stage::Working | Stage::Interrupted => self.terminate(),
             Stage::Terminated | Stage::Killed => {
                 self.stage = Stage::Killed;
                 pass_over("could not kill the worker", self.worker.signal_group(Signal::KILL));
                 kill_offspring().await;
+                self.patience = Instant::now() + self.stop_grace;
             }
         }
-        self.patience = Instant::now() + self.stop_grace;
     }
 
     /// Reaps orphaned processes, so that no zombies accumulate. The worker itself is not reaped here.
@@ -186,11 +275,22 @@ impl SupervisedWorker {
         match self.reason {
             Some(EndReason::TimeLimit) => WorkerEnd::TimeLimit,
             Some(EndReason::Grace) => WorkerEnd::Grace,
-            Some(EndReason::Asked) | None => match (status.code(), status.signal()) {
-                (Some(code), _) => WorkerEnd::Code { code },
-                (None, signal) => WorkerEnd::Signal { signal: signal.unwrap_or_default() },
-            },
+            Some(EndReason::TurnEnded) if status.code().is_none() => WorkerEnd::Grace,
+            Some(EndReason::Asked | EndReason::TurnEnded | EndReason::Unsupported) | None => {
+                match (status.code(), status.signal()) {
+                    (Some(code), _) => WorkerEnd::Code { code },
+                    (None, signal) => WorkerEnd::Signal { signal: signal.unwrap_or_default() },
+                }
+            }
         }
+    }
+}
+
+/// Waits until the state of a conversation changes.
+async fn changed(talk: &mut Option<AppServer>) -> ConversationState {
+    match talk {
+        Some(talk) => talk.changed().await,
+        None => std::future::pending().await,
     }
 }
 

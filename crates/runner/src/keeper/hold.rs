@@ -18,11 +18,13 @@ use process::{BaseEnvironment, CommandSpec, RunningProgram, Stderr, Stdin, Stdou
 use process::{ProcessIdentity, pretend_boot};
 use tokio::time::Instant;
 
+use super::app_server::{AppServer, Ends};
 use super::cleanup::clean_up;
 use super::files::RunFiles;
-use super::held::{Signals, SupervisedWorker};
+use super::held::{Signals, Supervised, SupervisedWorker};
 use super::on_disk::sync_all;
 use super::record::{ExitRecord, KeeperOrder, KeeperRecord, WorkerEnd, read, write};
+use crate::worker::AppServerCall;
 
 /// How long the keeper tries to write the exit record if the disk is full. The outcome can also be determined without it.
 const RECORD_PATIENCE: Duration = Duration::from_mins(2);
@@ -97,56 +99,99 @@ fn has_begun(files: &RunFiles, order: &KeeperOrder) -> io::Result<bool> {
 async fn hold(order: &KeeperOrder, files: &RunFiles) -> io::Result<()> {
     let started_at = Timestamp::now();
     let keeper = ProcessIdentity::current()?;
-    let mut record = KeeperRecord { schema: model::SCHEMA, attempt: order.attempt, keeper, worker: None, started_at };
+    let mut record =
+        KeeperRecord { schema: model::SCHEMA, attempt: order.attempt, keeper, worker: None, started_at, translated_from: None };
     // Listen for signals before anybody can know the keeper's process number, so that an early stop is not lost.
     let mut signals = Signals::listen()?;
     write(&files.keeper(), &record)?;
     crash::point(CrashPoint::KeeperRecorded);
-    let (ending, stop_requested, started_at) = match start(order, files) {
-        Ok(worker) => {
-            crash::point(CrashPoint::WorkerStarted);
-            record.worker = Some(worker.identity().clone());
-            let held = SupervisedWorker::new(order, files, worker);
-            let (ending, asked) = match write(&files.keeper(), &record) {
-                Ok(()) => held.until_its_end(&mut signals).await?,
-                // A worker that nobody could find again must not run.
-                Err(error) => (held.given_up(&error).await?, false),
-            };
-            (ending, asked, Some(started_at))
+    let mut notes = vec![];
+    let mut app_server = order.app_server.as_ref();
+    let supervised = loop {
+        let supervised = supervise(order, files, app_server, &mut record, &mut signals).await?;
+        crash::point(CrashPoint::WorkerEnded);
+        if let Some(cleanup) = &order.cleanup {
+            clean_up(cleanup, process_environment()).await;
         }
-        Err(error) => (WorkerEnd::NeverStarted { reason: error.to_string() }, false, None),
+        let Some(reason) = supervised.unsupported else { break supervised };
+        notes.push(format!("Codex's app server could not be used: {reason}; this run used `codex exec`"));
+        app_server = None;
     };
-    crash::point(CrashPoint::WorkerEnded);
-    if let Some(cleanup) = &order.cleanup {
-        clean_up(cleanup, process_environment()).await;
-    }
     let work_on_disk = sync_all(files).await;
     let exit = ExitRecord {
         schema: model::SCHEMA,
         attempt: order.attempt,
-        started_at,
+        started_at: supervised.has_started.then_some(started_at),
         finished_at: Timestamp::now(),
-        ending,
-        stop_requested,
+        ending: supervised.ending,
+        stop_requested: supervised.stop_requested,
         work_on_disk,
+        notes,
     };
     write_patiently(files, &exit).await
 }
 
+/// Starts the worker, and waits until it ends.
+async fn supervise(
+    order: &KeeperOrder,
+    files: &RunFiles,
+    app_server: Option<&AppServerCall>,
+    record: &mut KeeperRecord,
+    signals: &mut Signals,
+) -> io::Result<Supervised> {
+    let started = match app_server {
+        Some(call) => start_app_server(order, call, files).map(|(worker, talk)| (worker, Some((talk, call)))),
+        None => start(order, files).map(|worker| (worker, None)),
+    };
+    let (worker, talk) = match started {
+        Ok(started) => started,
+        Err(error) => return Ok(Supervised::of(WorkerEnd::NeverStarted { reason: error.to_string() })),
+    };
+    crash::point(CrashPoint::WorkerStarted);
+    record.worker = Some(worker.identity().clone());
+    record.translated_from = talk.as_ref().map(|((_, length), _)| *length);
+    let talk = talk.map(|((talk, _), call)| (talk, call));
+    let held = SupervisedWorker::new(order, files, worker, talk);
+    match write(&files.keeper(), record) {
+        Ok(()) => held.until_its_end(files, signals).await,
+        // A worker that nobody could find again must not run.
+        Err(error) => Ok(Supervised { has_started: true, ..Supervised::of(held.given_up(&error).await?) }),
+    }
+}
+
 fn start(order: &KeeperOrder, files: &RunFiles) -> Result<RunningProgram, Box<dyn std::error::Error>> {
-    let append = |path| fs_err::File::options().create(true).append(true).mode(0o600).open(path);
     let prompt = fs_err::File::open(files.prompt())?;
-    let journal = append(files.journal())?;
-    let stderr = append(files.stderr())?;
-    let command = CommandSpec::new(&Tool::at(&order.program), &BaseEnvironment::default(), &order.directory)
+    let journal = append(&files.journal())?;
+    Ok(command(order, files, &order.args, &order.directory)?
+        .stdin(Stdin::File(prompt.into()))
+        .stdout(Stdout::File(journal))
+        .start()?)
+}
+
+/// Starts Codex's app server. Also returns the length of the log before it started.
+fn start_app_server(
+    order: &KeeperOrder,
+    call: &AppServerCall,
+    files: &RunFiles,
+) -> Result<(RunningProgram, (AppServer, u64)), Box<dyn std::error::Error>> {
+    let length = append(&files.journal())?.metadata()?.len();
+    let (talk, Ends { stdin, stdout }) = AppServer::start(call, files)?;
+    let worker =
+        command(order, files, &call.args, &call.directory)?.stdin(Stdin::File(stdin)).stdout(Stdout::File(stdout)).start()?;
+    Ok((worker, (talk, length)))
+}
+
+fn command<'a>(order: &KeeperOrder, files: &RunFiles, args: &[String], directory: &Path) -> io::Result<CommandSpec<'a>> {
+    Ok(CommandSpec::new(&Tool::at(&order.program), &BaseEnvironment::default(), directory)
         // The default of LANG is for programs whose output we parse. The worker gets its configured value.
         .env_remove("LANG")
-        .args(&order.args)
+        .args(args)
         .envs(process_environment())
-        .stdin(Stdin::File(prompt.into()))
-        .stdout(Stdout::File(journal.into()))
-        .stderr(Stderr::File(stderr.into()));
-    Ok(command.start()?)
+        .stderr(Stderr::File(append(&files.stderr())?)))
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    Ok(fs_err::File::options().create(true).append(true).mode(0o600).open(path)?.into_parts().0)
 }
 
 /// Writes the exit record. Retries if the disk is full, because space may become free.

@@ -155,6 +155,7 @@ mod tests {
                 stop_grace_ms: 1,
                 cleanup: None,
                 sessions: None,
+                app_server: None,
                 notes: vec![],
             };
             Self { folder, files, order }
@@ -183,7 +184,7 @@ mod tests {
     fn starting(attempt: Attempt) -> KeeperRecord {
         let keeper = ProcessIdentity::current().expect("we live");
         let started_at = "2026-01-02T03:04:05Z".parse().expect("a time");
-        KeeperRecord { schema: 1, attempt, worker: None, keeper, started_at }
+        KeeperRecord { schema: 1, attempt, worker: None, keeper, started_at, translated_from: None }
     }
 
     /// Returns the record of a live keeper after its worker has started.
@@ -230,8 +231,16 @@ mod tests {
         let ended = Bench::new();
         let finished_at = Timestamp::UNIX_EPOCH;
         let (attempt, ending) = (Attempt(2), WorkerEnd::Code { code: 0 });
-        let exit =
-            ExitRecord { schema: 1, attempt, started_at: None, finished_at, ending, stop_requested: false, work_on_disk: false };
+        let exit = ExitRecord {
+            schema: 1,
+            attempt,
+            started_at: None,
+            finished_at,
+            ending,
+            stop_requested: false,
+            work_on_disk: false,
+            notes: vec![],
+        };
         write(&ended.files.exit(), &exit).expect("written");
         ended.launch(&ended.keeper("")).await.expect("the attempt has already ended");
         assert!(!held.was_started() && !ended.was_started());

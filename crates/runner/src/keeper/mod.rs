@@ -7,7 +7,10 @@
 //!
 //! Invariant: at most one keeper supervises a run, and its exit record is written once, after all its processes have ended.
 
+mod app_server;
 mod cleanup;
+mod compaction;
+mod completion;
 mod files;
 mod held;
 mod hold;
@@ -17,6 +20,8 @@ mod on_disk;
 mod record;
 mod turn;
 
+pub use compaction::compact_messages;
+pub use completion::complete_log;
 pub use files::RunFiles;
 pub use hold::main;
 pub use launch::LaunchError;

@@ -36,6 +36,7 @@ struct SyncedFiles {
     files: RunFiles,
     sessions: Option<SessionFolder>,
     journal: SyncedLength,
+    messages: SyncedLength,
     stderr: SyncedLength,
 }
 
@@ -47,6 +48,7 @@ impl Syncing {
             files: files.clone(),
             sessions: order.sessions.clone(),
             journal: SyncedLength::default(),
+            messages: SyncedLength::default(),
             stderr: SyncedLength::default(),
         };
         Self { due, written: Some(written), under_way: None }
@@ -79,6 +81,7 @@ impl Syncing {
 impl SyncedFiles {
     fn sync(&mut self, thread: Option<ThreadId>) -> io::Result<()> {
         let has_news = self.journal.sync(&self.files.journal())?;
+        self.messages.sync(&self.files.messages())?;
         self.stderr.sync(&self.files.stderr())?;
         // Codex writes to its session when it writes to the log.
         match &self.sessions {

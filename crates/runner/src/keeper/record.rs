@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{Limits, RunKey};
-use crate::worker::{Cleanup, SessionFolder, WorkerCall};
+use crate::worker::{AppServerCall, Cleanup, SessionFolder, WorkerCall};
 
 /// Instructions for a keeper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,9 @@ pub struct KeeperOrder {
     /// The program that ends what the worker may leave behind and no signal reaches. Only orders for containers have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleanup: Option<Cleanup>,
+    /// How to start Codex's app server instead of the program with its arguments, if the run uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_server: Option<AppServerCall>,
     /// Notes about the worker for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -67,6 +70,7 @@ impl KeeperOrder {
             stop_grace_ms: limits.stop_grace_ms,
             sessions: call.sessions.clone(),
             cleanup: call.cleanup.clone(),
+            app_server: call.app_server.clone(),
             notes: call.notes.clone(),
         }
     }
@@ -85,6 +89,10 @@ pub struct KeeperRecord {
     pub worker: Option<ProcessIdentity>,
     /// When the worker started, or was about to start.
     pub started_at: Timestamp,
+    /// The length of the log when Codex's app server started, in bytes. The rest of the log is a translation of its messages. `None` if
+    /// the worker writes the log itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub translated_from: Option<u64>,
 }
 
 /// How a worker ended.
@@ -131,6 +139,9 @@ pub struct ExitRecord {
     /// earlier versions.
     #[serde(default)]
     pub work_on_disk: bool,
+    /// Notes of the keeper for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl ExitRecord {
@@ -185,6 +196,7 @@ mod tests {
             ending,
             stop_requested: true,
             work_on_disk: true,
+            notes: vec![],
         }
     }
 

@@ -29,11 +29,16 @@ impl LocalRunner {
         let login = self.take_login_back(spec.key).await;
         let refused = if work == WorkLocation::AgentRepository { refusals(&files, redactor).await? } else { vec![] };
         let of_worker = self.notes_on_worker(&files, work, redactor).await?;
+        let of_run = files.clone();
+        if let Err(error) = blocking(move || keeper::compact_messages(&of_run)).await {
+            tracing::warn!(task = %spec.key.task, %error, "could not compact the messages of a run; they are kept as they are");
+        }
+        let of_keeper = exit.as_ref().map(|exit| exit.notes.clone()).unwrap_or_default();
         let artifacts = self.kept_artifacts(spec).await;
         Ok(RunRemains {
             stderr: tail_of(files.stderr()).await?,
             integrity: integrity(&files, exit.as_ref()).await?,
-            notes: [of_worker, login, refused, artifacts.notes].concat(),
+            notes: [of_worker, of_keeper, login, refused, artifacts.notes].concat(),
             artifacts: artifacts.count,
             work,
             exit,
@@ -46,6 +51,8 @@ impl LocalRunner {
             RunState::Ended { exit: Some(exit) } => Ok(Some(exit)),
             RunState::Ended { exit: None } | RunState::Nobody | RunState::Held { .. } => {
                 keeper::end_leftovers(files, key.attempt, &engine_environment(&self.config)).await?;
+                let (of_run, attempt) = (files.clone(), key.attempt);
+                blocking(move || keeper::complete_log(&of_run, attempt)).await?;
                 Ok(None)
             }
             RunState::Unreachable(unreachable) => Err(std::io::Error::other(unreachable)),

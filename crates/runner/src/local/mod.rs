@@ -29,6 +29,8 @@ use durable::blocking;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
+use model::codex::LineContent;
+use model::codex::app_server::{LiveItems, LiveNews};
 use model::ids::{EnvironmentId, TaskId};
 use model::problem::Problem;
 use model::setup::{Snapshot, SnapshotKey};
@@ -36,7 +38,7 @@ use process::Redactor;
 use store::{CodexHome, Home};
 use tokio_util::sync::CancellationToken;
 
-use crate::journal::FolderWatch;
+use crate::journal::{FolderWatch, Tail};
 use crate::keeper::{self, KeeperState, RunFiles};
 use crate::seam::{
     ExportError, ExportRequest, Exported, JournalNews, Preparation, RunRemains, RunRequest, RunState, Runner, RunnerCapacity,
@@ -175,6 +177,33 @@ impl Runner for LocalRunner {
                 if let Some(ended) = ended {
                     yield ended.map(|()| JournalNews::Ended).map_err(Unreachable::from);
                     return;
+                }
+            }
+        })
+    }
+
+    fn live(&self, key: RunKey) -> BoxStream<'_, LiveNews> {
+        let files = self.files(key);
+        Box::pin(stream! {
+            let mut interest = self.watch.watch(files.folder());
+            let (mut tail, mut items) = (Tail::from(files.messages(), 0), LiveItems::default());
+            loop {
+                let mut news = vec![];
+                let read = tail.read(|line| {
+                    if let LineContent::Whole(text) = line.content && let Ok(message) = serde_json::from_slice(text) {
+                        news.extend(items.receive(&message));
+                    }
+                });
+                match read.await {
+                    Ok(true) => {}
+                    Ok(false) => interest.changed().await,
+                    Err(error) => {
+                        tracing::warn!(task = %key.task, %error, "could not read what a run is writing; only complete items are shown");
+                        return;
+                    }
+                }
+                for news in news {
+                    yield news;
                 }
             }
         })

@@ -22,7 +22,7 @@ use super::placed_files::PlacedFiles;
 use crate::keeper::{self, KeeperOrder};
 use crate::seam::{Preparation, Supply};
 use crate::spec::{Driver, RunKey, RunSpec};
-use crate::worker::{ContainerFolders, ContainerRun, PrepareRequest, RunCall, StartFolder, ToRead, Worker};
+use crate::worker::{ContainerFolders, ContainerRun, Otherwise, PrepareRequest, RunCall, ToRead, Worker};
 
 /// The path where git-lfs looks for objects of a repository whose other objects are at [`super::agent_repository::OBJECTS_INSIDE`].
 const LFS_INSIDE: &str = "/git/lfs";
@@ -72,7 +72,12 @@ impl LocalRunner {
         let worker = self.worker()?;
         let worktree = self.worktree_path(task);
         check_start_folder(&worktree, spec.source.subdirectory.as_ref()).await?;
-        let Driver::Exec(turn) = &spec.driver;
+        let turn = spec.driver.turn();
+        let app_server = match &spec.driver {
+            Driver::Exec(_) => None,
+            Driver::AppServer(_) => Some(Otherwise::Fail),
+            Driver::Auto(_) => Some(Otherwise::Exec),
+        };
         let login = self.login().await?;
         let container = self.container(worker, spec, supply).await?;
         let of_prepared = |prepared: &PreparedContainer<'_>| {
@@ -109,8 +114,10 @@ impl LocalRunner {
                 attempt,
                 model: turn.model.as_ref(),
                 effort: turn.effort.as_ref(),
+                app_server,
                 resumes: turn.resumes,
-                start: spec.source.subdirectory.as_ref().map(|subdirectory| StartFolder { worktree: &worktree, subdirectory }),
+                worktree: &worktree,
+                subdirectory: spec.source.subdirectory.as_ref(),
                 images: &turn.images,
                 images_folder: (!turn.earlier_images.is_empty()).then(|| self.home.layout.images(task)),
                 variables: &spec.variables,

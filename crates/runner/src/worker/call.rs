@@ -6,13 +6,19 @@
 
 use std::ffi::OsString;
 
-use super::container::KEEP_AS;
+use super::container::{KEEP_AS, START_FOLDER};
 use super::find::Worker;
 use super::kind::{Confidentiality, Draft};
-use super::request::{RunCall, WorkerCall};
+use super::request::{AppServerCall, Otherwise, RunCall, WorkerCall};
 use super::variables::{RUN_MARK, run_mark};
 
 const CONTAINER_NAME: &str = "CONTAINER_NAME";
+
+/// How long Codex's app server may take to answer for the first time, without the services that become ready before it starts.
+const ANSWER_LIMIT_SECONDS: u64 = 60;
+
+/// The maximum size of the messages of Codex's app server: far more than people read.
+const MESSAGES_LIMIT_BYTES: u64 = 1 << 30;
 
 /// Returns the name of a run's container.
 fn container_name(call: &RunCall<'_>) -> String {
@@ -28,14 +34,16 @@ impl Worker {
             environment: self.environment(call),
             cleanup: self.kind.cleanup(call, &container_name(call)),
             sessions: self.kind.sessions(call.container.as_ref().map(|container| container.folders.sessions.as_path())),
-            notes: call.notes.clone(),
+            app_server: self.app_server(call),
+            notes: self.notes_on_driver(call),
         }
     }
 
     /// Returns the environment of `codex-docker` for a shell in the container of a run. What is installed there is not kept.
     pub(crate) fn shell(&self, call: &RunCall<'_>) -> Vec<(OsString, OsString)> {
         let mut environment = self.environment(call);
-        environment.retain(|(name, _)| name != KEEP_AS && name != CONTAINER_NAME);
+        // The command line names the folder in which the shell starts.
+        environment.retain(|(name, _)| name != KEEP_AS && name != CONTAINER_NAME && name != START_FOLDER);
         environment.push((CONTAINER_NAME.into(), format!("codex-shell-{}", call.task_id).into()));
         environment
     }
@@ -51,9 +59,9 @@ impl Worker {
     fn arguments(&self, call: &RunCall<'_>) -> Vec<String> {
         let mut args = self.kind.prefix().to_vec();
         args.extend(["exec", "--json"].iter().chain(self.kind.flags()).map(|&word| word.to_owned()));
-        if let Some(start) = call.start {
-            args.push(format!("--cd={}", start.subdirectory));
-            args.extend(self.kind.flags_below(start.worktree));
+        if let Some(subdirectory) = call.subdirectory {
+            args.extend(self.kind.start_folder(subdirectory));
+            args.extend(self.kind.flags_below(call.worktree));
         }
         if let Some(model) = call.model {
             args.extend(["-m".to_owned(), model.to_string()]);
@@ -63,14 +71,53 @@ impl Worker {
         }
         // Images come before `resume`, where every version of Codex accepts them. Each path is in the same argument as its
         // flag, because Codex would interpret further arguments as images too.
-        let folder = self.kind.images(call);
-        let images = call.images.iter().filter(|image| image.file.kind().is_image());
-        args.extend(images.map(|image| format!("--image={folder}/{}", image.file)));
+        args.extend(self.images(call).map(|path| format!("--image={path}")));
         if let Some(thread) = call.resumes {
             args.extend(["resume".to_owned(), thread.to_string()]);
         }
         args.push("-".to_owned());
         args
+    }
+
+    /// Returns how to start Codex's app server, if the run uses it.
+    fn app_server(&self, call: &RunCall<'_>) -> Option<AppServerCall> {
+        let (otherwise, place) = (call.app_server?, self.kind.app_server(call)?);
+        let services = call.container.iter().filter_map(|container| container.services.as_ref());
+        let services = services
+            .flat_map(|(services, _)| services.values())
+            .map(|service| u64::from(service.ready_seconds.get()))
+            .sum::<u64>();
+        let mut args = self.kind.prefix().to_vec();
+        args.push("app-server".to_owned());
+        if call.subdirectory.is_some() {
+            args.extend(self.kind.flags_below(call.worktree));
+        }
+        Some(AppServerCall {
+            args,
+            directory: place.directory,
+            sandbox: place.sandbox,
+            images: self.images(call).collect(),
+            model: call.model.cloned(),
+            effort: call.effort.cloned(),
+            resumes: call.resumes,
+            otherwise,
+            answer_limit_ms: (ANSWER_LIMIT_SECONDS + services) * 1000,
+            messages_limit_bytes: MESSAGES_LIMIT_BYTES,
+        })
+    }
+
+    fn notes_on_driver(&self, call: &RunCall<'_>) -> Vec<String> {
+        let mut notes = call.notes.clone();
+        if call.app_server == Some(Otherwise::Fail) && self.kind.app_server(call).is_none() {
+            notes.push("the worker can only run `codex exec`, so the setting `driver` has no effect".to_owned());
+        }
+        notes
+    }
+
+    /// Returns the paths of the prompt's images, as Codex sees them.
+    fn images(&self, call: &RunCall<'_>) -> impl Iterator<Item = String> {
+        let folder = self.kind.images(call);
+        call.images.iter().filter(|image| image.file.kind().is_image()).map(move |image| format!("{folder}/{}", image.file))
     }
 
     fn environment(&self, call: &RunCall<'_>) -> Vec<(OsString, OsString)> {

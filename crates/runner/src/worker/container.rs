@@ -31,6 +31,9 @@ pub(crate) const LOGIN_FOLDER: &str = "CODEX_DOCKER_AUTH";
 /// The variable that names the image with what a run installs.
 pub(super) const KEEP_AS: &str = "CODEX_DOCKER_KEEP_AS";
 
+/// The variable with the folder in which Codex starts.
+pub(super) const START_FOLDER: &str = "CODEX_DOCKER_START_FOLDER";
+
 /// The hosts that Codex with an account needs to reach the model and renew its login.
 const ACCOUNT_HOSTS: &[&str] = &["chatgpt.com", "auth.openai.com"];
 
@@ -124,6 +127,7 @@ impl ContainerRun<'_> {
         set("CODEX_DOCKER_NETWORK", settings.network.as_str().into());
         for (name, value) in [
             ("IMAGE_NAME", self.image.map(str::to_owned)),
+            (START_FOLDER, call.subdirectory.map(ToString::to_string)),
             ("CODEX_DOCKER_HOSTED_TOOLS", settings.hosted_tools.map(|wish| wish.as_str().to_owned())),
             ("CODEX_DOCKER_MODEL_URL", self.model_url.map(str::to_owned)),
             (memory::VARIABLE, self.memory.map(|bytes| bytes.to_string())),

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use config::Broker;
+use model::codex::app_server::SandboxMode;
 use model::container::ContainerSettings;
 use model::ids::{Attempt, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
@@ -36,10 +37,14 @@ pub struct RunCall<'a> {
     pub model: Option<&'a Setting>,
     /// The reasoning effort. If it is not set, Codex chooses.
     pub effort: Option<&'a Setting>,
+    /// What happens if Codex's app server cannot be used, or `None` if the run does not use it.
+    pub app_server: Option<Otherwise>,
     /// The thread to continue.
     pub resumes: Option<ThreadId>,
-    /// The folder that the agent starts in, if it is not the worktree itself.
-    pub start: Option<StartFolder<'a>>,
+    /// The worktree.
+    pub worktree: &'a Path,
+    /// The folder of the worktree that the agent starts in, if it is not the worktree itself.
+    pub subdirectory: Option<&'a Subdirectory>,
     /// The images of the prompt.
     pub images: &'a [ImageFile],
     /// The folder with the task's images, if the task ever had any. A thread may look at its images again.
@@ -52,15 +57,6 @@ pub struct RunCall<'a> {
     pub notes: Vec<String>,
     /// Additional settings of a run whose worker uses containers.
     pub container: Option<ContainerRun<'a>>,
-}
-
-/// A folder of a worktree that an agent starts in.
-#[derive(Debug, Clone, Copy)]
-pub struct StartFolder<'a> {
-    /// The worktree.
-    pub worktree: &'a Path,
-    /// The folder.
-    pub subdirectory: &'a Subdirectory,
 }
 
 /// The command to start.
@@ -76,8 +72,49 @@ pub struct WorkerCall {
     pub cleanup: Option<Cleanup>,
     /// The folder of Codex's sessions, if it is known.
     pub sessions: Option<SessionFolder>,
+    /// How to start Codex's app server instead, if the run uses it.
+    pub app_server: Option<AppServerCall>,
     /// Notes about the worker for people.
     pub notes: Vec<String>,
+}
+
+/// How to start Codex's app server in place of `codex exec`, and the turn that it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppServerCall {
+    /// The arguments of the program.
+    pub args: Vec<String>,
+    /// The folder in which the program starts.
+    pub directory: PathBuf,
+    /// Codex's sandbox.
+    pub sandbox: SandboxMode,
+    /// The paths of the images, as Codex sees them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
+    /// The model. If it is not set, Codex chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Setting>,
+    /// The reasoning effort. If it is not set, Codex chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Setting>,
+    /// The thread to continue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumes: Option<ThreadId>,
+    /// What happens if the server cannot run the turn.
+    pub otherwise: Otherwise,
+    /// How long the server may take to answer for the first time, in milliseconds.
+    pub answer_limit_ms: u64,
+    /// The maximum size of the server's messages, in bytes.
+    pub messages_limit_bytes: u64,
+}
+
+/// What happens if Codex's app server cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// The run uses `codex exec`.
+    Exec,
+    /// The run fails.
+    Fail,
 }
 
 /// A program that ends what is left of an attempt. Running it twice is harmless.

@@ -72,7 +72,14 @@ impl Stage {
     }
 
     fn put_keeper(&self, keeper: ProcessIdentity) {
-        let record = KeeperRecord { schema: 1, attempt: Attempt(2), keeper, worker: None, started_at: Timestamp::UNIX_EPOCH };
+        let record = KeeperRecord {
+            schema: 1,
+            attempt: Attempt(2),
+            keeper,
+            worker: None,
+            started_at: Timestamp::UNIX_EPOCH,
+            translated_from: None,
+        };
         write(&self.files().keeper(), &record);
     }
 
@@ -85,6 +92,7 @@ impl Stage {
             ending: WorkerEnd::Code { code: 3 },
             stop_requested: false,
             work_on_disk: false,
+            notes: vec![],
         };
         write(&self.files().exit(), &exit);
         exit
@@ -103,6 +111,7 @@ impl Stage {
             turn_end_grace_ms: 1,
             stop_grace_ms: 1,
             sessions: None,
+            app_server: None,
             cleanup,
             notes: vec!["a note of the order".to_owned()],
         };

@@ -33,7 +33,14 @@ fn gone() -> ProcessIdentity {
 }
 
 fn keeper_record(attempt: u32, keeper: ProcessIdentity) -> KeeperRecord {
-    KeeperRecord { schema: 1, attempt: Attempt(attempt), keeper, worker: None, started_at: Timestamp::UNIX_EPOCH }
+    KeeperRecord {
+        schema: 1,
+        attempt: Attempt(attempt),
+        keeper,
+        worker: None,
+        started_at: Timestamp::UNIX_EPOCH,
+        translated_from: None,
+    }
 }
 
 fn exit_record(attempt: u32) -> ExitRecord {
@@ -45,6 +52,7 @@ fn exit_record(attempt: u32) -> ExitRecord {
         ending: WorkerEnd::Code { code: 0 },
         stop_requested: false,
         work_on_disk: true,
+        notes: vec![],
     }
 }
 
@@ -61,6 +69,7 @@ fn order(attempt: u32) -> KeeperOrder {
         turn_end_grace_ms: 2,
         stop_grace_ms: 3,
         sessions: None,
+        app_server: None,
         cleanup: None,
         notes: vec![],
     }
@@ -246,6 +255,7 @@ fn the_last_order_says_whether_the_run_was_in_a_container_and_what_people_should
 fn an_order_is_read_as_it_was_written_and_without_its_optional_fields() {
     let full = KeeperOrder {
         sessions: Some(SessionFolder::OfTask("/t/sessions".into())),
+        app_server: None,
         cleanup: Some(Cleanup { program: "/p".into(), args: vec!["stop".to_owned()] }),
         notes: vec!["a note".to_owned()],
         ..order(2)

@@ -31,6 +31,7 @@ fn queued() -> TaskRecord {
         repo_url: RepositoryUrl::parse("/srv/repo").expect("the URL is valid"),
         git_ref: RefName::parse("main").expect("the ref is valid"),
         title: Title::parse("Fix it").expect("the title is valid"),
+        driver: None,
         run,
         idempotency_key: Some("key".to_owned()),
     };

@@ -37,6 +37,7 @@ pub(crate) fn task(n: u128) -> TaskRecord {
         repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
         git_ref: RefName::parse("main").expect("a ref"),
         title: Title::parse(&format!("Task {n}")).expect("a title"),
+        driver: None,
         run: NewRun {
             prompt: Prompt::parse("Do it").expect("a prompt"),
             images: vec![],

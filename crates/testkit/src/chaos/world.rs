@@ -271,8 +271,13 @@ impl World {
         let (name, prompt) = self.prompt();
         let images = self.images(&name);
         let env = self.random.choice(&self.envs).cloned().unwrap_or_default();
+        // Only tests with containers have the real Codex. Other workers have one driver.
+        let drivers: &[&str] = if self.containers.is_some() { &["auto", "app-server", "exec"] } else { &["auto"] };
+        let driver = self.random.choice(drivers);
         self.account.did("ask for a task");
-        let answer = self.ask(Method::POST, "/api/v1/tasks", &json!({ "env_id": env, "prompt": prompt, "images": images })).await;
+        let answer = self
+            .ask(Method::POST, "/api/v1/tasks", &json!({ "env_id": env, "prompt": prompt, "images": images, "driver": driver }))
+            .await;
         if let Some((201, view)) = answer
             && let Some(id) = view["task_id"].as_str()
         {

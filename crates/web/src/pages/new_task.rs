@@ -27,7 +27,7 @@ const LOOKED_THROUGH: usize = 200;
 const MOST_MODELS: usize = 20;
 
 /// The fields below "More options".
-const MORE: &[&str] = &["title", "model", "effort", "priority"];
+const MORE: &[&str] = &["title", "model", "effort", "priority", "driver"];
 
 #[derive(Deserialize)]
 pub(crate) struct Preset {
@@ -76,6 +76,7 @@ async fn with_form(signed: &Signed, user: &User, form: FormState<'_>) -> Markup 
                     (form.choice("effort", "Reasoning effort", "",
                         &[("", "Default: from the repository or Codex"), ("low", "Low"), ("medium", "Medium"), ("high", "High"), ("xhigh", "Extra high")]))
                     (form.choice("priority", "Queue priority", "", &[("", "Normal"), ("high", "High"), ("low", "Low")]))
+                    (form.choice("driver", "Driver", "", &[("", "Default: from the repository"), ("auto", "Automatic"), ("app-server", "Codex's app server"), ("exec", "codex exec")]))
                 }
                 button.primary type="submit" { "Start task" }
                 p.quiet { "Press " kbd { "Ctrl" } " or " kbd { "⌘" } " + " kbd { "Enter" } " to start." }
@@ -118,6 +119,7 @@ pub(crate) async fn create(
         model: typed.given("model"),
         effort: typed.given("effort"),
         priority: typed.given("priority"),
+        driver: typed.given("driver"),
     };
     let key = form::request_key(typed.text("key"), &new)?;
     match create_from(&user, new, key).await {
@@ -151,6 +153,7 @@ fn field_of(problem: &Problem) -> &'static str {
         Some(ErrorCode::TitleRefused) => "title",
         Some(ErrorCode::SettingRefused) => "model",
         Some(ErrorCode::PriorityRefused) => "priority",
+        Some(ErrorCode::RunsRefused) => "driver",
         _ => "",
     }
 }

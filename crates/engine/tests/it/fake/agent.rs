@@ -91,6 +91,7 @@ pub(super) async fn work(host: &Arc<Host>, accepted: &Accepted) {
         ending,
         stop_requested,
         work_on_disk: true,
+        notes: vec![],
     };
     write(&folder.join("exit.json"), &exit);
 }

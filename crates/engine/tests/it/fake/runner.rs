@@ -16,7 +16,7 @@ use model::setup::{ImageChoice, Snapshot, SnapshotKey};
 use model::task::LayerGeneration;
 use process::Redactor;
 use protocol::WorkerStatus;
-use runner::spec::{ContainerSandbox, Driver, RunKey, RunSpec, Sandbox};
+use runner::spec::{ContainerSandbox, RunKey, RunSpec, Sandbox};
 use runner::{
     EnvironmentImages, ExportError, ExportFolder, ExportRequest, Exported, FoundImages, ImagesRequest, Integrity, JournalNews,
     NeededImage, Preparation, RunRemains, RunRequest, RunState, Runner, RunnerCapacity, SetupRequest, StartError, Supply,
@@ -84,7 +84,7 @@ impl FakeRunner {
 
     /// Uploads what a run needs, then starts it.
     async fn start(&self, spec: &RunSpec, supply: &dyn Supply) -> Result<Timestamp, StartError> {
-        let Driver::Exec(turn) = &spec.driver;
+        let turn = spec.driver.turn();
         let read = supply.file(spec.key, &turn.prompt).await.map_err(|error| Unreachable::new(error.to_string()))?;
         let prompt = String::from_utf8(read).expect("a prompt is text");
         let secrets = spec.secrets.values().filter_map(|reference| supply.secret(reference));

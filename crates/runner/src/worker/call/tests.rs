@@ -11,7 +11,6 @@ use model::names::{Setting, VariableName};
 use model::secret::Secret;
 
 use super::super::kind::{BuiltIn, Custom, Host, WorkerKind};
-use super::super::request::StartFolder;
 use super::super::variables::engine_environment;
 use super::*;
 
@@ -39,8 +38,10 @@ fn call<'a>(
         attempt: Attempt(3),
         model,
         effort: model,
+        app_server: None,
         resumes: Some(TASK.parse().expect("an id")),
-        start: None,
+        worktree: Path::new("/home/a \"b\"/worktree"),
+        subdirectory: None,
         images: &[],
         images_folder: None,
         variables,
@@ -81,8 +82,7 @@ fn an_agent_can_start_in_a_folder_of_its_worktree() {
         let mut worker = worker("sh", &[]);
         worker.kind = kind;
         let (variables, secrets) = (BTreeMap::new(), BTreeMap::new());
-        let start = StartFolder { worktree: Path::new("/home/a \"b\"/worktree"), subdirectory: &subdirectory };
-        worker.call(&RunCall { start: Some(start), ..call(&variables, &secrets, None) }).args.join(" ")
+        worker.call(&RunCall { subdirectory: Some(&subdirectory), ..call(&variables, &secrets, None) }).args.join(" ")
     };
     let custom = made(Arc::new(Custom { codex_home: None }));
     assert_eq!(custom, format!("exec --json --cd=services/api resume {TASK} -"));

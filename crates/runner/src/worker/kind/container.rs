@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use config::{Broker, Config};
 use durable::blocking;
 use futures_util::future::BoxFuture;
+use model::codex::app_server::SandboxMode;
 use model::environment::EnvironmentRecord;
 use model::ids::TaskId;
 use model::names::VariableName;
 use model::problem::Problem;
 use model::run::RunError;
+use model::subdirectory::Subdirectory;
 use process::CommandSpec;
 use protocol::{Finding, Level};
 use store::LoginCopy;
@@ -21,7 +23,9 @@ use super::super::login::Login;
 use super::super::request::{Cleanup, IMAGES_INSIDE, RunCall};
 use super::super::session::SessionFolder;
 use super::super::variables::{API_KEY, CONTAINER_NAMES};
-use super::{Confidentiality, Draft, FoundWorker, ImageRequest, LoginCommand, PrepareRequest, Site, WorkerKind, own_image};
+use super::{
+    AppServerPlace, Confidentiality, Draft, FoundWorker, ImageRequest, LoginCommand, PrepareRequest, Site, WorkerKind, own_image,
+};
 use crate::seam::NeededImage;
 use crate::spec::{ContainerSandbox, ImageRef, Sandbox};
 
@@ -83,6 +87,16 @@ impl WorkerKind for BuiltIn {
     /// The container is the sandbox. Codex's own sandbox does not work inside it.
     fn flags(&self) -> &'static [&'static str] {
         &["--dangerously-bypass-approvals-and-sandbox"]
+    }
+
+    /// `codex-docker` starts Codex in the folder.
+    fn start_folder(&self, _subdirectory: &Subdirectory) -> Option<String> {
+        None
+    }
+
+    fn app_server(&self, call: &RunCall<'_>) -> Option<AppServerPlace> {
+        // `codex-docker` mounts the folder that it starts in.
+        Some(AppServerPlace { directory: call.worktree.to_owned(), sandbox: SandboxMode::DangerFullAccess })
     }
 
     fn images(&self, _call: &RunCall<'_>) -> String {

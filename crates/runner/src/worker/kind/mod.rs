@@ -16,11 +16,13 @@ use std::path::{Path, PathBuf};
 
 use config::Config;
 use futures_util::future::BoxFuture;
+use model::codex::app_server::SandboxMode;
 use model::environment::EnvironmentRecord;
 use model::ids::{EnvironmentId, TaskId};
 use model::names::VariableName;
 use model::problem::Problem;
 use model::run::RunError;
+use model::subdirectory::Subdirectory;
 use process::{CommandSpec, Redactor, RunProgramError};
 use protocol::Finding;
 use store::{CodexHome, Home, LoginCopy};
@@ -98,6 +100,15 @@ impl Draft {
     }
 }
 
+/// Where Codex's app server runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AppServerPlace {
+    /// The folder in which the worker's program starts.
+    pub(super) directory: PathBuf,
+    /// Codex's sandbox.
+    pub(super) sandbox: SandboxMode,
+}
+
 /// Whether a variable's value must stay hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Confidentiality {
@@ -133,9 +144,19 @@ pub(super) trait WorkerKind: Debug + Send + Sync {
         &[]
     }
 
+    /// Returns the argument with which `codex exec` starts in a folder of its worktree, if it needs one.
+    fn start_folder(&self, subdirectory: &Subdirectory) -> Option<String> {
+        Some(format!("--cd={subdirectory}"))
+    }
+
     /// Returns further arguments for an agent that starts in a folder of its worktree.
     fn flags_below(&self, _worktree: &Path) -> Vec<String> {
         vec![]
+    }
+
+    /// Returns where Codex's app server runs, or `None` if the worker only follows the contract.
+    fn app_server(&self, _call: &RunCall<'_>) -> Option<AppServerPlace> {
+        None
     }
 
     /// Returns the folder in which the worker finds the images of a prompt.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use config::Config;
 use futures_util::future::BoxFuture;
 use model::ErrorCode;
+use model::codex::app_server::SandboxMode;
 use model::ids::TaskId;
 use model::problem::Problem;
 use process::{BaseEnvironment, RunProgramError, Tool};
@@ -16,7 +17,7 @@ use store::LoginCopy;
 use super::super::findings::{called, host_login, refused_login, version};
 use super::super::request::RunCall;
 use super::super::session::SessionFolder;
-use super::{Draft, FoundWorker, Site, WorkerKind};
+use super::{AppServerPlace, Draft, FoundWorker, Site, WorkerKind};
 use crate::spec::{ContainerSandbox, Sandbox};
 
 /// The path of the images from a worktree, where a worker on the host starts.
@@ -42,6 +43,11 @@ impl WorkerKind for Host {
         // By default, Codex's sandbox only lets the agent write to the folder that it starts in. A JSON list is valid TOML.
         let roots = serde_json::json!([worktree.to_string_lossy()]);
         vec!["-c".to_owned(), format!("sandbox_workspace_write.writable_roots={roots}")]
+    }
+
+    fn app_server(&self, call: &RunCall<'_>) -> Option<AppServerPlace> {
+        let directory = call.subdirectory.map_or_else(|| call.worktree.to_owned(), |folder| call.worktree.join(folder.as_str()));
+        Some(AppServerPlace { directory, sandbox: SandboxMode::WorkspaceWrite })
     }
 
     fn images(&self, _call: &RunCall<'_>) -> String {
