@@ -2,6 +2,7 @@
 //!
 //! All tests are modules of one program, because each test program links the whole product.
 
+mod app_server;
 mod chaos;
 mod cli_story;
 mod commit;

@@ -15,8 +15,10 @@ use crate::BINARY;
 
 /// Returns the model's script. A command writes two lines of a poem once `go` exists.
 fn script(go: &Path) -> Script {
-    let write =
-        format!("until [ -e {} ]; do sleep 0.05; done; printf 'roses are blue\\nviolets are red\\n' > poem.txt", go.display());
+    let write = format!(
+        "until [ -e {} ]; do echo still thinking; sleep 0.1; done; printf 'roses are blue\\nviolets are red\\n' > poem.txt",
+        go.display()
+    );
     Script::new()
         .turn(Turn::containing("Write a poem").step([Item::shell(write)]).says("The poem is *written*."))
         .turn(Turn::containing("Make it rhyme").says("It rhymes with itself."))
@@ -104,8 +106,10 @@ async fn on_a_phone_by_taps() {
     whole.browser.write("#prompt", "Write a poem").await;
     whole.browser.click("form button.primary").await;
     whole.browser.until("document.querySelector('.command .head')?.innerText.includes('running')").await;
+    whole.browser.until("document.querySelector('.command pre.writing')?.textContent.includes('still thinking')").await;
     fs_err::write(&go, "").expect("written");
     whole.says("The poem is written.").await;
+    whole.browser.until("document.querySelector('.writing') === null").await;
     whole.browser.until("document.querySelector('#state .s-completed') !== null").await;
     whole.browser.write("#say", "Make it rhyme").await;
     whole.browser.click(".composer button.primary").await;

@@ -13,6 +13,7 @@ use model::run::RunStatus;
 use printable::printable;
 use protocol::{FollowQuery, RunEnded};
 
+use crate::live::LiveItem;
 use crate::{printer, progress};
 
 /// The exit code of a run that was stopped by a person or a signal.
@@ -47,9 +48,9 @@ pub(crate) async fn run(client: &Client, task: TaskId, run: RunNumber, form: Run
 /// Prints a run from start to end, without handling signals. Prints the error if the run failed.
 pub(crate) async fn to_the_end(client: &Client, task: TaskId, run: RunNumber, form: RunFormat) -> Result<ExitCode, Problem> {
     progress::until_begun(client, task, run).await?;
-    let mut seen = FollowQuery::default();
+    let (mut seen, mut writing) = (FollowQuery::default(), LiveItem::default());
     loop {
-        match lines(client, task, run, &mut seen, form).await {
+        match lines(client, task, run, &mut seen, &mut writing, form).await {
             Ok(ended) => return Ok(exit_code(&ended)),
             Err(problem) if problem.report.code == ErrorCode::ServerLost => {
                 tokio::time::timeout(RETURN_PATIENCE, until_back(client)).await.map_err(|_| problem)?;
@@ -75,6 +76,7 @@ async fn lines(
     task: TaskId,
     run: RunNumber,
     seen: &mut FollowQuery,
+    writing: &mut LiveItem,
     form: RunFormat,
 ) -> Result<RunEnded, Problem> {
     let mut stream = client.follow_run(task, run, seen).await?;
@@ -83,7 +85,11 @@ async fn lines(
             RunEvent::Ended(ended) => return Ok(ended),
             RunEvent::Line(line) => match form {
                 RunFormat::Raw => printer::bytes(format!("{}\n", line.raw()).as_bytes()),
-                RunFormat::Transcript => show(&line.event()),
+                RunFormat::Transcript => writing.event(&line.event()),
+            },
+            RunEvent::Delta(delta) => match form {
+                RunFormat::Raw => {}
+                RunFormat::Transcript => writing.text(&delta),
             },
         }
         *seen = stream.position();

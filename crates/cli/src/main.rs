@@ -11,6 +11,7 @@ mod follow;
 mod hidden;
 mod ids;
 mod images;
+mod live;
 mod output;
 mod printer;
 mod progress;

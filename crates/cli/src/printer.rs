@@ -208,7 +208,12 @@ pub(crate) fn entry(entry: &TranscriptEntry) {
         EntryKind::Note | EntryKind::Lifecycle => "·".dimmed().to_string(),
     };
     styled(format!("{mark} {}", entry.title));
-    for text in entry.body.lines() {
+    body(&entry.body);
+}
+
+/// Prints lines of an entry's body.
+pub(crate) fn body(text: &str) {
+    for text in text.lines() {
         styled(format!("  {}", text.dimmed()));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use model::codex::CodexEvent;
 use model::problem::Problem;
-use protocol::{FeedEvent, FeedQuery, FollowQuery, ProblemView, RunEnded};
+use protocol::{FeedEvent, FeedQuery, FollowQuery, ProblemView, RunDelta, RunEnded};
 use reqwest::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -88,6 +88,8 @@ pub struct RunStream {
 pub enum RunEvent {
     /// A line of the log.
     Line(LogLine),
+    /// Text of an item that is not complete yet.
+    Delta(RunDelta),
     /// The run has ended. No event follows.
     Ended(RunEnded),
 }
@@ -124,6 +126,7 @@ impl RunStream {
                     self.position.offset = Some(offset);
                     return Ok(RunEvent::Line(LogLine { offset, text: event.data }));
                 }
+                "delta" => return Ok(RunEvent::Delta(parsed(&event.data)?)),
                 "end" => return Ok(RunEvent::Ended(parsed(&event.data)?)),
                 "problem" => return Err(parsed::<ProblemView>(&event.data)?.into()),
                 // Ignore the events of later versions.

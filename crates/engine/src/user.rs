@@ -25,8 +25,8 @@ use model::task::{NewRun, TaskRequest};
 use notifications::Notifications;
 use protocol::{
     AnswerTask, CollectGarbage, CommitFiles, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView,
-    FeedEvent, GarbageCollected, Page, PublicationView, PublishTask, QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery,
-    TaskView, TrashItem,
+    FeedEvent, GarbageCollected, Page, PublicationView, PublishTask, QueueView, ResumeTask, RunDelta, RunEnded, ServerStatus,
+    TaskQuery, TaskView, TrashItem,
 };
 use spine::Mailbox as _;
 
@@ -85,6 +85,8 @@ pub enum RunLine {
         /// The line as the worker wrote it, with secrets masked.
         text: bytes::Bytes,
     },
+    /// Text of an item that is not complete yet. A slow reader can miss some.
+    Delta(RunDelta),
     /// The run has ended, and every complete line was sent.
     Ended(RunEnded),
 }

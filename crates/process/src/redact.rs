@@ -41,6 +41,11 @@ impl Redactor {
     pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.masks.mask(text)
     }
+
+    /// Returns the length of the start of a growing text that can be masked and shown now. The rest may be the start of a secret.
+    pub fn settled(&self, text: &str) -> usize {
+        self.masks.settled(text)
+    }
 }
 
 /// Applies another change to a text, which stays borrowed if nothing changes.

@@ -3,8 +3,8 @@
 (() => {
   const list = one("#transcript[data-live]");
   const pill = one("#more");
-  // The most entries to keep, and the limits per frame: characters of markup, and milliseconds.
-  const MOST = 500, FRAME_SIZE = 24e3, FRAME_TIME = 8;
+  // The most entries and characters of a growing text to keep, and the limits per frame: characters of markup, and milliseconds.
+  const MOST = 500, MOST_TEXT = 16e3, FRAME_SIZE = 24e3, FRAME_TIME = 8;
   const atEnd = () => scrollY + innerHeight > document.documentElement.scrollHeight - 160;
   const toEnd = () => scrollTo(0, 1e9);
   const parsed = (html) => {
@@ -77,6 +77,7 @@
     // While a user reads further up, drop only entries that arrived since then.
     if (follows) visit += 1;
     drop([...list.children].filter((it) => it.dataset.lines && (follows || it.visit === visit)).slice(0, -MOST));
+    write();
     if (news) { show(news); news = ""; }
     if (follows) toEnd();
     if (unseen) tell();
@@ -90,8 +91,43 @@
     queue.push(event.data);
     later();
   };
+  // Text of items that are not complete yet, by the ID of their entry.
+  const texts = new Map();
+  const write = () => {
+    for (const [id, it] of texts) {
+      let entry = document.getElementById(id);
+      if (it.over) {
+        texts.delete(id);
+        if (entry?.matches(".writing")) entry.remove();
+        continue;
+      }
+      // The entry of a command exists as long as the command runs.
+      if (!entry && it.kind !== "command") {
+        entry = one("li", parsed(`<li class="entry writing"><div class="agent"></div></li>`));
+        entry.id = id;
+        list.append(entry);
+      }
+      if (!entry || !entry.matches(".writing, [data-open]")) { texts.delete(id); continue; }
+      let output = one("pre.writing", entry);
+      if (!output) {
+        output = document.createElement("pre");
+        output.className = "output writing";
+        entry.firstElementChild.append(output);
+      }
+      const below = output.scrollHeight - output.scrollTop - output.clientHeight < 40;
+      output.textContent = it.text;
+      if (below) output.scrollTop = output.scrollHeight;
+    }
+  };
+  const text = (event) => {
+    const news = JSON.parse(event.data), known = texts.get(news.id);
+    if (!news.id || news.over && !known && !document.getElementById(news.id)?.matches(".writing")) return;
+    const before = known && known.end === news.start ? known.text : "";
+    texts.set(news.id, { ...news, text: (before + news.text).slice(-MOST_TEXT) });
+    later();
+  };
   const state = (event) => { news = event.data; later(); };
-  const end = follow(() => place, { entry, state, gone: () => { end(); location.href = "/"; } });
+  const end = follow(() => place, { entry, state, text, gone: () => { end(); location.href = "/"; } });
 
   // Loaded entries can overlap with existing ones. Show each line of the log once.
   document.addEventListener("htmx:after:swap", () => {

@@ -37,6 +37,7 @@ async fn lines(stream: &mut RunStream) -> (Vec<(u64, String)>, Result<RunEnded, 
     loop {
         match stream.next().await {
             Ok(RunEvent::Line(line)) => lines.push((line.offset, line.raw().to_owned())),
+            Ok(RunEvent::Delta(delta)) => lines.push((delta.end, format!("{}: {}", delta.item, delta.text))),
             Ok(RunEvent::Ended(ended)) => return (lines, Ok(ended)),
             Err(problem) => return (lines, Err(problem)),
         }
@@ -147,11 +148,13 @@ async fn a_run_has_lines_with_offsets_and_then_its_end() {
     let (_folder, server, client) = start().await;
     let text = "id: 9\r\ndata: {\"a\":1}\r\n\r\n: ping\r\n\r\nid: 20\r\ndata: not JSON\r\ndata: second half\r\n\r\n\
         event: weather\r\ndata: ignored\r\n\r\n\
+        event: delta\r\ndata: {\"item\":\"item_0\",\"kind\":\"command\",\"start\":0,\"end\":2,\"text\":\"hi\",\"complete\":false}\r\n\r\n\
         event: end\r\ndata: {\"status\":\"failed\",\"exit_code\":1,\"error\":{\"code\":\"codex_failed\",\"message\":\"no\",\"hints\":[]}}\r\n\r\n";
     server.on(&run_events(), Answer::events(&[text], Ending::Complete));
     let mut stream = open_run(&client, FollowQuery::default()).await;
     let (read, ended) = lines(&mut stream).await;
-    assert_eq!(read, [(9, "{\"a\":1}".to_owned()), (20, "not JSON\nsecond half".to_owned())]);
+    let delta = (2, "item_0: hi".to_owned());
+    assert_eq!(read, [(9, "{\"a\":1}".to_owned()), (20, "not JSON\nsecond half".to_owned()), delta]);
     let ended = ended.expect("the run ended");
     assert_eq!((ended.status, ended.exit_code), (RunStatus::Failed, Some(1)));
     assert_eq!(ended.error.map(|error| error.message), Some("no".to_owned()));

@@ -38,6 +38,8 @@ impl Tasks {
         let mut glance = ReadTimer::new();
         let mut backoff = Backoff::default();
         slot.set_activity(None);
+        slot.texts.clear();
+        let (mut live, redactor) = (self.runner.live(key), self.redaction.redactor(slot.env_id));
         let mut news = self.runner.journal(key, copy.length());
         // What the log of an older run contains already may have been written while no server was running.
         let is_new = began.is_some_and(|began| Timestamp::now().duration_since(began) < NEW_RUN);
@@ -48,6 +50,10 @@ impl Tasks {
             let received = tokio::select! {
                 () = self.cancel.cancelled() => return,
                 received = news.next() => received,
+                Some(text) = live.next() => {
+                    slot.texts.update(text, &redactor);
+                    continue;
+                }
                 () = glance.due() => {
                     self.glance(slot, key.run).await;
                     glance.looked();
@@ -79,6 +85,7 @@ impl Tasks {
                 glance.news();
             }
         }
+        slot.texts.clear();
         marks.reached(copy.length()).await;
         self.read_on(slot, attempt, &mut tail, seen_at).await;
         self.post(slot, TaskEvent::KeeperGone { attempt }).await;

@@ -6,6 +6,7 @@ use git::FetchTicket;
 use model::ids::{Attempt, EnvironmentId};
 use model::setup::SnapshotKey;
 use protocol::Progress;
+use run_logs::LiveTexts;
 use tokio_util::sync::CancellationToken;
 
 /// The state of a task that exists only in memory.
@@ -13,6 +14,8 @@ pub(crate) struct TaskLive {
     pub(crate) env_id: EnvironmentId,
     progress: Mutex<Option<Progress>>,
     activity: Mutex<Option<String>>,
+    /// What its run is writing.
+    pub(super) texts: LiveTexts,
     /// When the task was requested: only a fetch of the mirror that started later is new enough. Unknown after a restart.
     asked: OnceLock<FetchTicket>,
     /// Allows one check of its worktree at a time.
@@ -40,6 +43,7 @@ impl TaskLive {
             env_id,
             progress: Mutex::default(),
             activity: Mutex::default(),
+            texts: LiveTexts::default(),
             asked: OnceLock::new(),
             checking: tokio::sync::Mutex::default(),
             publishing: tokio::sync::Mutex::default(),

@@ -145,6 +145,7 @@ impl Tasks {
             let _open = COUNTED.stream();
             let mut changes = slot.changes();
             let mut tail = Tail::from(path.clone(), offset);
+            let mut live = slot.texts.read();
             loop {
                 // Check before reading, so that everything written before the end is read before the end is reported.
                 let ended = end_of(&slot, run);
@@ -171,6 +172,8 @@ impl Tasks {
                 }
                 tokio::select! {
                     () = interest.changed() => {}
+                    // An active run is the last one, so the text is its own.
+                    delta = live.next(&slot.texts) => yield Ok(RunLine::Delta(delta)),
                     news = changes.changed() => {
                         if news.is_err() || *changes.borrow() != Existence::Exists {
                             return;

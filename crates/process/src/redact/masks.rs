@@ -23,6 +23,9 @@ const MOST_FORMS: usize = 20_000;
 /// The maximum number of nested levels of JSON strings to decode.
 const MOST_LEVELS: usize = 3;
 
+/// The maximum length of a word with escapes that is held back, because it may be the start of a value.
+const UNSETTLED_BYTES: usize = 4 * 1024;
+
 /// The maximum number of comparisons per byte of a text.
 const MOST_COMPARISONS: usize = 16;
 
@@ -63,6 +66,21 @@ impl Masks {
         }
         masked.push_str(&text[behind..]);
         Cow::Owned(masked)
+    }
+
+    /// Returns the length of the start of a growing text that is not the start of a value.
+    pub(super) fn settled(&self, text: &str) -> usize {
+        let Some(finder) = &self.0 else { return text.len() };
+        let starts = |form: &String| {
+            let longest = (form.len() - 1).min(text.len());
+            (1..=longest).rev().find(|length| text.as_bytes().ends_with(&form.as_bytes()[..*length])).unwrap_or(0)
+        };
+        let open = finder.forms.iter().map(starts).max().unwrap_or(0);
+        let length = text.floor_char_boundary(text.len() - open);
+        // A value with escapes is recognized only as a whole.
+        let word = text[..length].rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let escapes = text[word..length].contains('\\') && length - word < UNSETTLED_BYTES;
+        if escapes { text.floor_char_boundary(word) } else { length }
     }
 }
 
@@ -251,6 +269,26 @@ mod tests {
         check(KEY, "ab== is too short to distinguish from other text", "ab== is too short to distinguish from other text");
         let in_json = serde_json::json!({ "private_key": KEY }).to_string();
         check(&in_json, "\tMIIEvQIBADANBgkqhkiG", "\t***");
+    }
+
+    #[test]
+    fn the_start_of_a_value_waits_for_the_rest() {
+        let masks = Masks::new(&["hunter2".to_owned(), KEY.to_owned()]);
+        let settled = |text: &str| text[..masks.settled(text)].to_owned();
+        assert_eq!(settled("plain text\n"), "plain text\n");
+        assert_eq!(settled("token: hunt"), "token: ");
+        assert_eq!(settled("token: hunter2"), "token: hunter2");
+        assert_eq!(settled("the end h"), "the end ");
+        assert_eq!(settled("line MIIEvQIBADANB"), "line ");
+        assert_eq!(settled(r"say h\u0075"), "say ");
+        assert_eq!(Masks::new(&[]).settled("hunt"), 4);
+        // However a text is cut, no part of a value is shown.
+        let text = format!("a hunter2 b {KEY} c");
+        for cut in 0..text.len() {
+            let first = masks.settled(&text[..cut]);
+            let shown = masks.mask(&text[..first]).into_owned() + &masks.mask(&text[first..]);
+            assert_eq!(shown.replace("******", "***"), "a *** b *** c", "{cut}");
+        }
     }
 
     #[test]

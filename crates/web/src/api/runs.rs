@@ -142,6 +142,9 @@ pub(crate) async fn host_setup_log(
 /// `event: end` with a `RunEnded`, and closes. If the log cannot be read, it sends `event: problem` with a `Problem` instead. If the stream
 /// closes without either, resume it.
 ///
+/// If the run uses Codex's app server, the stream also sends text of items that are not complete yet: `event: delta` with a `RunDelta`. A
+/// slow client can miss such events. The line of the complete item follows in any case.
+///
 /// Secrets are masked. A carriage return within a line is sent as a newline, bytes that are not UTF-8 are replaced, and browsers drop empty
 /// lines. The log has the exact bytes.
 #[utoipa::path(get, path = "/tasks/{task_id}/runs/{n}/events", operation_id = "follow_run", tag = "runs",
@@ -173,6 +176,7 @@ fn line_events(lines: impl Stream<Item = Result<RunLine, Problem>> + Send) -> im
         while let Some(line) = lines.next().await {
             match line {
                 Ok(RunLine::Line { offset, text }) => yield line_event(offset, &text),
+                Ok(RunLine::Delta(delta)) => yield named_event("delta", &delta),
                 Ok(RunLine::Ended(end)) => {
                     yield named_event("end", &end);
                     return;

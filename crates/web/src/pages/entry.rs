@@ -157,7 +157,7 @@ fn plain(offset: u64, body: Markup) -> Entry {
 }
 
 /// Returns an item ID that is safe as the ID of an element.
-fn plain_id(id: &str) -> Option<&str> {
+pub(super) fn plain_id(id: &str) -> Option<&str> {
     let is_plain = !id.is_empty() && id.len() <= 60 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     is_plain.then_some(id)
 }

@@ -17,9 +17,11 @@ use maud::Markup;
 use model::codex::CodexEvent;
 use model::ids::RunNumber;
 use model::problem::Problem;
-use protocol::{FeedEvent, TaskView};
+use printable::printable;
+use protocol::{FeedEvent, RunDelta, TaskView};
 use request_headers::event_id;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::answer::PageProblem;
 use super::entry::{self, Entries, Whose};
@@ -152,6 +154,13 @@ fn followed(api: Api, user: User, signed: Signed, view: TaskView, run: u32, offs
                                         yield batch(&std::mem::take(&mut entries), run, offset);
                                     }
                                 }
+                                Ok(RunLine::Delta(text)) => {
+                                    // The entry of a command comes before its output.
+                                    if !entries.is_empty() {
+                                        yield batch(&std::mem::take(&mut entries), run, offset);
+                                    }
+                                    yield writing(run, &text);
+                                }
                                 Ok(RunLine::Ended(_)) => {
                                     ended = true;
                                     if !entries.is_empty() {
@@ -211,6 +220,15 @@ fn followed(api: Api, user: User, signed: Signed, view: TaskView, run: u32, offs
 /// Returns an event with entries of one run. Its ID is the log offset after them.
 fn batch(entries: &Entries, run: u32, offset: u64) -> Event {
     with_html("entry", &entries.html(run)).id(format!("{run}:{offset}"))
+}
+
+/// Returns an event with text of an item that is not complete yet.
+fn writing(run: u32, delta: &RunDelta) -> Event {
+    let id = entry::plain_id(&delta.item).map(|id| format!("r{run}-{id}"));
+    let text = printable(&delta.text);
+    let kind = delta.kind;
+    let (start, end) = (delta.start, delta.end);
+    sse::named_event("text", &json!({ "id": id, "kind": kind, "start": start, "end": end, "text": text, "over": delta.complete }))
 }
 
 /// Returns an event with the activity of an agent, which only updates its row in a list.
