@@ -11,6 +11,9 @@ use testkit::pictures::{self, JPEG, PNG, data_url, given};
 
 use crate::stage::{Setup, Stage, completed, id_of};
 
+/// The ways in which Codex is run.
+const DRIVERS: [&str; 2] = ["app-server", "exec"];
+
 /// The key that no container may see.
 const KEY: &str = "sk-test-0123456789-never-inside";
 
@@ -288,26 +291,30 @@ async fn stopped_in_the_middle_of_a_command_and_resumed() {
         .turn(Turn::containing("take long").step([long]).says("never"))
         .turn(Turn::containing("go on").says("went on"));
     let stage = stage(script).await;
-    let task = stage.home.task(&stage.env, "take long").await;
-    let begun = stage.home.path().join("tasks").join(&task).join("worktree/begun");
-    testkit::until(std::time::Duration::from_mins(1), "the command runs", || begun.exists());
-    stage.home.post(&format!("/api/v1/tasks/{task}/stop"), &json!({})).await;
-    let stopped = stage.home.settled(&task).await;
-    assert_eq!(stopped["status"], "stopped", "{stopped}");
-    assert!(stopped["runs"][0]["commit"].is_string(), "the stopped run's work is committed: {stopped}");
-    assert!(stage.own_containers().is_empty(), "{:?}", stage.own_containers());
-    let resumed = stage.resume(&stopped, "go on").await;
-    assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on");
+    for driver in DRIVERS {
+        stage.edit(json!({ "runs": { "driver": driver } })).await;
+        let task = stage.home.task(&stage.env, "take long").await;
+        let begun = stage.home.path().join("tasks").join(&task).join("worktree/begun");
+        testkit::until(std::time::Duration::from_mins(1), "the command runs", || begun.exists());
+        stage.home.post(&format!("/api/v1/tasks/{task}/stop"), &json!({})).await;
+        let stopped = stage.home.settled(&task).await;
+        assert_eq!(stopped["status"], "stopped", "{driver}: {stopped}");
+        assert!(stopped["runs"][0]["commit"].is_string(), "{driver}: the stopped run's work is committed: {stopped}");
+        assert!(stage.own_containers().is_empty(), "{driver}: {:?}", stage.own_containers());
+        let resumed = stage.resume(&stopped, "go on").await;
+        assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on", "{driver}");
+    }
 }
 
 #[tokio::test]
 async fn a_killed_worker_or_keeper_leaves_no_container_and_loses_no_work() {
-    for who in ["worker", "keeper"] {
+    for (driver, who) in DRIVERS.iter().flat_map(|driver| [(driver, "worker"), (driver, "keeper")]) {
         let long = Item::shell("echo half > /workspace/worktree/half; touch /workspace/worktree/begun; sleep 1000000");
         let script = Script::new()
             .turn(Turn::containing("take long").step([long]).says("never"))
             .turn(Turn::containing("go on").says("went on"));
         let stage = stage(script).await;
+        stage.edit(json!({ "runs": { "driver": driver } })).await;
         let task = stage.home.task(&stage.env, "take long").await;
         let folder = stage.home.path().join("tasks").join(&task);
         testkit::until(std::time::Duration::from_mins(1), "the command runs", || folder.join("worktree/begun").exists());
@@ -317,11 +324,11 @@ async fn a_killed_worker_or_keeper_leaves_no_container_and_loses_no_work() {
         rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), Signal::KILL)
             .expect("the signal can be sent");
         let ended = stage.home.settled(&task).await;
-        assert!(["failed", "interrupted"].contains(&ended["status"].as_str().expect("a word")), "{who}: {ended}");
-        assert!(ended["runs"][0]["commit"].is_string(), "{who}: the run's work is committed: {ended}");
-        assert!(stage.own_containers().is_empty(), "{who}: {:?}", stage.own_containers());
+        assert!(["failed", "interrupted"].contains(&ended["status"].as_str().expect("a word")), "{driver} {who}: {ended}");
+        assert!(ended["runs"][0]["commit"].is_string(), "{driver} {who}: the run's work is committed: {ended}");
+        assert!(stage.own_containers().is_empty(), "{driver} {who}: {:?}", stage.own_containers());
         let resumed = stage.resume(&ended, "go on").await;
-        assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on", "{who}");
+        assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on", "{driver} {who}");
     }
 }
 
@@ -331,7 +338,10 @@ async fn ten_tasks_at_once_each_end_on_their_own_branch() {
     let stage = stage(Script::new().turn(Turn::containing("write").step([write]).says("done"))).await;
     let mut tasks = vec![];
     for n in 0..10 {
-        tasks.push(stage.home.task(&stage.env, &format!("write {n}")).await);
+        let new = json!({ "env_id": stage.env, "prompt": format!("write {n}"), "driver": DRIVERS[n % DRIVERS.len()] });
+        let (status, created) = stage.home.post("/api/v1/tasks", &new).await;
+        assert_eq!(status, 201, "{created}");
+        tasks.push(id_of(&created).to_owned());
     }
     let mut commits = std::collections::BTreeSet::new();
     for task in tasks {

@@ -95,7 +95,7 @@ async fn stopped(bench: &Bench, keeper: Child) -> ExitRecord {
 async fn a_turn_runs_to_its_end_and_the_server_is_ended_in_good_order() {
     let bench = bench(Otherwise::Fail, "turn() { end completed; }; serve");
     let exit = bench.held().await;
-    assert_eq!((exit.ending, exit.stop_requested, exit.notes), (WorkerEnd::Code { code: 0 }, false, vec![]));
+    assert_eq!((exit.ending, exit.stop_requested, exit.unusable_app_server), (WorkerEnd::Code { code: 0 }, false, None));
     assert_eq!((kinds(&bench), read(&bench, "signals")), (COMPLETED.map(str::to_owned).to_vec(), "terminated\n".to_owned()));
     assert!(read(&bench, "received").contains(r#"{"text":"the prompt","type":"text"}"#), "{}", read(&bench, "received"));
     assert!(!bench.files.pipe().exists() && bench.files.messages().exists());
@@ -111,7 +111,7 @@ async fn a_server_that_does_not_answer_is_replaced_by_exec_or_fails_the_run() {
         server(&mut falling_back).answer_limit_ms = 500;
         let exit = falling_back.held().await;
         assert_eq!(exit.ending, WorkerEnd::Code { code: 0 }, "{why}");
-        assert!(matches!(&exit.notes[..], [note] if note.contains(why)), "{why}: {exit:?}");
+        assert!(exit.unusable_app_server.as_ref().is_some_and(|reason| reason.contains(why)), "{why}: {exit:?}");
         assert_eq!(falling_back.journal(), "the prompt{\"type\":\"turn.started\"}\n{\"type\":\"turn.completed\"}\n", "{why}");
         assert!(!falling_back.files.messages().exists() && !falling_back.files.pipe().exists(), "{why}");
         let mut failing = bench(Otherwise::Fail, script);

@@ -105,7 +105,7 @@ async fn hold(order: &KeeperOrder, files: &RunFiles) -> io::Result<()> {
     let mut signals = Signals::listen()?;
     write(&files.keeper(), &record)?;
     crash::point(CrashPoint::KeeperRecorded);
-    let mut notes = vec![];
+    let mut unusable_app_server = None;
     let mut app_server = order.app_server.as_ref();
     let supervised = loop {
         let supervised = supervise(order, files, app_server, &mut record, &mut signals).await?;
@@ -114,7 +114,7 @@ async fn hold(order: &KeeperOrder, files: &RunFiles) -> io::Result<()> {
             clean_up(cleanup, process_environment()).await;
         }
         let Some(reason) = supervised.unsupported else { break supervised };
-        notes.push(format!("Codex's app server could not be used: {reason}; this run used `codex exec`"));
+        unusable_app_server = Some(reason);
         app_server = None;
     };
     let work_on_disk = sync_all(files).await;
@@ -126,7 +126,7 @@ async fn hold(order: &KeeperOrder, files: &RunFiles) -> io::Result<()> {
         ending: supervised.ending,
         stop_requested: supervised.stop_requested,
         work_on_disk,
-        notes,
+        unusable_app_server,
     };
     write_patiently(files, &exit).await
 }

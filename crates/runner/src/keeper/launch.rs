@@ -239,7 +239,7 @@ mod tests {
             ending,
             stop_requested: false,
             work_on_disk: false,
-            notes: vec![],
+            unusable_app_server: None,
         };
         write(&ended.files.exit(), &exit).expect("written");
         ended.launch(&ended.keeper("")).await.expect("the attempt has already ended");

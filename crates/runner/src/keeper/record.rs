@@ -139,9 +139,9 @@ pub struct ExitRecord {
     /// earlier versions.
     #[serde(default)]
     pub work_on_disk: bool,
-    /// Notes of the keeper for people.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+    /// Why Codex's app server could not be used, if `codex exec` ran instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable_app_server: Option<String>,
 }
 
 impl ExitRecord {
@@ -196,7 +196,7 @@ mod tests {
             ending,
             stop_requested: true,
             work_on_disk: true,
-            notes: vec![],
+            unusable_app_server: None,
         }
     }
 

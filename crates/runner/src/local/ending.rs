@@ -9,9 +9,9 @@ use durable::crash::{self, CrashPoint};
 use process::Redactor;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use super::LocalRunner;
 use super::export::work_location;
 use super::remarks::refusals;
+use super::{LocalRunner, app_server};
 use crate::keeper::{self, ExitRecord, RunFiles};
 use crate::seam::{Integrity, RunRemains, RunState, WorkLocation};
 use crate::spec::{RunKey, RunSpec};
@@ -33,7 +33,11 @@ impl LocalRunner {
         if let Err(error) = blocking(move || keeper::compact_messages(&of_run)).await {
             tracing::warn!(task = %spec.key.task, %error, "could not compact the messages of a run; they are kept as they are");
         }
-        let of_keeper = exit.as_ref().map(|exit| exit.notes.clone()).unwrap_or_default();
+        let unusable = exit.as_ref().and_then(|exit| exit.unusable_app_server.as_deref());
+        if let Some(reason) = unusable {
+            self.unusable_app_servers.add(spec.source.repository, reason);
+        }
+        let of_keeper: Vec<String> = unusable.map(app_server::note).into_iter().collect();
         let artifacts = self.kept_artifacts(spec).await;
         Ok(RunRemains {
             stderr: tail_of(files.stderr()).await?,

@@ -4,6 +4,7 @@
 //! kind of the worker is decided by the worker itself.
 
 mod agent_repository;
+mod app_server;
 mod artifacts;
 mod context;
 mod ending;
@@ -38,6 +39,8 @@ use process::Redactor;
 use store::{CodexHome, Home};
 use tokio_util::sync::CancellationToken;
 
+use self::app_server::UnusableAppServers;
+
 use crate::journal::{FolderWatch, Tail};
 use crate::keeper::{self, KeeperState, RunFiles};
 use crate::seam::{
@@ -56,6 +59,8 @@ pub struct LocalRunner {
     checks: Arc<ContainerChecks>,
     codex_home: CodexHome,
     watch: Arc<FolderWatch>,
+    /// Repositories whose Codex has no usable app server.
+    unusable_app_servers: Arc<UnusableAppServers>,
     /// Allows one renewal of the login's tokens at a time.
     login_turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -70,6 +75,7 @@ impl LocalRunner {
             home,
             codex_home,
             watch,
+            unusable_app_servers: Arc::default(),
             login_turn: Arc::default(),
         }
     }
@@ -83,6 +89,7 @@ impl LocalRunner {
             checks: Arc::clone(&self.checks),
             codex_home: self.codex_home.clone(),
             watch: Arc::clone(&self.watch),
+            unusable_app_servers: Arc::clone(&self.unusable_app_servers),
             login_turn: Arc::clone(&self.login_turn),
         }
     }

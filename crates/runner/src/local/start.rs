@@ -15,10 +15,10 @@ use model::secret::Secret;
 use model::setup::{CachePath, Service, ServiceName};
 use model::subdirectory::Subdirectory;
 
-use super::LocalRunner;
 use super::layers::{Layers, task_image};
 use super::mount_points::WORKTREE_INSIDE;
 use super::placed_files::PlacedFiles;
+use super::{LocalRunner, app_server};
 use crate::keeper::{self, KeeperOrder};
 use crate::seam::{Preparation, Supply};
 use crate::spec::{Driver, RunKey, RunSpec};
@@ -73,10 +73,12 @@ impl LocalRunner {
         let worktree = self.worktree_path(task);
         check_start_folder(&worktree, spec.source.subdirectory.as_ref()).await?;
         let turn = spec.driver.turn();
-        let app_server = match &spec.driver {
-            Driver::Exec(_) => None,
-            Driver::AppServer(_) => Some(Otherwise::Fail),
-            Driver::Auto(_) => Some(Otherwise::Exec),
+        let unusable = self.unusable_app_servers.reason(spec.source.repository);
+        let (app_server, unusable) = match (&spec.driver, unusable) {
+            (Driver::Exec(_), _) => (None, None),
+            (Driver::AppServer(_), _) => (Some(Otherwise::Fail), None),
+            (Driver::Auto(_), None) => (Some(Otherwise::Exec), None),
+            (Driver::Auto(_), Some(reason)) => (None, Some(reason)),
         };
         let login = self.login().await?;
         let container = self.container(worker, spec, supply).await?;
@@ -105,6 +107,7 @@ impl LocalRunner {
         });
         let mut notes = worker.notes(&spec.sandbox);
         notes.extend(prepared_notes);
+        notes.extend(unusable.as_deref().map(app_server::note));
         let secrets = secrets(spec, supply);
         Ok(call(
             worker,

@@ -92,7 +92,7 @@ impl Stage {
             ending: WorkerEnd::Code { code: 3 },
             stop_requested: false,
             work_on_disk: false,
-            notes: vec![],
+            unusable_app_server: None,
         };
         write(&self.files().exit(), &exit);
         exit

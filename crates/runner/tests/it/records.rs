@@ -52,7 +52,7 @@ fn exit_record(attempt: u32) -> ExitRecord {
         ending: WorkerEnd::Code { code: 0 },
         stop_requested: false,
         work_on_disk: true,
-        notes: vec![],
+        unusable_app_server: None,
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) async fn work(host: &Arc<Host>, accepted: &Accepted) {
         ending,
         stop_requested,
         work_on_disk: true,
-        notes: vec![],
+        unusable_app_server: None,
     };
     write(&folder.join("exit.json"), &exit);
 }
