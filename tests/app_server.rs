@@ -180,6 +180,57 @@ async fn the_next_server_adopts_a_run_and_the_messages_are_compacted_after_it() 
     assert!(kept.contains("item/completed") && !kept.contains("outputDelta"), "{kept}");
 }
 
+/// The moments at which a keeper is killed, each with whether the turn has ended by then, according to the messages.
+const DEATHS: [(&str, bool); 7] = [
+    ("message-received:1", false),
+    ("app-server-answered", false),
+    ("message-received:4", false),
+    ("turn-accepted", false),
+    ("message-received:9", false),
+    ("turn-over", true),
+    ("worker-ended", true),
+];
+
+#[tokio::test]
+async fn a_keeper_that_dies_anywhere_in_the_conversation_loses_no_work_and_the_task_goes_on() {
+    let codex = CodexCli::pinned();
+    for (death, is_over) in DEATHS {
+        let mut home = TestHome::new(BINARY);
+        home.set("ORCH_CRASH_AT", death);
+        fs_err::write(home.path().join("config.toml"), "pass_environment = [\"ORCH_CRASH_AT\"]\n").expect("written");
+        let (_codex_home, mut stage) = stage_in(home, &codex, Script::new()).await;
+        let task = stage.run("SCENARIO:patch").await;
+        let expected = if is_over { "completed" } else { "interrupted" };
+        assert_eq!(task["status"], expected, "{death}: {task}");
+        if is_over {
+            assert!(task["runs"][0]["commit"].is_string(), "{death}: {task}");
+            assert_eq!(
+                events(&stage, &task, 1).await.last().map(|event| event["type"].clone()),
+                Some("turn.completed".into()),
+                "{death}"
+            );
+        }
+        assert_eq!(marked(id(&task)), 0, "{death}: nothing of the run is left");
+        stage.home.stop().await;
+        stage.home.set("ORCH_CRASH_AT", "");
+        stage.home.start().await;
+        // A task without a thread has done nothing yet, so its run is repeated.
+        let next = if task["thread_id"].is_null() {
+            let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{}/retry", id(&task)), &json!({})).await;
+            assert_eq!(status, 201, "{death}: {answer}");
+            stage.home.settled(id(&task)).await
+        } else {
+            stage.resume(&task, "SCENARIO:plain").await
+        };
+        assert_eq!(next["status"], "completed", "{death}: {next}");
+    }
+}
+
+/// Returns the number of processes of a task's first run.
+fn marked(task: &str) -> usize {
+    process::processes_with_environment("ORCH_RUN", &format!("{task}/1/1")).expect("/proc can be read").len()
+}
+
 /// Opens the stdin and the stdout of the app server wherever they are, and attacks them.
 const ATTACK: &str = r#"
 forge() {

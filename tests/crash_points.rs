@@ -284,6 +284,11 @@ async fn tell_all(points: Vec<String>) {
 /// Crash points that other tests cover: with a container in `container_repositories` and `container_artifacts`, with a Git host in `publish`, with an image in
 /// `images`, with a receiver of notifications in `notices`.
 const ELSEWHERE: &[CrashPoint] = &[
+    // `app_server`
+    CrashPoint::MessageReceived,
+    CrashPoint::AppServerAnswered,
+    CrashPoint::TurnAccepted,
+    CrashPoint::TurnOver,
     CrashPoint::OmissionDecided,
     CrashPoint::Harvested,
     CrashPoint::ArtifactsKept,

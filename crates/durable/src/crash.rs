@@ -112,6 +112,14 @@ crash_points! {
     KeeperRecorded = "keeper-recorded",
     /// A worker runs, but its keeper has not recorded its process.
     WorkerStarted = "worker-started",
+    /// Codex's app server has sent a message, but it is not translated into the log.
+    MessageReceived = "message-received",
+    /// Codex's app server has answered, but no thread is requested.
+    AppServerAnswered = "app-server-answered",
+    /// Codex's app server has started the turn, but its keeper has done nothing since.
+    TurnAccepted = "turn-accepted",
+    /// The turn of an app server has ended, but the server still runs.
+    TurnOver = "turn-over",
     /// A worker has ended, but its keeper has not recorded how.
     WorkerEnded = "worker-ended",
 }

@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use durable::crash::{self, CrashPoint};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use model::codex::app_server::{Conversation, ConversationState, Opening, Translator, failure};
 use model::codex::{Line, LineContent};
@@ -148,6 +149,16 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Kills this process if a test selected the point after which a conversation has this state.
+fn crash_after(state: &ConversationState) {
+    match state {
+        ConversationState::Initializing | ConversationState::Unsupported(_) => {}
+        ConversationState::Opening => crash::point(CrashPoint::AppServerAnswered),
+        ConversationState::Working => crash::point(CrashPoint::TurnAccepted),
+        ConversationState::Ended => crash::point(CrashPoint::TurnOver),
+    }
+}
+
 impl Talk {
     async fn run(mut self) {
         loop {
@@ -206,12 +217,17 @@ impl Talk {
     }
 
     async fn receive(&mut self, message: &Value) {
+        crash::point(CrashPoint::MessageReceived);
         let events = self.translator.translate(message);
         self.append(&events).await;
-        for reply in self.conversation.receive(message) {
-            self.send(&reply);
-        }
+        let replies = self.conversation.receive(message);
         let state = self.conversation.state();
+        if *self.state.borrow() != *state {
+            crash_after(state);
+        }
+        for reply in replies {
+            self.outgoing.extend_from_slice(format!("{reply}\n").as_bytes());
+        }
         self.state.send_if_modified(|known| {
             let is_new = known != state;
             state.clone_into(known);
