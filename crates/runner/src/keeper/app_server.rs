@@ -46,7 +46,8 @@ enum Command {
 /// Reads the messages and answers them.
 struct Talk {
     files: RunFiles,
-    tail: Tail,
+    /// `None` after the messages could not be read.
+    tail: Option<Tail>,
     interest: Interest,
     conversation: Conversation,
     translator: Translator,
@@ -84,7 +85,7 @@ impl AppServer {
         let watch: Arc<FolderWatch> = FolderWatch::new();
         let mut talk = Talk {
             interest: watch.watch(files.folder()),
-            tail: Tail::from(files.messages(), 0),
+            tail: Some(Tail::from(files.messages(), 0)),
             files: files.clone(),
             conversation,
             translator: Translator::default(),
@@ -187,10 +188,10 @@ impl Talk {
 
     /// Reads the messages up to the end of the file.
     async fn read_on(&mut self) {
-        loop {
+        while let Some(tail) = &mut self.tail {
             let mut lines = vec![];
             let mut end = 0;
-            let read = self.tail.read(|line: Line<'_>| {
+            let read = tail.read(|line: Line<'_>| {
                 end = line.end;
                 if let LineContent::Whole(text) = line.content
                     && let Ok(message) = serde_json::from_slice::<Value>(text)
@@ -203,6 +204,7 @@ impl Talk {
                 Ok(false) => return,
                 Err(error) => {
                     tracing::warn!(%error, "could not read the app server's messages; the run stops at the time limit");
+                    self.tail = None;
                     return;
                 }
             }
