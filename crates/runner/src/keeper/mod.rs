@@ -4,6 +4,7 @@
 //! * `launch`, [`observe()`], [`request_stop`], [`until_gone`], [`end_leftovers`]: used by the server.
 //! * [`main`]: the keeper itself. It starts the worker with the log as its stdout, stops it on request or at the time limit,
 //!   leaves none of its processes behind, and records how it ended.
+//! * `app_server`: the conversation with Codex's app server, if that is the worker. `completion` and `compaction` finish its files.
 //!
 //! Invariant: at most one keeper supervises a run, and its exit record is written once, after all its processes have ended.
 

@@ -34,7 +34,9 @@ impl LocalRunner {
             tracing::warn!(task = %spec.key.task, %error, "could not compact the messages of a run; they are kept as they are");
         }
         let unusable = exit.as_ref().and_then(|exit| exit.unusable_app_server.as_deref());
-        if let Some(reason) = unusable {
+        // If `codex exec` failed too, something else can be wrong, e.g. the container engine.
+        let worked_without = exit.as_ref().is_some_and(|exit| exit.code() == Some(0));
+        if let Some(reason) = unusable.filter(|_| worked_without) {
             self.unusable_app_servers.add(spec.source.repository, reason);
         }
         let of_keeper: Vec<String> = unusable.map(app_server::note).into_iter().collect();
