@@ -14,21 +14,28 @@ use testkit::upstream::Upstream;
 use crate::BINARY;
 use crate::stage::Stage;
 
+/// Returns all tested versions with the default driver, and the newest one with `codex exec`. The oldest one always uses `codex exec`.
+fn tested() -> Vec<(CodexCli, &'static str)> {
+    let default = CodexCli::tested().into_iter().map(|codex| (codex, "auto"));
+    default.chain([(CodexCli::pinned(), "exec")]).collect()
+}
+
 /// Starts a server with this version of Codex and a scripted model. The Codex home is deleted after the stage.
-async fn stage(codex: &CodexCli) -> (CodexHome, Stage) {
+async fn stage(codex: &CodexCli, driver: &str) -> (CodexHome, Stage) {
     let model = ScriptedModel::start(Script::new()).expect("the scripted model starts");
     let codex_home = CodexHome::with_config(&CodexConfig::new(model.url()).retries(2));
     let folder = codex.program().parent().expect("the program has a parent folder").display().to_string();
     let path = format!("{folder}:{}", std::env::var("PATH").expect("PATH is set"));
     let setup = Stage::setup().worker("host").set("PATH", path).set("CODEX_HOME", codex_home.path());
+    let setup = setup.set("ORCH_DRIVER", driver);
     (codex_home, setup.model(model).start().await)
 }
 
 #[tokio::test]
 async fn an_answer_commands_and_changes_come_back_and_the_thread_goes_on() {
-    for codex in CodexCli::tested() {
+    for (codex, driver) in tested() {
         let version = codex.version_number().to_owned();
-        let (_codex_home, stage) = stage(&codex).await;
+        let (_codex_home, stage) = stage(&codex, driver).await;
         let plain = stage.run("SCENARIO:plain").await;
         assert_eq!(
             (&plain["status"], &plain["runs"][0]["last_message"]),
@@ -62,8 +69,8 @@ async fn an_answer_commands_and_changes_come_back_and_the_thread_goes_on() {
 
 #[tokio::test]
 async fn usage_of_a_resumed_run_is_its_own_in_every_version() {
-    for codex in CodexCli::tested() {
-        let (_codex_home, stage) = stage(&codex).await;
+    for (codex, driver) in tested() {
+        let (_codex_home, stage) = stage(&codex, driver).await;
         let first = stage.run("SCENARIO:plain").await;
         let second = stage.resume(&first, "SCENARIO:plain").await;
         let input = |n: usize| second["runs"][n]["usage"]["input_tokens"].as_u64().expect("a figure");
@@ -75,8 +82,8 @@ async fn usage_of_a_resumed_run_is_its_own_in_every_version() {
 
 #[tokio::test]
 async fn failures_of_the_model_are_failures_of_the_run_with_a_reason() {
-    for codex in CodexCli::tested() {
-        let (_codex_home, stage) = stage(&codex).await;
+    for (codex, driver) in tested() {
+        let (_codex_home, stage) = stage(&codex, driver).await;
         let version = codex.version_number();
         let refused = stage.run("SCENARIO:e401").await;
         assert_eq!(
@@ -93,8 +100,8 @@ async fn failures_of_the_model_are_failures_of_the_run_with_a_reason() {
 
 #[tokio::test]
 async fn the_model_is_shown_images_as_they_were_given_at_first_and_when_the_thread_goes_on() {
-    for codex in CodexCli::tested() {
-        let (_codex_home, stage) = stage(&codex).await;
+    for (codex, driver) in tested() {
+        let (_codex_home, stage) = stage(&codex, driver).await;
         let version = codex.version_number();
         let images = [given("a.png", PNG), given("b, c.jpg", JPEG), given("d.webp", WEBP), given("e.gif", GIF)];
         let asked = json!({ "env_id": stage.env, "prompt": "SCENARIO:plain", "images": images });
@@ -128,8 +135,8 @@ async fn the_model_is_shown_images_as_they_were_given_at_first_and_when_the_thre
 
 #[tokio::test]
 async fn a_model_is_the_environments_where_none_is_named_and_stays_with_the_task() {
-    for codex in CodexCli::tested() {
-        let (_codex_home, stage) = stage(&codex).await;
+    for (codex, driver) in tested() {
+        let (_codex_home, stage) = stage(&codex, driver).await;
         let version = codex.version_number();
         let runs = json!({ "runs": { "model": "gpt-5.1-codex", "effort": "low" } });
         let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &runs).await;
@@ -170,8 +177,8 @@ async fn a_model_is_the_environments_where_none_is_named_and_stays_with_the_task
 
 #[tokio::test]
 async fn a_stop_in_the_middle_of_a_command_ends_it_and_the_thread_goes_on() {
-    for codex in CodexCli::tested() {
-        let (_codex_home, stage) = stage(&codex).await;
+    for (codex, driver) in tested() {
+        let (_codex_home, stage) = stage(&codex, driver).await;
         let id = stage.home.task(&stage.env, "SCENARIO:cmd_sleep").await;
         let path = format!("/api/v1/tasks/{id}/runs/1/events");
         let mut events = stage.home.request(reqwest::Method::GET, &path).send().await.expect("a stream");
@@ -192,7 +199,7 @@ async fn a_stop_in_the_middle_of_a_command_ends_it_and_the_thread_goes_on() {
 
 #[tokio::test]
 async fn a_thread_that_codex_does_not_know_any_more_fails_clearly() {
-    let (codex_home, stage) = stage(&CodexCli::pinned()).await;
+    let (codex_home, stage) = stage(&CodexCli::pinned(), "auto").await;
     let task = stage.run("SCENARIO:plain").await;
     let sessions = codex_home.path().join("sessions");
     fs_err::remove_dir_all(&sessions).expect("ours");
@@ -213,7 +220,7 @@ async fn a_thread_that_codex_does_not_know_any_more_fails_clearly() {
 
 #[tokio::test]
 async fn codex_renews_the_tokens_of_the_login_before_a_run() {
-    for codex in CodexCli::tested() {
+    for (codex, driver) in tested() {
         let version = codex.version_number();
         let renewer = Renewer::start(&account("acc-1", "r-2", 10)).await;
         let model = ScriptedModel::start(Script::new()).expect("the scripted model starts");
@@ -222,6 +229,7 @@ async fn codex_renews_the_tokens_of_the_login_before_a_run() {
         let folder = codex.program().parent().expect("the program has a parent folder").display().to_string();
         home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("PATH is set")));
         home.set("ORCH_WORKER", "host");
+        home.set("ORCH_DRIVER", driver);
         // The server has this variable, but runs do not.
         home.set("CODEX_REFRESH_TOKEN_URL_OVERRIDE", renewer.url());
         let config = CodexConfig::new(model.url()).to_toml() + "requires_openai_auth = true\n";
