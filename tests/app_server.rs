@@ -10,7 +10,7 @@ use testkit::codex::{CodexCli, CodexHome};
 use testkit::docker;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::stage::Stage;
+use crate::stage::{Stage, id_of};
 use crate::{BINARY, container_codex};
 
 /// The scenarios that both drivers run. Their events do not depend on races between processes. The previous version runs the first ones.
@@ -38,15 +38,11 @@ async fn use_driver(stage: &Stage, driver: &str) {
     stage.edit(json!({ "runs": { "driver": driver } })).await;
 }
 
-fn id(task: &Value) -> &str {
-    task["task_id"].as_str().expect("the task has an ID")
-}
-
 /// Returns the events in the log of a run, without what is different in every run.
-async fn events(stage: &Stage, task: &Value, run: usize) -> Vec<Value> {
-    let log = stage.home.text(&format!("/api/v1/tasks/{}/runs/{run}/log", id(task))).await;
+async fn events(stage: &Stage, task: &Value, run: u32) -> Vec<Value> {
+    let log = stage.log(task, run).await;
     let thread = task["thread_id"].as_str().unwrap_or("no thread");
-    let log = log.replace(thread, "THREAD").replace(id(task), "TASK");
+    let log = log.replace(thread, "THREAD").replace(id_of(task), "TASK");
     let event = |line: &str| {
         let mut event: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not an event: {line}"));
         if event["item"]["type"] == "web_search" {
@@ -112,7 +108,7 @@ async fn a_version_without_a_usable_app_server_uses_exec_or_fails() {
     assert!(notes.contains("0.75.0 is too old") && notes.contains("this run used `codex exec`"), "{fallback}");
     let again = stage.run("SCENARIO:plain").await;
     assert_eq!((&again["status"], &again["runs"][0]["notes"]), (&json!("completed"), &fallback["runs"][0]["notes"]), "{again}");
-    let order = fs_err::read_to_string(stage.folder(id(&again)).join("logs/run-001.order.json")).expect("there");
+    let order = fs_err::read_to_string(stage.folder(id_of(&again)).join("logs/run-001.order.json")).expect("there");
     assert!(!order.contains("app-server"), "the app server is not tried again: {order}");
     use_driver(&stage, "app-server").await;
     let failed = stage.run("SCENARIO:plain").await;
@@ -176,7 +172,7 @@ async fn the_next_server_adopts_a_run_and_the_messages_are_compacted_after_it() 
     let kinds: Vec<_> = events(&stage, &task, 1).await.iter().map(|event| event["type"].to_string()).collect();
     let expected = ["thread.started", "turn.started", "item.started", "item.completed", "item.completed", "turn.completed"];
     assert_eq!(kinds, expected.map(|kind| format!("\"{kind}\"")), "each event is in the log once");
-    let kept = messages(&stage, id(&task));
+    let kept = messages(&stage, id_of(&task));
     assert!(kept.contains("item/completed") && !kept.contains("outputDelta"), "{kept}");
 }
 
@@ -210,15 +206,15 @@ async fn a_keeper_that_dies_anywhere_in_the_conversation_loses_no_work_and_the_t
                 "{death}"
             );
         }
-        assert_eq!(marked(id(&task)), 0, "{death}: nothing of the run is left");
+        assert_eq!(marked(id_of(&task)), 0, "{death}: nothing of the run is left");
         stage.home.stop().await;
         stage.home.set("ORCH_CRASH_AT", "");
         stage.home.start().await;
         // A task without a thread has done nothing yet, so its run is repeated.
         let next = if task["thread_id"].is_null() {
-            let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{}/retry", id(&task)), &json!({})).await;
+            let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{}/retry", id_of(&task)), &json!({})).await;
             assert_eq!(status, 201, "{death}: {answer}");
-            stage.home.settled(id(&task)).await
+            stage.home.settled(id_of(&task)).await
         } else {
             stage.resume(&task, "SCENARIO:plain").await
         };

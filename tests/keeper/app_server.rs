@@ -1,11 +1,11 @@
 //! Keepers that run an app server: shell scripts answer like Codex, too late, never, or like an agent that attacks them.
 
-use std::os::unix::fs::FileTypeExt as _;
-
 use process::Signal;
+use runner::journal::FolderWatch;
 use runner::keeper::{ExitRecord, KeeperState, WorkerEnd, complete_log, end_leftovers, request_stop};
 use runner::worker::{AppServerCall, Otherwise, SandboxMode};
 use serde_json::Value;
+use testkit::small_disk::SmallDisk;
 use tokio::process::Child;
 
 use super::bench::{Bench, gone};
@@ -78,9 +78,11 @@ fn read(bench: &Bench, name: &str) -> String {
 
 /// Waits until the log contains this text.
 async fn logged(bench: &Bench, text: &str) {
+    let watch = FolderWatch::new();
+    let mut changes = watch.watch(bench.files.folder());
     let found = async {
         while !fs_err::read_to_string(bench.files.journal()).unwrap_or_default().contains(text) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            changes.changed().await;
         }
     };
     tokio::time::timeout(std::time::Duration::from_mins(1), found).await.expect("the log contains the text");
@@ -195,10 +197,36 @@ async fn what_a_killed_keeper_did_not_translate_is_added_to_the_log() {
     assert!(matches!(bench.state(), KeeperState::Gone { exit: None, .. }));
     end_leftovers(&bench.files, bench.order.attempt, &[]).await.expect("the leftovers can be ended");
     assert_eq!(kinds(&bench), COMPLETED[..2]);
+    assert!(bench.files.pipe().exists(), "nobody could remove it yet");
     for _ in 0..2 {
         complete_log(&bench.files, bench.order.attempt).expect("the log can be completed");
         assert_eq!(kinds(&bench), COMPLETED);
     }
-    let pipe = fs_err::symlink_metadata(bench.files.pipe());
-    assert!(pipe.is_err() || pipe.is_ok_and(|found| found.file_type().is_fifo()));
+    assert!(!bench.files.pipe().exists());
+}
+
+#[tokio::test]
+async fn what_did_not_fit_on_the_disk_is_added_to_the_log() {
+    let script = "turn() { while [ ! -e go ]; do sleep 0.02; done; end completed; }; serve";
+    let bench = bench(Otherwise::Fail, script);
+    let disk = SmallDisk::mount(&bench.file("disk"), 1);
+    let on_disk = disk.path().join("log");
+    fs_err::write(&on_disk, "").expect("the disk has space");
+    std::os::unix::fs::symlink(&on_disk, bench.files.journal()).expect("the test's folder is writable");
+    let keeper = bench.start();
+    let begun = || fs_err::read_to_string(&on_disk).is_ok_and(|log| log.contains("turn.started"));
+    testkit::until(std::time::Duration::from_mins(1), "the turn starts", begun);
+    // Fill the rest of the log's last block, so that not even a line fits.
+    let padding = 4096 - fs_err::metadata(&on_disk).expect("there").len();
+    let mut log = fs_err::File::options().append(true).open(&on_disk).expect("there");
+    std::io::Write::write_all(&mut log, &vec![b'\n'; usize::try_from(padding).expect("small")]).expect("the block has space");
+    disk.fill();
+    fs_err::write(bench.file("go"), "").expect("the test's folder is writable");
+    let exit = bench.ended(keeper).await;
+    assert!(exit.log_is_incomplete && exit.ending == WorkerEnd::Code { code: 0 }, "{exit:?}");
+    let written = fs_err::read_to_string(&on_disk).expect("there");
+    fs_err::remove_file(bench.files.journal()).expect("there");
+    fs_err::write(bench.files.journal(), written.trim_end().to_owned() + "\n").expect("the test's folder is writable");
+    complete_log(&bench.files, bench.order.attempt).expect("the log can be completed");
+    assert_eq!(kinds(&bench), COMPLETED);
 }

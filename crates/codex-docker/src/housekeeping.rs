@@ -118,7 +118,7 @@ async fn labelled(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<
     found.map_err(|error| refused(ErrorCode::EngineFailed, "could not list the containers", &error))
 }
 
-/// Stops a container of codex-docker with SIGINT, then SIGKILL. Returns whether it existed.
+/// Stops a container of codex-docker with its own stop signal, then SIGKILL. Returns whether it existed.
 pub(crate) async fn stop(docker: &Docker, name: &str) -> Result<bool, Failure> {
     let Some(found) = inspect(docker, name).await? else { return Ok(false) };
     if folder_of(&found).is_none() {
@@ -299,7 +299,7 @@ async fn end_and_remove(docker: &Docker, container: &ContainerInspectResponse) -
 async fn end_running(docker: &Docker, container: &ContainerInspectResponse) {
     let id = container.id.as_deref().unwrap_or_default();
     let is_running = container.state.as_ref().is_some_and(|state| state.running == Some(true));
-    // Send SIGINT first, so that Codex can complete its session.
+    // The container's own stop signal comes first, so that Codex can complete its session.
     if is_running && let Err(failure) = end(docker, id).await {
         crate::say(&failure.to_string());
     }

@@ -28,13 +28,21 @@ use crate::worker::AppServerCall;
 pub(super) struct AppServer {
     commands: mpsc::UnboundedSender<Command>,
     state: watch::Receiver<ConversationState>,
-    task: JoinHandle<()>,
+    task: JoinHandle<LogState>,
 }
 
 /// What a new app server gets as its stdin and its stdout.
 pub(super) struct Ends {
     pub(super) stdin: File,
     pub(super) stdout: File,
+}
+
+/// Whether the log is the translation of all messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogState {
+    Complete,
+    /// The rest must be added, because a file could not be read or written.
+    Incomplete,
 }
 
 enum Command {
@@ -57,6 +65,8 @@ struct Talk {
     /// `None` after the log could not be written. It is completed after the run.
     log: Option<tokio::fs::File>,
     size_limit: u64,
+    /// Whether the turn was given up. Its end is in the messages, but there may be others before it.
+    has_given_up: bool,
     commands: mpsc::UnboundedReceiver<Command>,
     state: watch::Sender<ConversationState>,
 }
@@ -93,6 +103,7 @@ impl AppServer {
             outgoing: vec![],
             log: Some(tokio::fs::File::from_std(log)),
             size_limit: call.messages_limit_bytes,
+            has_given_up: false,
             commands: orders,
             state,
         };
@@ -126,14 +137,16 @@ impl AppServer {
     }
 
     /// Completes the log after the server has ended.
-    pub(super) async fn finish(self, files: &RunFiles) {
+    pub(super) async fn finish(self, files: &RunFiles) -> LogState {
         let _ended = self.commands.send(Command::Finish);
-        if let Err(error) = self.task.await {
+        let log = self.task.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the translation of the app server's messages ended unexpectedly");
-        }
+            LogState::Incomplete
+        });
         if let Err(error) = remove_if_there(&files.pipe()) {
             tracing::warn!(%error, "could not remove the app server's pipe");
         }
+        log
     }
 }
 
@@ -143,7 +156,7 @@ pub(super) fn remove_files(files: &RunFiles) -> io::Result<()> {
     remove_if_there(&files.messages())
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs_err::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
@@ -161,7 +174,7 @@ fn crash_after(state: &ConversationState) {
 }
 
 impl Talk {
-    async fn run(mut self) {
+    async fn run(mut self) -> LogState {
         loop {
             self.read_on().await;
             let is_blocked = !self.write_on();
@@ -184,6 +197,7 @@ impl Talk {
             }
         }
         self.read_on().await;
+        if self.log.is_some() && self.tail.is_some() { LogState::Complete } else { LogState::Incomplete }
     }
 
     /// Reads the messages up to the end of the file.
@@ -211,9 +225,12 @@ impl Talk {
             for message in lines {
                 self.receive(&message).await;
             }
-            if end > self.size_limit && *self.conversation.state() != ConversationState::Ended {
+            if end > self.size_limit && !self.has_given_up && *self.conversation.state() != ConversationState::Ended {
                 let limit = self.size_limit >> 20;
                 self.fail(&format!("the run was stopped because its output reached the limit of {limit} MiB"));
+                // The server must end now: it may write faster than this reads, so that the end of the messages is never reached.
+                self.has_given_up = true;
+                self.state.send_replace(ConversationState::Ended);
             }
         }
     }
@@ -231,9 +248,12 @@ impl Talk {
             self.outgoing.extend_from_slice(format!("{reply}\n").as_bytes());
         }
         self.state.send_if_modified(|known| {
-            let is_new = known != state;
+            let is_new = known != state && !self.has_given_up;
+            if !is_new {
+                return false;
+            }
             state.clone_into(known);
-            is_new
+            true
         });
     }
 

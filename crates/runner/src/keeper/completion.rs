@@ -9,14 +9,17 @@ use model::codex::app_server::Translator;
 use model::codex::{LineContent, LineSplitter};
 use model::ids::Attempt;
 
+use super::app_server::remove_if_there;
 use super::files::RunFiles;
 use super::record::{KeeperRecord, read};
 
 /// Bytes per read.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Appends the rest of the translation to the log of an attempt, if it used Codex's app server.
+/// Appends the rest of the translation to the log of an attempt, if it used Codex's app server, and removes the server's pipe. Call this
+/// after the server has ended.
 pub fn complete_log(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
+    remove_if_there(&files.pipe())?;
     let record = read::<KeeperRecord>(&files.keeper())?.filter(|record| record.attempt == attempt);
     let Some(start) = record.and_then(|record| record.translated_from) else { return Ok(()) };
     let messages = match fs_err::File::open(files.messages()) {

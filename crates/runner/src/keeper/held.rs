@@ -17,7 +17,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
-use super::app_server::{AppServer, remove_files};
+use super::app_server::{AppServer, LogState, remove_files};
 use super::files::RunFiles;
 use super::on_disk::Syncing;
 use super::record::{KeeperOrder, WorkerEnd};
@@ -80,11 +80,12 @@ pub(super) struct Supervised {
     pub(super) stop_requested: bool,
     /// Why the app server cannot be used, if `codex exec` should be started instead.
     pub(super) unsupported: Option<String>,
+    pub(super) log: LogState,
 }
 
 impl Supervised {
     pub(super) fn of(ending: WorkerEnd) -> Self {
-        Self { ending, has_started: false, stop_requested: false, unsupported: None }
+        Self { ending, has_started: false, stop_requested: false, unsupported: None, log: LogState::Complete }
     }
 }
 
@@ -173,12 +174,15 @@ impl SupervisedWorker {
         }
         let ending = self.ending(status);
         let unsupported = self.unsupported.filter(|_| !self.asked);
-        match (self.talk, &unsupported) {
-            (Some(_), Some(_)) => pass_over("could not remove the files of the app server", remove_files(files)),
+        let log = match (self.talk, &unsupported) {
             (Some(talk), None) => talk.finish(files).await,
-            (None, _) => {}
-        }
-        Ok(Supervised { ending, has_started: true, stop_requested: self.asked, unsupported })
+            (Some(_), Some(_)) => {
+                pass_over("could not remove the files of the app server", remove_files(files));
+                LogState::Complete
+            }
+            (None, _) => LogState::Complete,
+        };
+        Ok(Supervised { ending, has_started: true, stop_requested: self.asked, unsupported, log })
     }
 
     /// Ends a worker immediately if it cannot be recorded.

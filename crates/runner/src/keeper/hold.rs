@@ -2,7 +2,8 @@
 //!
 //! It has its own session, so that it outlives terminals and the server. It is the subreaper of all processes that the worker
 //! starts, so that none of them escapes by forking. Files are its only link to the server. Invariant: one attempt of a run
-//! starts its worker at most once, whatever happens to its keepers.
+//! starts its worker at most once, whatever happens to its keepers. Only if the worker is an app server that cannot run the turn, `codex
+//! exec` follows.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -18,7 +19,7 @@ use process::{BaseEnvironment, CommandSpec, RunningProgram, Stderr, Stdin, Stdou
 use process::{ProcessIdentity, pretend_boot};
 use tokio::time::Instant;
 
-use super::app_server::{AppServer, Ends};
+use super::app_server::{AppServer, Ends, LogState};
 use super::cleanup::clean_up;
 use super::files::RunFiles;
 use super::held::{Signals, Supervised, SupervisedWorker};
@@ -127,6 +128,7 @@ async fn hold(order: &KeeperOrder, files: &RunFiles) -> io::Result<()> {
         stop_requested: supervised.stop_requested,
         work_on_disk,
         unusable_app_server,
+        log_is_incomplete: supervised.log == LogState::Incomplete,
     };
     write_patiently(files, &exit).await
 }

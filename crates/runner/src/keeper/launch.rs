@@ -240,6 +240,7 @@ mod tests {
             stop_requested: false,
             work_on_disk: false,
             unusable_app_server: None,
+            log_is_incomplete: false,
         };
         write(&ended.files.exit(), &exit).expect("written");
         ended.launch(&ended.keeper("")).await.expect("the attempt has already ended");

@@ -142,6 +142,9 @@ pub struct ExitRecord {
     /// Why Codex's app server could not be used, if `codex exec` ran instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable_app_server: Option<String>,
+    /// Whether the keeper could not translate all messages of Codex's app server into the log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub log_is_incomplete: bool,
 }
 
 impl ExitRecord {
@@ -197,6 +200,7 @@ mod tests {
             stop_requested: true,
             work_on_disk: true,
             unusable_app_server: None,
+            log_is_incomplete: false,
         }
     }
 

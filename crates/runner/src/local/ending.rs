@@ -54,15 +54,24 @@ impl LocalRunner {
     /// Returns the exit record. If the keeper left none, the remaining processes of its run are ended first.
     async fn exit_of(&self, key: RunKey, files: &RunFiles) -> std::io::Result<Option<ExitRecord>> {
         match self.state(key).await {
-            RunState::Ended { exit: Some(exit) } => Ok(Some(exit)),
+            RunState::Ended { exit: Some(exit) } if !exit.log_is_incomplete => Ok(Some(exit)),
+            RunState::Ended { exit: Some(exit) } => {
+                self.complete_log(key, files).await?;
+                Ok(Some(exit))
+            }
             RunState::Ended { exit: None } | RunState::Nobody | RunState::Held { .. } => {
                 keeper::end_leftovers(files, key.attempt, &engine_environment(&self.config)).await?;
-                let (of_run, attempt) = (files.clone(), key.attempt);
-                blocking(move || keeper::complete_log(&of_run, attempt)).await?;
+                self.complete_log(key, files).await?;
                 Ok(None)
             }
             RunState::Unreachable(unreachable) => Err(std::io::Error::other(unreachable)),
         }
+    }
+
+    /// Adds the rest of the translation to the log, if the run used an app server.
+    async fn complete_log(&self, key: RunKey, files: &RunFiles) -> std::io::Result<()> {
+        let files = files.clone();
+        blocking(move || keeper::complete_log(&files, key.attempt)).await
     }
 
     /// Returns the notes about the worker from the keeper's order, and those of the worker itself.

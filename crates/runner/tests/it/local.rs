@@ -93,6 +93,7 @@ impl Stage {
             stop_requested: false,
             work_on_disk: false,
             unusable_app_server: None,
+            log_is_incomplete: false,
         };
         write(&self.files().exit(), &exit);
         exit

@@ -53,6 +53,7 @@ fn exit_record(attempt: u32) -> ExitRecord {
         stop_requested: false,
         work_on_disk: true,
         unusable_app_server: None,
+        log_is_incomplete: false,
     }
 }
 

@@ -92,6 +92,7 @@ pub(super) async fn work(host: &Arc<Host>, accepted: &Accepted) {
         stop_requested,
         work_on_disk: true,
         unusable_app_server: None,
+        log_is_incomplete: false,
     };
     write(&folder.join("exit.json"), &exit);
 }
