@@ -76,7 +76,7 @@ pub(crate) enum Verb {
         #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label_argument)]
         labels: Vec<(String, String)>,
     },
-    /// Stop a container with SIGINT, then SIGKILL if it does not exit
+    /// Stop a container, and kill it if it does not exit in time
     ///
     /// It is not an error if the container does not exist.
     Stop {

@@ -400,7 +400,7 @@ const QUEUE: Section = Section {
             "stop_grace",
             ValueForm::Duration,
             "\"10s\"",
-            "How long a stopped worker may take to exit after SIGINT, and again after SIGTERM, before it is killed.",
+            "How long a stopped worker may take to exit after an interrupt, and again after SIGTERM, before it is killed.",
             |draft, given| given.duration().map(|grace| draft.config.stop_grace = grace),
         ),
     ],
